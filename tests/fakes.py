@@ -57,8 +57,8 @@ class FakeData:
     def synthetic(self, shard: Shard) -> Synthetic:
         return Synthetic([], [])
 
-    def train(self, shard: Shard, seed: int) -> Iterator[int]:
-        number = 0
+    def train(self, shard: Shard, seed: int, *, start: int = 0) -> Iterator[int]:
+        number = start
         while True:
             self.reads.append("train")
             yield number

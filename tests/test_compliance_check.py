@@ -11,6 +11,7 @@ from ttt.compliance import (
     rulesets,
     write_rules,
 )
+from ttt.compliance.check import RESUMED
 from ttt.errors import ConfigError
 
 
@@ -69,6 +70,16 @@ def test_a_log_of_our_own_is_labelled(tmp_path):
     assert verdict.passed
     assert not verdict.official
     assert (verdict.benchmark, verdict.ruleset, verdict.label) == ("digits", "6.1.0", LABEL)
+
+
+def test_a_resumed_run_is_none_for_the_closed_division(tmp_path):
+    closed, open_ = resnet(), ours()
+    for log in (closed, open_):
+        log.insert(-1, record("resumed", True, minute=2, lost_s=60.0))
+    verdict = check_file(write(tmp_path / "closed.txt", closed))
+    assert not verdict.passed
+    assert verdict.problems == (RESUMED,)
+    assert check_file(write(tmp_path / "open.txt", open_)).passed
 
 
 def test_a_loss_may_be_the_target(tmp_path):

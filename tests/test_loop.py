@@ -5,7 +5,8 @@ from ttt.clock import Clock
 from ttt.dist.world import Solo
 from ttt.errors import DataError
 from ttt.events import EventLog, Kind
-from ttt.loop import Parts, run
+from ttt.loop import Parts, Past, run
+from ttt.telemetry.pulse import Pulse
 from ttt.telemetry.timing import Meter
 from ttt.watcher import Status, Target
 
@@ -31,7 +32,9 @@ class Noting(Recorder):
         self.barriers = []
 
 
-def parts(qualities, *, max_seconds=None, bad_step=None, threshold=0.75, check_every=2):
+def parts(
+    qualities, *, max_seconds=None, bad_step=None, threshold=0.75, check_every=2, room_at=None
+):
     time, record = FakeTime(), Noting()
     learner = FakeLearner(time) if bad_step is None else FakeLearner(time, bad_step)
     target = Target("top1", threshold, True, 100, 100, 5, max_seconds)
@@ -44,9 +47,11 @@ def parts(qualities, *, max_seconds=None, bad_step=None, threshold=0.75, check_e
         clock=Clock(time),
         log=EventLog(time, [record]),
         meter=Meter(CPU),
+        pulse=Pulse(),
         seed=1,
         global_batch=10,
         check_every=check_every,
+        room_wanted=lambda: room_at is not None and learner.steps >= room_at,
     )
 
 
@@ -115,3 +120,42 @@ def test_an_evaluation_that_missed_samples_is_an_error():
     made.data.eval = lambda shard: iter(range(9))
     with pytest.raises(DataError, match=r"evaluation saw 9 samples and data.eval_samples=10"):
         run(made)
+
+
+def test_told_to_make_room_it_leaves_with_the_clock_running():
+    record, made = parts([0.5, 0.8], room_at=13)
+    assert run(made).status is Status.SUSPENDED
+    assert made.learner.steps == 16  # seen at 14, the answer read one exchange later
+    assert made.clock.running
+    assert record.kinds()[-1] is Kind.BLOCK_STOP
+
+
+def test_a_run_goes_on_where_it_was_left_and_the_time_between_counts():
+    record, made = parts([0.8])
+    past = Past(started=400.0, ended=700.0, step=16, totals={"train": 16.0, "eval": 2.0})
+    made.learner.steps = 16
+    assert run(made, past).status is Status.SUCCESS
+    told = [kind for kind in record.kinds() if kind is not Kind.PROGRESS]
+    block = [Kind.BLOCK_START, Kind.BLOCK_STOP, Kind.EVAL_START, Kind.EVAL_STOP, Kind.QUALITY]
+    assert told == [Kind.RESUMED, *block, Kind.RUN_STOP]
+    resumed = record.last(Kind.RESUMED)
+    assert resumed.step == 16
+    assert resumed.data["lost_s"] == 300.0
+    assert made.learner.steps == 20  # the block that was cut is finished
+    assert made.clock.elapsed == 600.0 + 4 + 2
+    assert made.clock.totals == {"train": 20.0, "eval": 4.0}
+
+
+def test_a_run_left_right_before_an_evaluation_goes_on_with_it():
+    record, made = parts([0.8])
+    made.learner.steps = 20
+    run(made, Past(started=900.0, ended=950.0, step=20, totals={}))
+    assert record.kinds()[:3] == [Kind.RESUMED, Kind.EVAL_START, Kind.EVAL_STOP]
+    assert made.learner.steps == 20
+
+
+def test_every_turn_leaves_a_beat():
+    _, made = parts([0.5, 0.8])
+    run(made)
+    # Twenty steps, each with a batch and an update; two evaluations of ten batches.
+    assert made.pulse.beats == 20 * 2 + 2 * (1 + 10)

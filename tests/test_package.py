@@ -15,7 +15,7 @@ from conftest import PROJECT
 # All that composing a configuration and reading results may need. No torch: login nodes have none.
 LOGIN_NODE = (
     "hydra-core omegaconf antlr4-python3-runtime PyYAML packaging mlperf-logging rich Pygments"
-    " markdown-it-py mdurl nvidia-ml-py numpy"
+    " markdown-it-py mdurl nvidia-ml-py numpy psutil"
 ).split()
 
 
@@ -64,6 +64,7 @@ def test_the_wheel_holds_the_configuration_and_nothing_foreign(wheel: Path):
     names = zipfile.ZipFile(wheel).namelist()
     assert "ttt/conf/benchmark/digits.yaml" in names
     assert "ttt/conf/config.yaml" in names
+    assert "ttt/slurm/job.sbatch" in names
     assert {name.split("/")[0] for name in names} == {"ttt", "ttt-0.1.0.dist-info"}
     assert "ttt-0.1.0.dist-info/licenses/LICENSE" in names
 
@@ -76,6 +77,7 @@ def test_the_wheel_holds_the_configuration_and_nothing_foreign(wheel: Path):
         (["run", "data.rot=1"], "data.root=1"),
         (["check", "--help"], "usage: ttt check"),
         (["report", "--help"], "usage: ttt report"),
+        (["doctor"], "torch            not installed on"),
     ],
 )
 def test_an_installed_ttt_needs_neither_repository_nor_torch(
@@ -87,6 +89,13 @@ def test_an_installed_ttt_needs_neither_repository_nor_torch(
     assert said in done.stdout + done.stderr, done.stderr
     assert "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_installed_ttt_has_the_batch_script(login_node: Path, tmp_path: Path):
+    asked = ["launcher=slurm", "launcher.dry_run=true", "data.prepare=null", "data.root=/data"]
+    done = python(login_node, "-m", "ttt", "run", *asked, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("#!/usr/bin/env bash\n")
 
 
 def test_a_missing_extra_is_named_with_what_to_type(login_node: Path, tmp_path: Path):

@@ -45,7 +45,6 @@ def test_the_digest_is_the_configuration_without_the_seed(tmp_path):
 @pytest.mark.parametrize(
     ("events", "said"),
     [
-        (None, "no events"),
         ("", "no events"),
         ("garbage\n\xff", "no events"),
         (
@@ -60,6 +59,16 @@ def test_a_run_without_summary_died_with_its_last_sign_of_life(tmp_path, events,
     assert (run.status, run.reason) == ("died", said)
     assert (run.benchmark, run.seed, run.target) == ("digits", 4, 0.97)
     assert run.time_to_train_s is None
+
+
+def test_a_run_without_any_sign_of_life_is_not_called_dead(tmp_path):
+    folder = died(tmp_path, 1)
+    (folder / "logs").mkdir()
+    (run,) = find([folder]).runs
+    assert (run.status, run.reason, run.seed) == ("not started", "no events", 1)
+    (folder / "logs" / "rank_1.failure.json").write_text("{}")  # it failed before the first event
+    (run,) = find([folder]).runs
+    assert (run.status, run.reason) == ("died", "no events")
 
 
 def test_the_last_event_is_found_at_the_end_of_a_long_file(tmp_path):

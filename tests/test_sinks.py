@@ -170,7 +170,8 @@ def test_a_person_sees_progress_and_the_result(terminal):
         highlight=False,
         _environ={"TERM": "xterm"},
     )
-    log = EventLog(time, [Console(console, "runs/digits/x/seed_3")])
+    summary = Summary()
+    log = EventLog(time, [summary, Console(console, summary, "runs/digits/x/seed_3")])
     tell(log, time)
     log.close()
     said = text.getvalue()

@@ -12,6 +12,7 @@ COMMANDS = {
     "check": "check result logs with MLCommons' compliance checker",
     "report": "compare finished runs",
     "data": "prepare a data set, off the clock",
+    "doctor": "examine this machine or allocation, and judge it",
 }
 
 

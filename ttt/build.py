@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from ttt import config
+from ttt import config, stop
 from ttt.clock import Clock
 from ttt.events import EventLog, Kind
 from ttt.learner import StandardLearner
@@ -14,12 +14,14 @@ from ttt.loop import Parts
 from ttt.protocols import World
 from ttt.schema.run import RunConfig
 from ttt.telemetry import system
+from ttt.telemetry.pulse import Pulse
 from ttt.telemetry.timing import Meter
 
 
-def build(run_config: RunConfig, world: World, clock: Clock, log: EventLog) -> Parts:
+def build(run_config: RunConfig, world: World, clock: Clock, log: EventLog, pulse: Pulse) -> Parts:
     """Build and warm up everything; no file of the data set may be touched in here."""
     log.emit(Kind.INIT_START)
+    pulse.beat("building", 0)
     set_arithmetic(run_config.precision)
     torch.manual_seed(run_config.seed)
     task = config.build(run_config.task)
@@ -48,6 +50,7 @@ def build(run_config: RunConfig, world: World, clock: Clock, log: EventLog) -> P
     # (On a CPU torch heeds the lower 32 bits of a seed only.)
     torch.manual_seed(run_config.seed + 1_000_003 * world.data.index)
     log.emit(Kind.CONFIG, **describe_run(run_config, world))
+    pulse.beat("warming up", 0)
     learner.warm_up(data.synthetic(world.data), task.metric())
     return Parts(
         task=task,
@@ -58,9 +61,11 @@ def build(run_config: RunConfig, world: World, clock: Clock, log: EventLog) -> P
         clock=clock,
         log=log,
         meter=Meter(world.device),
+        pulse=pulse,
         seed=run_config.seed,
         global_batch=run_config.data.global_batch,
         check_every=run_config.target.check_every_steps,
+        room_wanted=lambda: stop.room_wanted() is not None,
     )
 
 

@@ -7,7 +7,7 @@ the speedruns count. Time is injected, so that nothing here knows a device or sl
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 
@@ -55,6 +55,29 @@ class Clock:
         if self._started is not None:
             raise RuntimeError("the clock was started before and may not be started again")
         self._started = moment
+
+    def resume(self, moment: float, totals: Mapping[str, float]) -> None:
+        """Go on with a run that started at `moment`, in a process that is gone.
+
+        Everything since counts, the time in which nothing ran included: the clock is never paused.
+
+        Args:
+            moment: RUN_START, as it was.
+            totals: Seconds in each span, as far as they were saved.
+        """
+        self.start(moment)
+        self._totals.update(totals)
+
+    @property
+    def totals(self) -> dict[str, float]:
+        """Seconds spent in every span so far, by name."""
+        return dict(self._totals)
+
+    @property
+    def started(self) -> float:
+        """RUN_START, on the scale of `now`; only while running or after."""
+        assert self._started is not None
+        return self._started
 
     def stop(self, moment: float) -> None:
         """The run stops at `moment` (RUN_STOP), once and for all."""

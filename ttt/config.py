@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ttt.errors import ConfigError
-from ttt.schema import parts
+from ttt.schema import launchers, parts
 from ttt.schema.run import RunConfig
 
 CompositionError = (HydraException, OmegaConfBaseException)
@@ -32,8 +32,10 @@ _SCHEMAS = {
     "polynomial": parts.PolynomialConfig,
     "cosine": parts.CosineConfig,
     "onecycle": parts.OneCycleConfig,
-    "local": parts.LocalConfig,
-    "torchrun": parts.TorchrunConfig,
+    "local": launchers.LocalConfig,
+    "torchrun": launchers.TorchrunConfig,
+    "mpi": launchers.MpiConfig,
+    "slurm": launchers.SlurmConfig,
 }
 # The parts of a run that name a class; a user's own come without a schema of ours.
 _NODES = ("data", "model", "task", "optim", "schedule", "launcher")

@@ -28,6 +28,8 @@ class Kind(StrEnum):
         EVAL_START
         EVAL_STOP
         QUALITY          one value of the metric, the same on all ranks    {value, target, ...}
+    SUSPENDED            told to make room; saved, and the clock goes on   {signal, bytes, save_s}
+    RESUMED              the same run in new processes                     {started, lost_s}
     RUN_STOP             the verdict exists; the clock stops               {status, reason}
     STATISTICS           what was measured on every rank                   {train_s, step_ms, ...}
     COMPLIANCE           what the official checker says of the result      {passed, problems}
@@ -45,6 +47,8 @@ class Kind(StrEnum):
     EVAL_START = "eval_start"
     EVAL_STOP = "eval_stop"
     QUALITY = "quality"
+    SUSPENDED = "suspended"
+    RESUMED = "resumed"
     RUN_STOP = "run_stop"
     STATISTICS = "statistics"
     COMPLIANCE = "compliance"

@@ -20,7 +20,7 @@ class Failure:
     """Why one rank failed.
 
     Attributes:
-        rank: Which.
+        rank: Which; not always the one that says so.
         host: Where.
         time: When, in seconds since the epoch.
         text: What to show the user: a sentence, or the rank's own traceback.
@@ -52,9 +52,20 @@ def describe(rank: int, error: BaseException, *, lost_peer: bool) -> Failure:
     return Failure(rank, socket.gethostname(), time.time(), text, code, primary)
 
 
-def write(failure: Failure, logs: Path) -> None:
-    """Leave the failure where the launcher looks."""
-    draft = logs / f"rank_{failure.rank}.failure.tmp"
+def hang(rank: int, host: str, text: str) -> Failure:
+    """The failure of a rank that keeps all of them from going on."""
+    return Failure(rank, host, time.time(), text, LAUNCH_FAILED, primary=True)
+
+
+def write(failure: Failure, logs: Path, *, by: int) -> None:
+    """Leave the failure where the launcher looks.
+
+    Args:
+        failure: What to say.
+        logs: The folder of the run's logs.
+        by: The rank that says it.
+    """
+    draft = logs / f"rank_{by}.failure.tmp"
     draft.write_text(json.dumps(asdict(failure)))
     os.replace(draft, draft.with_suffix(".json"))
 

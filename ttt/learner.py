@@ -3,10 +3,12 @@
 import copy
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
 
 import torch
 from torch import nn
 
+from ttt.dist.checkpoint import restore_training, training_state
 from ttt.dist.parallel import accumulating, parallelize
 from ttt.protocols import Batch, Metric, Synthetic, Task, World
 from ttt.telemetry.health import LossWatch
@@ -90,6 +92,22 @@ class StandardLearner:
     def health(self, *, wait: bool = False) -> tuple[int, float | None]:
         """First step with a loss that is not finite, and a recent loss; see `LossWatch.look`."""
         return self._losses.look(wait=wait)
+
+    def state(self) -> dict[str, Any]:
+        """All that decides the next updates; the schedule follows from the number of steps.
+
+        BatchNorm statistics are averaged over processes first, as they are for an evaluation. They
+        are linear in what they saw, so averaging again later gives the same.
+        """
+        self._world.average(list(self.model.buffers()))
+        training = training_state(self._parallel, self._optimizer)
+        return {**training, "scaler": self._scaler.state_dict(), "steps": self.steps}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a saved state, of the same form as `state` gives."""
+        restore_training(self._parallel, self._optimizer, state)
+        self._scaler.load_state_dict(state["scaler"])
+        self.steps = state["steps"]
 
     def warm_up(self, synthetic: Synthetic, metric: Metric) -> None:
         """Go through every shape once, then forget it: weights, statistics, state, RNG.

@@ -1,19 +1,38 @@
 """The loop: train to a target, evaluate on the way, stop the clock. Read this page first.
 
 It knows no workload, no device and no launcher; those are in the parts it is given. Events go out,
-nothing comes back in. Every rank walks through it in step.
+nothing comes back in. Every rank walks through it in step, leaving a beat at every turn, by which a
+watchdog can tell who stands still.
 """
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from ttt.clock import Clock
 from ttt.errors import DataError
 from ttt.events import EventLog, Kind
 from ttt.protocols import Batch, Data, Learner, Task, World
+from ttt.telemetry.pulse import Pulse
 from ttt.telemetry.timing import Meter
-from ttt.watcher import RUNNING, Target, Verdict, epoch_number, judge, judge_health
+from ttt.watcher import RUNNING, Status, Target, Verdict, epoch_number, judge, judge_health
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What earlier processes did of this run, before they were told to make room or were lost.
+
+    Attributes:
+        started: RUN_START, in seconds since the epoch.
+        ended: The last that was heard of them.
+        step: Updates that were saved; 0 if none were.
+        totals: Seconds in each span, as far as they were saved.
+    """
+
+    started: float
+    ended: float
+    step: int
+    totals: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +47,11 @@ class Parts:
     clock: Clock
     log: EventLog
     meter: Meter
+    pulse: Pulse
     seed: int
     global_batch: int
-    check_every: int  # steps between looks at the loss and the time limit
+    check_every: int  # steps between looks at the loss, the time limit and the wish for room
+    room_wanted: Callable[[], bool]  # whether this process was told to make room
 
     def position(self, step: int) -> dict[str, float]:
         """How far training is after this many steps."""
@@ -39,41 +60,68 @@ class Parts:
         return {"epoch": epoch, "samples": samples}
 
 
-def run(parts: Parts) -> Verdict:
-    """Train until the target is reached or given up; the clock stops where the verdict exists."""
+def run(parts: Parts, past: Past | None = None) -> Verdict:
+    """Train until the target is reached or given up; the clock stops where the verdict exists.
+
+    Told to make room, it leaves with the clock running: the run goes on where `past` says.
+    """
     log, clock = parts.log, parts.clock
-    start(parts)
-    batches = parts.meter.waiting(parts.data.train(parts.world.data, parts.seed))
-    step, verdict, moment = 0, RUNNING, 0.0
+    step = begin(parts, past)
+    data = parts.data.train(parts.world.data, parts.seed, start=step)
+    batches, verdict, moment = parts.meter.waiting(data), RUNNING, 0.0
     for stop in parts.target.evaluation_steps(parts.data.train_samples, parts.global_batch):
-        since, until = parts.position(step), parts.position(stop)
-        log.emit(Kind.BLOCK_START, step, **since, until=until)
-        with clock.span("train"):
-            step, verdict = train(parts, batches, step, stop)
-            moment = clock.now()
-        parts.meter.collect()
-        log.emit(Kind.BLOCK_STOP, step, **parts.position(step), since=since)
+        if stop < step:
+            continue
+        if step < stop:  # else it was suspended right before an evaluation
+            step, verdict, moment = block(parts, batches, step, stop)
         if not verdict.final:
             verdict, moment = evaluate(parts, step)
         if verdict.final:
             break
+    if verdict.status is Status.SUSPENDED:
+        return verdict
     clock.stop(moment)
     status, reason = verdict.status.value, verdict.reason
     log.emit(Kind.RUN_STOP, step, time=moment, status=status, reason=reason, **parts.position(step))
     return verdict
 
 
-def start(parts: Parts) -> None:
-    """Start the clock: nobody reads data before RUN_START is stamped, and everybody is ready."""
+def begin(parts: Parts, past: Past | None) -> int:
+    """Start the clock: nobody reads data before RUN_START is stamped, and everybody is ready.
+
+    Returns:
+        The updates done already. A run that goes on has had its RUN_START long ago.
+    """
     gc.collect()
     gc.freeze()  # what was built lives to the end; collecting it again would only cost time
     parts.world.barrier()
-    parts.clock.start(parts.log.emit(Kind.RUN_START).time)
+    if past:
+        parts.clock.resume(past.started, past.totals)
+        lost = parts.clock.now() - past.ended
+        position = parts.position(past.step)
+        parts.log.emit(Kind.RESUMED, past.step, started=past.started, lost_s=lost, **position)
+    else:
+        parts.clock.start(parts.log.emit(Kind.RUN_START).time)
     parts.world.barrier()
+    return past.step if past else 0
+
+
+def block(
+    parts: Parts, batches: Iterator[Batch], step: int, stop: int
+) -> tuple[int, Verdict, float]:
+    """Train to the next evaluation: the step reached, a verdict, and when it was there."""
+    since, until = parts.position(step), parts.position(stop)
+    parts.log.emit(Kind.BLOCK_START, step, **since, until=until)
+    with parts.clock.span("train"):
+        step, verdict = train(parts, batches, step, stop)
+        moment = parts.clock.now()
+    parts.meter.collect()
+    parts.log.emit(Kind.BLOCK_STOP, step, **parts.position(step), since=since)
+    return step, verdict, moment
 
 
 def train(parts: Parts, batches: Iterator[Batch], step: int, stop: int) -> tuple[int, Verdict]:
-    """Update until `stop`, unless the loss breaks or time is up on any rank.
+    """Update until `stop`, unless the loss breaks, time is up or room is wanted on any rank.
 
     Ranks exchange what they saw every few steps and read the answer one exchange later, so that
     nobody waits for it; at the end of the block they do wait, the device is drained there anyway.
@@ -81,23 +129,28 @@ def train(parts: Parts, batches: Iterator[Batch], step: int, stop: int) -> tuple
     answer, verdict = None, RUNNING
     parts.meter.mark()
     while step < stop and not verdict.final:
-        parts.learner.step(next(batches))
+        parts.pulse.beat("waiting for data", step)
+        batch = next(batches)
+        parts.pulse.beat("training", step)
+        parts.learner.step(batch)
+        parts.pulse.steady = True  # nothing takes as long any more as the first step may
         step += 1
         parts.meter.mark()
         if step % parts.check_every == 0 or step == stop:
             bad, loss = parts.learner.health(wait=step == stop)
             if answer:
-                verdict = judge_health(parts.target, *_worst(answer()))
-            answer = parts.world.minimum_later([bad, -round(1000 * parts.clock.elapsed)])
+                verdict = _judged(parts, answer())
+            seen = [bad, -round(1000 * parts.clock.elapsed), -int(parts.room_wanted())]
+            answer = parts.world.minimum_later(seen)
             parts.log.emit(Kind.PROGRESS, step, loss=loss, **parts.position(step))
     if answer and not verdict.final:
-        verdict = judge_health(parts.target, *_worst(answer()))
+        verdict = _judged(parts, answer())
     return step, verdict
 
 
-def _worst(exchanged: list[int]) -> tuple[int, float]:
-    """First bad step and longest time on the clock, in seconds, over all ranks."""
-    return exchanged[0], -exchanged[1] / 1000
+def _judged(parts: Parts, worst: list[int]) -> Verdict:
+    """The verdict on what the ranks saw: first bad step, longest time on the clock, any wish."""
+    return judge_health(parts.target, worst[0], -worst[1] / 1000, suspend=worst[2] < 0)
 
 
 def evaluate(parts: Parts, step: int) -> tuple[Verdict, float]:
@@ -111,6 +164,7 @@ def evaluate(parts: Parts, step: int) -> tuple[Verdict, float]:
     """
     log, position = parts.log, parts.position(step)
     log.emit(Kind.EVAL_START, step, **position)
+    parts.pulse.beat("evaluating", step)
     with parts.clock.span("eval"):
         quality, seen = measure(parts)
         ready = parts.clock.now()
@@ -140,5 +194,6 @@ def measure(parts: Parts) -> tuple[float, int]:
     metric = parts.task.metric()
     with parts.learner.eval_mode() as model:
         for batch in parts.data.eval(parts.world.data):
+            parts.pulse.beat("evaluating", parts.learner.steps)
             metric.update(parts.task.predict(model, batch), batch)
     return metric.compute(parts.world)

@@ -33,6 +33,25 @@ class Shard:
     count: int = 1
 
 
+class Board(Protocol):
+    """Where processes leave notes for each other. Every call answers soon, or raises."""
+
+    rank: int
+    size: int
+
+    def put(self, note: str) -> None:
+        """Leave this process's note, in place of the one before."""
+
+    def notes(self) -> list[str | None]:
+        """The latest note of every process; None of one that never left any."""
+
+    def ring(self) -> None:
+        """Tell everybody that nothing moves."""
+
+    def rung(self) -> bool:
+        """Whether somebody did."""
+
+
 class World(Protocol):
     """The processes of one run, as seen from one of them. Only `ttt.dist` implements it."""
 
@@ -43,6 +62,13 @@ class World(Protocol):
     nodes: int
     data: Shard
     device: torch.device
+    threads: int  # this process's share of its node's cores
+
+    def board(self) -> Board | None:
+        """A place for notes, apart from everything that may get stuck; None for a process alone."""
+
+    def expect_answers_within(self, seconds: float) -> None:
+        """From now on a peer that does not take part for this long is an error."""
 
     def barrier(self) -> None:
         """Wait until every process is here."""
@@ -55,6 +81,9 @@ class World(Protocol):
 
     def gather(self, value: T) -> list[T]:
         """Every process's value, in rank order, on every process. Values must pickle."""
+
+    def gather_nodes(self, value: T) -> list[T]:
+        """The values of the first process of every node, in node order, on every process."""
 
     def agree(self, value: T) -> T:
         """Rank 0's value, on every process. The value must pickle."""
@@ -83,8 +112,8 @@ class Data(Protocol):
     def synthetic(self, shard: Shard) -> Synthetic:
         """Batches of noise in every shape `train` and `eval` will give; warms the loader too."""
 
-    def train(self, shard: Shard, seed: int) -> Iterator[Batch]:
-        """Endless batches; across shards every sample once an epoch, reshuffled for each."""
+    def train(self, shard: Shard, seed: int, *, start: int = 0) -> Iterator[Batch]:
+        """Endless batches from step `start` on; across shards every sample once an epoch."""
 
     def eval(self, shard: Shard) -> Iterable[Batch]:
         """Every evaluation sample exactly once across shards, never padded."""
@@ -132,6 +161,12 @@ class Learner(Protocol):
 
     def eval_mode(self) -> AbstractContextManager[nn.Module]:
         """The model as it is evaluated: the same on every process, no gradients, no dropout."""
+
+    def state(self) -> dict[str, Any]:
+        """All that decides the next updates, to be saved; tensors stay where they are."""
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a saved state, of the same form as `state` gives."""
 
     def health(self, *, wait: bool = False) -> tuple[int, float | None]:
         """First step with a loss that is not finite (a huge number if none), and a recent loss.

@@ -1,7 +1,9 @@
-"""Being told to stop: signals become an exception that every `finally` and log can see.
+"""Being told to stop or to make room: signals, where every `finally` and log can see them.
 
-A process that cannot react, because it waits inside a library for a peer that is gone, ends itself
-a few seconds later. A process whose parent died is told, too, so that no run outlives its launcher.
+To stop is an exception. A process that cannot react, because it waits inside a library for a peer
+that is gone, ends itself a few seconds later. A process whose parent died is told, too, so that no
+run outlives its launcher. To make room is a flag, which the loop exchanges between ranks, so that
+all of them stop after the same step.
 """
 
 import ctypes
@@ -9,11 +11,15 @@ import os
 import signal
 import sys
 import threading
+import time
 from types import FrameType
 
 GRACE_SECONDS = 5.0  # to log `aborted` and close files
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+MAKE_ROOM = (signal.SIGUSR1, signal.SIGUSR2)  # what schedulers are asked to send before a limit
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+_told: list[signal.Signals] = []
 
 
 class Interrupted(BaseException):
@@ -30,11 +36,27 @@ class Interrupted(BaseException):
 
 
 def install() -> None:
-    """Raise Interrupted in the main thread on SIGTERM, SIGINT and SIGHUP, and if orphaned."""
+    """Raise Interrupted in the main thread on SIGTERM, SIGINT and SIGHUP, and if orphaned.
+
+    SIGUSR1 and SIGUSR2 are remembered; see `room_wanted`.
+    """
     for number in SIGNALS:
-        signal.signal(number, _end_soon)
+        signal.signal(number, interrupt)
+    for number in MAKE_ROOM:
+        signal.signal(number, lambda number, _: _told.append(signal.Signals(number)))
+    # The C handler writes a byte for each signal, whatever the main thread is doing: a handler of
+    # Python's would wait for it to come back from the library it is in.
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    threading.Thread(target=_end_late, args=(reader,), name="last resort", daemon=True).start()
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def room_wanted() -> signal.Signals | None:
+    """The signal that asked this process to make room; None if none did."""
+    return _told[0] if _told else None
 
 
 def interrupt(number: int, frame: FrameType | None) -> None:
@@ -44,8 +66,9 @@ def interrupt(number: int, frame: FrameType | None) -> None:
     raise Interrupted(number)
 
 
-def _end_soon(number: int, frame: FrameType | None) -> None:
-    last_resort = threading.Timer(GRACE_SECONDS, os._exit, (128 + number,))
-    last_resort.daemon = True
-    last_resort.start()
-    interrupt(number, frame)
+def _end_late(reader: int) -> None:
+    """Wait for a signal that asks to stop, and some time later for nothing any more."""
+    while (number := os.read(reader, 1)[0]) not in SIGNALS:
+        pass
+    time.sleep(GRACE_SECONDS)
+    os._exit(128 + number)

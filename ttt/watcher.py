@@ -13,9 +13,13 @@ NEVER = 2**62  # a step no run takes
 
 
 class Status(StrEnum):
-    """How a run stands. MLPerf's `status` of run_stop knows the last two."""
+    """How a run stands. MLPerf's `status` of run_stop knows the last two.
+
+    SUSPENDED ends the processes, not the run: the clock goes on until it is resumed and finished.
+    """
 
     RUNNING = "running"
+    SUSPENDED = "suspended"
     SUCCESS = "success"
     ABORTED = "aborted"
 
@@ -72,11 +76,12 @@ class Verdict:
 
     @property
     def final(self) -> bool:
-        """Whether the run is over."""
+        """Whether these processes are done training."""
         return self.status is not Status.RUNNING
 
 
 RUNNING = Verdict(Status.RUNNING)
+SUSPENDED = Verdict(Status.SUSPENDED)
 
 
 def judge(target: Target, quality: float, epochs: float, seconds: float) -> Verdict:
@@ -105,19 +110,22 @@ def judge(target: Target, quality: float, epochs: float, seconds: float) -> Verd
     )
 
 
-def judge_health(target: Target, first_bad_step: int, seconds: float) -> Verdict:
+def judge_health(
+    target: Target, first_bad_step: int, seconds: float, *, suspend: bool = False
+) -> Verdict:
     """Decide between evaluations, from what can be known without one.
 
     Args:
         target: What was asked for.
         first_bad_step: First step with a loss that is not finite on any rank; NEVER if none.
         seconds: Time on the clock.
+        suspend: Whether any rank was told to make room.
     """
     if first_bad_step < NEVER:
         return Verdict(Status.ABORTED, f"the loss was not finite at step {first_bad_step}")
     if target.max_seconds is not None and seconds >= target.max_seconds:
         return Verdict(Status.ABORTED, f"target.max_seconds={target.max_seconds:g} passed")
-    return RUNNING
+    return SUSPENDED if suspend else RUNNING
 
 
 def epoch_number(samples: int, train_samples: int, global_batch: int) -> float:

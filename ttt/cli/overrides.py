@@ -50,7 +50,7 @@ def _sentence(override: str, reason: Exception, kept: list[str], folder: str | N
         said = _first_lines(reason.__cause__ or reason)
         return f"{override}: {said}; it was {name}={known[name]}"
     if owners := _owners(name, kept, folder):
-        return f"{name} is a setting of {' and '.join(owners)} only; {owners[0]} {override}"
+        return f"{name} is a setting of {', '.join(owners)} only; {owners[-1]} {override}"
     likely = difflib.get_close_matches(name, sorted(known), n=3, cutoff=0.5)
     hint = f"; close to it: {', '.join(likely)}; {likely[0]}={value}" if likely else ""
     return f"{name} is not a setting{hint}"

@@ -1,7 +1,7 @@
 """`ttt run`: a Hydra application that composes once, freezes, and hands over to a launcher.
 
-Typed under torchrun it finds itself already launched: rank 0 composes, freezes and becomes a
-worker; the others become workers at once and get the frozen configuration from rank 0.
+Typed under torchrun, srun or mpirun it finds itself already launched: rank 0 composes, freezes and
+becomes a worker; the others become workers at once and get the frozen configuration from rank 0.
 """
 
 import datetime
@@ -20,7 +20,7 @@ from rich.console import Console
 
 from ttt import compliance, config
 from ttt.cli import overrides
-from ttt.dist.rank import Placement, from_environment
+from ttt.dist.rank import Placement, from_environment, half_told
 from ttt.errors import OK, ConfigError, TttError, show
 from ttt.launch.job import Job, Launcher, worst
 from ttt.report import table
@@ -28,15 +28,18 @@ from ttt.schema.run import RunConfig
 
 # Arguments with which Hydra only shows something and runs nothing.
 _SWEEP_INSIDE = [
-    "--multirun starts several launches, and this process is already part of one; leave torchrun to"
-    " ttt: ttt run --multirun launcher=torchrun ..."
+    "--multirun starts several launches, and this process is already part of one; leave launching"
+    " to ttt: ttt run --multirun launcher=torchrun ... (or slurm, or mpi)"
 ]
+_STARTERS = {"torchrun": "torchrun", "slurm": "srun", "mpi": "mpirun"}
 _SHOWS = {"--help", "-h", "--hydra-help", "--version", "--cfg", "-c", "--info", "-i"}
 
 
 def main(arguments: list[str]) -> int:
     """Compose and launch; returns the exit code."""
     placement = from_environment()
+    if sentence := half_told():
+        raise ConfigError([sentence])
     if placement and placement.rank > 0:
         return OK if _only_shows(arguments) else become_worker("-")
     config.register()
@@ -79,10 +82,13 @@ def launch(composed: Any, arguments: list[str], placement: Placement | None) -> 
     if launcher.on_every_node and not placement:
         return launcher.join(arguments)
     prepare(run)
-    job = freeze(composed, run.runs, ["ttt", "run", *arguments])
+    processes = placement.size if placement else launcher.processes()
+    job = freeze(composed, run.runs, processes, ["ttt", "run", *arguments])
     if placement:
         return become_worker(str(job.runs[0]))
     code = launcher.launch(job)
+    if code is None:  # submitted: nothing is known yet
+        return OK
     closing(job, arguments)
     return code
 
@@ -98,19 +104,30 @@ def problems(run: RunConfig, placement: Placement | None = None) -> list[str]:
     launcher = make_launcher(run)
     processes = placement.size if placement else launcher.processes()
     found = run.problems(max(1, processes)) + claim_problems(run)
-    if not placement:
-        found += launcher.problems()
+    found += _inside_problems(run, placement) if placement else launcher.problems()
     if run.runs > 1 and (placement or launcher.on_every_node):
         found.append(
             f"runs={run.runs} needs a fresh process for each, and these processes were started for"
-            " one; runs=1, or leave torchrun to ttt: ttt run launcher=torchrun runs=5"
+            " one; runs=1, or leave launching to ttt: ttt run launcher=torchrun runs=5"
         )
     root = getattr(run.data, "root", "")
     if not root:
         found.append("data.root is not set; allowed: the data set's folder; data.root=DIR")
-    elif not Path(root).is_dir() and not getattr(run.data, "prepare", None):
+    elif not (launcher.elsewhere or Path(root).is_dir() or getattr(run.data, "prepare", None)):
         found.append(f"data.root={root} is not a folder; data.root=DIR, as `ttt data` made it")
     return found
+
+
+def _inside_problems(run: RunConfig, placement: Placement) -> list[str]:
+    """Two launchers at once: each process of one would start all those of the other."""
+    module = str(run.launcher._target_).split(".")[-2]
+    if module in ("local", placement.launcher):
+        return []
+    return [
+        f"launcher={module}, and this process is already one of {placement.size} that"
+        f" {_STARTERS[placement.launcher]} started; leave launcher= out, or type ttt run without"
+        f" {_STARTERS[placement.launcher]}"
+    ]
 
 
 def claim_problems(run: RunConfig) -> list[str]:
@@ -138,19 +155,20 @@ def prepare(run: RunConfig) -> None:
         importlib.import_module(module).prepare(Path(run.data.root))
 
 
-def freeze(composed: Any, runs: int, command: list[str]) -> Job:
+def freeze(composed: Any, runs: int, processes: int, command: list[str]) -> Job:
     """Make the run folders of one launch, each with its frozen configuration."""
     stamp = datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
     launch_id = f"{stamp}_{uuid.uuid4().hex[:4]}"  # two launches may start in the same second
     folders = []
     for number in range(runs):
-        run = config.resolve(composed, seed=composed.seed + number, run=number, command=command)
+        own = {"seed": composed.seed + number, "run": number}
+        run = config.resolve(composed, **own, processes=processes, command=command)
         folder = Path(run.run_root) / run.benchmark.id / launch_id / f"seed_{run.seed}"
         (folder / "logs").mkdir(parents=True, exist_ok=False)
         header = f"# {shlex.join(command)}\n"
         (folder / "config.yaml").write_text(header + config.freeze(run))
         folders.append(folder)
-    return Job(tuple(folders))
+    return Job(tuple(folders), run.benchmark.id)
 
 
 def become_worker(folder: str) -> int:

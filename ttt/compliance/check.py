@@ -24,6 +24,12 @@ from ttt.compliance.scan import Scan, scan
 from ttt.compliance.sentences import plain, sentences
 from ttt.errors import ConfigError
 
+# The rules want a run in one piece; the engine does not know the key by which ttt says otherwise.
+RESUMED = (
+    "the run was suspended and resumed in other processes (key resumed), which the closed division"
+    " does not allow; only an open result may be claimed"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -90,6 +96,8 @@ def check_file(path: str | Path, ruleset: str | None = None) -> Verdict:
         # Rules grow: a log from an earlier round is not wrong for lacking what came later.
         older = next((name for name in able[1:] if not _judge(path, log, name)[0]), None)
         warnings += [f"the log keeps every rule of ruleset {older}"] if older else []
+    if "resumed" in log.first and division != "open":
+        problems.append(RESUMED)
     if not problems and any(status != "success" for status in log.statuses):
         # The engine passes any status; MLPerf's scoring counts such a run as not converged.
         warnings.append(plain(f"run_stop has status {log.statuses}, so the run has no score"))

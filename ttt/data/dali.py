@@ -51,19 +51,25 @@ class Images:
             eval=[noise(batch, self._images.classes) for batch in self._eval.warm(sizes)],
         )
 
-    def train(self, shard: Shard, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def train(
+        self, shard: Shard, seed: int, *, start: int = 0
+    ) -> Iterator[tuple[Tensor, Tensor]]:
         """Endless batches, listed and read from the first one asked for on."""
-        return (batch[:2] for batch in self.train_with_ids(shard, seed))
+        return (batch[:2] for batch in self.train_with_ids(shard, seed, start=start))
 
     def eval(self, shard: Shard) -> Iterator[tuple[Tensor, Tensor]]:
         """This shard's evaluation samples, each once; the last batch may be smaller."""
         return (batch[:2] for batch in self.eval_with_ids(shard))
 
-    def train_with_ids(self, shard: Shard, seed: int) -> Iterator[Decoded]:
+    def train_with_ids(self, shard: Shard, seed: int, *, start: int = 0) -> Iterator[Decoded]:
         """`train`, with the sample ids of each batch."""
         images = self._images
         rows = train_rows(
-            seed=seed, samples=images.train_samples, global_batch=images.global_batch, shard=shard
+            seed=seed,
+            samples=images.train_samples,
+            global_batch=images.global_batch,
+            shard=shard,
+            start=start,
         )
         yield from self._train.run(list_train(images), rows)
 

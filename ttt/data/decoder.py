@@ -80,13 +80,12 @@ class Decoder:
         self.images = images
         self.recipe = recipe
         self.device = world.device
-        share = len(os.sched_getaffinity(0)) // world.local_size
         self._make = partial(
             build,
             images,
             recipe,
             batch=batch,
-            threads=images.threads or max(1, share),
+            threads=images.threads or world.threads,
             device=world.device,
         )
         self.evaluation = evaluation

@@ -12,7 +12,9 @@ from ttt.protocols import World
 
 # torch 2.13 deprecated the first name and older ones do not know the second.
 _NEW_NAME = "forward_sync_buffers" in inspect.signature(DistributedDataParallel).parameters
-_BUFFERS_ALONE: dict[str, Any] = {"forward_sync_buffers" if _NEW_NAME else "broadcast_buffers": False}
+_BUFFERS_ALONE: dict[str, Any] = {
+    "forward_sync_buffers" if _NEW_NAME else "broadcast_buffers": False
+}
 
 
 def parallelize(model: nn.Module, world: World) -> nn.Module:

@@ -1,12 +1,16 @@
 """Which process am I? Read from the environment, by a table, without torch.
 
 Every launcher tells its processes who they are in variables of its own. A row of the table names
-them; the first row that is complete wins.
+them; the first row that is complete wins, so that torchrun's workers inside a SLURM step or under
+mpirun are torchrun's.
 """
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+
+Environment = Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,37 +22,91 @@ class Placement:
         size: Number of processes.
         local_rank: 0 to local_size - 1, on this node.
         local_size: Number of processes on this node.
+        launcher: Who says so: "torchrun", "slurm" or "mpi", as in `launcher=`.
     """
 
     rank: int = 0
     size: int = 1
     local_rank: int = 0
     local_size: int = 1
+    launcher: str = "torchrun"
 
 
 @dataclass(frozen=True, slots=True)
 class Variables:
-    """The names under which one launcher says it."""
+    """The names under which one launcher says it, in the order of `Placement`."""
 
+    launcher: str
     rank: str
     size: str
     local_rank: str
     local_size: str
 
 
-TABLE = {
-    "torchrun": Variables("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"),
-}
+# SLURM's batch scripts and salloc shells have SLURM_PROCID and SLURM_NTASKS as well, but only the
+# tasks that srun started have a step with a number of tasks.
+TABLE = (
+    Variables("torchrun", "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"),
+    Variables(  # Open MPI's mpirun
+        "mpi",
+        "OMPI_COMM_WORLD_RANK",
+        "OMPI_COMM_WORLD_SIZE",
+        "OMPI_COMM_WORLD_LOCAL_RANK",
+        "OMPI_COMM_WORLD_LOCAL_SIZE",
+    ),
+    Variables(  # MVAPICH2's
+        "mpi",
+        "MV2_COMM_WORLD_RANK",
+        "MV2_COMM_WORLD_SIZE",
+        "MV2_COMM_WORLD_LOCAL_RANK",
+        "MV2_COMM_WORLD_LOCAL_SIZE",
+    ),
+    # MPICH's and Intel MPI's (PMI has no variables for the node; Hydra adds its own)
+    Variables("mpi", "PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID", "MPI_LOCALNRANKS"),
+    Variables(
+        "slurm", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID", "SLURM_STEP_TASKS_HERE"
+    ),
+)
 
 
-def from_environment(environment: Mapping[str, str] = os.environ) -> Placement | None:
-    """Where a launcher has placed this process; None when no launcher started it."""
-    for names in TABLE.values():
-        found = [
-            environment.get(name)
-            for name in (names.rank, names.size, names.local_rank, names.local_size)
-        ]
-        numbers = [int(value) for value in found if value is not None and value.isdigit()]
-        if len(numbers) == len(found):
-            return Placement(*numbers)
+def from_environment(environment: Environment = os.environ) -> Placement | None:
+    """Where a launcher has placed this process; None when none did, or it started just one.
+
+    torchrun's only process still has torchrun as its parent, which wants to know how it ended; one
+    task alone, of srun or mpirun, is a process like any other.
+    """
+    known = {**environment, "SLURM_STEP_TASKS_HERE": _slurm_tasks_here(environment)}
+    for names in TABLE:
+        said = (names.rank, names.size, names.local_rank, names.local_size)
+        found = [known.get(name, "") for name in said]
+        if not all(value.isdigit() for value in found):
+            continue
+        rank, size, local_rank, local_size = map(int, found)
+        placement = Placement(rank, size, local_rank, local_size, names.launcher)
+        return None if placement.size == 1 and names.launcher != "torchrun" else placement
     return None
+
+
+def half_told(environment: Environment = os.environ) -> str | None:
+    """A sentence if a launcher gave this process a rank and not the number of processes.
+
+    Taken for a process of its own, each of them would train alone in a world of one.
+    """
+    rank = environment.get("PMIX_RANK")
+    if rank is None or any(names.rank in environment for names in TABLE):
+        return None
+    return (
+        f"PMIX_RANK={rank} says that a launcher started this process, but no variable tells how"
+        " many there are; start them by mpirun or srun, or set RANK, WORLD_SIZE, LOCAL_RANK and"
+        " LOCAL_WORLD_SIZE"
+    )
+
+
+def _slurm_tasks_here(environment: Environment) -> str:
+    """Tasks of this step on this node, from "2(x3),1": two on each of three nodes, then one."""
+    counts: list[str] = []
+    for part in environment.get("SLURM_STEP_TASKS_PER_NODE", "").split(","):
+        if match := re.fullmatch(r"(\d+)(?:\(x(\d+)\))?", part):
+            counts += [match[1]] * int(match[2] or 1)
+    node = environment.get("SLURM_NODEID", "")
+    return counts[int(node)] if node.isdigit() and int(node) < len(counts) else ""

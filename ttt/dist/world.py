@@ -5,6 +5,7 @@ them never waits for a device. Tensors travel where they lie: NCCL on GPUs, gloo
 """
 
 import itertools
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -13,17 +14,20 @@ from typing import TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.distributed import PrefixStore, rendezvous  # type: ignore[attr-defined]
+from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined]
+from torch.distributed.distributed_c10d import _set_pg_timeout
 from torch.distributed.elastic.multiprocessing.errors import record
 
+from ttt.dist import mpi
+from ttt.dist.board import StoreBoard
+from ttt.dist.meeting import JOIN_SECONDS, LostRankZero, connect, meet
 from ttt.dist.rank import Placement
 from ttt.protocols import Shard
 
 A = TypeVar("A")
 T = TypeVar("T")
 
-_CONFIG = "ttt/config"
-TIMEOUT = timedelta(minutes=30)  # MLPerf's own limit for initialisation, closed division
+_INIT_TIMEOUT = timedelta(minutes=30)  # MLPerf's own limit for initialisation, closed division
 
 
 class Solo:
@@ -35,6 +39,13 @@ class Solo:
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
+        self.threads = len(os.sched_getaffinity(0))
+
+    def board(self) -> None:
+        """Nobody to leave notes for."""
+
+    def expect_answers_within(self, seconds: float) -> None:
+        """Nobody to wait for."""
 
     def barrier(self) -> None:
         """Nobody to wait for."""
@@ -48,6 +59,10 @@ class Solo:
         return lambda: list(values)
 
     def gather(self, value: T) -> list[T]:
+        """The one value."""
+        return [value]
+
+    def gather_nodes(self, value: T) -> list[T]:
         """The one value."""
         return [value]
 
@@ -66,12 +81,23 @@ class Solo:
 class Group:
     """A world of several processes over torch.distributed. Implements `ttt.protocols.World`."""
 
-    def __init__(self, placement: Placement, device: torch.device) -> None:
+    def __init__(self, placement: Placement, device: torch.device, store: TCPStore) -> None:
         self.rank, self.size = placement.rank, placement.size
         self.local_rank, self.local_size = placement.local_rank, placement.local_size
         self.device = device
+        self.threads = max(1, len(os.sched_getaffinity(0)) // placement.local_size)
         self.data = Shard(placement.rank, placement.size)
+        self._store = store
         self.nodes = self.sum([int(placement.local_rank == 0)])[0]
+
+    def board(self) -> StoreBoard:
+        """A place for notes, apart from everything that may get stuck."""
+        return StoreBoard(self._store, self.rank, self.size)
+
+    def expect_answers_within(self, seconds: float) -> None:
+        """From now on a peer that does not take part for this long is an error."""
+        for group in {dist.group.WORLD, *dist.distributed_c10d._world.pg_map}:
+            _set_pg_timeout(timedelta(seconds=seconds), group)
 
     def barrier(self) -> None:
         """Wait until every process is here."""
@@ -99,6 +125,12 @@ class Group:
         values: list[T | None] = [None] * self.size
         dist.all_gather_object(values, value)
         return values  # type: ignore[return-value]
+
+    def gather_nodes(self, value: T) -> list[T]:
+        """The values of the first process of every node, in node order, on every process."""
+        mine = (self.local_rank == 0, value)
+        told = mpi.gather(mine) if mpi.joined() else self.gather(mine)
+        return [value for first, value in told if first]
 
     def agree(self, value: T) -> T:
         """Rank 0's value, on every process. The value must pickle."""
@@ -138,14 +170,19 @@ def recorded(function: Callable[[A], T], argument: A) -> T:
 
 def lost_peer(error: BaseException) -> bool:
     """Whether an error only says that another process is gone or does not answer."""
-    if isinstance(error, dist.DistNetworkError | dist.DistBackendError | dist.DistStoreError):
+    gone = dist.DistNetworkError | dist.DistBackendError | dist.DistStoreError | LostRankZero
+    if isinstance(error, gone):
         return True
     return isinstance(error, RuntimeError) and "gloo" in str(error).lower()
 
 
 @contextmanager
 def join(
-    placement: Placement | None, text: str | None, choose: Callable[[str, int], torch.device]
+    placement: Placement | None,
+    text: str | None,
+    choose: Callable[[str, int], torch.device],
+    *,
+    seconds: float = JOIN_SECONDS,
 ) -> Iterator[tuple["Solo | Group", str]]:
     """Meet the other processes of the run and leave them at the end.
 
@@ -153,18 +190,20 @@ def join(
         placement: Who this process is; None when it is alone.
         text: The frozen configuration on rank 0; None elsewhere, where no run folder may exist.
         choose: The device for this configuration and local rank.
+        seconds: How long rank 0 waits for the others.
 
     Yields:
         The world, and the configuration's text, the same on every process.
+
+    Raises:
+        LaunchError: Not everybody came; the sentence names who did not.
     """
     if placement is None:
         assert text is not None
         yield Solo(choose(text, 0)), text
         return
-    store, _, _ = next(rendezvous("env://", placement.rank, placement.size))
-    if placement.rank == 0:
-        store.set(_CONFIG, text)
-    text = store.get(_CONFIG).decode()
+    store = mpi.connect(placement) if mpi.needed(placement) else connect(placement)
+    text = meet(store, placement, text, seconds)
     device = choose(text, placement.local_rank)
     if device.type == "cuda":
         torch.cuda.set_device(device)
@@ -173,8 +212,8 @@ def join(
         store=PrefixStore("ttt/world", store),
         rank=placement.rank,
         world_size=placement.size,
-        timeout=TIMEOUT,
+        timeout=_INIT_TIMEOUT,
     )
-    yield Group(placement, device), text
+    yield Group(placement, device, store), text
     # Not after an error: a peer may be gone, and saying goodbye to it would wait for it.
     dist.destroy_process_group()

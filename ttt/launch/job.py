@@ -7,20 +7,27 @@ from pathlib import Path
 from typing import Protocol
 
 from ttt import failure
-from ttt.errors import LAUNCH_FAILED, NOT_REACHED, OK, LaunchError
+from ttt.errors import LAUNCH_FAILED, NOT_REACHED, OK, SUSPENDED, LaunchError
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One launch: run folders, frozen and ready, to be run one after the other."""
+    """One launch: run folders, frozen and ready, to be run one after the other.
+
+    Attributes:
+        runs: The folders, all in the folder of the launch.
+        benchmark: The benchmark's id.
+    """
 
     runs: tuple[Path, ...]
+    benchmark: str
 
 
 class Launcher(Protocol):
     """Turns run folders into processes."""
 
     on_every_node: bool  # typed on each node, which then `join`s instead of launching
+    elsewhere: bool  # the processes run on other machines: what this one has says nothing of them
 
     def processes(self) -> int:
         """How many processes each run will have, over all nodes."""
@@ -28,8 +35,8 @@ class Launcher(Protocol):
     def problems(self) -> list[str]:
         """What is wrong with the request on this machine, a sentence each."""
 
-    def launch(self, job: Job) -> int:
-        """Run everything; the exit code for the user."""
+    def launch(self, job: Job) -> int | None:
+        """Run everything; the exit code for the user, None where it is only submitted."""
 
     def join(self, arguments: Sequence[str]) -> int:
         """Take part, as one of several nodes, in a run whose folder rank 0 will make.
@@ -41,6 +48,8 @@ class Launcher(Protocol):
 
 def outcome(folder: Path) -> int | None:
     """The exit code a finished run asks for; None if it did not finish."""
+    if (folder / "suspended").exists():
+        return SUSPENDED
     summary, failures = folder / "summary.json", failure.read(folder / "logs")
     if failures or not summary.is_file():
         return None
@@ -58,7 +67,7 @@ def explain(folder: Path, otherwise: str) -> LaunchError:
     if not failures or not failures[0].primary:
         return LaunchError(f"{otherwise}\nlogs: {folder / 'logs'}")
     first = failures[0]
-    error = LaunchError(f"rank {first.rank} on {first.host} failed: {first.text.rstrip()}")
+    error = LaunchError(f"rank {first.rank} on {first.host}: {first.text.rstrip()}")
     error.exit_code = first.exit_code
     return error
 

@@ -17,6 +17,7 @@ class Local:
     """
 
     on_every_node = False
+    elsewhere = False
 
     def __init__(self, *, device: str) -> None:
         self._device = device

@@ -7,11 +7,17 @@ import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from ttt.failure import LAUNCHED_BY_TTT
+import psutil
+
+from ttt.failure import LAUNCHED_BY_TTT, read
 from ttt.stop import SIGNALS, Interrupted, interrupt
 
 # What torchrun and the workers get to end by themselves before they are killed.
 GRACE_SECONDS = 20.0
+# And after a rank has said why it failed: its peers know within a second or two, but one that is
+# stopped does not hear torchrun's SIGTERM.
+_AFTER_FAILURE_SECONDS = 7.0
+_LOOK_SECONDS = 0.25
 
 
 def worker_environment(processes: int) -> dict[str, str]:
@@ -35,6 +41,7 @@ def supervise(
     environment: Mapping[str, str] | None = None,
     stderr: Path | None = None,
     own_session: bool = False,
+    logs: Path | None = None,
 ) -> int:
     """Run a program to its end, passing on the signals we get.
 
@@ -43,6 +50,7 @@ def supervise(
         environment: Variables to set on top of ours.
         stderr: File its error output is appended to; None shares ours.
         own_session: Keep it away from the terminal, so that Ctrl-C reaches it through us alone.
+        logs: Where ranks that fail leave word; what still lives some seconds later is killed.
 
     Returns:
         Its exit code, negative if a signal ended it.
@@ -52,7 +60,7 @@ def supervise(
         OSError: It could not be started.
     """
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_raising())
+        stack.enter_context(raising())
         errors = stack.enter_context(stderr.open("ab")) if stderr else None
         process = subprocess.Popen(
             command,
@@ -62,9 +70,10 @@ def supervise(
             start_new_session=own_session,
         )
         try:
-            return process.wait()
+            return process.wait() if logs is None else _wait(process, logs)
         except Interrupted as stop:
-            _end(process, stop.number)
+            process.send_signal(stop.number)
+            _end_within(process, GRACE_SECONDS)
             raise
         finally:
             if own_session:  # whatever is left of its group
@@ -72,17 +81,30 @@ def supervise(
                     os.killpg(process.pid, signal.SIGKILL)
 
 
-def _end(process: subprocess.Popen[bytes], number: int) -> None:
-    process.send_signal(number)
+def _wait(process: subprocess.Popen[bytes], logs: Path) -> int:
+    """Wait for it, not much longer than until a rank has said why it failed."""
+    while True:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return process.wait(_LOOK_SECONDS)
+        if any(failure.primary for failure in read(logs)):
+            return _end_within(process, _AFTER_FAILURE_SECONDS)
+
+
+def _end_within(process: subprocess.Popen[bytes], seconds: float) -> int:
+    """Let it end by itself; after a while kill it, and all that it has started."""
     try:
-        process.wait(GRACE_SECONDS)
+        return process.wait(seconds)
     except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+        family = [psutil.Process(process.pid)]
+        family += family[0].children(recursive=True)  # torchrun gives workers their own sessions
+        for member in family:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                member.kill()
+        return process.wait()
 
 
 @contextlib.contextmanager
-def _raising() -> Iterator[None]:
+def raising() -> Iterator[None]:
     """Within it, the signals that ask us to stop raise Interrupted."""
     before = {number: signal.signal(number, interrupt) for number in SIGNALS}
     try:

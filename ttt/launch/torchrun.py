@@ -28,6 +28,8 @@ class Torchrun:
         device: "auto", "cuda" or "cpu"; on the last, GPUs set no limit.
     """
 
+    elsewhere = False
+
     def __init__(
         self, *, procs: int | None, nodes: int, rdzv_endpoint: str | None, device: str
     ) -> None:
@@ -92,7 +94,10 @@ class Torchrun:
         variables = worker_environment(self._procs)
         if log is None:  # nobody reads the workers' failures here: they show them themselves
             del variables[LAUNCHED_BY_TTT]
-        return supervise(command, environment=variables, stderr=log, own_session=True)
+        logs = log.parent if log else None
+        return supervise(
+            command, environment=variables, stderr=log, own_session=True, logs=logs
+        )
 
     def _options(self) -> list[str]:
         options = [f"--nproc-per-node={self._procs}", f"--nnodes={self._nodes}"]

@@ -1,8 +1,8 @@
 """Finds run folders under any paths and reads them; what cannot be used is told, never fatal.
 
 A run folder holds `config.yaml` from before the run and `summary.json` from after it. One without a
-summary is a run that died or still runs: it counts as a run, so that failures cannot get lost. May
-not know how runs are scored or shown.
+summary is a run that died, still runs or waits: it counts as a run, so that failures cannot get
+lost. May not know how runs are scored or shown.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ import yaml
 
 from ttt.report.files import natural
 
-CONFIG, SUMMARY, EVENTS = "config.yaml", "summary.json", "events.jsonl"
+CONFIG, SUMMARY, EVENTS, LOGS = "config.yaml", "summary.json", "events.jsonl", "logs"
 _RUN_FILES = {SUMMARY, EVENTS, "environment.json"}
 
 # What may differ between runs that are repetitions of each other.
@@ -37,8 +37,9 @@ class _UnusableError(Exception):
 class Run:
     """One run, finished or not; None is unknown.
 
-    The fields are those of summary.json and its `compliance`. A run without that file has the
-    status "died", its last sign of life as reason, and what its configuration says.
+    The fields are those of summary.json and its `compliance`. A run without that file has what its
+    configuration says, its last sign of life as reason, and the status "died", or "not started"
+    where there never was one: a scheduler may still have it in its queue.
 
     Attributes:
         path: Its folder.
@@ -184,6 +185,8 @@ def _of_dead(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
     }
     if isinstance(target, dict):
         known |= {"metric": target.get("metric"), "target": target.get("threshold")}
+    if not (folder / EVENTS).exists() and not any((folder / LOGS).glob("*")):
+        return known | {"status": "not started", "reason": "no events"}
     return known | {"status": "died", "reason": _last_sign(folder / EVENTS)}
 
 

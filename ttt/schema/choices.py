@@ -63,3 +63,14 @@ class ClearCache(StrEnum):
     drop_caches = "drop_caches"
     fadvise = "fadvise"
     off = "off"
+
+
+class Binding(StrEnum):
+    """Who decides on which cores a process computes, and with how many threads.
+
+    `auto` shares out the cores of each node by its topology; `off` leaves all to the launcher and
+    to OMP_NUM_THREADS.
+    """
+
+    auto = "auto"
+    off = "off"

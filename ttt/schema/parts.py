@@ -1,6 +1,7 @@
-"""The parts that name a class (`_target_`): data, model, task, optimizer, schedule, launcher.
+"""The parts that name a class (`_target_`): data, model, task, optimizer, schedule.
 
-A user's own part may come without a schema; it then has no rules either.
+Launchers have a file of their own. A user's own part may come without a schema; it then has no
+rules either.
 """
 
 from collections.abc import Iterator
@@ -173,20 +174,3 @@ class OneCycleConfig(ScheduleConfig):
     """A straight line up, a straight line down."""
 
     _target_: str = "ttt.optim.schedules.OneCycle"
-
-
-@dataclass
-class LocalConfig:
-    """One process."""
-
-    _target_: str = "ttt.launch.local.Local"
-
-
-@dataclass
-class TorchrunConfig:
-    """One process a GPU, or `procs` on a CPU, by torchrun."""
-
-    _target_: str = "ttt.launch.torchrun.Torchrun"
-    procs: int | None = None  # per node; null: every visible GPU, without one 2
-    nodes: int = 1
-    rdzv_endpoint: str | None = None  # HOST:PORT, needed with several nodes

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from ttt.schema.choices import ClearCache, Device, Division, Precision
+from ttt.schema.choices import Binding, ClearCache, Device, Division, Precision
 from ttt.schema.rules import not_positive, unknown
 from ttt.watcher import Target
 
@@ -80,6 +80,19 @@ class TargetConfig:
 
 
 @dataclass
+class TimeoutConfig:
+    """When processes that do not answer are given up; every rank then says where it stands."""
+
+    join_seconds: float = 60.0  # for all ranks to be there, once rank 0 is
+    init_seconds: float | None = 1800.0  # without a sign of life, until the first step is done
+    step_seconds: float | None = 300.0  # and from then on; null: for ever
+
+    def problems(self) -> Iterator[str]:
+        """What is wrong with the limits."""
+        yield from not_positive("timeout", vars(self))
+
+
+@dataclass
 class SubmissionConfig:
     """Who says so, in MLPerf's words."""
 
@@ -110,13 +123,16 @@ class RunConfig:
     compile: bool = False
     accumulate: int = 1  # forward and backward passes per update
     clear_cache: ClearCache = ClearCache.auto
+    binding: Binding = Binding.auto
+    timeout: TimeoutConfig = field(default_factory=TimeoutConfig)
     submission: SubmissionConfig = field(default_factory=SubmissionConfig)
     mlperf: dict[str, Any] = field(default_factory=dict)  # key of the MLPerf log: its value
+    processes: int = 0  # of one run, over all nodes; filled in at launch
     command: list[str] = field(default_factory=list)  # what was typed; filled in at launch
 
     def problems(self, processes: int) -> list[str]:
         """Everything wrong with this launch on this many processes, a sentence each."""
-        found = [*unknown("", self), *self.target.problems()]
+        found = [*unknown("", self), *self.target.problems(), *self.timeout.problems()]
         if hasattr(self.data, "problems"):  # a user's own data set may come without rules
             found += self.data.problems(processes, max(1, self.accumulate))
         for part in (self.model, self.schedule):

@@ -22,15 +22,18 @@ class Console:
 
     Args:
         console: Where to print; a terminal gets the live line.
+        summary: The result, gathered by a sink that gets every event before this one.
         folder: Name of the run folder, as the user would type it.
         brief: One of several runs: a table over all of them will tell the rest.
     """
 
-    def __init__(self, console: RichConsole, folder: str, *, brief: bool = False) -> None:
+    def __init__(
+        self, console: RichConsole, summary: Summary, folder: str, *, brief: bool = False
+    ) -> None:
         self._console = console
+        self._summary = summary
         self._folder = folder
         self._brief = brief
-        self._summary = Summary()
         self._live: Live | None = None
         self._qualities: list[tuple[float, float]] = []  # (seconds, quality)
         self._config: Event | None = None
@@ -40,7 +43,6 @@ class Console:
 
     def write(self, event: Event) -> None:
         """Show one event."""
-        self._summary.write(event)
         match event.kind:
             case Kind.CACHE_CLEAR:
                 self._print(f"[dim]{_cache_line(event)}[/]")
@@ -49,7 +51,16 @@ class Console:
                 self._print(_title(event))
             case Kind.RUN_START:
                 self._started = event.time
+                began = self._summary.result()["init_s"]
+                self._print(f"[dim]initialised in {began:.1f} s; the clock is running[/]")
                 self._begin()
+            case Kind.RESUMED:
+                self._started = event.data["started"]
+                self._print(_resumed_line(event))
+                self._begin()
+            case Kind.SUSPENDED:
+                self._end()
+                self._print(_suspended_line(event))
             case Kind.BLOCK_START:
                 self._block = (event.time, event.data["samples"])
             case Kind.PROGRESS if self._live and event.time - self._shown >= _REDRAW_SECONDS:
@@ -74,8 +85,6 @@ class Console:
         (self._live.console if self._live else self._console).print(what)
 
     def _begin(self) -> None:
-        began = self._summary.result()["init_s"]
-        self._print(f"[dim]initialised in {began:.1f} s; the clock is running[/]")
         if self._console.is_terminal and not self._console.is_dumb_terminal:
             # Redrawn when something happened, not by a thread: none may compete with the training,
             # and at a breakpoint the debugger has the terminal to itself.
@@ -161,6 +170,21 @@ def _cache_line(event: Event) -> str:
     return (
         f"page cache cleared by {nodes[0]['method']}: {before / 1e6:,.1f} MB of the data set"
         f" before, {after / 1e6:,.1f} MB after"
+    )
+
+
+def _resumed_line(event: Event) -> str:
+    """The clock ran on while nothing did."""
+    return (
+        f"[yellow]resumed[/] at step {event.step}, {event.time - event.data['started']:.1f} s on"
+        f" the clock, {event.data['lost_s']:.1f} s of them since the last sign of the run"
+    )
+
+
+def _suspended_line(event: Event) -> str:
+    return (
+        f"[yellow]suspended[/] by {event.data['signal']} at step {event.step}: checkpoint of"
+        f" {event.data['bytes'] / 1e6:,.1f} MB in {event.data['save_s']:.1f} s; the clock runs on"
     )
 
 

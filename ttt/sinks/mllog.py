@@ -37,14 +37,12 @@ def records(event: Event) -> Iterator[Record]:
     match event.kind:
         case Kind.CACHE_CLEAR:
             yield Record("event", "cache_clear", True)
-        case Kind.INIT_START:
-            yield Record("start", "init_start")
-        case Kind.CONFIG:
-            yield from _configuration(event)
+        case Kind.INIT_START | Kind.RUN_START:
+            yield Record("start", event.kind.value)
         case Kind.INIT_STOP:
             yield Record("end", "init_stop")
-        case Kind.RUN_START:
-            yield Record("start", "run_start")
+        case Kind.CONFIG:
+            yield from _configuration(event)
         case Kind.BLOCK_START:
             count = data["until"]["epoch"] - data["epoch"]
             first = {"first_epoch_num": _next_epoch(data["epoch"]), "epoch_count": count}
@@ -58,6 +56,8 @@ def records(event: Event) -> Iterator[Record]:
             yield Record("end", "eval_stop", None, _position(event))
         case Kind.QUALITY:
             yield Record("event", "eval_accuracy", data["value"], _position(event))
+        case Kind.RESUMED:  # no MLPerf key: whoever reads the log must know
+            yield Record("event", "resumed", True, _position(event) | {"lost_s": data["lost_s"]})
         case Kind.RUN_STOP:
             metadata = _position(event) | {"status": data["status"]}
             yield Record("end", "run_stop", None, metadata)
@@ -108,9 +108,15 @@ def _next_epoch(epoch: float) -> float:
 
 
 class MlperfLog:
-    """Writes the MLPerf log of one run. A process may have one: MLCommons' logger is global."""
+    """Writes the MLPerf log of one run. A process may have one: MLCommons' logger is global.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: The file; appended to.
+        resumed: Whether it has its initialization already: nothing is added before RESUMED.
+    """
+
+    def __init__(self, path: Path, *, resumed: bool = False) -> None:
+        self._waits = resumed
         # Keeps the records out of the terminal, and the machine's folders out of the records.
         self._logger = mllog.get_mllogger()
         self._logger.logger.handlers.clear()
@@ -123,6 +129,9 @@ class MlperfLog:
 
     def write(self, event: Event) -> None:
         """Append the event's records, stamped with the event's own time."""
+        self._waits = self._waits and event.kind is not Kind.RESUMED
+        if self._waits:
+            return
         for record in records(event):
             emit = getattr(self._logger, record.type)
             emit(record.key, record.value, record.metadata, time_ms=round(event.time * 1000))

@@ -13,6 +13,7 @@ _FIELDS = (
     " elapsed_s train_s eval_s init_s epochs samples steps world_size nodes accelerators"
     " accelerator_name samples_per_s step_ms_p50 step_ms_p90 step_ms_p99 data_wait_fraction"
     " eval_fraction eval_interval_s energy_j samples_per_j peak_memory_bytes skipped_samples cost"
+    " resumed lost_s"
 ).split()
 _FROM_CONFIG = (
     "benchmark seed run metric target higher_is_better world_size nodes accelerators"
@@ -35,10 +36,15 @@ class Summary:
         self._path = path
         self._last: dict[Kind, Event] = {}
         self._evaluations: list[float] = []
+        self._lost: list[float] = []
 
     def write(self, event: Event) -> None:
         """Take in one event."""
+        if event.kind in (Kind.INIT_START, Kind.INIT_STOP) and Kind.RUN_START in self._last:
+            return  # of processes that go on with a run: for these the clock was not started anew
         self._last[event.kind] = event
+        if event.kind is Kind.RESUMED:
+            self._lost.append(event.data["lost_s"])
         if event.kind is Kind.QUALITY:
             self._evaluations.append(event.time)
 
@@ -66,6 +72,7 @@ class Summary:
         result["init_s"] = self._between(Kind.INIT_START, Kind.INIT_STOP)
         result["elapsed_s"] = self._between(Kind.RUN_START, Kind.RUN_STOP)
         result["eval_interval_s"] = self._interval()
+        result["resumed"], result["lost_s"] = len(self._lost), sum(self._lost)
         if stop := self._last.get(Kind.RUN_STOP):
             result["steps"] = stop.step
             if stop.data["status"] == "success":

@@ -1,0 +1,89 @@
+"""Every launcher's way of saying who a process is."""
+
+import pytest
+
+from ttt.dist.rank import Placement, from_environment, half_told
+
+OMPI = {
+    "OMPI_COMM_WORLD_RANK": "5",
+    "OMPI_COMM_WORLD_SIZE": "8",
+    "OMPI_COMM_WORLD_LOCAL_RANK": "1",
+    "OMPI_COMM_WORLD_LOCAL_SIZE": "4",
+    "PMIX_RANK": "5",
+}
+SRUN = {
+    "SLURM_PROCID": "5",
+    "SLURM_NTASKS": "8",
+    "SLURM_STEP_NUM_TASKS": "8",
+    "SLURM_LOCALID": "1",
+    "SLURM_NODEID": "1",
+    "SLURM_STEP_TASKS_PER_NODE": "4(x2)",
+}
+
+
+@pytest.mark.parametrize(
+    ("environment", "launcher"),
+    [
+        ({"RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "4"}, "torchrun"),
+        (OMPI, "mpi"),
+        (
+            {"PMI_RANK": "5", "PMI_SIZE": "8", "MPI_LOCALRANKID": "1", "MPI_LOCALNRANKS": "4"},
+            "mpi",
+        ),
+        (
+            {
+                "MV2_COMM_WORLD_RANK": "5",
+                "MV2_COMM_WORLD_SIZE": "8",
+                "MV2_COMM_WORLD_LOCAL_RANK": "1",
+                "MV2_COMM_WORLD_LOCAL_SIZE": "4",
+            },
+            "mpi",
+        ),
+        (SRUN, "slurm"),
+    ],
+)
+def test_a_process_knows_its_place(environment, launcher):
+    assert from_environment(environment) == Placement(5, 8, 1, 4, launcher)
+    assert half_told(environment) is None
+
+
+@pytest.mark.parametrize(
+    ("told", "node", "here"), [("4(x2)", 1, 4), ("2(x3),1", 3, 1), ("3,1(x2)", 0, 3)]
+)
+def test_srun_tells_the_tasks_of_each_node(told, node, here):
+    environment = SRUN | {"SLURM_STEP_TASKS_PER_NODE": told, "SLURM_NODEID": str(node)}
+    placement = from_environment(environment)
+    assert placement is not None
+    assert placement.local_size == here
+
+
+def test_the_workers_of_torchrun_inside_a_job_step_are_torchruns():
+    inner = {"RANK": "2", "WORLD_SIZE": "16", "LOCAL_RANK": "2", "LOCAL_WORLD_SIZE": "8"}
+    assert from_environment(SRUN | inner) == Placement(2, 16, 2, 8, "torchrun")
+
+
+def test_a_batch_script_and_a_shell_in_an_allocation_are_not_launched():
+    script = {name: value for name, value in SRUN.items() if "STEP" not in name}
+    assert from_environment(script | {"SLURM_PROCID": "0", "SLURM_LOCALID": "0"}) is None
+    assert from_environment({"SLURM_JOB_ID": "3", "SLURM_NNODES": "2"}) is None
+
+
+def test_one_task_alone_is_a_process_like_any_other_but_torchruns_is_not():
+    shell = SRUN | {"SLURM_STEP_NUM_TASKS": "1", "SLURM_PROCID": "0", "SLURM_LOCALID": "0"}
+    assert from_environment(shell) is None
+    alone = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1"}
+    assert from_environment(alone) == Placement()
+
+
+def test_a_rank_without_a_size_is_no_world_of_one():
+    assert from_environment({"PMIX_RANK": "3"}) is None
+    assert "PMIX_RANK=3" in str(half_told({"PMIX_RANK": "3"}))
+    assert half_told({}) is None
+
+
+@pytest.mark.parametrize("name", ["RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"])
+def test_a_row_counts_only_when_it_is_complete(name):
+    row = {"RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "4"}
+    assert from_environment(row | {name: "x"}) is None
+    del row[name]
+    assert from_environment(row) is None

@@ -1,0 +1,130 @@
+"""Who holds the others up is found out from what ranks say of themselves."""
+
+import json
+import threading
+import time
+from dataclasses import replace
+
+from ttt.telemetry.pulse import Note, Pulse, Stuck, Watchdog, diagnose
+
+
+def note(rank, beats=10, *, place="step (ttt/learner.py:70)", waits=True, alarmed=True):
+    host = f"n{rank // 2}"
+    return Note(rank, host, "training", 5, beats, place, waits, alarmed)
+
+
+def test_a_rank_that_does_not_answer_is_the_one():
+    notes = [note(0), note(1), replace(note(2, 9), alarmed=False), note(3)]
+    stuck = diagnose(notes, 1, 4, 30.0)
+    assert (stuck.rank, stuck.host, stuck.teller) == (2, "n1", 0)
+    assert "no sign of life for 30 s" in stuck.text
+    assert "last seen training at step 5" in stuck.text
+
+
+def test_all_ranks_that_do_not_answer_are_named():
+    stuck = diagnose([None, note(1), None], 1, 3, 30.0)
+    assert (stuck.rank, stuck.teller) == (0, 1)
+    assert stuck.host == "unknown host"
+    assert "so do ranks [2]" in stuck.text
+
+
+def test_the_rank_with_the_fewest_beats_is_waited_for():
+    late = note(1, 9, place="loss (mine/task.py:3)")
+    stuck = diagnose([note(0), late, note(2)], 0, 3, 30.0)
+    assert stuck.rank == 1
+    assert "in loss (mine/task.py:3)" in stuck.text
+
+
+def test_of_equals_the_one_outside_of_torch_is_waited_for():
+    busy = note(2, place="loss (mine/task.py:3)", waits=False)
+    stuck = diagnose([note(0), note(1), busy], 0, 3, 30.0)
+    assert stuck.rank == 2
+
+
+def test_when_all_wait_for_each_other_it_is_the_network():
+    stuck = diagnose([note(0), note(1)], 0, 2, 30.0)
+    assert "messages between them do not arrive" in stuck.text
+
+
+def test_without_the_board_it_is_rank_0_that_is_gone():
+    stuck = diagnose([], 3, 4, 30.0)
+    assert (stuck.rank, stuck.teller) == (0, 3)
+    assert "rank 0 does not answer" in stuck.text
+
+
+class FakeBoard:
+    """A board in this process, on which another rank has left its note long ago."""
+
+    rank, size = 0, 2
+
+    def __init__(self, other: Note, *, broken: bool = False) -> None:
+        self.kept = {1: json.dumps({name: getattr(other, name) for name in Note.__slots__})}
+        self.alarm = self.broken = broken
+
+    def put(self, text: str) -> None:
+        if self.broken:
+            raise RuntimeError("the store is gone")
+        self.kept[0] = text
+
+    def notes(self) -> list[str | None]:
+        return [self.kept.get(rank) for rank in range(self.size)]
+
+    def ring(self) -> None:
+        self.put("")
+
+    def rung(self) -> bool:
+        return self.alarm
+
+
+def watch(pulse: Pulse, board: FakeBoard, patience: float | None, seconds: float) -> list[Stuck]:
+    """What a watchdog finds within some seconds."""
+    found: list[Stuck] = []
+    over = threading.Event()
+
+    def tell(stuck: Stuck) -> None:
+        found.append(stuck)
+        over.set()
+
+    dog = Watchdog(pulse, board, lambda: patience, tell)
+    dog._period = 0.02
+    dog.start()
+    over.wait(seconds)
+    dog.stop()
+    return found
+
+
+def test_the_watchdog_speaks_when_no_beat_comes():
+    pulse = Pulse("training", 7, 3)
+    [stuck] = watch(pulse, FakeBoard(note(1, 2, alarmed=False)), 0.1, 10)
+    assert stuck.rank == 1
+
+
+def test_it_keeps_quiet_while_beats_come_and_where_any_wait_is_allowed():
+    pulse, board = Pulse(), FakeBoard(note(1))
+    ends = time.monotonic() + 0.5
+    beating = threading.Thread(target=lambda: _beat_until(pulse, ends))
+    beating.start()
+    assert watch(pulse, board, 0.3, 0.4) == []
+    beating.join()
+    assert watch(pulse, board, None, 0.2) == []
+
+
+def _beat_until(pulse: Pulse, moment: float) -> None:
+    while time.monotonic() < moment:
+        pulse.beat("training", 1)
+        time.sleep(0.01)
+
+
+def test_it_listens_to_the_alarm_of_another_rank():
+    board = FakeBoard(note(1, 2, place="sleep (x.py:1)"))
+    board.alarm = True
+    [stuck] = watch(Pulse("training", 7, 3), board, 1000, 10)
+    assert stuck.rank == 1
+    mine = Note(**json.loads(board.kept[0]))
+    assert mine.alarmed
+    assert "test_telemetry_pulse.py" in mine.place or mine.place  # where the main thread is
+
+
+def test_a_lost_board_is_rank_0_that_is_gone():
+    [stuck] = watch(Pulse(), FakeBoard(note(1), broken=True), 0.1, 10)
+    assert "rank 0 does not answer" in stuck.text

