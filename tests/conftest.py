@@ -3,12 +3,14 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
 import torch
+
+from slurm_testbed import Cluster, missing
 
 torch.set_num_threads(1)
 PROJECT = Path(__file__).parent.parent
@@ -38,6 +40,15 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no shared data at {folder} (TTT_SHARED)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A real SLURM of four nodes; with TTT_REQUIRE_SLURM set, not to have one is a failure."""
+    if reason := missing():
+        (pytest.fail if os.environ.get("TTT_REQUIRE_SLURM") else pytest.skip)(reason)
+    with Cluster(tmp_path_factory.mktemp("slurm")) as cluster:
+        yield cluster
 
 
 def command(*arguments: str) -> list[str]:

@@ -24,14 +24,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import psutil
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "scontrol", "sinfo", "sbatch", "srun", "scancel")
 BOOT_SECONDS = 60
-GPUS = 2  # a node; links to /dev/null stand for them, since SLURM wants a device behind each
 
 # SLURM's defaults spare large clusters; a small one may answer at once:
 #   cred_expire       a requeued job waits until its old credential has expired (120 s)
@@ -42,7 +41,7 @@ GPUS = 2  # a node; links to /dev/null stand for them, since SLURM wants a devic
 SLURM_CONF = """\
 ClusterName=testbed
 SlurmctldHost={host}(127.0.0.1)
-SlurmctldPort={port}
+SlurmctldPort={control}
 SlurmUser=root
 AuthInfo=socket={folder}/munge.socket,cred_expire=5
 StateSaveLocation={folder}/state
@@ -51,7 +50,6 @@ SlurmctldLogFile={folder}/slurmctld.log
 SlurmdSpoolDir={folder}/%n/spool
 SlurmdPidFile={folder}/%n/slurmd.pid
 SlurmdLogFile={folder}/%n/slurmd.log
-MailProg=/bin/true
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 SelectType=select/cons_tres
@@ -65,15 +63,11 @@ ReturnToService=2
 SlurmdParameters=config_overrides
 DefMemPerCPU=1000
 GresTypes=gpu
-{nodes}
+NodeName=n[1-{nodes}] NodeHostname={host} NodeAddr=127.0.0.[1-{nodes}] Port=[{first}-{last}] \
+    CPUs=8 RealMemory=16000 Gres=gpu:2
 PartitionName=debug Nodes=ALL Default=YES DefaultTime=5 MaxTime=10
 PartitionName=long Nodes=ALL DefaultTime=60 MaxTime=1-0
 """
-NODE = (
-    "NodeName=n{index} NodeHostname={host} NodeAddr=127.0.0.{index} Port={port}"
-    " CPUs=8 RealMemory=16000 Gres=gpu:{gpus}\n"
-)
-GRES = "NodeName=n{index} Name=gpu File={folder}/n{index}/gpu[0-{last}]\n"
 ALIVE = {"PENDING", "CONFIGURING", "RUNNING", "SUSPENDED", "COMPLETING"}  # other states are final
 
 
@@ -97,7 +91,7 @@ class Cluster:
         self.nodes = [f"n{index}" for index in range(1, nodes + 1)]
         self.environment = {"SLURM_CONF": str(self.folder / "slurm.conf")}
         self._daemons: dict[str, subprocess.Popen[bytes]] = {}
-        self._claim = socket.socket()
+        self._held = ExitStack()  # the claim on our ports
 
     def __enter__(self) -> Cluster:
         self.start()
@@ -107,15 +101,11 @@ class Cluster:
         self.stop()
 
     def start(self) -> None:
-        """Start every daemon and return when all nodes are idle.
-
-        Raises:
-            RuntimeError: They are not after 60 s, or a daemon ended; shows what the daemons said.
-        """
-        self._configure()
+        """Return when all nodes are idle; else RuntimeError with what the daemons had to say."""
         munge = self.folder / "munge"
         files = [f"--{kind}-file={munge}.{kind}" for kind in ("key", "pid", "seed", "log")]
         try:
+            self._configure()
             # --force: the folder may be closed to others, since only root is served.
             self._spawn("munged", "--foreground", "--force", f"--socket={munge}.socket", *files)
             self._until(munge.with_suffix(".socket").exists)
@@ -132,7 +122,7 @@ class Cluster:
         for name in list(self._daemons):
             self._end(name)
         self._kill()
-        self._claim.close()
+        self._held.close()
 
     def run(self, *command: str, **variables: str) -> subprocess.CompletedProcess[str]:
         """Run a command as on a login node and wait for it, with its output captured."""
@@ -154,16 +144,12 @@ class Cluster:
         self._spawn("slurmd", "-D", "-N", node, node=node)
 
     def node_states(self) -> dict[str, str]:
-        """As sinfo says it: idle, mixed, down, with a * where slurmd is silent; or {} of no SLURM."""
+        """Such as idle, mixed or down, with a * where slurmd is silent; {} if slurmctld is."""
         lines = self.run("sinfo", "--noheader", "-N", "-p", "debug", "-o", "%N %T").stdout
         return dict(line.split() for line in lines.splitlines())
 
     def job(self, identifier: str) -> dict[str, str]:
-        """The fields of `scontrol show job`, each up to its first blank.
-
-        Raises:
-            LookupError: SLURM knows no such job.
-        """
+        """The fields of `scontrol show job`, each up to a blank; LookupError if there is none."""
         shown = self.run("scontrol", "--oneliner", "show", "job", identifier)
         if shown.returncode:
             raise LookupError(f"job {identifier}: {shown.stderr.strip()}")
@@ -174,11 +160,7 @@ class Cluster:
         return self.job(identifier)["JobState"]
 
     def wait(self, identifier: str, state: str | None = None, seconds: float = 120) -> str:
-        """Wait until a job is in `state`, or has ended where none is given; return its state.
-
-        Raises:
-            TimeoutError: Neither in that time.
-        """
+        """Wait for a job to be in `state`, or to end where none is given; return its state."""
         deadline = time.monotonic() + seconds
         while (now := self.job_state(identifier)) != state and (state or now in ALIVE):
             if time.monotonic() > deadline:
@@ -186,30 +168,35 @@ class Cluster:
             time.sleep(0.1)
         return now
 
-    def processes(self, node: str | None = None) -> list[psutil.Process]:
-        """What runs of this cluster, or on a node of it: daemons, steps, tasks, their children.
-
-        All of these have both variables, whatever `sbatch --export` says; the user's own shell and
-        srun have no SLURMD_NODENAME.
-        """
-        found: dict[int, psutil.Process] = {}
+    def processes(self, node: str | None = None) -> set[psutil.Process]:
+        """What runs of this cluster, or on a node of it: daemons, steps, tasks, their children."""
+        found: set[psutil.Process] = set()
         for process in psutil.process_iter():
             with suppress(psutil.Error):  # it has ended meanwhile
-                variables = process.environ()
-                ours = variables.get("SLURM_CONF") == self.environment["SLURM_CONF"]
-                name = variables.get("SLURMD_NODENAME")
-                if ours and name and node in (None, name):
-                    family = [process, *process.children(recursive=True)]
-                    found |= {each.pid: each for each in family}
-        return list(found.values())
+                name = self._node_of(process)
+                if name and node in (None, name):
+                    found |= {process, *process.children(recursive=True)}
+        return found
+
+    def _node_of(self, process: psutil.Process) -> str | None:
+        """The node a process runs on, where `head` is that of slurmctld; None for a stranger."""
+        if (
+            process.name() == "slurmstepd"
+        ):  # its title lies over its environment, but it keeps a log
+            for file in process.open_files():
+                if self.folder in Path(file.path).parents:
+                    return Path(file.path).parent.name
+        # Tasks have both, whatever `sbatch --export` says; the user's shell and srun have one.
+        variables = process.environ()
+        ours = variables.get("SLURM_CONF") == self.environment["SLURM_CONF"]
+        return variables.get("SLURMD_NODENAME") if ours else None
 
     def _end(self, name: str) -> None:
-        daemon = self._daemons.pop(name)
-        daemon.kill()
-        daemon.wait()
+        with self._daemons.pop(name) as daemon:
+            daemon.kill()
 
     def _kill(self, node: str | None = None) -> None:
-        # Again until nothing is found, for what was forked while we looked.
+        # Until nothing is found: a process may have been forked while we looked.
         while victims := self.processes(node):
             for victim in victims:
                 with suppress(psutil.NoSuchProcess):
@@ -221,18 +208,22 @@ class Cluster:
         (self.folder / "state").mkdir(parents=True)
         (self.folder / "munge.key").write_bytes(secrets.token_bytes(128))
         (self.folder / "munge.key").chmod(0o600)
-        self._claim, first = claim_ports(1 + len(self.nodes))
-        host = socket.gethostname().split(".")[0]
-        nodes = gres = ""
-        for index, node in enumerate(self.nodes, start=1):
+        for node in self.nodes:
             (self.folder / node / "spool").mkdir(parents=True)
-            for gpu in range(GPUS):
-                (self.folder / node / f"gpu{gpu}").symlink_to("/dev/null")
-            nodes += NODE.format(index=index, host=host, port=first + index, gpus=GPUS)
-            gres += GRES.format(index=index, folder=self.folder, last=GPUS - 1)
-        text = SLURM_CONF.format(folder=self.folder, host=host, port=first, nodes=nodes)
+        for gpu in range(2):  # SLURM wants a device behind each
+            (self.folder / f"gpu{gpu}").symlink_to("/dev/null")
+        (self.folder / "gres.conf").write_text(f"Name=gpu File={self.folder}/gpu[0-1]\n")
+        claim, control = claim_ports(1 + len(self.nodes))
+        self._held.enter_context(claim)
+        text = SLURM_CONF.format(
+            folder=self.folder,
+            host=socket.gethostname().split(".")[0],
+            control=control,
+            first=control + 1,
+            last=control + len(self.nodes),
+            nodes=len(self.nodes),
+        )
         (self.folder / "slurm.conf").write_text(text)
-        (self.folder / "gres.conf").write_text(gres)
 
     def _spawn(self, *command: str, node: str = "head") -> None:
         """Start a daemon; its job steps and their tasks inherit the mark `processes` looks for."""
@@ -252,19 +243,17 @@ class Cluster:
         while not ready():
             ended = [name for name, daemon in self._daemons.items() if daemon.poll() is not None]
             if ended or time.monotonic() > deadline:
-                said = [f"SLURM did not start in {BOOT_SECONDS} s; ended: {', '.join(ended)}"]
+                said = [f"SLURM has not started in {BOOT_SECONDS} s, or one of its daemons ended:"]
                 for name in ended or self._daemons:
-                    lines = (self.folder / f"{name}.out").read_text().splitlines()
-                    said += [f"== {name}", *lines[-10:]]
+                    said += [name, *(self.folder / f"{name}.out").read_text().splitlines()[-10:]]
                 raise RuntimeError("\n".join(said))
             time.sleep(0.05)
 
 
 def claim_ports(count: int) -> tuple[socket.socket, int]:
-    """The first of `count` free ports in a row, theirs who keep the socket that comes with it.
+    """The first of `count` free ports, kept from other clusters while the socket is open.
 
-    They lie below the ports that the kernel gives to outgoing connections: a node that is revived
-    finds its own still free.
+    The kernel gives no such low port to outgoing connections: a revived node finds its own free.
     """
     for base in range(17_000, 29_000, 100):
         claim = socket.socket()
@@ -294,14 +283,16 @@ def main() -> int:
         parser.error(reason)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, frame: sys.exit(128 + number))
-    with tempfile.TemporaryDirectory(prefix="slurm-") as folder, suppress(KeyboardInterrupt):
-        with Cluster(Path(folder), arguments.nodes) as cluster:
-            if not arguments.command:
-                print("A SLURM cluster, up while this shell is. Try: sinfo; srun -N2 hostname")
-                print("In another terminal: export SLURM_CONF=" + cluster.environment["SLURM_CONF"])
-            command = arguments.command or [os.environ.get("SHELL", "/bin/bash")]
-            code = subprocess.run(command, env=outside() | cluster.environment, check=False)
-            return code.returncode
+    with (
+        tempfile.TemporaryDirectory(prefix="slurm-") as folder,
+        Cluster(Path(folder), arguments.nodes) as cluster,
+        suppress(KeyboardInterrupt),
+    ):
+        if not arguments.command:
+            print("A SLURM cluster, up while this shell is. Try: sinfo; srun -N2 hostname")
+            print(f"In another terminal: export SLURM_CONF={folder}/slurm.conf")
+        command = arguments.command or [os.environ.get("SHELL", "/bin/bash")]
+        return subprocess.run(command, env=outside() | cluster.environment, check=False).returncode
     return 130
 
 

@@ -86,7 +86,7 @@ def test_gpus_are_found_by_the_addresses_nvml_gives(tmp_path):
         },
     )
     asked = ["00000000:AF:00.0", "0000:3b:00.0", "00010000:01:00.0", "00000000:01:00.0"]
-    assert gpu_nodes([*asked, "00000000:FF:00.0"], sys) == (1, 0, 3, None, None)
+    assert gpu_nodes([*asked, "00000000:FF:00.0", None], sys) == (1, 0, 3, None, None, None)
 
 
 def test_this_machine_is_read():

@@ -4,21 +4,20 @@ import contextlib
 import json
 import os
 import pty
+import re
 import shutil
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
 from conftest import PROJECT, command, environment
-
-OUTSIDE = PROJECT / "tests" / "outside"
-ENDLESS = ("target.threshold=1.0", "target.max_epochs=100000", "clear_cache=off")
-TWO = ("launcher=torchrun", "launcher.procs=2")
+from faults import FAULTS, Fault, meet
+from processes import ENDLESS, OUTSIDE, TWO, begin, end_all, events, until_training, workers
 
 Start = Callable[..., subprocess.Popen[str]]
 
@@ -28,86 +27,65 @@ def start(tmp_path: Path, digits: Path) -> Iterator[Start]:
     """Start `ttt run` in a folder of its own; nothing of it may be left at the end."""
 
     def run(*arguments: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            command("run", f"data.root={digits}", f"run_root={tmp_path}/runs", *arguments),
-            env=environment(PYTHONPATH=f"{PROJECT}:{OUTSIDE}"),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            stdin=subprocess.DEVNULL,
-            text=True,
-        )
+        return begin(tmp_path, f"data.root={digits}", *arguments)
 
     yield run
-    left = workers(tmp_path)
-    for process in left:
-        process.kill()
-    assert left == []
+    assert end_all(tmp_path) == []
 
 
-def workers(tmp_path: Path) -> list[psutil.Process]:
-    """Every living process that was started with a run folder of this test, rank by rank."""
-    found = []
-    for process in psutil.process_iter(["cmdline", "status"]):
-        words = process.info["cmdline"] or []
-        alive = process.info["status"] != psutil.STATUS_ZOMBIE
-        if alive and any(str(tmp_path) in word for word in words):
-            found.append(process)
-    return found
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+def test_a_fault_is_told_soon_and_leaves_nothing_behind(tmp_path: Path, digits: Path, fault: Fault):
+    met = meet(fault, tmp_path, digits)
+    assert met.exit_code == fault.exit_code, met.said
+    assert re.search(fault.says, met.said), met.said
+    assert "Traceback" not in met.said or "defect of rank 1" in met.said
+    assert met.left == []
+    if fault.stopped is None:
+        return
+    stops = [event["data"] for event in met.events if event["kind"] == "run_stop"]
+    assert [stop["status"] for stop in stops] == ([fault.stopped] if fault.stopped else [])
 
 
-def rank_of(process: psutil.Process) -> str | None:
-    """The rank of a worker; None for a launcher."""
-    if "ttt.worker" not in process.cmdline() or "torch.distributed.run" in process.cmdline():
-        return None
-    return process.environ().get("RANK", "0")
-
-
-def until_training(tmp_path: Path, process: subprocess.Popen[str]) -> Path:
-    """Wait for the first step; the run folder."""
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        assert process.poll() is None, process.communicate()
-        for record in tmp_path.glob("runs/*/*/*/events.jsonl"):
-            if '"progress"' in record.read_text():
-                return record.parent
-        time.sleep(0.05)
-    raise AssertionError("training did not begin")
-
-
-def kill(tmp_path: Path, rank: str, number: int) -> None:
-    [victim] = [process for process in workers(tmp_path) if rank_of(process) == rank]
-    victim.send_signal(number)
-
-
-def events(folder: Path) -> list[dict]:
-    """The record; every line must be whole."""
-    return [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
-
-
-@pytest.mark.parametrize("rank", ["0", "1"])
-def test_a_killed_worker_ends_the_run(tmp_path: Path, start: Start, rank: str):
-    process = start(*ENDLESS, *TWO)
-    folder = until_training(tmp_path, process)
-    kill(tmp_path, rank, signal.SIGKILL)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == 5
-    assert f"rank {rank} was ended by SIGKILL" in said
-    assert "Traceback" not in said
-    stopped = [event for event in events(folder) if event["kind"] == "run_stop"]
-    if rank == "1":  # rank 0 lived to write it
-        assert stopped[0]["data"]["status"] == "aborted"
-        assert stopped[0]["data"]["reason"] == "another process of the run is gone"
-
-
-def test_the_user_sees_the_traceback_of_the_rank_that_failed(tmp_path: Path, start: Start):
-    process = start(*ENDLESS, *TWO, "task._target_=outside_parts.Raises")
-    _, said = process.communicate(timeout=120)
-    assert process.returncode == 5
-    assert "rank 1 on " in said
-    assert "ZeroDivisionError: the defect of rank 1" in said
-    assert said.count("Traceback") == 1  # its own, not those of its peers
+def test_the_user_sees_the_traceback_of_the_rank_that_failed(tmp_path: Path, digits: Path):
+    [raises] = [fault for fault in FAULTS if fault.name == "a rank raises"]
+    met = meet(raises, tmp_path, digits)
+    assert met.said.count("Traceback") == 1  # its own, not those of its peers
     [folder] = tmp_path.glob("runs/*/*/seed_1")
     assert "the defect of rank 1" in (folder / "logs" / "rank_1.log").read_text()
+
+
+def test_every_living_rank_leaves_a_traceback_of_a_hang(tmp_path: Path, digits: Path):
+    [hangs] = [fault for fault in FAULTS if fault.name == "a rank hangs"]
+    meet(hangs, tmp_path, digits)
+    [folder] = tmp_path.glob("runs/*/*/seed_1")
+    for rank, place in ((0, "learner.py"), (1, "outside_parts.py")):
+        log = (folder / "logs" / f"rank_{rank}.log").read_text()
+        assert "most recent call first" in log
+        assert place in log
+
+
+def test_a_sink_that_raises_is_dropped_and_the_run_goes_on(tmp_path: Path, start: Start):
+    process = start("task._target_=outside_parts.BrokenSink", "clear_cache=off")
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 0, said
+    [record] = tmp_path.glob("runs/*/*/*/events.jsonl")
+    warnings = [event["data"]["message"] for event in events(record.parent, "warning")]
+    assert "Console stopped: ConnectionError: the dashboard is away" in warnings
+    assert json.loads((record.parent / "summary.json").read_text())["status"] == "success"
+
+
+def test_a_taken_port_is_told_with_its_number(tmp_path: Path, digits: Path):
+    launched = {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "2"}
+    with socket.socket() as taken:
+        taken.bind(("0.0.0.0", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        variables = launched | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+        process = begin(tmp_path, f"data.root={digits}", **variables)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 5
+    assert f"cannot listen on port {port}" in said
+    assert "Traceback" not in said
 
 
 @pytest.mark.parametrize(
@@ -125,7 +103,7 @@ def test_a_stopped_launcher_stops_everything_and_logs_it(
     assert process.returncode == 128 + number
     assert f"stopped by {number.name}" in said
     assert "Traceback" not in said
-    stop = [event for event in events(folder) if event["kind"] == "run_stop"]
+    stop = events(folder, "run_stop")
     assert [event["data"]["status"] for event in stop] == ["aborted"]
     assert number.name in stop[0]["data"]["reason"]
     assert json.loads((folder / "summary.json").read_text())["status"] == "aborted"

@@ -38,10 +38,13 @@ def settle(binding: Binding, world: World) -> None:
         return
     mine = _Mate(_node(), world.local_rank, frozenset(os.sched_getaffinity(0)), _bus(world.device))
     mates = sorted(mate for mate in world.gather(mine) if mate.node == mine.node)
+    machine = topology.read()
+    buses = [mate.bus for mate in mates] if world.device.type == "cuda" else []
+    gpus = topology.gpu_nodes(buses)
     masks = [mate.cpus for mate in mates]
-    gpus = topology.gpu_nodes([mate.bus for mate in mates if mate.bus])
-    share = plan.assign(topology.read(), masks, gpus, cpu_quota())[world.local_rank]
-    plan.bind(share)
+    share = plan.assign(machine, masks, gpus, cpu_quota())[world.local_rank]
+    if binding is Binding.always or gpus or len({core.node for core in machine.cores}) > 1:
+        plan.bind(share)
     world.threads = share.threads
     torch.set_num_threads(share.threads)
 

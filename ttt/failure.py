@@ -5,7 +5,7 @@ import os
 import socket
 import time
 import traceback
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from ttt.errors import LAUNCH_FAILED, TttError
@@ -13,6 +13,7 @@ from ttt.stop import Interrupted
 
 # Set by our launchers, which show the first failure themselves; a worker without it shows its own.
 LAUNCHED_BY_TTT = "TTT_LAUNCHED"
+_RESERVED = 8192  # bytes; a JSON text escapes a character to six at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,8 @@ def describe(rank: int, error: BaseException, *, lost_peer: bool) -> Failure:
     """
     if isinstance(error, TttError | Interrupted):
         text, code = str(error), error.exit_code
+    elif _out_of_memory(error):
+        text, code = _memory_sentence(error), LAUNCH_FAILED
     else:
         text, code = "".join(traceback.format_exception(error)), LAUNCH_FAILED
     primary = not (lost_peer or isinstance(error, Interrupted))
@@ -57,8 +60,36 @@ def hang(rank: int, host: str, text: str) -> Failure:
     return Failure(rank, host, time.time(), text, LAUNCH_FAILED, primary=True)
 
 
+def _out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, on a device or a host; told by name, without importing torch."""
+    named = type(error).__name__ == "OutOfMemoryError" or isinstance(error, MemoryError)
+    return named or "can't allocate memory" in str(error)
+
+
+def _memory_sentence(error: BaseException) -> str:
+    reason = str(error).partition("\n")[0] or "no reason given"
+    return (
+        f"out of memory: {reason}; a smaller data.global_batch, accumulate=2 or precision=bf16 need"
+        " less"
+    )
+
+
+def reserve(logs: Path, rank: int) -> None:
+    """Make room for a failure's word: the disk may be what fails."""
+    _reserved(logs, rank).write_bytes(b" " * _RESERVED)
+
+
+def release(logs: Path, rank: int) -> None:
+    """Nothing failed."""
+    _reserved(logs, rank).unlink(missing_ok=True)
+
+
+def _reserved(logs: Path, rank: int) -> Path:
+    return logs / f"rank_{rank}.reserved"
+
+
 def write(failure: Failure, logs: Path, *, by: int) -> None:
-    """Leave the failure where the launcher looks.
+    """Leave the failure where the launcher looks, in the room reserved for it if need be.
 
     Args:
         failure: What to say.
@@ -66,11 +97,27 @@ def write(failure: Failure, logs: Path, *, by: int) -> None:
         by: The rank that says it.
     """
     draft = logs / f"rank_{by}.failure.tmp"
-    draft.write_text(json.dumps(asdict(failure)))
-    os.replace(draft, draft.with_suffix(".json"))
+    try:
+        draft.write_text(json.dumps(asdict(failure)))
+        os.replace(draft, draft.with_suffix(".json"))
+    except OSError:
+        short = replace(failure, text=failure.text[: _RESERVED // 8])
+        with _reserved(logs, by).open("r+b") as file:
+            file.write(json.dumps(asdict(short)).encode())
+    else:
+        release(logs, by)
 
 
 def read(logs: Path) -> list[Failure]:
     """All failures of a run, those that explain something first, the earliest before others."""
-    found = [Failure(**json.loads(path.read_text())) for path in logs.glob("rank_*.failure.json")]
+    files = [*logs.glob("rank_*.failure.json"), *logs.glob("rank_*.reserved")]
+    said = [text for path in files if (text := _text(path).strip())]
+    found = [Failure(**json.loads(text)) for text in said]
     return sorted(found, key=lambda failure: (not failure.primary, failure.time))
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except FileNotFoundError:  # released in between
+        return ""

@@ -57,13 +57,18 @@ class Seat:
         """Send what this process and its libraries print to a file, where the folder is here."""
         if self.logs is None:
             return
+        failure.reserve(self.logs, self.rank)
         sys.stdout.flush()
         sys.stderr.flush()
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-        file = os.open(self.logs / f"rank_{self.rank}.log", flags, 0o644)
+        file = os.open(self._own_log(), flags, 0o644)
         os.dup2(file, 1)
         os.dup2(file, 2)
         os.close(file)
+
+    def _own_log(self) -> Path:
+        assert self.logs is not None
+        return self.logs / f"rank_{self.rank}.log"
 
     @contextlib.contextmanager
     def watched(self, world: World, timeout: TimeoutConfig) -> Iterator[None]:
@@ -108,7 +113,7 @@ class Seat:
         """Leave word of an exception: in the log, for the launcher, and for whoever watches."""
         told = failure.describe(self.rank, error, lost_peer=dist_world.lost_peer(error))
         if self.logs:
-            with (self.logs / f"rank_{self.rank}.log").open("a") as log:
+            with contextlib.suppress(OSError), self._own_log().open("a") as log:
                 traceback.print_exception(error, file=log)
         self._tell(told, aloud=told.primary)
         return told.exit_code
@@ -128,7 +133,7 @@ class Seat:
 
     def _tell(self, told: failure.Failure, *, aloud: bool) -> None:
         if self.logs:
-            with contextlib.suppress(OSError):  # the disk may be what failed
+            with contextlib.suppress(OSError):  # a folder may go at any moment
                 failure.write(told, self.logs, by=self.rank)
         if aloud and not os.environ.get(failure.LAUNCHED_BY_TTT):
             sentence = f"ttt: rank {told.rank} on {told.host}: {told.text.rstrip()}\n"

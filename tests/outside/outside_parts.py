@@ -1,10 +1,15 @@
 """Parts that a user might bring from outside, used by tests of what goes wrong and right."""
 
 import os
+import resource
 import time
+from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 
+from ttt.events import Event
+from ttt.sinks.console import Console
 from ttt.tasks.image import ImageBatch, ImageClassification
 
 
@@ -20,16 +25,45 @@ class Linear(nn.Module):
         return logits
 
 
-class Raises(ImageClassification):
-    """Rank 1 has a defect, some steps in."""
+class Trouble(ImageClassification):
+    """Rank 1 gets into trouble: FAULT says which, FAULT_AT in which phase; a file says when."""
 
-    calls = 0
+    losses = predictions = 0  # so far; the first two and the first one are the warm-up's
 
     def loss(self, model: nn.Module, batch: ImageBatch) -> Tensor:
-        Raises.calls += 1
-        if Raises.calls == 10 and os.environ["RANK"] == "1":
-            raise ZeroDivisionError("the defect of rank 1")
+        self.losses += 1
+        self._trouble("init" if self.losses == 1 else "train" if self.losses == 10 else "")
         return super().loss(model, batch)
+
+    def predict(self, model: nn.Module, batch: ImageBatch) -> Tensor:
+        self.predictions += 1
+        self._trouble("eval" if self.predictions == 2 else "")
+        return super().predict(model, batch)
+
+    def _trouble(self, phase: str) -> None:
+        if os.environ["RANK"] != "1" or os.environ["FAULT_AT"] != phase:
+            return
+        Path(os.environ["FAULT_MARK"]).touch()
+        match os.environ["FAULT"]:
+            case "raise":
+                raise ZeroDivisionError("the defect of rank 1")
+            case "memory":
+                resource.setrlimit(resource.RLIMIT_AS, (2**36, 2**36))
+                torch.ones(2**36)
+            case "hang":
+                time.sleep(600)
+
+
+class BrokenSink(ImageClassification):
+    """Not the task but a sink is broken: the one that shows things on the console."""
+
+    def __init__(self, *, label_smoothing: float) -> None:
+        super().__init__(label_smoothing=label_smoothing)
+        Console.write = self._refuse  # type: ignore[method-assign]
+
+    @staticmethod
+    def _refuse(event: Event) -> None:
+        raise ConnectionError("the dashboard is away")
 
 
 class Peeks(ImageClassification):

@@ -8,6 +8,7 @@ Source: Linux, Documentation/admin-guide/cgroup-v2.rst (`cpu.max`) and, for vers
 Documentation/scheduler/sched-bwc.rst (`cpu.cfs_quota_us`).
 """
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,38 +21,32 @@ def cpu_quota(process: Path = Path("/proc/self")) -> float | None:
     Args:
         process: A process's folder in /proc.
     """
-    limits = [
-        limit
-        for version, group in _groups(process)
-        for folder in group
-        if (limit := _limit(folder, version)) is not None
-    ]
-    return min(limits, default=None)
+    limits = (_limit(version, group) for version, group in _groups(process))
+    return min((limit for limit in limits if limit is not None), default=None)
 
 
-def _groups(process: Path) -> Iterator[tuple[int, list[Path]]]:
-    """Version, and the folders from a group of this process up to where its tree is mounted."""
+def _groups(process: Path) -> Iterator[tuple[int, Path]]:
+    """Version and folder of each group of a process, up to where its tree is mounted."""
     try:
         groups = (process / "cgroup").read_text().splitlines()
         mounts = (process / "mounts").read_text().splitlines()
     except OSError:
         return
-    for group in groups:
+    for group, mount in itertools.product(groups, mounts):
         _, controllers, path = group.split(":", 2)
-        for mount in mounts:
-            _, point, kind, options, *_ = mount.split()
-            old = kind == "cgroup" and "cpu" in options.split(",")
-            if (old and "cpu" in controllers.split(",")) or (kind == "cgroup2" and not controllers):
-                # In a container the path may be the host's and lead nowhere: the group is then
-                # the mount point itself, the last of these.
-                folder, top = Path(point, path.lstrip("/")), Path(point)
-                yield (
-                    1 if old else 2,
-                    [p for p in (folder, *folder.parents) if p.is_relative_to(top)],
-                )
+        _, point, kind, options, *_ = mount.split()
+        first = kind == "cgroup" and "cpu" in controllers.split(",") and "cpu" in options.split(",")
+        second = kind == "cgroup2" and not controllers
+        if first or second:
+            # A container may be told its host's path, which leads nowhere in it; its own group is
+            # then the mount point, the last of these.
+            lowest = Path(point, path.lstrip("/"))
+            for folder in (lowest, *lowest.parents):
+                if folder.is_relative_to(point):
+                    yield (1 if first else 2), folder
 
 
-def _limit(group: Path, version: int) -> float | None:
+def _limit(version: int, group: Path) -> float | None:
     try:
         if version == 1:
             quota = (group / "cpu.cfs_quota_us").read_text()

@@ -73,15 +73,17 @@ def read(sys: Path = _SYS) -> Topology:
     return Topology(tuple(cores[cpus] for cpus in sorted(cores)), distances)
 
 
-def gpu_nodes(bus_ids: Sequence[str], sys: Path = _SYS) -> tuple[int | None, ...]:
+def gpu_nodes(bus_ids: Sequence[str | None], sys: Path = _SYS) -> tuple[int | None, ...]:
     """The NUMA node of each GPU.
 
     Args:
-        bus_ids: PCI addresses, as NVML writes them (`00000000:3B:00.0`) or as sysfs does.
+        bus_ids: PCI addresses, as NVML writes them (`00000000:3B:00.0`) or as sysfs does; None for
+            a GPU whose address is unknown.
         sys: Where sysfs is mounted.
     """
+    devices = sys / "bus/pci/devices"
     return tuple(
-        _number(sys / "bus/pci/devices" / _sysfs_address(bus_id) / "numa_node")
+        None if bus_id is None else _number(devices / _sysfs_address(bus_id) / "numa_node")
         for bus_id in bus_ids
     )
 

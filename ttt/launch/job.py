@@ -63,6 +63,8 @@ def explain(folder: Path, otherwise: str) -> LaunchError:
         folder: The run's folder.
         otherwise: What to say when no rank left a word.
     """
+    if not folder.is_dir():
+        return LaunchError(f"{folder} was removed while the run was going on")
     failures = failure.read(folder / "logs")
     if not failures or not failures[0].primary:
         return LaunchError(f"{otherwise}\nlogs: {folder / 'logs'}")

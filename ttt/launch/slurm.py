@@ -109,10 +109,11 @@ class Slurm:
                 _tell(f"job {number} is cancelled")
                 raise
         codes = [outcome(run) for run in job.runs]
-        ended = [code for code in codes if code is not None]
-        if len(ended) == len(codes):
-            return worst(ended)
-        raise unfinished(job.runs[codes.index(None)], number, states)
+        finished = [code for code in codes if code not in (None, SUSPENDED)]
+        left = [run for run, code in zip(job.runs, codes, strict=True) if code in (None, SUSPENDED)]
+        if left:
+            raise unfinished(left[0], number, states)
+        return worst(finished)
 
 
 def cluster_problems(asked: SlurmConfig) -> list[str]:

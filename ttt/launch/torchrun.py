@@ -81,7 +81,8 @@ class Torchrun:
             self._supervise(["-m", "ttt.worker", str(folder)], log)
             code = outcome(folder)
             if code is None:
-                raise explain(folder, _death(log.read_text(errors="replace")))
+                said = log.read_text(errors="replace") if log.exists() else ""
+                raise explain(folder, _death(said))
             codes.append(code)
         return worst(codes)
 

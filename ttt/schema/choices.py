@@ -68,9 +68,11 @@ class ClearCache(StrEnum):
 class Binding(StrEnum):
     """Who decides on which cores a process computes, and with how many threads.
 
-    `auto` shares out the cores of each node by its topology; `off` leaves all to the launcher and
-    to OMP_NUM_THREADS.
+    `always` shares out the cores of each node by its topology. `auto` does so where it matters, for
+    ranks with GPUs and on several NUMA nodes: a bound rank cannot get out of the way of somebody
+    else's process. Both set the number of compute threads; `off` leaves it to OMP_NUM_THREADS.
     """
 
     auto = "auto"
+    always = "always"
     off = "off"

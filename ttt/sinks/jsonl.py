@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from ttt.errors import LaunchError
 from ttt.events import Event
 
 
@@ -17,18 +18,28 @@ class JsonLines:
     """
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
 
     def write(self, event: Event) -> None:
         """Append one event.
 
         Raises:
-            OSError: The line could not be written whole.
+            LaunchError: The line could not be written whole, or nobody will ever find it.
         """
         record = {"kind": event.kind, "time": event.time, "step": event.step, "data": event.data}
         line = json.dumps(_strict(record), separators=(",", ":"), allow_nan=False).encode() + b"\n"
-        if os.write(self._file, line) != len(line):
-            raise OSError("events.jsonl: the disk is full, an event was cut")
+        try:
+            cut = os.write(self._file, line) != len(line)
+            why = "the disk is full, an event was cut" if cut else ""
+        except OSError as error:
+            why = error.strerror or str(error)
+        if why:
+            raise LaunchError(
+                f"{self._path} cannot be written: {why}; free some space, or run_root=DIR elsewhere"
+            )
+        if not os.fstat(self._file).st_nlink:
+            raise LaunchError(f"{self._path} was removed while the run was going on")
 
     def close(self) -> None:
         """Close the file."""

@@ -1,0 +1,231 @@
+"""What may go wrong in a run, how to make it go wrong, and what the user is then told.
+
+    PYTHONPATH=. python tests/faults.py [PATTERN]    the table of docs/faults.md, measured now
+
+The tests go through the same list.
+"""
+
+import contextlib
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from processes import ENDLESS, TWO, begin, end_all, events, until_there, until_training, worker
+
+PATIENCE = 4  # seconds without a sign of life; 300 by default
+IMPATIENT = (f"timeout.step_seconds={PATIENCE}",)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that goes wrong in a run of two ranks.
+
+    Attributes:
+        name: What.
+        exit_code: What `ttt run` ends with.
+        says: What its user is told, a regular expression.
+        do: Makes it happen, given the folder that holds `runs` and the run folder; None where rank
+            1 does it by itself.
+        at: The phase rank 1 waits in for that, or gets into trouble in; "" for any time.
+        trouble: What rank 1 does there.
+        stopped: The status of run_stop in the record; "" for none, None where there is no record.
+        arguments: More arguments of `ttt run`.
+    """
+
+    name: str
+    exit_code: int
+    says: str
+    do: Callable[[Path, Path], None] | None = None
+    at: str = ""
+    trouble: str = "hang"
+    stopped: str | None = "aborted"
+    arguments: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Met:
+    """What became of a run with a fault.
+
+    Attributes:
+        exit_code: Of `ttt run`.
+        seconds: From the fault to the end of `ttt run`.
+        said: What it told the user.
+        events: The record; [] without any.
+        left: Processes that survived it; killed by now.
+    """
+
+    exit_code: int
+    seconds: float
+    said: str
+    events: list[dict[str, Any]]
+    left: list[str]
+
+
+def send(number: signal.Signals, rank: int) -> Callable[[Path, Path], None]:
+    """Something to do: send a rank a signal."""
+    return lambda root, folder: worker(root, rank).send_signal(number)
+
+
+def fill(root: Path, folder: Path) -> None:
+    """Leave no space on the file system of the run folders."""
+    with contextlib.suppress(OSError), (root / "runs" / "filling").open("wb") as file:
+        while True:
+            file.write(b"\0" * 4096)
+            file.flush()
+
+
+FAULTS = [
+    Fault(
+        "a rank is killed while it initialises",
+        5,
+        "rank 1 was ended by SIGKILL",
+        do=send(signal.SIGKILL, 1),
+        at="init",
+        stopped="",
+    ),
+    Fault(
+        "a rank is killed while it trains",
+        5,
+        "rank 1 was ended by SIGKILL",
+        do=send(signal.SIGKILL, 1),
+        at="train",
+    ),
+    Fault(
+        "a rank is killed while it evaluates",
+        5,
+        "rank 1 was ended by SIGKILL",
+        do=send(signal.SIGKILL, 1),
+        at="eval",
+    ),
+    Fault(
+        "rank 0 is killed while it trains",
+        5,
+        "rank 0 was ended by SIGKILL",
+        do=send(signal.SIGKILL, 0),
+        stopped="",
+    ),
+    Fault(
+        "a rank is stopped (SIGSTOP)",
+        5,
+        r"rank 1 on \S+: gives no sign of life for \d+ s .*, last seen .* at step \d+",
+        do=send(signal.SIGSTOP, 1),
+        arguments=IMPATIENT,
+    ),
+    Fault(
+        "a rank hangs",
+        5,
+        r"rank 1 on \S+: is stuck for \d+ s training at step 7, in _trouble \(outside/",
+        at="train",
+        arguments=IMPATIENT,
+    ),
+    Fault(
+        "a rank raises",
+        5,
+        "ZeroDivisionError: the defect of rank 1",
+        at="train",
+        trouble="raise",
+    ),
+    Fault(
+        "a rank runs out of memory",
+        5,
+        r"rank 1 on \S+: out of memory: .*; a smaller data.global_batch, accumulate=2 or",
+        at="train",
+        trouble="memory",
+    ),
+    Fault(
+        "the run folder's disk is full",
+        5,
+        r"rank 0 on \S+: .*events.jsonl cannot be written: No space left on device",
+        do=fill,
+        stopped="",
+    ),
+    Fault(
+        "the run folder is removed",
+        5,
+        r"seed_1 was removed while the run was going on",
+        do=lambda root, folder: shutil.rmtree(folder),
+        stopped=None,
+    ),
+]
+
+
+def meet(fault: Fault, root: Path, digits: Path) -> Met:
+    """Run into a fault.
+
+    Args:
+        fault: Which.
+        root: An empty folder.
+        digits: The data set.
+    """
+    mark = root / "mark"
+    with _disk(root / "runs") if fault.do is fill else contextlib.nullcontext():
+        process = begin(
+            root,
+            f"data.root={digits}",
+            *ENDLESS,
+            *TWO,
+            "task._target_=outside_parts.Trouble",
+            *fault.arguments,
+            FAULT=fault.trouble,
+            FAULT_AT=fault.at or "never",
+            FAULT_MARK=str(mark),
+        )
+        if fault.at:
+            until_there(mark, process)
+            began = mark.stat().st_mtime
+            [folder] = root.glob("runs/*/*/seed_1")
+        else:
+            folder, began = until_training(root, process), time.time()
+        if fault.do:
+            began = time.time()
+            fault.do(root, folder)
+        _, said = process.communicate(timeout=120)
+        seconds = time.time() - began
+        left = end_all(root)
+        record = events(folder) if folder.is_dir() and fault.do is not fill else []
+    return Met(process.returncode, seconds, said, record, left)
+
+
+@contextlib.contextmanager
+def _disk(folder: Path) -> Iterator[None]:
+    """A file system of its own, of a megabyte."""
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "ttt-test", str(folder)]
+    subprocess.run(mount, check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def main() -> None:
+    """Meet all of them and print the table."""
+    from ttt.prepare.digits import prepare
+
+    print("| fault | exit code | told after | what the user is told |\n|---|---|---|---|")
+    wanted = re.compile(sys.argv[1] if len(sys.argv) > 1 else "")
+    with tempfile.TemporaryDirectory() as folder:
+        digits = Path(folder) / "digits"
+        prepare(digits)
+        for number, fault in enumerate(f for f in FAULTS if wanted.search(f.name)):
+            root = Path(folder) / str(number)
+            root.mkdir()
+            met = meet(fault, root, digits)
+            found = re.search(fault.says, met.said)
+            words = found[0].replace(str(root), "") if found else f"UNEXPECTED: {met.said}"
+            sentence = re.sub(r"\s+", " ", words.replace("|", "\\|"))
+            print(f"| {fault.name} | {met.exit_code} | {met.seconds:.1f} s | `{sentence}` |")
+            sys.stdout.flush()
+            assert met.left == [], met.left
+
+
+if __name__ == "__main__":
+    main()

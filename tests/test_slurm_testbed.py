@@ -1,0 +1,154 @@
+"""The SLURM cluster of the tests does what a real one does, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import slurm_testbed
+from slurm_testbed import Cluster, missing
+
+SCRIPT = Path(slurm_testbed.__file__)
+
+
+def submit(cluster: Cluster, *arguments: str) -> str:
+    submitted = cluster.run("sbatch", "--parsable", *arguments)
+    assert submitted.returncode == 0, submitted.stderr
+    return submitted.stdout.strip()
+
+
+def until(true: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def holders(folder: Path) -> list[str]:
+    """Command lines of other processes that have a file of the folder open, or were told of it."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            told = (process / "cmdline").read_text() + (process / "environ").read_text()
+            files = [os.readlink(link) for link in (process / "fd").iterdir()]
+        except OSError:
+            continue
+        if str(folder) in "\0".join([told, *files]) and int(process.name) != os.getpid():
+            found.append(told.replace("\0", " ")[:100])
+    return found
+
+
+def test_srun_reaches_every_node(cluster: Cluster):
+    ran = cluster.run("srun", "-N4", "bash", "-c", "echo $SLURMD_NODENAME $SLURM_NODEID")
+    assert sorted(ran.stdout.splitlines()) == ["n1 0", "n2 1", "n3 2", "n4 3"], ran.stderr
+
+
+def test_each_node_has_two_gpus(cluster: Cluster):
+    ask = ("srun", "-N2", "bash", "-c", "echo $CUDA_VISIBLE_DEVICES")
+    assert cluster.run(*ask, SLURM_GPUS_PER_NODE="2").stdout == "0,1\n0,1\n"
+    assert cluster.run(*ask).stdout == "\n\n"
+    refused = cluster.run(*ask, SLURM_GPUS_PER_NODE="3")
+    assert "Requested node configuration is not available" in refused.stderr
+
+
+@pytest.mark.parametrize(("code", "state"), [(0, "COMPLETED"), (3, "FAILED")])
+def test_a_batch_job_ends_as_its_script(cluster: Cluster, tmp_path: Path, code: int, state: str):
+    script = f"srun hostname && exit {code}"
+    job = submit(cluster, "-n2", f"--output={tmp_path}/log", "--wrap", script)
+    assert cluster.wait(job) == state
+    assert cluster.job(job)["ExitCode"] == f"{code}:0"
+    assert len((tmp_path / "log").read_text().splitlines()) == 2
+
+
+def test_a_requeued_job_starts_again(cluster: Cluster, tmp_path: Path):
+    script = f"echo ${{SLURM_RESTART_COUNT:-0}} >> {tmp_path}/starts; sleep 100"
+    job = submit(cluster, "--output=/dev/null", "--wrap", script)
+    starts = tmp_path / "starts"
+    until(starts.exists)
+    assert cluster.run("scontrol", "requeue", job).returncode == 0
+    # SLURM's own default lets it wait for two minutes.
+    until(lambda: starts.read_text() == "0\n1\n")
+    cluster.run("scancel", job)
+    assert cluster.wait(job) == "CANCELLED"
+
+
+def test_a_lost_node_is_noticed_and_comes_back(cluster: Cluster):
+    jobs = [
+        submit(cluster, f"-w{node}", "--output=/dev/null", "--wrap", "sleep 100")
+        for node in ("n2", "n3", "n4")
+    ]
+    until(lambda: [*map(cluster.job_state, jobs)] == ["RUNNING"] * 3)
+    cluster.kill_node("n3", power=True)
+    assert cluster.processes("n3") == set()
+    cluster.kill_node("n4")
+    assert "sleep" in [process.name() for process in cluster.processes("n4")]
+    until(lambda: [*map(cluster.job_state, jobs)] == ["RUNNING", "PENDING", "PENDING"])
+    assert list(cluster.node_states().values()) == ["idle", "mixed", "down*", "down*"]
+    for node in ("n3", "n4"):
+        cluster.revive_node(node)
+    cluster.run("scancel", *jobs)
+    until(lambda: set(cluster.node_states().values()) == {"idle"})
+    assert len(cluster.processes("n4")) == 1
+
+
+def test_clusters_do_not_see_each_other(cluster: Cluster, tmp_path: Path):
+    with Cluster(tmp_path / "slurm", nodes=2) as other:
+        assert list(other.node_states()) == ["n1", "n2"]
+        job = submit(cluster, "--output=/dev/null", "--wrap", "sleep 100")
+        assert other.run("squeue", "--noheader").stdout == ""
+        # A task without any environment, one that ignores signals, and a step behind each.
+        lasting = submit(other, "-N2", "--output=/dev/null", "--wrap", "srun env -i sleep 100")
+        deaf = submit(
+            other, "--output=/dev/null", "--wrap", "trap '' TERM INT; sleep 100; sleep 100"
+        )
+        for each in (lasting, deaf):
+            other.wait(each, "RUNNING")
+        until(lambda: [p.name() for p in other.processes()].count("sleep") == 3)
+    other.stop()
+    assert holders(other.folder) == []
+    assert cluster.wait(job, "RUNNING") == "RUNNING"
+    cluster.run("scancel", job)
+
+
+def test_a_cluster_that_cannot_start_says_why_and_is_gone(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(slurm_testbed, "SLURM_CONF", slurm_testbed.SLURM_CONF + "KillWait=soon\n")
+    with pytest.raises(RuntimeError, match="soon"):
+        Cluster(tmp_path / "slurm").start()
+    assert holders(tmp_path) == []
+
+
+def test_by_hand_it_runs_one_command(cluster: Cluster, tmp_path: Path):
+    done = subprocess.run(
+        [sys.executable, SCRIPT, "--nodes=1", "--", "bash", "-c", "srun hostname; echo $0; exit 7"],
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (7, "")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_by_hand_it_is_gone_when_its_terminal_is(cluster: Cluster, tmp_path: Path):
+    script = [sys.executable, str(SCRIPT), "--nodes=1", "srun", "sleep", "100"]
+    variables = os.environ | {"TMPDIR": str(tmp_path)}
+    with subprocess.Popen(script, env=variables, stderr=subprocess.DEVNULL) as running:
+        until(lambda: any(each.startswith("sleep") for each in holders(tmp_path)))
+        running.send_signal(signal.SIGHUP)
+    assert running.returncode == 128 + signal.SIGHUP
+    assert holders(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_machine_without_slurm_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PATH", "")
+    assert "apt-get install slurm-wlm munge" in str(missing())

@@ -1,0 +1,84 @@
+"""`ttt doctor`: what this machine or allocation can do, judged; typed alone or under a launcher.
+
+Composes as `ttt run` would, then becomes `python -m ttt.doctor`, which uses torch; this must not.
+"""
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+from ttt import config
+from ttt.cli import overrides
+from ttt.cli.run import claim_problems, make_launcher
+from ttt.dist.rank import Placement, from_environment
+from ttt.errors import OK, ConfigError
+from ttt.schema.run import RunConfig
+
+_EPILOG = """\
+examples:
+  ttt doctor benchmark=cifar10 data.root=DIR           this machine
+  torchrun --nproc-per-node 8 -m ttt doctor            and how its processes talk
+  srun -N4 --ntasks-per-node=8 ttt doctor              a whole allocation (mpirun likewise)
+
+Exit codes: 0 nothing failed, 2 wrong use, 5 something failed.
+"""
+
+
+def main(arguments: list[str]) -> int:
+    """Compose and examine; does not come back from there.
+
+    Raises:
+        ConfigError: The overrides are wrong.
+    """
+    placement = from_environment()
+    if placement and placement.rank > 0:
+        return OK if {"-h", "--help"} & set(arguments) else become("-")
+    options = _parser().parse_args(arguments)
+    if options.json and not (folder := Path(options.json).absolute().parent).is_dir():
+        raise ConfigError([f"--json {options.json} cannot be written: {folder} is not a folder"])
+    config.register()
+    try:
+        run = config.resolve(config.compose(options.overrides, options.config_dir))
+    except config.CompositionError as error:
+        typed = ["--config-dir", options.config_dir] if options.config_dir else []
+        sentences = overrides.diagnose([*typed, *options.overrides], error, lambda run: [])
+        raise ConfigError(sentences) from error
+    message = {
+        "config": config.freeze(run),
+        "problems": refusals(run, placement),
+        "json": options.json,
+    }
+    return become(json.dumps(message))
+
+
+def refusals(run: RunConfig, placement: Placement | None) -> list[str]:
+    """Why `ttt run` would not start this; the data set's folder has findings of its own."""
+    launcher = make_launcher(run)
+    processes = placement.size if placement else launcher.processes()
+    found = run.problems(max(1, processes)) + claim_problems(run)
+    return found if placement else found + launcher.problems()
+
+
+def become(message: str) -> int:
+    """Turn this process into a doctor, keeping its place among those the launcher started."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(sys.executable, [sys.executable, "-m", "ttt.doctor", message])
+    raise AssertionError("unreachable")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="ttt doctor",
+        description="Examine this machine or allocation, and judge it.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "overrides", nargs="*", metavar="SETTING=VALUE", help="as for ttt run: benchmark=cifar10"
+    )
+    parser.add_argument("--json", metavar="FILE", help="also write everything to this file")
+    parser.add_argument("--config-dir", metavar="DIR", help="a folder of benchmark files of yours")
+    return parser

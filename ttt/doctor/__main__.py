@@ -1,0 +1,73 @@
+"""One process of `ttt doctor`: `python -m ttt.doctor MESSAGE`, what the command becomes by exec.
+
+MESSAGE is JSON: the frozen configuration, why `ttt run` would refuse it, and the file to write, if
+any. Other ranks than 0 are given "-" and get the message from rank 0. Without torch the checks that
+need none are made.
+"""
+
+import importlib
+import importlib.util
+import json
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+from ttt import config, stop
+from ttt.dist.rank import Placement, from_environment
+from ttt.doctor import alone, show
+from ttt.doctor.findings import Finding, Level
+from ttt.errors import LAUNCH_FAILED, OK, TttError
+from ttt.errors import show as show_error
+from ttt.stop import Interrupted
+
+
+def main(arguments: list[str]) -> int:
+    """Examine, report, and return the exit code: 5 if anything failed."""
+    stop.install()
+    try:
+        return consult(None if arguments[0] == "-" else arguments[0], from_environment())
+    except TttError as error:
+        show_error(error)
+        return error.exit_code
+    except Interrupted as stopped:
+        print(f"ttt: {stopped}", file=sys.stderr)
+        return stopped.exit_code
+
+
+def consult(text: str | None, placement: Placement | None) -> int:
+    """Make the checks; rank 0, which has the message, shows them as they are made."""
+    place = placement or Placement()
+    message: dict[str, Any] = json.loads(text) if text else {}
+    findings: list[Finding] = []
+    console = show.open_console()
+
+    def tell(made: Iterable[Finding]) -> None:
+        for finding in made:
+            findings.append(finding)
+            if message:
+                console.print(show.line(finding, console.width), soft_wrap=True)
+
+    mine = alone.early(placement)
+    nodes: int | None = 1
+    if importlib.util.find_spec("torch"):
+        # Not imported above: torch may be absent.
+        together = importlib.import_module("ttt.doctor.together")
+        nodes = together.examine(placement, text, mine, tell)
+    elif message:
+        run = config.load(message["config"])
+        tell(alone.judge_configuration(run, message["problems"]))
+        tell(alone.examine(run, None, mine, lambda value: [value]))
+    if message:
+        console.print(show.closing(findings))
+        if message["json"]:
+            show.write(message["json"], alone.host(), place.size, nodes, findings)
+    elif nodes is None:  # rank 0 does not know what is wrong here
+        for finding in findings:
+            if finding.level is Level.failure:
+                where = f"rank {place.rank} on {alone.host()}"
+                print(f"ttt: {where}: {finding.name}: {finding.text}", file=sys.stderr)
+    return OK if nodes is not None and show.healthy(findings) else LAUNCH_FAILED
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

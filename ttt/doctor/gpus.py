@@ -1,0 +1,274 @@
+"""Which GPUs are there, are they alike, and is anything the matter with them. Asks NVML, not torch.
+
+What NVML does not say on a model or driver is None.
+"""
+
+import os
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pynvml
+
+from ttt.doctor.findings import Finding, Seen, failure, names, ok, warning
+
+# Reasons for a low clock that mean trouble; idling and a power cap at full load are normal.
+_SLOWDOWNS = {
+    pynvml.nvmlClocksThrottleReasonHwSlowdown: "hardware slowdown",
+    pynvml.nvmlClocksThrottleReasonHwThermalSlowdown: "too hot (hardware)",
+    pynvml.nvmlClocksThrottleReasonSwThermalSlowdown: "too hot (driver)",
+    pynvml.nvmlClocksThrottleReasonHwPowerBrakeSlowdown: "power brake",
+}
+_IN_USE = 0.05  # of the memory; the driver itself takes less than one percent
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """One GPU as NVML sees it.
+
+    Attributes:
+        uuid: Its name for life.
+        bus_id: Where it sits, as NVML writes it.
+        name: Its model.
+        memory_bytes: All of its memory.
+        used_bytes: What of it is in use now.
+        ecc_errors: Uncorrected memory errors since the driver was loaded.
+        slowdowns: Why its clock is being held back, if for a bad reason.
+        persistent: Whether the driver stays loaded when nobody uses it.
+        mig: Whether it is cut into instances.
+    """
+
+    uuid: str
+    bus_id: str
+    name: str
+    memory_bytes: int
+    used_bytes: int
+    ecc_errors: int | None
+    slowdowns: tuple[str, ...] | None
+    persistent: bool | None
+    mig: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Gpus:
+    """What one process sees.
+
+    Attributes:
+        driver: Version of the driver; None without one.
+        absent: Why there is no driver.
+        visible: The GPUs CUDA would show, in its order.
+        mine: Index in `visible` of the one this process would use; None if there is none for it.
+    """
+
+    driver: str | None
+    absent: str | None
+    visible: tuple[Gpu, ...]
+    mine: int | None
+
+
+def look(local_rank: int, environment: Mapping[str, str] = os.environ) -> Gpus:
+    """The GPUs of this process."""
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError as error:
+        return Gpus(None, str(error), (), None)
+    try:
+        driver = str(pynvml.nvmlSystemGetDriverVersion())
+        count = pynvml.nvmlDeviceGetCount()
+        present = [_gpu(pynvml.nvmlDeviceGetHandleByIndex(index)) for index in range(count)]
+    finally:
+        pynvml.nvmlShutdown()
+    seen = visible(present, environment.get("CUDA_VISIBLE_DEVICES"))
+    return Gpus(driver, None, seen, local_rank if local_rank < len(seen) else None)
+
+
+def visible(present: Sequence[Gpu], shown: str | None) -> tuple[Gpu, ...]:
+    """The GPUs that CUDA_VISIBLE_DEVICES leaves, in its order.
+
+    CUDA stops at the first entry that names none (CUDA C++ Programming Guide, "CUDA Environment
+    Variables"); a UUID may be cut short.
+
+    Args:
+        present: All GPUs, in the order of their bus.
+        shown: The variable; None if it is not set, which shows all.
+    """
+    if shown is None:
+        return tuple(present)
+    chosen = []
+    for entry in (word.strip() for word in shown.split(",")):
+        if entry.isdigit():
+            found = list(present[int(entry) : int(entry) + 1])
+        else:
+            found = [gpu for gpu in present if entry and gpu.uuid.startswith(entry)]
+        if len(found) != 1:
+            break
+        chosen += found
+    return tuple(chosen)
+
+
+def judge(seen: Sequence[Seen[Gpus]], device: str) -> Iterator[Finding]:
+    """Whether every rank has a GPU of its own, all alike and well.
+
+    Args:
+        seen: What each rank sees.
+        device: What the run asks for: "auto", "cpu" or "cuda".
+    """
+    hosts: dict[str, dict[str, Gpu]] = {}
+    for one in seen:
+        hosts.setdefault(one.host, {}).update({gpu.uuid: gpu for gpu in one.facts.visible})
+    if not any(hosts.values()):
+        yield _none(seen[0].facts, hosts, device)
+        return
+    yield _inventory(hosts, seen)
+    if device != "cpu":
+        yield from _seats(seen, hosts)
+    for host, gpus in hosts.items():
+        for number, gpu in enumerate(gpus.values()):
+            yield from _health(f"GPU {number} on {host} ({gpu.name})", gpu)
+
+
+def _none(first: Gpus, hosts: Mapping[str, Any], device: str) -> Finding:
+    why = f"no driver: {first.absent}" if first.driver is None else f"driver {first.driver}"
+    data = {"driver": first.driver, "count": dict.fromkeys(hosts, 0)}
+    if device == "cuda":
+        return failure(
+            "GPUs",
+            f"device=cuda and none is visible on {names(hosts)} ({why})",
+            "device=cpu, or ask the scheduler for GPUs and look at CUDA_VISIBLE_DEVICES",
+            **data,
+        )
+    return ok("GPUs", f"none on {names(hosts)} ({why}); training runs on the CPU", **data)
+
+
+def _inventory(hosts: Mapping[str, Mapping[str, Gpu]], seen: Sequence[Seen[Gpus]]) -> Finding:
+    kinds = {
+        host: Counter(f"{gpu.name} {gpu.memory_bytes / 2**30:.0f} GiB" for gpu in gpus.values())
+        for host, gpus in hosts.items()
+    }
+    groups = defaultdict(list)
+    for host, kind in kinds.items():
+        groups[" + ".join(f"{count} x {name}" for name, count in sorted(kind.items()))].append(host)
+    drivers = sorted({str(one.facts.driver) for one in seen})
+    told = "; ".join(f"{group or 'none'} on {names(where)}" for group, where in groups.items())
+    said = f"{told}; driver {names(drivers)}"
+    models = {gpu.name for gpus in hosts.values() for gpu in gpus.values()}
+    data = {"gpus": kinds, "drivers": drivers}
+    if len(groups) > 1 or len(models) > 1 or len(drivers) > 1:
+        return warning(
+            "GPUs",
+            said,
+            "the slowest sets the pace: constrain the job to nodes that are alike"
+            " (CUDA_VISIBLE_DEVICES, or sbatch --constraint)",
+            **data,
+        )
+    return ok("GPUs", said, **data)
+
+
+def _seats(seen: Sequence[Seen[Gpus]], hosts: Mapping[str, Mapping[str, Gpu]]) -> Iterator[Finding]:
+    used: dict[str, list[int]] = defaultdict(list)
+    standing = []
+    for one in seen:
+        if one.facts.mine is None:
+            standing.append(f"rank {one.rank} on {one.host}")
+        else:
+            used[one.facts.visible[one.facts.mine].uuid].append(one.rank)
+    if standing:
+        yield failure(
+            "GPUs",
+            f"no GPU is left for {names(standing)}",
+            "as many processes per node as it has GPUs, or device=cpu",
+            without=standing,
+        )
+    for uuid, ranks in used.items():
+        if len(ranks) > 1:
+            yield failure(
+                "GPUs",
+                f"ranks {names(ranks)} would all use {uuid}",
+                "let each task see all GPUs of its node (srun --gpus-per-node, not"
+                " --gpus-per-task): rank r of a node takes GPU r",
+                ranks=ranks,
+            )
+    idle = {host: sum(uuid not in used for uuid in gpus) for host, gpus in hosts.items()}
+    if any(idle.values()) and not standing:
+        yield warning(
+            "GPUs",
+            f"{sum(idle.values())} of {sum(map(len, hosts.values()))} would be idle, with"
+            f" {len(seen)} process{'es' if len(seen) > 1 else ''}",
+            "a process per GPU: launcher=torchrun, or torchrun --nproc-per-node gpu",
+            idle=idle,
+        )
+
+
+def _health(which: str, gpu: Gpu) -> Iterator[Finding]:
+    if gpu.ecc_errors:
+        yield failure(
+            "GPU memory",
+            f"{which} has {gpu.ecc_errors} uncorrected memory errors",
+            "drain the node and reset the GPU; replace it if they come back",
+            ecc_errors=gpu.ecc_errors,
+            uuid=gpu.uuid,
+        )
+    if gpu.slowdowns:
+        yield warning(
+            "GPU clock",
+            f"{which} is held back: {names(gpu.slowdowns)}",
+            "look at its cooling and power supply: nvidia-smi -q -d PERFORMANCE,TEMPERATURE",
+            slowdowns=gpu.slowdowns,
+            uuid=gpu.uuid,
+        )
+    if gpu.used_bytes > _IN_USE * gpu.memory_bytes:
+        yield warning(
+            "GPU memory",
+            f"{which} has {gpu.used_bytes / 2**30:.1f} GiB in use already",
+            "end what else uses it: nvidia-smi",
+            used_bytes=gpu.used_bytes,
+            uuid=gpu.uuid,
+        )
+    if gpu.mig:
+        yield warning(
+            "GPU",
+            f"{which} is cut into MIG instances, which cannot talk to each other over NCCL",
+            "nvidia-smi -mig 0, for more than one process",
+            uuid=gpu.uuid,
+        )
+    if gpu.persistent is False:
+        yield warning(
+            "GPU",
+            f"{which} has persistence mode off: the driver loads anew for each run",
+            "nvidia-smi -pm 1, or start nvidia-persistenced",
+            uuid=gpu.uuid,
+        )
+
+
+def _gpu(handle: Any) -> Gpu:
+    memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
+    reasons = _asked(pynvml.nvmlDeviceGetCurrentClocksThrottleReasons, handle)
+    persistent = _asked(pynvml.nvmlDeviceGetPersistenceMode, handle)
+    mig = _asked(pynvml.nvmlDeviceGetMigMode, handle)
+    return Gpu(
+        uuid=str(pynvml.nvmlDeviceGetUUID(handle)),
+        bus_id=str(pynvml.nvmlDeviceGetPciInfo(handle).busId),
+        name=str(pynvml.nvmlDeviceGetName(handle)),
+        memory_bytes=int(memory.total),
+        used_bytes=int(memory.used),
+        ecc_errors=_asked(
+            pynvml.nvmlDeviceGetTotalEccErrors,
+            handle,
+            pynvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED,
+            pynvml.NVML_VOLATILE_ECC,
+        ),
+        slowdowns=None
+        if reasons is None
+        else tuple(word for bit, word in _SLOWDOWNS.items() if reasons & bit),
+        persistent=None if persistent is None else bool(persistent),
+        mig=None if mig is None else bool(mig[0]),
+    )
+
+
+def _asked(question: Callable[..., Any], *arguments: Any) -> Any:
+    """NVML's answer; None where this GPU has none."""
+    try:
+        return question(*arguments)
+    except pynvml.NVMLError:
+        return None

@@ -1,0 +1,98 @@
+"""What started these processes, does it agree with what was allocated, what else could start some.
+
+Knows no torch.
+"""
+
+import os
+import shutil
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from ttt.dist.rank import Placement, half_told
+from ttt.doctor.findings import Finding, Seen, failure, names, ok, warning
+
+_TOOLS = ("sbatch", "srun", "mpirun", "torchrun")
+_ALLOCATION = ("SLURM_JOB_ID", "SLURM_JOB_NUM_NODES", "SLURM_NTASKS")
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """What one process was told.
+
+    Attributes:
+        placement: Its place; None for a process alone.
+        half_told: What is wrong with what it was told.
+        allocation: SLURM's variables of the allocation, if it is in one.
+        tools: The launchers that could be typed here.
+    """
+
+    placement: Placement | None
+    half_told: str | None
+    allocation: dict[str, str]
+    tools: tuple[str, ...]
+
+
+def look(placement: Placement | None, environment: Mapping[str, str] = os.environ) -> Started:
+    """What this process was told."""
+    # Those of this interpreter's own environment too: it need not be activated.
+    path = f"{environment.get('PATH', os.defpath)}{os.pathsep}{os.path.dirname(sys.executable)}"
+    return Started(
+        placement,
+        half_told(environment),
+        {name: environment[name] for name in _ALLOCATION if name in environment},
+        tuple(tool for tool in _TOOLS if shutil.which(tool, path=path)),
+    )
+
+
+def judge(seen: Sequence[Seen[Started]]) -> Iterator[Finding]:
+    """Whether the world is what was allocated."""
+    first = seen[0].facts
+    # A node has one rank that is its first, whatever it is called and whichever machine it is on.
+    nodes = sum(one.facts.placement is None or not one.facts.placement.local_rank for one in seen)
+    data = {"ranks": len(seen), "nodes": nodes, **first.allocation}
+    launcher = first.placement.launcher if first.placement else None
+    said = f"{launcher}: {len(seen)} ranks on {nodes} node{'s' if nodes > 1 else ''}"
+    said = said if launcher else "1 process, by itself"
+    problems = [*_unfinished(seen), *_allocated(first, nodes, data), *_uneven(seen)]
+    yield from problems
+    if not problems:
+        yield ok("launch", said, launcher=launcher, **data)
+    missing = [tool for tool in _TOOLS if tool not in first.tools]
+    tools = f"found {names(first.tools) or 'none'}"
+    yield ok(
+        "launchers",
+        tools + (f"; not found: {names(missing)}" if missing else ""),
+        found=first.tools,
+        missing=missing,
+    )
+
+
+def _unfinished(seen: Sequence[Seen[Started]]) -> Iterator[Finding]:
+    if sentence := seen[0].facts.half_told:
+        said, _, advice = sentence.partition("; ")
+        yield failure("launch", said, advice)
+
+
+def _allocated(first: Started, nodes: int, data: Mapping[str, object]) -> Iterator[Finding]:
+    allocated = int(first.allocation.get("SLURM_JOB_NUM_NODES", nodes))
+    if nodes < allocated:
+        yield warning(
+            "launch",
+            f"{nodes} of the {allocated} nodes of job {first.allocation.get('SLURM_JOB_ID')} took"
+            " part: the others were not looked at",
+            f"srun -N{allocated} --ntasks-per-node=1 ttt doctor, or a task per accelerator",
+            **data,
+        )
+
+
+def _uneven(seen: Sequence[Seen[Started]]) -> Iterator[Finding]:
+    counts = Counter(one.facts.placement.local_size for one in seen if one.facts.placement)
+    if len(counts) > 1:
+        yield warning(
+            "launch",
+            f"nodes have different numbers of ranks: {names(sorted(counts))}",
+            "start the same number on every node: their shares of memory, cores and network differ",
+            local_sizes=sorted(counts),
+        )

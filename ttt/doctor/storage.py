@@ -1,0 +1,243 @@
+"""Where runs are written and the data set is read from: type, space, and do all nodes see the same.
+
+Knows no torch. How fast it reads is in `ttt.doctor.reading`.
+"""
+
+import contextlib
+import hashlib
+import os
+import re
+import uuid
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ttt.doctor.findings import Finding, Gather, Seen, by_host, failure, names, ok, warning
+from ttt.schema.run import RunConfig
+
+_MOUNTS = Path("/proc/self/mountinfo")
+# Types whose files live on another machine. FUSE may be anything, so it counts as unknown.
+_NETWORK = frozenset(
+    "nfs nfs4 lustre gpfs beegfs ceph wekafs panfs pvfs2 orangefs glusterfs afs cifs smb3 9p"
+    " virtiofs fuse.glusterfs fuse.sshfs fuse.juicefs fuse.ceph fuse.s3fs".split()
+)
+_LOW_BYTES = 1 << 30  # logs are small, and checkpoints of the models here some 100 MB
+_FULL_BYTES = 32 << 20  # events.jsonl and the logs of a long run
+_DEEP = 2  # levels of a data set's folders that are compared: split and class
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """A mounted file system: its type ("ext4"), its source and where it is mounted."""
+
+    type: str
+    source: str
+    point: str
+
+    @property
+    def shared(self) -> bool | None:
+        """Whether other machines can have it too; None if the type does not tell."""
+        if self.type in _NETWORK:
+            return True
+        return None if self.type.startswith("fuse") else False
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A folder as one rank sees it.
+
+    Attributes:
+        path: Absolute.
+        exists: Whether there is such a folder here.
+        mount: What it lies, or would lie, on; None where the system does not tell.
+        free_bytes: Space left there for this user.
+        writable: Whether this process may write there; None for a folder that is only read.
+        content: A fingerprint of the names of its folders; None where there is none.
+    """
+
+    path: str
+    exists: bool
+    mount: Mount | None
+    free_bytes: int
+    writable: bool | None = None
+    content: str | None = None
+
+
+def look_runs(run: RunConfig) -> Place:
+    """Where this rank would write runs."""
+    path = Path(run.run_root).absolute()
+    return replace(_place(path), writable=os.access(nearest(path), os.W_OK))
+
+
+def look_data(run: RunConfig) -> Place | None:
+    """Where this rank would read the data set; None if data.root is not set."""
+    root = getattr(run.data, "root", "")
+    if not root:
+        return None
+    place = _place(Path(root).absolute())
+    return replace(place, content=_fingerprint(Path(root))) if place.exists else place
+
+
+def probe(run: RunConfig, rank: int, gather: Gather) -> list[bool]:
+    """Whether each rank sees a file that rank 0 has just written where runs go."""
+    # Where run_root is not made yet, its parent tells: rank 0 will make it there.
+    file = nearest(Path(run.run_root).absolute()) / f".ttt-doctor-{uuid.uuid4().hex}"
+    if rank == 0:
+        with contextlib.suppress(OSError):  # a folder that cannot be written has its own finding
+            file.write_text("")
+    name: str = gather(str(file))[0]
+    seen = gather(os.path.exists(name))
+    if rank == 0:
+        file.unlink(missing_ok=True)
+    return seen
+
+
+def nearest(path: Path) -> Path:
+    """The folder itself, or the closest above it that exists."""
+    return next(one for one in (path, *path.parents) if one.is_dir())
+
+
+def mount_of(path: Path, mountinfo: str) -> Mount | None:
+    """What a path lies on.
+
+    Args:
+        path: Absolute, links resolved.
+        mountinfo: The text of /proc/self/mountinfo, see proc(5).
+    """
+    best: Mount | None = None
+    for line in mountinfo.splitlines():
+        ours, _, theirs = line.partition(" - ")
+        point = Path(re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), ours.split()[4]))
+        type_, source = theirs.split()[:2]
+        # The last of several on one point is on top.
+        if path.is_relative_to(point) and (best is None or len(str(point)) >= len(best.point)):
+            best = Mount(type_, source, str(point))
+    return best
+
+
+def judge_runs(seen: Sequence[Seen[Place]], visible: Sequence[bool]) -> Iterator[Finding]:
+    """Whether rank 0 can write its run folder. Nobody else needs it.
+
+    Args:
+        seen: The folder as each rank sees it.
+        visible: Whether each rank saw rank 0's file, by rank.
+    """
+    mine = seen[0].facts
+    data = {
+        "path": mine.path,
+        "type": mine.mount.type if mine.mount else None,
+        "free_bytes": mine.free_bytes,
+        "seen_by_all": all(visible) if mine.writable else None,
+    }
+    if not mine.writable:
+        yield failure(
+            "run_root",
+            f"{mine.path} cannot be written by rank 0 on {seen[0].host}",
+            "run_root=DIR",
+            **data,
+        )
+        return
+    blind = {one.host for one in seen if not visible[one.rank]}
+    said = f"{mine.path} on {_where(mine)}, {mine.free_bytes / 1e9:.1f} GB free"
+    if len(by_host(seen)) > 1:
+        said += f"; not seen by {names(sorted(blind))}" if blind else ", seen by all nodes"
+    if mine.free_bytes < _LOW_BYTES:
+        report = failure if mine.free_bytes < _FULL_BYTES else warning
+        yield report("run_root", said, "make room, or run_root=DIR", **data)
+    elif blind:
+        # The run itself does not need it; finding out why a rank hung does.
+        yield warning(
+            "run_root",
+            said,
+            "a folder that all nodes share keeps every rank's log: run_root=DIR",
+            **data,
+        )
+    else:
+        yield ok("run_root", said, **data)
+
+
+def judge_data(seen: Sequence[Seen[Place | None]], *, made: bool) -> Iterator[Finding]:
+    """Whether every node has the data set, and the same one.
+
+    Args:
+        seen: The folder as each rank sees it.
+        made: Whether `ttt run` makes the set where it is absent.
+    """
+    places = {host: place for host, place in by_host(seen).items() if place is not None}
+    if not places:
+        yield warning(
+            "data set",
+            "data.root is not set: nothing is known of the data set",
+            "data.root=DIR",
+            path=None,
+        )
+        return
+    first = next(iter(places.values()))
+    data = {
+        "path": first.path,
+        "type": {host: one.mount.type if one.mount else None for host, one in places.items()},
+        "shared": first.mount.shared if first.mount else None,
+    }
+    absent = [host for host, one in places.items() if not one.exists]
+    if len(absent) == len(places) and made:
+        said = f"{first.path} is not there yet; `ttt run` makes it"
+        if len(places) == 1:
+            yield ok("data set", said, **data)
+        else:
+            advice = "data.root=DIR on a file system that all nodes share, or `ttt data` on each"
+            yield warning("data set", f"{said}, on rank 0's node", advice, **data)
+        return
+    if absent:
+        advice = "copy it there, or data.root=DIR on a file system that all nodes share"
+        yield failure("data set", f"{first.path} is not on {names(absent)}", advice, **data)
+        return
+    yield from _compare(places, first, data)
+
+
+def _compare(
+    places: Mapping[str, Place], first: Place, data: Mapping[str, object]
+) -> Iterator[Finding]:
+    groups = defaultdict(list)
+    for host, place in places.items():
+        groups[place.content].append(host)
+    if len(groups) > 1:
+        told = " and ".join(f"on {names(hosts)}" for hosts in groups.values())
+        yield failure(
+            "data set",
+            f"{first.path} holds different folders {told}",
+            "copy the same set to every node",
+            **data,
+        )
+        return
+    kind = {True: "shared", False: "local", None: "maybe shared"}[
+        first.mount.shared if first.mount else None
+    ]
+    same = ", the same folders on every node" if len(places) > 1 else ""
+    yield ok("data set", f"{first.path} on {_where(first)} ({kind}){same}", **data)
+
+
+def _where(place: Place) -> str:
+    return f"{place.mount.type} ({place.mount.source})" if place.mount else "an unknown file system"
+
+
+def _place(path: Path) -> Place:
+    near = nearest(path)
+    space = os.statvfs(near)
+    mounts = _MOUNTS.read_text() if _MOUNTS.exists() else ""
+    free = space.f_frsize * space.f_bavail
+    return Place(str(path), path.is_dir(), mount_of(near.resolve(), mounts), free)
+
+
+def _fingerprint(root: Path) -> str:
+    """Of the names and order of the upper folders: cheap even for a million files."""
+    digest = hashlib.sha256()
+
+    def visit(folder: Path, depth: int) -> None:
+        for name in sorted(entry.name for entry in os.scandir(folder) if entry.is_dir()):
+            digest.update(f"{depth}/{name}\n".encode())
+            if depth < _DEEP:
+                visit(folder / name, depth + 1)
+
+    visit(root, 1)
+    return digest.hexdigest()
