@@ -45,11 +45,11 @@ def main() -> None:
         order = SETTINGS if number % 2 else SETTINGS[::-1]
         pairs.append({binding: run_once(binding, arguments) for binding in order})
     for name in MEASURES:
-        off, auto = ([pair[binding][name] for pair in pairs] for binding in SETTINGS)
-        ratios = [bound / free for bound, free in zip(auto, off, strict=True)]
+        free, bound = ([pair[binding][name] for pair in pairs] for binding in SETTINGS)
+        ratios = [bound / free for bound, free in zip(bound, free, strict=True)]
         low, middle, high = statistics.quantiles(ratios, n=4, method="inclusive")
         print(
-            f"{name}: unbound {statistics.median(off):.4g}, bound {statistics.median(auto):.4g},"
+            f"{name}: unbound {statistics.median(free):.4g}, bound {statistics.median(bound):.4g},"
             f" bound / unbound {middle:.3f} (quartiles {low:.3f} to {high:.3f})"
         )
 

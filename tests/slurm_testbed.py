@@ -179,17 +179,20 @@ class Cluster:
         return found
 
     def _node_of(self, process: psutil.Process) -> str | None:
-        """The node a process runs on, where `head` is that of slurmctld; None for a stranger."""
+        """The node a process runs on, where `head` is everybody's; None for a stranger."""
         if (
             process.name() == "slurmstepd"
         ):  # its title lies over its environment, but it keeps a log
             for file in process.open_files():
                 if self.folder in Path(file.path).parents:
                     return Path(file.path).parent.name
-        # Tasks have both, whatever `sbatch --export` says; the user's shell and srun have one.
         variables = process.environ()
-        ours = variables.get("SLURM_CONF") == self.environment["SLURM_CONF"]
-        return variables.get("SLURMD_NODENAME") if ours else None
+        if variables.get("SLURM_CONF") != self.environment["SLURM_CONF"]:
+            return None
+        # A task has both, whatever `sbatch --export` says, and a user's shell has one. A user's
+        # srun has one, too, and would wait for an answer for minutes after the cluster's end.
+        login = "head" if process.name() in ("srun", "salloc", "sbatch") else None
+        return variables.get("SLURMD_NODENAME", login)
 
     def _end(self, name: str) -> None:
         with self._daemons.pop(name) as daemon:
@@ -251,10 +254,8 @@ class Cluster:
 
 
 def claim_ports(count: int) -> tuple[socket.socket, int]:
-    """The first of `count` free ports, kept from other clusters while the socket is open.
-
-    The kernel gives no such low port to outgoing connections: a revived node finds its own free.
-    """
+    """The first of `count` free ports, kept from other clusters while the socket is open."""
+    # So low that no outgoing connection is given one: a node that comes back finds its own free.
     for base in range(17_000, 29_000, 100):
         claim = socket.socket()
         try:
@@ -269,7 +270,7 @@ def claim_ports(count: int) -> tuple[socket.socket, int]:
 
 
 def outside() -> dict[str, str]:
-    """Our environment, without what a SLURM job around us has put there."""
+    """The environment, without what a SLURM job around us has put there."""
     return {name: value for name, value in os.environ.items() if not name.startswith("SLURM")}
 
 

@@ -19,7 +19,7 @@ from ttt.cli.run import problems
 from ttt.launch import sbatch, slurm, slurm_job
 from ttt.launch.job import Job
 from ttt.report.runs import find
-from ttt.schema.launchers import SlurmConfig, limit_seconds
+from ttt.schema.launchers import Mode, SlurmConfig, limit_seconds
 
 GOLDEN = PROJECT / "tests" / "golden"
 LAUNCH = Path("/scratch/ada/runs/digits/2026-01-31_12-00-00_c0de")
@@ -358,13 +358,35 @@ def test_nodes_that_cannot_be_found_are_no_reason_to_guess(bash: Bash):
 
 
 def test_an_agent_is_one_torchrun_on_each_node_with_all_the_cores(bash: Bash):
-    asked = SlurmConfig(nodes=2, procs=4, cpus_per_task=3, mode="agent", srun=["--x=a b"])  # type: ignore[arg-type]
+    asked = SlurmConfig(nodes=2, procs=4, cpus_per_task=3, mode=Mode.agent, srun=["--x=a b"])
     bash(Bash.SUCCESS, asked=asked, SLURM_CPUS_PER_TASK="3", SLURM_GPUS_ON_NODE="4")
     said = bash.calls.read_text()
     assert "--nodes=2 --ntasks=2 --ntasks-per-node=1" in said
-    assert "--cpus-per-task=12 --gpu-bind=none --x=a b sh -c" in said
+    assert "--cpus-per-task=12 --gpu-bind=none" in said
+    assert "--x=a b sh -c" in said  # the user's own come last, and win
     [words] = bash.started()
     assert "-m torch.distributed.run --nnodes=2 --nproc-per-node=4 --master-addr=127.0.0.1" in words
+
+
+TORCHRUN = """\
+ttt: rank 1 on n2: Traceback (most recent call last):
+  File "task.py", line 3, in loss
+ZeroDivisionError: its own words
+E0131 12:00:00.000000 7 torch/distributed/elastic/multiprocessing/api.py:1002] failed (exitcode: 5)
+Traceback (most recent call last):
+torch.distributed.elastic.multiprocessing.errors.ChildFailedError:
+"""
+
+
+def test_of_what_torchrun_says_the_words_of_the_worker_are_shown(bash: Bash):
+    asked = SlurmConfig(nodes=2, mode=Mode.agent)
+    (bash.folder / "seed_0" / "logs").mkdir(parents=True)
+    log = bash.folder / "seed_0" / "logs" / "torchrun.log"
+    log.write_text(TORCHRUN)
+    assert bash(Bash.KILLED, asked=asked).stderr == "".join(TORCHRUN.splitlines(True)[:3])
+    log.write_text("E0131 12:00:00.000000 7 api.py:1002] exitcode: -9\n")
+    assert "exitcode: -9" in bash(Bash.KILLED, asked=asked).stderr
+    assert f"--error={log} --open-mode=append" in bash.calls.read_text()
 
 
 def test_submitted_by_hand_it_starts_ttt_run_once_a_process(bash: Bash):

@@ -5,7 +5,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from run_folders import CONFIG, aborted, died, finished
+from ttt.errors import LaunchError
+from ttt.events import Event, Kind
 from ttt.report.runs import find
+from ttt.sinks.jsonl import JsonLines
 
 
 def test_a_finished_run(tmp_path):
@@ -69,6 +72,23 @@ def test_a_run_without_any_sign_of_life_is_not_called_dead(tmp_path):
     (folder / "logs" / "rank_1.failure.json").write_text("{}")  # it failed before the first event
     (run,) = find([folder]).runs
     assert (run.status, run.reason) == ("died", "no events")
+
+
+def test_a_run_that_still_runs_is_told_from_one_that_died(tmp_path):
+    folder = died(tmp_path, 1)
+    record = JsonLines(folder / "events.jsonl")
+    record.write(Event(Kind.RUN_START, 1700000000.0))
+    assert find([folder]).runs[0].status == "running"
+    with pytest.raises(LaunchError, match="another process"):
+        JsonLines(folder / "events.jsonl")
+    record.close()
+    assert find([folder]).runs[0].status == "died"
+
+
+def test_a_suspended_run_is_not_called_dead(tmp_path):
+    line = '{"kind":"suspended","time":1700000000,"step":1,"data":{}}\n'
+    (run,) = find([died(tmp_path, 1, line)]).runs
+    assert run.status == "suspended"
 
 
 def test_the_last_event_is_found_at_the_end_of_a_long_file(tmp_path):

@@ -2,13 +2,15 @@ import io
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from rich.console import Console as RichConsole
 
 from fakes import FakeTime
 from ttt import compliance
-from ttt.events import EventLog, Kind
+from ttt.errors import LaunchError
+from ttt.events import Event, EventLog, Kind
 from ttt.sinks.console import Console, seconds_to_target
 from ttt.sinks.jsonl import JsonLines
 from ttt.sinks.mllog import MlperfLog, records
@@ -127,10 +129,37 @@ def test_a_killed_writer_leaves_whole_lines(tmp_path):
 
 
 def test_a_full_disk_is_an_error():
-    from pathlib import Path
-
-    with pytest.raises(OSError, match=r"No space left|disk is full"):
+    with pytest.raises(LaunchError, match="/dev/full cannot be written: No space left on device"):
         EventLog(FakeTime(), [JsonLines(Path("/dev/full"))]).emit(Kind.RUN_START)
+
+
+def test_a_record_that_was_removed_is_an_error(tmp_path):
+    log = EventLog(FakeTime(), [JsonLines(tmp_path / "events.jsonl")])
+    log.emit(Kind.INIT_START)
+    (tmp_path / "events.jsonl").unlink()
+    with pytest.raises(LaunchError, match="removed while the run was going on"):
+        log.emit(Kind.INIT_STOP)
+
+
+def test_a_resumed_run_says_so_in_log_and_summary(tmp_path):
+    path, time = tmp_path / "result_0.txt", FakeTime()
+    summary = Summary()
+    for kind in (Kind.INIT_START, Kind.INIT_STOP, Kind.RUN_START):
+        summary.write(Event(kind, time()))
+        time.sleep(1)
+    log = EventLog(time, [summary, MlperfLog(path, resumed=True)])
+    log.emit(Kind.INIT_START)
+    time.sleep(5)
+    log.emit(Kind.INIT_STOP)
+    log.emit(Kind.RESUMED, 7, started=1002.0, lost_s=60.0, epoch=1, samples=70)
+    log.emit(Kind.RUN_STOP, 9, status="success", reason="", epoch=2, samples=90)
+    log.close()
+    keys = [json.loads(line.split(":::MLLOG ")[1])["key"] for line in path.read_text().splitlines()]
+    assert keys == ["resumed", "run_stop"]
+    result = summary.result()
+    assert (result["resumed"], result["lost_s"]) == (1, 60.0)
+    assert result["init_s"] == 1.0  # of the processes that started the clock
+    assert result["elapsed_s"] == 6.0
 
 
 def test_the_summary_holds_what_was_measured_and_null_for_the_rest(tmp_path):

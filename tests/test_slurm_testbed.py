@@ -98,21 +98,19 @@ def test_a_lost_node_is_noticed_and_comes_back(cluster: Cluster):
     assert len(cluster.processes("n4")) == 1
 
 
-def test_clusters_do_not_see_each_other(cluster: Cluster, tmp_path: Path):
+def test_a_cluster_ends_alone_and_wholly(cluster: Cluster, tmp_path: Path):
+    job = submit(cluster, "--output=/dev/null", "--wrap", "sleep 100")
     with Cluster(tmp_path / "slurm", nodes=2) as other:
         assert list(other.node_states()) == ["n1", "n2"]
-        job = submit(cluster, "--output=/dev/null", "--wrap", "sleep 100")
         assert other.run("squeue", "--noheader").stdout == ""
-        # A task without any environment, one that ignores signals, and a step behind each.
-        lasting = submit(other, "-N2", "--output=/dev/null", "--wrap", "srun env -i sleep 100")
-        deaf = submit(
-            other, "--output=/dev/null", "--wrap", "trap '' TERM INT; sleep 100; sleep 100"
-        )
-        for each in (lasting, deaf):
-            other.wait(each, "RUNNING")
-        until(lambda: [p.name() for p in other.processes()].count("sleep") == 3)
-    other.stop()
+        # Tasks that do not listen to signals, or that nothing but their step knows.
+        submit(other, "--output=/dev/null", "--wrap", "trap '' TERM INT; sleep 100; sleep 100")
+        submit(other, "--output=/dev/null", "-N2", "--wrap", "srun env -i sleep 100")
+        srun = subprocess.Popen(["srun", "sleep", "100"], env=os.environ | other.environment)
+        until(lambda: [each.name() for each in other.processes()].count("sleep") == 4)
+    assert srun.wait() == -signal.SIGKILL
     assert holders(other.folder) == []
+    other.stop()
     assert cluster.wait(job, "RUNNING") == "RUNNING"
     cluster.run("scancel", job)
 

@@ -121,15 +121,24 @@ class Seat:
     def hang(self, stuck: Stuck) -> None:
         """End this process from beside its main thread, which does not come back.
 
-        Every rank that lives does this at about the same time, each with its own traceback.
+        Every rank that lives does this at about the same time, each with its own traceback; what
+        NCCL was doing goes where torch's `torchfrtrace` can read it.
         """
         faulthandler.dump_traceback(all_threads=True)
+        record = dist_world.flight_record()
+        if record and self.logs:
+            (self.logs / f"rank_{self.rank}.nccl_trace").write_bytes(record)
         told = failure.hang(stuck.rank, stuck.host, stuck.text)
         self._stop(f"rank {stuck.rank} on {stuck.host} {stuck.text}")
         if self.log:
             self.log.close()
         self._tell(told, aloud=self.rank == stuck.teller)
         os._exit(LAUNCH_FAILED)
+
+    def leave(self) -> None:
+        """Leave without a word: nothing failed."""
+        if self.logs:
+            failure.release(self.logs, self.rank)
 
     def _tell(self, told: failure.Failure, *, aloud: bool) -> None:
         if self.logs:

@@ -57,6 +57,7 @@ def main(arguments: list[str]) -> int:
         verdict = dist_world.recorded(partial(work, placement), seat)
     except BaseException as error:
         return seat.fail(error)
+    seat.leave()
     return _EXIT_CODES[verdict.status]
 
 
@@ -67,12 +68,13 @@ def work(placement: Placement | None, seat: Seat) -> Verdict:
         assert seat.folder is not None
         frozen = (seat.folder / "config.yaml").read_text()
         told = attempt.told(attempt.past(seat.folder))
-        text = json.dumps({"folder": str(seat.folder), "config": frozen, "past": told})
+        folder = str(seat.folder.absolute())
+        text = json.dumps({"folder": folder, "config": frozen, "past": told})
         seconds = config.load(frozen).timeout.join_seconds
     with dist_world.join(placement, text, choose_device, seconds=seconds) as (world, text):
         message = json.loads(text)
         run_config = config.load(message["config"])
-        seat.folder = Path(message["folder"])
+        seat.folder = seat.folder or Path(message["folder"])
         demand_size(run_config, world)
         if world.size > 1:
             seat.redirect()

@@ -14,6 +14,7 @@ from typing import TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch._C import _distributed_c10d as c10d
 from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined]
 from torch.distributed.distributed_c10d import _set_pg_timeout
 from torch.distributed.elastic.multiprocessing.errors import record
@@ -27,6 +28,8 @@ from ttt.protocols import Shard
 A = TypeVar("A")
 T = TypeVar("T")
 
+# Entries of NCCL's flight recorder; the second is what newer releases of torch call it.
+_FLIGHT_RECORDER = ("TORCH_NCCL_TRACE_BUFFER_SIZE", "TORCH_FR_BUFFER_SIZE")
 _INIT_TIMEOUT = timedelta(minutes=30)  # MLPerf's own limit for initialisation, closed division
 
 
@@ -176,6 +179,14 @@ def lost_peer(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and "gloo" in str(error).lower()
 
 
+def flight_record() -> bytes | None:
+    """What NCCL's latest collectives were doing, pickled; None where NCCL is not in use."""
+    if not dist.is_initialized() or "nccl" not in dist.get_backend_config():
+        return None
+    dump = getattr(c10d, "_dump_nccl_trace", None)  # builds for CPUs have none
+    return bytes(dump()) if dump else None
+
+
 @contextmanager
 def join(
     placement: Placement | None,
@@ -207,6 +218,8 @@ def join(
     device = choose(text, placement.local_rank)
     if device.type == "cuda":
         torch.cuda.set_device(device)
+        for name in _FLIGHT_RECORDER:
+            os.environ.setdefault(name, "2000")
     dist.init_process_group(
         backend="cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo",
         store=PrefixStore("ttt/world", store),

@@ -108,12 +108,12 @@ class Slurm:
                 subprocess.run(["scancel", number], check=False)
                 _tell(f"job {number} is cancelled")
                 raise
-        codes = [outcome(run) for run in job.runs]
-        finished = [code for code in codes if code not in (None, SUSPENDED)]
-        left = [run for run, code in zip(job.runs, codes, strict=True) if code in (None, SUSPENDED)]
-        if left:
-            raise unfinished(left[0], number, states)
-        return worst(finished)
+        codes = {run: outcome(run) for run in job.runs}
+        finished = [code for code in codes.values() if code is not None and code != SUSPENDED]
+        if len(finished) == len(codes):
+            return worst(finished)
+        first = next(run for run, code in codes.items() if code in (None, SUSPENDED))
+        raise unfinished(first, number, states)
 
 
 def cluster_problems(asked: SlurmConfig) -> list[str]:

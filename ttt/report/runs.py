@@ -5,6 +5,7 @@ summary is a run that died, still runs or waits: it counts as a run, so that fai
 lost. May not know how runs are scored or shown.
 """
 
+import fcntl
 import hashlib
 import json
 import math
@@ -38,8 +39,9 @@ class Run:
     """One run, finished or not; None is unknown.
 
     The fields are those of summary.json and its `compliance`. A run without that file has what its
-    configuration says, its last sign of life as reason, and the status "died", or "not started"
-    where there never was one: a scheduler may still have it in its queue.
+    configuration says, its last sign of life as reason, and the status "running" while its rank 0
+    keeps the record locked, "suspended" when it was left to go on later, "not started" where there
+    never was a sign, as when it waits in a scheduler's queue, and "died" else.
 
     Attributes:
         path: Its folder.
@@ -187,17 +189,19 @@ def _of_dead(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
         known |= {"metric": target.get("metric"), "target": target.get("threshold")}
     if not (folder / EVENTS).exists() and not any((folder / LOGS).glob("*")):
         return known | {"status": "not started", "reason": "no events"}
-    return known | {"status": "died", "reason": _last_sign(folder / EVENTS)}
+    return known | _last_sign(folder / EVENTS)
 
 
-def _last_sign(events: Path) -> str:
-    """The last whole event of a run that left no summary; a kill may have cut the last line."""
+def _last_sign(events: Path) -> dict[str, str]:
+    """Status and last whole event of a run without a summary; a kill may have cut the last line."""
+    status = "died"
     try:
         with events.open("rb") as file:
+            status = "running" if _locked(file.fileno()) else "died"
             file.seek(max(0, events.stat().st_size - _TAIL))
             lines = file.read().splitlines()
     except OSError:
-        return "no events"
+        lines = []
     for line in reversed(lines):
         try:
             event = json.loads(line)
@@ -206,8 +210,19 @@ def _last_sign(events: Path) -> str:
         match event:
             case {"kind": str(kind), "time": int() | float() as time} if 0 <= time < _YEAR_10000:
                 when = datetime.fromtimestamp(time, UTC).isoformat(" ", "seconds")
-                return f"no summary; last event {kind} at {when}"
-    return "no events"
+                if status == "died" and kind == "suspended":
+                    status = kind
+                return {"status": status, "reason": f"no summary; last event {kind} at {when}"}
+    return {"status": status, "reason": "no events"}
+
+
+def _locked(file: int) -> bool:
+    """Whether a living process keeps the record to itself, here or where the folder is shared."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    return False
 
 
 def _digest(config: dict[str, Any]) -> str:

@@ -18,7 +18,7 @@ from ttt.report.runs import Found, Rejected, Run, find
 from ttt.report.score import Group, Spread, agreed, group
 
 UNKNOWN = "-"
-_COLOURS = {"success": "green", "aborted": "yellow", "died": "red"}
+_COLOURS = {"success": "green", "aborted": "yellow", "died": "red", "running": "cyan"}
 
 
 def closing(run_dirs: Iterable[str | Path], console: Console) -> None:

@@ -202,6 +202,12 @@ def _result(summary: dict, folder: str) -> Table:  # type: ignore[type-arg]
     return table
 
 
+def _resumes(summary: dict) -> list[tuple[str, str]]:  # type: ignore[type-arg]
+    if not summary["resumed"]:
+        return []
+    return [("resumed", f"{summary['resumed']} x; {summary['lost_s']:.1f} s lost are in the time")]
+
+
 def result_rows(summary: dict) -> list[tuple[str, str]]:  # type: ignore[type-arg]
     """The result as (name, text) rows; a value that is not known says so."""
 
@@ -231,6 +237,7 @@ def result_rows(summary: dict) -> list[tuple[str, str]]:  # type: ignore[type-ar
         ),
         ("waiting for data", show("data_wait_fraction", ".1f", " % of training", 100)),
         ("evaluation", show("eval_fraction", ".1f", " % of the time", 100)),
+        *_resumes(summary),
         ("peak memory", show("peak_memory_bytes", ",.0f", " MB in one process", 1e-6)),
         ("compliance", verdict),
     ]

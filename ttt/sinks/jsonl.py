@@ -1,5 +1,6 @@
 """events.jsonl: the record of a run, one JSON object a line."""
 
+import fcntl
 import json
 import math
 import os
@@ -15,11 +16,23 @@ class JsonLines:
 
     What was written survives the death of the process at any moment; only the last line can be cut,
     and only by the file system running full.
+
+    Raises:
+        LaunchError: Another process writes this record.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        # Held as long as this process lives: so a reader knows, and a second writer is kept away.
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise LaunchError(
+                f"{path} is written by another process: this run goes on"
+            ) from error
+        except OSError:  # some file systems have no locks
+            pass
 
     def write(self, event: Event) -> None:
         """Append one event.
