@@ -132,8 +132,8 @@ class Cluster:
     def kill_node(self, node: str, *, power: bool = False) -> None:
         """SIGKILL a node's slurmd; with `power`, whatever runs there, as when its power fails.
 
-        Either way the node is down in 7 to 15 s and its jobs are requeued; without `power` the
-        tasks of those jobs live on meanwhile.
+        Either way it is down in 7 to 16 s and its jobs are requeued. Without `power` their tasks
+        live on, until slurmd is back and ends them.
         """
         self._end(node)
         if power:

@@ -1,9 +1,10 @@
+import time
+
 import pytest
 import torch
 
 from ranks import on_ranks
-from ttt.dist.rank import Placement, from_environment
-from ttt.dist.world import Solo
+from ttt.dist.world import Solo, lost_peer
 
 
 def talk(world):
@@ -46,16 +47,48 @@ def test_a_world_of_one_agrees_with_itself():
     assert solo["shard"] == (0, 1)
 
 
-@pytest.mark.parametrize(
-    ("variables", "placement"),
-    [
-        ({}, None),
-        ({"RANK": "1"}, None),  # somebody's variable, not a launcher's word
-        (
-            {"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"},
-            Placement(3, 4, 1, 2),
-        ),
-    ],
-)
-def test_a_process_reads_its_place_from_the_environment(variables, placement):
-    assert from_environment(variables) == placement
+def leave_notes(world):
+    """What a rank finds on the board after everybody has left something."""
+    board = world.board()
+    board.put(f"draft of {world.rank}")
+    if world.rank != 1:
+        board.put(f"note of {world.rank}")
+    before = board.rung()
+    world.barrier()
+    if world.rank == 0:
+        board.ring()
+    world.barrier()
+    return before, board.rung(), board.notes()
+
+
+def test_notes_reach_everybody_apart_from_the_communication():
+    notes = ["note of 0", "draft of 1", "note of 2"]
+    assert on_ranks(3, leave_notes) == [(False, True, notes)] * 3
+    assert Solo(torch.device("cpu")).board() is None
+
+
+def wait_in_vain(world):
+    """Rank 0 waits for rank 1, which takes its time. Both raise: such a world is not left alive."""
+    world.barrier()
+    world.expect_answers_within(0.5)
+    if world.rank == 1:
+        time.sleep(3)
+        raise ValueError("rank 1 came")
+    try:
+        world.sum([1])
+    except RuntimeError as error:
+        raise ValueError(f"rank 0 gave up: {lost_peer(error)}") from error
+
+
+def test_a_peer_that_does_not_answer_in_time_is_an_error():
+    with pytest.raises(AssertionError, match="rank 0 gave up: True") as failure:
+        on_ranks(2, wait_in_vain)
+    assert "rank 1 came" in str(failure.value)
+
+
+def first_of_node(world):
+    return world.gather_nodes(f"rank {world.rank}")
+
+
+def test_only_the_first_process_of_a_node_speaks_for_it():
+    assert on_ranks(2, first_of_node) == [["rank 0"]] * 2

@@ -95,7 +95,7 @@ def test_a_lost_node_is_noticed_and_comes_back(cluster: Cluster):
         cluster.revive_node(node)
     cluster.run("scancel", *jobs)
     until(lambda: set(cluster.node_states().values()) == {"idle"})
-    assert len(cluster.processes("n4")) == 1
+    until(lambda: [process.name() for process in cluster.processes("n4")] == ["slurmd"])
 
 
 def test_a_cluster_ends_alone_and_wholly(cluster: Cluster, tmp_path: Path):
@@ -137,14 +137,17 @@ def test_by_hand_it_runs_one_command(cluster: Cluster, tmp_path: Path):
 
 
 def test_by_hand_it_is_gone_when_its_terminal_is(cluster: Cluster, tmp_path: Path):
-    script = [sys.executable, str(SCRIPT), "--nodes=1", "srun", "sleep", "100"]
-    variables = os.environ | {"TMPDIR": str(tmp_path)}
-    with subprocess.Popen(script, env=variables, stderr=subprocess.DEVNULL) as running:
-        until(lambda: any(each.startswith("sleep") for each in holders(tmp_path)))
+    task = f"touch {tmp_path}/up; sleep 100"
+    with subprocess.Popen(
+        [sys.executable, SCRIPT, "--nodes=1", "--", "srun", "bash", "-c", task],
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+        stderr=subprocess.DEVNULL,
+    ) as running:
+        until((tmp_path / "up").exists)
         running.send_signal(signal.SIGHUP)
     assert running.returncode == 128 + signal.SIGHUP
     assert holders(tmp_path) == []
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.iterdir()) == [tmp_path / "up"]
 
 
 def test_a_machine_without_slurm_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch):
