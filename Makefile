@@ -30,7 +30,7 @@ tests: .venv/test
 	touch $@
 
 .venv/test: .venv/demo
-	$(PIP) -e '.[dali,digits,dev]'
+	$(PIP) -e '.[dali,digits,mpi,dev]'
 	touch $@
 
 clean:

@@ -180,17 +180,15 @@ class Cluster:
 
     def _node_of(self, process: psutil.Process) -> str | None:
         """The node a process runs on, where `head` is everybody's; None for a stranger."""
-        if (
-            process.name() == "slurmstepd"
-        ):  # its title lies over its environment, but it keeps a log
+        if process.name() == "slurmstepd":  # its title covers its environment; a log is open
             for file in process.open_files():
                 if self.folder in Path(file.path).parents:
                     return Path(file.path).parent.name
         variables = process.environ()
         if variables.get("SLURM_CONF") != self.environment["SLURM_CONF"]:
             return None
-        # A task has both, whatever `sbatch --export` says, and a user's shell has one. A user's
-        # srun has one, too, and would wait for an answer for minutes after the cluster's end.
+        # A task has both variables, whatever `sbatch --export` says; a user's shell has the first.
+        # So has a user's srun, but it would wait for minutes for a cluster that has ended.
         login = "head" if process.name() in ("srun", "salloc", "sbatch") else None
         return variables.get("SLURMD_NODENAME", login)
 

@@ -169,17 +169,19 @@ def executable(folder: Path, name: str, text: str) -> None:
         ({"partition": "long,gpu"}, "gpu is not a partition here"),
         ({"nodes": 5}, "launcher.nodes=5 is more than the 4 nodes of partition debug"),
         ({"nodes": 9, "partition": "debug,long"}, "launcher.nodes=8"),
+        ({"time": "11"}, "launcher.time=11 is more than partition debug allows, 10:00"),
     ],
 )
 def test_what_the_cluster_does_not_have_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: dict, said: str
 ):
     executable(tmp_path, "sbatch", "exit 1")
-    executable(tmp_path, "sinfo", "echo 'debug* 4'; echo 'long 8'")
+    executable(tmp_path, "sinfo", "echo 'debug* 4 10:00'; echo 'long 8 infinite'")
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.defpath}")
     [found] = slurm.cluster_problems(SlurmConfig(**asked))
     assert said in found
-    assert slurm.cluster_problems(SlurmConfig(nodes=4)) == []
+    assert slurm.cluster_problems(SlurmConfig(nodes=4, time="10")) == []
+    assert slurm.cluster_problems(SlurmConfig(time="7-0", partition="debug,long")) == []
     executable(tmp_path, "sinfo", "echo 'sinfo: error: Unable to contact' >&2; exit 1")
     assert slurm.cluster_problems(SlurmConfig(**asked)) == []  # sbatch will say so
 
@@ -241,7 +243,7 @@ class Bash:
     SCONTROL = """
         case $* in
             "show hostnames n[1-2]") printf 'n1\\nn2\\n' ;;
-            "show node n1") echo "NodeName=n1 Arch=x86_64"; echo "   NodeAddr=127.0.0.1 Port=6818" ;;
+            "show node n1") printf 'NodeName=n1 Arch=x86_64\\n   NodeAddr=127.0.0.1 Port=6818\\n' ;;
             requeue*) echo "scontrol $*" >>"$CALLS" ;;
         esac
     """

@@ -8,8 +8,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 import slurm_testbed
@@ -42,6 +44,14 @@ def holders(folder: Path) -> list[str]:
             continue
         if str(folder) in "\0".join([told, *files]) and int(process.name) != os.getpid():
             found.append(told.replace("\0", " ")[:100])
+    return found
+
+
+def names(cluster: Cluster, node: str | None = None) -> list[str]:
+    found = []
+    for process in cluster.processes(node):
+        with suppress(psutil.NoSuchProcess):  # it ended as we looked
+            found.append(process.name())
     return found
 
 
@@ -88,14 +98,14 @@ def test_a_lost_node_is_noticed_and_comes_back(cluster: Cluster):
     cluster.kill_node("n3", power=True)
     assert cluster.processes("n3") == set()
     cluster.kill_node("n4")
-    assert "sleep" in [process.name() for process in cluster.processes("n4")]
+    assert "sleep" in names(cluster, "n4")
     until(lambda: [*map(cluster.job_state, jobs)] == ["RUNNING", "PENDING", "PENDING"])
-    assert list(cluster.node_states().values()) == ["idle", "mixed", "down*", "down*"]
+    assert list(cluster.node_states().values())[1:] == ["mixed", "down*", "down*"]
     for node in ("n3", "n4"):
         cluster.revive_node(node)
     cluster.run("scancel", *jobs)
     until(lambda: set(cluster.node_states().values()) == {"idle"})
-    until(lambda: [process.name() for process in cluster.processes("n4")] == ["slurmd"])
+    until(lambda: names(cluster, "n4") == ["slurmd"])
 
 
 def test_a_cluster_ends_alone_and_wholly(cluster: Cluster, tmp_path: Path):
@@ -107,7 +117,7 @@ def test_a_cluster_ends_alone_and_wholly(cluster: Cluster, tmp_path: Path):
         submit(other, "--output=/dev/null", "--wrap", "trap '' TERM INT; sleep 100; sleep 100")
         submit(other, "--output=/dev/null", "-N2", "--wrap", "srun env -i sleep 100")
         srun = subprocess.Popen(["srun", "sleep", "100"], env=os.environ | other.environment)
-        until(lambda: [each.name() for each in other.processes()].count("sleep") == 4)
+        until(lambda: names(other).count("sleep") == 4)
     assert srun.wait() == -signal.SIGKILL
     assert holders(other.folder) == []
     other.stop()

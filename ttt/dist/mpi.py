@@ -77,7 +77,8 @@ def gather(value: T) -> list[T]:
     assert _mpi is not None
     world: Intracomm = _mpi.COMM_WORLD
     _come_together(world)
-    return world.allgather(value)
+    values: list[T] = world.allgather(value)
+    return values
 
 
 def leave() -> None:

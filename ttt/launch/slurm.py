@@ -8,8 +8,8 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from ttt.launch import sbatch, slurm_job
 from ttt.launch.job import Job, outcome, worst
 from ttt.launch.process import raising
 from ttt.launch.slurm_job import State
-from ttt.schema.launchers import SlurmConfig
+from ttt.schema.launchers import SlurmConfig, limit_seconds
 from ttt.stop import Interrupted
 
 # What to do about the way a job ended; SLURM's own words are in its log.
@@ -31,6 +31,23 @@ _REMEDIES = {
     "OUT_OF_MEMORY": "launcher.mem=SIZE for more, or a smaller data.global_batch",
     "COMPLETED": "is run_root on a file system that this machine and the nodes share? run_root=DIR",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """Where a job may run.
+
+    Attributes:
+        name: As in launcher.partition.
+        nodes: How many it has.
+        time: The longest limit it allows, as sinfo writes it: 10:00, or "infinite".
+        default: Whether jobs go there that name none.
+    """
+
+    name: str
+    nodes: int
+    time: str
+    default: bool
 
 
 class Slurm:
@@ -123,36 +140,53 @@ def cluster_problems(asked: SlurmConfig) -> list[str]:
             f"sbatch is not on the PATH of {socket.gethostname()}; type this where jobs are"
             " submitted, or launcher.dry_run=true to only see the script"
         ]
-    sizes, default = partitions()
+    there = partitions()
+    default = next((name for name, partition in there.items() if partition.default), None)
     asked_for = asked.partition or default
-    if not sizes or asked_for is None:  # sbatch will say what SLURM has to say
+    if not there or asked_for is None:  # sbatch will say what SLURM has to say
         return []
     names = asked_for.split(",")
-    unknown = [name for name in names if name not in sizes]
+    unknown = [name for name in names if name not in there]
     if unknown:
         return [
             f"launcher.partition={asked.partition}: {', '.join(unknown)} is not a partition here;"
-            f" allowed: {', '.join(sizes)}; launcher.partition={default or next(iter(sizes))}"
+            f" allowed: {', '.join(there)}; launcher.partition={default or next(iter(there))}"
         ]
-    most = max(sizes[name] for name in names)
-    if asked.nodes > most:
-        return [
-            f"launcher.nodes={asked.nodes} is more than the {most} nodes of partition"
-            f" {asked_for}; launcher.nodes={most}"
-        ]
-    return []
+    return list(_too_much(asked, [there[name] for name in names]))
 
 
-def partitions() -> tuple[dict[str, int], str | None]:
-    """Nodes of each partition, and the default partition; nothing where SLURM does not tell."""
-    command = ["sinfo", "--noheader", "--format=%P %D"]
+def _too_much(asked: SlurmConfig, named: Sequence[Partition]) -> Iterator[str]:
+    """What none of the partitions has: SLURM might let such a job wait for ever."""
+    names = ",".join(partition.name for partition in named)
+    nodes = max(partition.nodes for partition in named)
+    if asked.nodes > nodes:
+        yield (
+            f"launcher.nodes={asked.nodes} is more than the {nodes} nodes of partition {names};"
+            f" launcher.nodes={nodes}"
+        )
+    limits = [limit_seconds(partition.time) for partition in named]
+    seconds = limit_seconds(asked.time) if asked.time else None
+    if seconds is not None and all(limit is not None and seconds > limit for limit in limits):
+        allowed = " or ".join(dict.fromkeys(partition.time for partition in named))
+        yield (
+            f"launcher.time={asked.time} is more than partition {names} allows, {allowed};"
+            f" launcher.time={named[0].time}"
+        )
+
+
+def partitions() -> dict[str, Partition]:
+    """The partitions of this cluster by name; none where SLURM does not tell."""
+    command = ["sinfo", "--noheader", "--format=%P %D %l"]
     try:
         asked = subprocess.run(command, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
-        return {}, None
-    told = dict(line.split() for line in asked.stdout.splitlines())
-    default = next((name.rstrip("*") for name in told if name.endswith("*")), None)
-    return {name.rstrip("*"): int(nodes) for name, nodes in told.items()}, default
+        return {}
+    there = {}
+    for line in asked.stdout.splitlines():
+        shown, nodes, time = line.split()
+        name = shown.rstrip("*")
+        there[name] = Partition(name, int(nodes), time, default=shown != name)
+    return there
 
 
 def submit(folder: Path) -> str:
