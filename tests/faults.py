@@ -1,8 +1,9 @@
 """What may go wrong in a run, how to make it go wrong, and what the user is then told.
 
-    PYTHONPATH=. python tests/faults.py [PATTERN]    the table of docs/faults.md, measured now
+    PYTHONPATH=. python tests/faults.py           the table of docs/faults.md, measured now
+    PYTHONPATH=. python tests/faults.py --slurm   and its rows about a cluster, on one of its own
 
-The tests go through the same list.
+The tests go through the same lists.
 """
 
 import contextlib
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from processes import ENDLESS, TWO, begin, end_all, events, until_there, until_training, worker
+from slurm_testbed import Cluster
 
 PATIENCE = 4  # seconds without a sign of life; 300 by default
 IMPATIENT = (f"timeout.step_seconds={PATIENCE}",)
@@ -86,7 +88,7 @@ FAULTS = [
     Fault(
         "a rank is killed while it initialises",
         5,
-        "rank 1 was ended by SIGKILL",
+        r"rank 1 on \S+ was ended by SIGKILL \(by somebody, or .*: see dmesg\)",
         do=send(signal.SIGKILL, 1),
         at="init",
         stopped="",
@@ -94,21 +96,21 @@ FAULTS = [
     Fault(
         "a rank is killed while it trains",
         5,
-        "rank 1 was ended by SIGKILL",
+        r"rank 1 on \S+ was ended by SIGKILL \(by somebody, or .*: see dmesg\)",
         do=send(signal.SIGKILL, 1),
         at="train",
     ),
     Fault(
         "a rank is killed while it evaluates",
         5,
-        "rank 1 was ended by SIGKILL",
+        r"rank 1 on \S+ was ended by SIGKILL \(by somebody, or .*: see dmesg\)",
         do=send(signal.SIGKILL, 1),
         at="eval",
     ),
     Fault(
         "rank 0 is killed while it trains",
         5,
-        "rank 0 was ended by SIGKILL",
+        r"rank 0 on \S+ was ended by SIGKILL \(by somebody, or .*: see dmesg\)",
         do=send(signal.SIGKILL, 0),
         stopped="",
     ),
@@ -155,6 +157,105 @@ FAULTS = [
         stopped=None,
     ),
 ]
+
+
+@dataclass(frozen=True)
+class ClusterFault:
+    """One thing that goes wrong with `launcher=slurm` on two nodes, a rank on each.
+
+    Attributes:
+        name: What.
+        exit_code: What `ttt run` ends with.
+        says: What its user is told, a regular expression.
+        do: Makes it happen to a job; None where it is wrong from the start.
+        arguments: More arguments of `ttt run`.
+        path: Where it looks for programs; None for everywhere.
+    """
+
+    name: str
+    exit_code: int
+    says: str
+    do: Callable[[Cluster, str], object] | None = None
+    arguments: tuple[str, ...] = ()
+    path: str | None = None
+
+
+CLUSTER_FAULTS = [
+    ClusterFault(
+        "a node's slurmd dies",
+        5,
+        "was aborted: stopped by SIGTERM",
+        do=lambda cluster, job: cluster.kill_node("n2"),
+    ),
+    ClusterFault(
+        "a node loses its power",
+        5,
+        "was aborted: another process of the run is gone",
+        do=lambda cluster, job: cluster.kill_node("n2", power=True),
+    ),
+    ClusterFault(
+        "the job is cancelled",
+        5,
+        r"somebody cancelled it \(scancel\)",
+        do=lambda cluster, job: cluster.run("scancel", job),
+    ),
+    ClusterFault(
+        "the job's time is over",
+        5,
+        "its time limit passed; launcher.time=MINUTES",
+        do=lambda cluster, job: cluster.run("scontrol", "update", f"JobId={job}", "EndTime=now+1"),
+    ),
+    ClusterFault(
+        "there is no such partition",
+        2,
+        "launcher.partition=gpu: gpu is not a partition here; allowed: debug, long",
+        arguments=("launcher.partition=gpu",),
+    ),
+    ClusterFault(
+        "there is no sbatch",
+        2,
+        r"sbatch is not on the PATH of \S+; type this where jobs are submitted",
+        path="/nowhere",
+    ),
+]
+
+
+def meet_on(cluster: Cluster, fault: ClusterFault, root: Path, digits: Path) -> Met:
+    """Run into a fault on a cluster, which is whole again afterwards.
+
+    Args:
+        cluster: The cluster.
+        fault: Which.
+        root: An empty folder.
+        digits: The data set.
+    """
+    asked = ("launcher=slurm", "launcher.nodes=2", "launcher.procs=1", "launcher.wait=true")
+    path = {} if fault.path is None else {"PATH": fault.path}
+    began = time.time()
+    process = begin(
+        root,
+        f"data.root={digits}",
+        *ENDLESS,
+        *asked,
+        *fault.arguments,
+        **cluster.environment,
+        **path,
+    )
+    record = []
+    if fault.do:
+        folder = until_training(root, process)
+        [log] = folder.parent.glob("slurm-*.out")
+        began = time.time()
+        fault.do(cluster, log.stem.removeprefix("slurm-"))
+    _, said = process.communicate(timeout=200)
+    seconds = time.time() - began
+    cluster.run("scancel", "--me")
+    cluster.revive_node("n2") if "node" in fault.name else None
+    while cluster.run("squeue", "--noheader").stdout:
+        time.sleep(0.1)
+    if fault.do:
+        record = events(folder)
+    return Met(process.returncode, seconds, said, record, end_all(root))
 
 
 def meet(fault: Fault, root: Path, digits: Path) -> Met:
@@ -206,24 +307,33 @@ def _disk(folder: Path) -> Iterator[None]:
         subprocess.run(["umount", str(folder)], check=True)
 
 
+def rows(digits: Path, folder: Path) -> Iterator[tuple[str, str, Met]]:
+    """Name, expected words and outcome of every fault."""
+    if "--slurm" in sys.argv:
+        with Cluster(folder / "cluster") as cluster:
+            for number, fault in enumerate(CLUSTER_FAULTS):
+                root = folder / str(number)
+                yield fault.name, fault.says, meet_on(cluster, fault, root, digits)
+        return
+    for number, fault in enumerate(FAULTS):
+        root = folder / str(number)
+        root.mkdir()
+        yield fault.name, fault.says, meet(fault, root, digits)
+
+
 def main() -> None:
     """Meet all of them and print the table."""
     from ttt.prepare.digits import prepare
 
     print("| fault | exit code | told after | what the user is told |\n|---|---|---|---|")
-    wanted = re.compile(sys.argv[1] if len(sys.argv) > 1 else "")
-    with tempfile.TemporaryDirectory() as folder:
-        digits = Path(folder) / "digits"
-        prepare(digits)
-        for number, fault in enumerate(f for f in FAULTS if wanted.search(f.name)):
-            root = Path(folder) / str(number)
-            root.mkdir()
-            met = meet(fault, root, digits)
-            found = re.search(fault.says, met.said)
-            words = found[0].replace(str(root), "") if found else f"UNEXPECTED: {met.said}"
-            sentence = re.sub(r"\s+", " ", words.replace("|", "\\|"))
-            print(f"| {fault.name} | {met.exit_code} | {met.seconds:.1f} s | `{sentence}` |")
-            sys.stdout.flush()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        prepare(folder / "digits")
+        for fault, says, met in rows(folder / "digits", folder):
+            found = re.search(says, met.said)
+            words = found[0] if found else f"UNEXPECTED: {met.said}"
+            sentence = re.sub(r"\S*/runs/", "runs/", re.sub(r"\s+", " ", words))
+            print(f"| {fault} | {met.exit_code} | {met.seconds:.1f} s | `{sentence}` |", flush=True)
             assert met.left == [], met.left
 
 

@@ -109,8 +109,11 @@ def test_a_stopped_launcher_stops_everything_and_logs_it(
     assert json.loads((folder / "summary.json").read_text())["status"] == "aborted"
 
 
-def test_a_launcher_killed_outright_takes_its_worker_along(tmp_path: Path, start: Start):
-    process = start(*ENDLESS)
+@pytest.mark.parametrize("launcher", ["local", "torchrun", "mpi"])
+def test_a_launcher_killed_outright_takes_everything_along(
+    tmp_path: Path, start: Start, launcher: str
+):
+    process = start(*ENDLESS, f"launcher={launcher}")
     folder = until_training(tmp_path, process)
     process.kill()
     process.communicate(timeout=60)

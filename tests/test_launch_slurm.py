@@ -37,7 +37,12 @@ EVERYTHING = [
     "launcher.srun=['--network=sn_all']",
 ]
 CASES = {
-    "digits.sbatch": ["launcher.nodes=2", "launcher.procs=2", "runs=2"],
+    "digits.sbatch": [
+        "launcher.nodes=2",
+        "launcher.procs=2",
+        "runs=2",
+        "launcher.python=/ttt/bin/python",
+    ],
     "everything.sbatch": EVERYTHING,
 }
 
@@ -47,8 +52,8 @@ def rendered(name: str) -> str:
     run = config.resolve(config.compose(["launcher=slurm", *CASES[name]]))
     job = Job(tuple(LAUNCH / f"seed_{seed}" for seed in range(1, run.runs + 1)), "digits")
     asked = {key: value for key, value in vars(run.launcher).items() if key != "_target_"}
-    python = "python3" if run.launcher.container_image else "/opt/ttt/bin/python"
-    return sbatch.render(sbatch.template(), SlurmConfig(**asked), job, python)
+    given = SlurmConfig(**asked)
+    return sbatch.render(sbatch.template(), given, job, slurm.interpreter(given))
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -364,7 +369,7 @@ def test_an_agent_is_one_torchrun_on_each_node_with_all_the_cores(bash: Bash):
     bash(Bash.SUCCESS, asked=asked, SLURM_CPUS_PER_TASK="3", SLURM_GPUS_ON_NODE="4")
     said = bash.calls.read_text()
     assert "--nodes=2 --ntasks=2 --ntasks-per-node=1" in said
-    assert "--cpus-per-task=12 --gpu-bind=none" in said
+    assert "--cpus-per-task=12 --gres=gpu:4" in said
     assert "--x=a b sh -c" in said  # the user's own come last, and win
     [words] = bash.started()
     assert "-m torch.distributed.run --nnodes=2 --nproc-per-node=4 --master-addr=127.0.0.1" in words

@@ -25,9 +25,9 @@ Start = Callable[..., subprocess.Popen[str]]
 def start(cluster: Cluster, tmp_path: Path, digits: Path) -> Iterator[Start]:
     """Start `ttt run` on the cluster's login node; every job is over at the end."""
 
-    def run(*arguments: str, **variables: str) -> subprocess.Popen[str]:
+    def run(*arguments: str, root: Path = tmp_path, **variables: str) -> subprocess.Popen[str]:
         typed = (*SLURM, f"data.root={digits}", *arguments)
-        return begin(tmp_path, *typed, **cluster.environment, **variables)
+        return begin(root, *typed, **cluster.environment, **variables)
 
     yield run
     cluster.run("scancel", "--me")
@@ -94,13 +94,15 @@ def test_a_sweep_submits_its_jobs_at_once(
 
 
 def test_the_template_can_be_submitted_by_hand(cluster: Cluster, tmp_path: Path, digits: Path):
-    typed = ["sbatch", "--wait", "-N2", "--ntasks-per-node=1", f"--output={tmp_path}/log"]
+    typed = ["sbatch", "--parsable", "-N2", "--ntasks-per-node=1", f"--output={tmp_path}/log"]
     typed += [str(PROJECT / "slurm" / "job.sbatch"), "benchmark=digits", "seed=3"]
     typed += [f"data.root={digits}", f"run_root={tmp_path}/runs", "clear_cache=fadvise"]
     path = f"{Path(sys.executable).parent}:/usr/bin:/bin"  # where the script finds python3
     done = cluster.run(*typed, **environment(PATH=path))
+    assert done.returncode == 0, done.stderr
+    state = cluster.wait(done.stdout.strip())
     log = (tmp_path / "log").read_text()
-    assert done.returncode == 0, log + done.stderr
+    assert state == "COMPLETED", log
     assert sizes(tmp_path) == [(2, 2, "success")]
     assert [one["seed"] for one in summaries(tmp_path)] == [3]
     assert log.count("time to train") == 1
@@ -110,7 +112,8 @@ def test_the_template_can_be_submitted_by_hand(cluster: Cluster, tmp_path: Path,
 def test_a_job_told_to_make_room_goes_on_after_a_requeue(
     start: Start, cluster: Cluster, tmp_path: Path, mode: str
 ):
-    process = start("target.threshold=1.0", "target.max_epochs=20", f"launcher.mode={mode}")
+    slow = ["task._target_=outside_parts.Slow", "target.threshold=1.0", "target.max_epochs=8"]
+    process = start(*slow, f"launcher.mode={mode}")
     run = until_training(tmp_path, process)
     number = number_of(run)
     cluster.run("scancel", "--signal=USR1", number)
@@ -118,39 +121,37 @@ def test_a_job_told_to_make_room_goes_on_after_a_requeue(
     assert code == 3, out + errors
     assert f"job {number} is back in the queue" in out
     assert re.search(r"job \d+ is running on n\d, requeued 1 x", errors)
-    assert "target.max_epochs=20" in out
+    assert "target.max_epochs=8" in out
     assert "Traceback" not in out + errors
     for kind in ("suspended", "resumed", "run_stop"):
         assert len(events(run, kind)) == 1
 
 
-def test_a_cancelled_job_is_told_as_such(start: Start, cluster: Cluster, tmp_path: Path):
-    process = start(*ENDLESS, "launcher.nodes=2", "launcher.procs=1")
-    run = until_training(tmp_path, process)
+def test_a_job_that_is_ended_says_by_what(start: Start, cluster: Cluster, tmp_path: Path):
+    root = tmp_path / "late"
+    late = start(*ENDLESS, "launcher.procs=1", "launcher.signal_seconds=null", root=root)
+    run_late = until_training(root, late)
+    # A limit has whole minutes; the end that follows from it can be set by the second. SLURM looks
+    # every half minute, which leaves time for another job.
+    cluster.run("scontrol", "update", f"JobId={number_of(run_late)}", "EndTime=now+2")
+    root = tmp_path / "cancelled"
+    cancelled = start(*ENDLESS, "launcher.nodes=2", "launcher.procs=1", root=root)
+    run_cancelled = until_training(root, cancelled)
+    cluster.run("scancel", number_of(run_cancelled))
+    check_ended(cancelled, run_cancelled, "is cancelled", "somebody cancelled it (scancel)")
+    check_ended(late, run_late, "is timeout", "its time limit passed; launcher.time=MINUTES")
+
+
+def check_ended(process: subprocess.Popen[str], run: Path, state: str, remedy: str) -> None:
     number = number_of(run)
-    cluster.run("scancel", number)
     code, out, errors = ended(process)
     assert code == 5, out + errors
-    assert f"job {number} is cancelled" in errors
-    assert "somebody cancelled it (scancel)" in errors
+    assert f"job {number} {state}" in errors
+    assert remedy in errors
     assert "Traceback" not in out + errors
     [stop] = events(run, "run_stop")
     assert stop["data"]["status"] == "aborted"
     assert "SIGTERM" in stop["data"]["reason"]
-
-
-def test_a_job_at_its_time_limit_is_told_as_such(start: Start, cluster: Cluster, tmp_path: Path):
-    process = start(*ENDLESS, "launcher.procs=1", "launcher.signal_seconds=null")
-    run = until_training(tmp_path, process)
-    number = number_of(run)
-    # A limit has whole minutes; the end that follows from it can be set by the second.
-    cluster.run("scontrol", "update", f"JobId={number}", "EndTime=now+2")
-    code, out, errors = ended(process)
-    assert code == 5, out + errors
-    assert f"job {number} is timeout" in errors
-    assert "its time limit passed; launcher.time=MINUTES" in errors
-    [stop] = events(run, "run_stop")
-    assert stop["data"]["status"] == "aborted"
 
 
 def test_a_user_who_waits_no_longer_takes_the_job_along(start: Start, cluster: Cluster):
@@ -163,6 +164,27 @@ def test_a_user_who_waits_no_longer_takes_the_job_along(start: Start, cluster: C
     assert re.search(r"job \d+ is cancelled\nttt: stopped by SIGINT", errors)
     [number] = re.findall(r"submitted job (\d+)", out)
     assert cluster.wait(number) == "CANCELLED"
+
+
+@pytest.mark.parametrize(("mode", "processes"), [("task", 4), ("agent", 2)])
+def test_no_gpu_of_the_node_is_hidden_from_a_process(
+    start: Start, tmp_path: Path, mode: str, processes: int
+):
+    look = tmp_path / "python"  # stands in for the worker, and for torchrun
+    look.write_text(
+        "#!/bin/bash\necho sees $CUDA_VISIBLE_DEVICES, threads $OMP_NUM_THREADS\n"
+        """echo '{"status": "success"}' >"${@: -1}/summary.json"\n"""
+    )
+    look.chmod(0o755)
+    asked = [f"launcher.mode={mode}", f"launcher.python={look}", "launcher.cpus_per_task=3"]
+    asked += [
+        "launcher.nodes=2",
+        "launcher.gpus_per_node=2",
+        "launcher.lines=['--gpu-bind=single:1']",
+    ]
+    code, out, errors = ended(start(*asked, OMP_NUM_THREADS=""))
+    assert code == 0, out + errors
+    assert out.count("sees 0,1, threads 3") == processes
 
 
 def test_a_rank_that_fails_is_told_once(start: Start, tmp_path: Path):

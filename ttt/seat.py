@@ -14,6 +14,7 @@ from pathlib import Path
 
 from ttt import failure
 from ttt.dist import world as dist_world
+from ttt.dist.rank import Placement
 from ttt.errors import LAUNCH_FAILED, TttError
 from ttt.events import EventLog, Kind
 from ttt.loop import Parts
@@ -30,6 +31,7 @@ class Seat:
     """One process of a run.
 
     Attributes:
+        placement: Where a launcher put it; None when it is alone.
         rank: Which.
         folder: The run folder; unknown to a process given "-" until rank 0 has told it.
         terminal: Copies of the output streams it was started with, before they go to a file.
@@ -38,8 +40,9 @@ class Seat:
         parts: What it runs, as soon as it is built.
     """
 
-    def __init__(self, rank: int, folder: Path | None) -> None:
-        self.rank = rank
+    def __init__(self, placement: Placement | None, folder: Path | None) -> None:
+        self.placement = placement
+        self.rank = placement.rank if placement else 0
         self.folder = folder
         self.terminal = (os.dup(1), os.dup(2))
         self.pulse = Pulse()

@@ -19,6 +19,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 MAKE_ROOM = (signal.SIGUSR1, signal.SIGUSR2)  # what schedulers are asked to send before a limit
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
+_libc = ctypes.CDLL(None)
 _told: list[signal.Signals] = []
 
 
@@ -50,8 +51,13 @@ def install() -> None:
     os.set_blocking(writer, False)
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     threading.Thread(target=_end_late, args=(reader,), name="last resort", daemon=True).start()
+    end_with_parent()
+
+
+def end_with_parent() -> None:
+    """Be told to stop when the process that started this one is gone."""
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def room_wanted() -> signal.Signals | None:

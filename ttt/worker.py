@@ -24,7 +24,7 @@ from ttt.clock import Clock, steady_wall_clock
 from ttt.data.guard import guarded
 from ttt.dist import mpi
 from ttt.dist import world as dist_world
-from ttt.dist.meeting import JOIN_SECONDS
+from ttt.dist.meeting import JOIN_SECONDS, LostRankZero
 from ttt.dist.rank import Placement, from_environment
 from ttt.errors import NOT_REACHED, OK, SUSPENDED, ConfigError, DataError, LaunchError
 from ttt.events import Event, EventLog, Kind
@@ -52,7 +52,7 @@ def main(arguments: list[str]) -> int:
     stop.install()
     placement = from_environment()
     folder = None if arguments[0] == "-" else Path(arguments[0])
-    seat = Seat(placement.rank if placement else 0, folder)
+    seat = Seat(placement, folder)
     try:
         verdict = dist_world.recorded(partial(work, placement), seat)
     except BaseException as error:
@@ -83,6 +83,7 @@ def work(placement: Placement | None, seat: Seat) -> Verdict:
         with seat.watched(world, run_config.timeout):
             verdict = conduct(run_config, world, seat, past)
             world.barrier()  # rank 0 is still writing results when the others are done
+        seat.parts = None  # what communicates goes before that by which it does
     return verdict
 
 
@@ -94,10 +95,12 @@ def demand_size(run_config: RunConfig, world: World) -> None:
             the only one.
     """
     if run_config.processes and world.size != run_config.processes:
-        raise LaunchError(
-            f"{world.size} process{'es' if world.size > 1 else ''} found each other, and this run"
-            f" is for {run_config.processes}; is its launcher's environment passed on to them?"
+        plural = "es" if world.size > 1 else ""
+        sentence = (
+            f"{world.size} process{plural} found each other, and this run is for"
+            f" {run_config.processes}; is its launcher's environment passed on to them?"
         )
+        raise LaunchError(sentence) if world.rank == 0 else LostRankZero(sentence)
 
 
 def choose_device(text: str, local_rank: int) -> torch.device:
@@ -179,7 +182,10 @@ def open_sinks(run_config: RunConfig, seat: Seat, recalled: Sequence[Event]) -> 
         recalled: What the record holds already, of earlier processes of this run.
     """
     assert seat.folder is not None
-    console = RichConsole(file=os.fdopen(seat.terminal[0], "w"), highlight=False)
+    # Open MPI gives rank 0 a terminal of its own, wherever its output goes in the end.
+    plain = False if seat.placement and seat.placement.launcher == "mpi" else None
+    terminal = os.fdopen(seat.terminal[0], "w")
+    console = RichConsole(file=terminal, highlight=False, force_terminal=plain)
     summary = Summary(seat.folder / "summary.json")
     for event in recalled:
         summary.write(event)
@@ -201,10 +207,11 @@ def demand_data(run_config: RunConfig, world: World) -> None:
     seen = world.gather_nodes((socket.gethostname(), root.is_dir()))
     blind = sorted(host for host, sees in seen if not sees)
     if blind:
-        raise DataError(
+        sentence = (
             f"data.root={root} is not a folder on {', '.join(blind)} (seen from"
             f" {Path.cwd()}); allowed: a folder that every node sees; data.root=DIR"
         )
+        raise DataError(sentence) if world.rank == 0 else LostRankZero(sentence)
 
 
 def clear_cache(run_config: RunConfig, world: World, log: EventLog) -> None:
@@ -231,12 +238,19 @@ def clear_cache(run_config: RunConfig, world: World, log: EventLog) -> None:
 
 def describe(run_config: RunConfig, world: World, folder: Path) -> None:
     """What the machines are, each told by itself: environment.json."""
-    machine = system.environment(world.device, run_config.command)
-    nodes = world.gather_nodes(machine | {"cpus": sorted(os.sched_getaffinity(0))})
-    if world.rank == 0:
-        text = json.dumps(nodes[0] | {"nodes": nodes}, indent=2)
+    machine = None
+    if world.local_rank == 0:
+        machine = system.environment(world.device, run_config.command)
+    nodes = world.gather_nodes(machine)
+    if world.rank == 0 and machine:
+        text = json.dumps(machine | {"nodes": nodes}, indent=2)
         (folder / "environment.json").write_text(text + "\n")
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    code = main(sys.argv[1:])
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # All is written and closed. What the interpreter would do now, taking the threads of torch, DALI
+    # and NCCL apart in whatever order, takes time and can deadlock: a run that is over may not hang.
+    os._exit(code)

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from ttt.dist.rank import from_environment
 from ttt.events import Event
 from ttt.sinks.console import Console
 from ttt.tasks.image import ImageBatch, ImageClassification
@@ -41,7 +42,8 @@ class Trouble(ImageClassification):
         return super().predict(model, batch)
 
     def _trouble(self, phase: str) -> None:
-        if os.environ["RANK"] != "1" or os.environ["FAULT_AT"] != phase:
+        placement = from_environment()
+        if not placement or placement.rank != 1 or os.environ["FAULT_AT"] != phase:
             return
         Path(os.environ["FAULT_MARK"]).touch()
         match os.environ["FAULT"]:

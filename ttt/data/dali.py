@@ -51,9 +51,7 @@ class Images:
             eval=[noise(batch, self._images.classes) for batch in self._eval.warm(sizes)],
         )
 
-    def train(
-        self, shard: Shard, seed: int, *, start: int = 0
-    ) -> Iterator[tuple[Tensor, Tensor]]:
+    def train(self, shard: Shard, seed: int, *, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """Endless batches, listed and read from the first one asked for on."""
         return (batch[:2] for batch in self.train_with_ids(shard, seed, start=start))
 

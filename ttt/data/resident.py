@@ -92,9 +92,7 @@ class Images:
             ],
         )
 
-    def train(
-        self, shard: Shard, seed: int, *, start: int = 0
-    ) -> Iterator[tuple[Tensor, Tensor]]:
+    def train(self, shard: Shard, seed: int, *, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """Endless batches; the first one asked for loads the set."""
         return (batch[:2] for batch in self.train_with_ids(shard, seed, start=start))
 

@@ -45,7 +45,7 @@ def connect(placement: Placement) -> TCPStore:
     # torchrun's agents have opened it already, and its workers are clients.
     ours = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
     opens = ours and placement.rank == 0
-    _say_which_network(placement, host)
+    say_which_network(placement, host)
     seconds = JOIN_SECONDS + _OPENING_SECONDS
     try:
         return client(host, port, seconds, opens=opens)
@@ -166,7 +166,7 @@ def _scontrol(*words: str) -> str:
     ).stdout
 
 
-def _say_which_network(placement: Placement, host: str) -> None:
+def say_which_network(placement: Placement, host: str) -> None:
     """Let gloo use the network that leads to rank 0.
 
     Left alone it takes the address that the host's own name resolves to, which on many systems is

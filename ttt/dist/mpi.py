@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, TypeVar
 import psutil
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
-from ttt.dist.meeting import JOIN_SECONDS, LostRankZero, _say_which_network, client
+from ttt.dist.meeting import JOIN_SECONDS, LostRankZero, say_which_network, client
 from ttt.dist.rank import Placement
 from ttt.errors import LaunchError, MissingExtra
 from ttt.stop import SIGNALS
@@ -68,7 +68,7 @@ def connect(placement: Placement) -> TCPStore:
     _come_together(world)
     addresses, port = world.bcast(mine)
     host = _reachable(world, placement, addresses, port)
-    _say_which_network(placement, host)
+    say_which_network(placement, host)
     return store if placement.rank == 0 else client(host, port, JOIN_SECONDS)
 
 

@@ -1,6 +1,7 @@
 """What every launcher is given, and how it learns what became of it."""
 
 import json
+import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,6 +57,12 @@ def outcome(folder: Path) -> int | None:
     return OK if json.loads(summary.read_text())["status"] == "success" else NOT_REACHED
 
 
+def stopped(folder: Path) -> str | None:
+    """Why a run was aborted, in the words of its own record; None if it does not say."""
+    summary = folder / "summary.json"
+    return str(json.loads(summary.read_text())["reason"]) if summary.is_file() else None
+
+
 def explain(folder: Path, otherwise: str) -> LaunchError:
     """Why a run did not finish, in the words of the rank that failed first.
 
@@ -72,6 +79,19 @@ def explain(folder: Path, otherwise: str) -> LaunchError:
     error = LaunchError(f"rank {first.rank} on {first.host}: {first.text.rstrip()}")
     error.exit_code = first.exit_code
     return error
+
+
+def ended_by(who: str, host: str, number: int) -> str:
+    """A sentence about a process that a signal ended before it could say anything.
+
+    Args:
+        who: Such as "rank 3".
+        host: Where it was.
+        number: The signal.
+    """
+    name = signal.Signals(number).name
+    hint = " (by somebody, or by the kernel when memory ran out: see dmesg)"
+    return f"{who} on {host} was ended by {name}{hint if number == signal.SIGKILL else ''}"
 
 
 def worst(codes: list[int]) -> int:

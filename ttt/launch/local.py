@@ -1,11 +1,11 @@
 """One process, started fresh for every run, with the terminal left to it: breakpoints work."""
 
-import signal
+import socket
 import sys
 from collections.abc import Sequence
 
 from ttt.launch.devices import device_problems
-from ttt.launch.job import Job, explain, outcome, worst
+from ttt.launch.job import Job, ended_by, explain, outcome, worst
 from ttt.launch.process import supervise, worker_environment
 
 
@@ -53,5 +53,5 @@ class Local:
 
 def _death(status: int) -> str:
     if status < 0:
-        return f"the worker was ended by {signal.Signals(-status).name}"
+        return ended_by("the worker", socket.gethostname(), -status)
     return f"the worker ended with exit code {status} and left no word"

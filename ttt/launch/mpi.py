@@ -1,14 +1,15 @@
 """One process per GPU, or several on a CPU, by mpirun: Open MPI's, MPICH's or Intel MPI's.
 
 mpirun starts the processes and watches them; `ttt.dist.mpi` is how they meet. Both must be of the
-same MPI, so an mpirun installed beside this Python is taken before any other.
+same MPI, so an mpirun installed beside this Python is taken before any other. When a rank dies, or
+mpirun is told to stop, it ends the others: Open MPI's gives them a quarter of a second to write
+their last words, Intel's none.
 """
 
 import importlib.util
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -19,7 +20,7 @@ from pathlib import Path
 import psutil
 
 from ttt.launch.devices import device_problems, visible_gpus
-from ttt.launch.job import Job, explain, outcome, worst
+from ttt.launch.job import Job, ended_by, explain, outcome, worst
 from ttt.launch.process import supervise, worker_environment
 
 _ON_A_CPU = 2  # processes where no GPU is visible
@@ -173,7 +174,8 @@ class Mpi:
             status = self._supervise(["-m", "ttt.worker", str(folder)], log)
             code = outcome(folder)
             if code is None:
-                raise explain(folder, death(log.read_text(errors="replace"), status))
+                said = log.read_text(errors="replace") if log.exists() else ""
+                raise explain(folder, death(said, status))
             codes.append(code)
         return worst(codes)
 
@@ -219,26 +221,18 @@ def passed(environment: Mapping[str, str]) -> list[str]:
 def death(log: str, status: int) -> str:
     """What mpirun saw of a rank that died without a word, in a sentence.
 
+    Open MPI's names the rank; the others' have told the user already what they know, the process.
+
     Args:
-        log: What mpirun printed.
+        log: What mpirun printed as errors.
         status: Its exit code.
     """
-    # Open MPI's words, then Intel's, which names every rank that it has ended itself as well.
-    killed = re.findall(
-        r"process rank (\d+) with PID \d+ on node (\S+)\s.*?signal (\d+)", log, re.S
-    )
-    killed += re.findall(r"RANK (\d+) PID \d+ RUNNING AT (\S+)\s.*?SIGNAL: (\d+)", log, re.S)
-    if len(killed) == 1:
-        rank, host, number = killed[0]
-        return f"rank {rank} on {host} was ended by {signal.Signals(int(number)).name}"
+    if killed := re.search(
+        r"process rank (\d+) with .* on node (\S+) exited on\s+signal (\d+)", log
+    ):
+        return ended_by(f"rank {killed[1]}", killed[2], int(killed[3]))
     if ended := re.search(r"Process name: \[.*,(\d+)\]\s+Exit code:\s+(\d+)", log):
         return f"rank {ended[1]} ended with exit code {ended[2]} and left no word"
-    # MPICH's does not know ranks.
-    if ended := re.search(
-        r"PID (\d+) RUNNING AT (\S+)\s+=\s+EXIT CODE: (\d+)\s.*signal", log, re.S
-    ):
-        name = signal.Signals(int(ended[3])).name
-        return f"process {ended[1]} on {ended[2]} was ended by {name}"
     return "\n".join([f"mpirun ended with exit code {status}", *log.splitlines()[-25:]])
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 
 from ttt.failure import LAUNCHED_BY_TTT, read
-from ttt.stop import SIGNALS, Interrupted, interrupt
+from ttt.stop import SIGNALS, Interrupted, end_with_parent, interrupt
 
 # What torchrun and the workers get to end by themselves before they are killed.
 GRACE_SECONDS = 20.0
@@ -68,6 +68,7 @@ def supervise(
             stdin=subprocess.DEVNULL if own_session else None,
             stderr=errors,
             start_new_session=own_session,
+            preexec_fn=end_with_parent,  # noqa: PLW1509  no threads here, and no library's locks
         )
         try:
             return process.wait() if logs is None else _wait(process, logs)

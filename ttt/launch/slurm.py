@@ -16,7 +16,7 @@ from typing import Any
 from ttt import failure
 from ttt.errors import SUSPENDED, LaunchError
 from ttt.launch import sbatch, slurm_job
-from ttt.launch.job import Job, outcome, worst
+from ttt.launch.job import Job, outcome, stopped, worst
 from ttt.launch.process import raising
 from ttt.launch.slurm_job import State
 from ttt.schema.launchers import SlurmConfig, limit_seconds
@@ -24,6 +24,7 @@ from ttt.stop import Interrupted
 
 # What to do about the way a job ended; SLURM's own words are in its log.
 _REMEDIES = {
+    "FAILED": "why is in its log, above",
     "CANCELLED": "somebody cancelled it (scancel)",
     "TIMEOUT": "its time limit passed; launcher.time=MINUTES, or launcher.requeue=true with"
     " launcher.signal_seconds=120 to go on in another job",
@@ -92,9 +93,7 @@ class Slurm:
         """
         folder = job.runs[0].parent
         absolute = replace(job, runs=tuple(run.absolute() for run in job.runs))
-        inside = "python3" if self._asked.container_image else sys.executable
-        python = self._asked.python or inside
-        script = sbatch.render(sbatch.template(), self._asked, absolute, python)
+        script = sbatch.render(sbatch.template(), self._asked, absolute, interpreter(self._asked))
         if self._asked.dry_run:
             print(script, end="")
             return None
@@ -120,7 +119,8 @@ class Slurm:
         folder = job.runs[0].parent
         with raising():
             try:
-                states = slurm_job.follow(number, slurm_job.Log(folder, log), _tell)
+                shown = slurm_job.Log(folder, log, sys.stdout.buffer)
+                states = slurm_job.follow(number, shown, _tell)
             except Interrupted:
                 subprocess.run(["scancel", number], check=False)
                 _tell(f"job {number} is cancelled")
@@ -131,6 +131,13 @@ class Slurm:
             return worst(finished)
         first = next(run for run, code in codes.items() if code in (None, SUSPENDED))
         raise unfinished(first, number, states)
+
+
+def interpreter(asked: SlurmConfig) -> str:
+    """Python on the nodes: as asked, else the container's own, else the one that runs this."""
+    if asked.python is not None:
+        return asked.python
+    return sys.executable if asked.container_image is None else "python3"
 
 
 def cluster_problems(asked: SlurmConfig) -> list[str]:
@@ -200,13 +207,16 @@ def submit(folder: Path) -> str:
     if asked.returncode:
         shutil.rmtree(folder)
         raise LaunchError(asked.stderr.strip())
+    sys.stderr.write(asked.stderr)  # what the site has to say to its users
     return asked.stdout.strip().partition(";")[0]  # NUMBER[;CLUSTER]
 
 
 def unfinished(run: Path, number: str, states: Sequence[State]) -> LaunchError:
     """Why the job of a run is over and the run is not finished. Its log has been shown already."""
     ended = slurm_job.described(states) or "forgotten by SLURM"
-    sentence = f"job {number} is {ended}, and {run} is not finished"
+    aborted = stopped(run)
+    what = f"was aborted: {aborted}" if aborted else "is not finished"
+    sentence = f"job {number} is {ended}, and {run} {what}"
     failures = failure.read(run / "logs")
     if failures and failures[0].primary:
         first = failures[0]

@@ -6,7 +6,6 @@ accounting database. Knows nothing of runs.
 
 import re
 import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -138,7 +137,7 @@ class Log:
         out: Where to show it.
     """
 
-    def __init__(self, folder: Path, pattern: str, out: BinaryIO = sys.stdout.buffer) -> None:
+    def __init__(self, folder: Path, pattern: str, out: BinaryIO) -> None:
         self._folder = folder
         self._pattern = pattern
         self._out = out

@@ -4,14 +4,14 @@ On one node it is started here; on several, by hand, the same command is typed o
 """
 
 import re
-import signal
+import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from ttt.failure import LAUNCHED_BY_TTT
 from ttt.launch.devices import device_problems, visible_gpus
-from ttt.launch.job import Job, explain, outcome, worst
+from ttt.launch.job import Job, ended_by, explain, outcome, worst
 from ttt.launch.process import supervise, worker_environment
 
 _ON_A_CPU = 2  # processes where no GPU is visible
@@ -96,9 +96,7 @@ class Torchrun:
         if log is None:  # nobody reads the workers' failures here: they show them themselves
             del variables[LAUNCHED_BY_TTT]
         logs = log.parent if log else None
-        return supervise(
-            command, environment=variables, stderr=log, own_session=True, logs=logs
-        )
+        return supervise(command, environment=variables, stderr=log, own_session=True, logs=logs)
 
     def _options(self) -> list[str]:
         options = [f"--nproc-per-node={self._procs}", f"--nnodes={self._nodes}"]
@@ -116,5 +114,5 @@ def _death(log: str) -> str:
         return "torchrun failed:\n" + "\n".join(log.splitlines()[-15:])
     rank, code = int(ranks[1]), int(ranks[2])
     if code < 0:
-        return f"rank {rank} was ended by {signal.Signals(-code).name}"
+        return ended_by(f"rank {rank}", socket.gethostname(), -code)
     return f"rank {rank} ended with exit code {code} and left no word"

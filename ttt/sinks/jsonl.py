@@ -28,9 +28,7 @@ class JsonLines:
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise LaunchError(
-                f"{path} is written by another process: this run goes on"
-            ) from error
+            raise LaunchError(f"{path} is written by another process: this run goes on") from error
         except OSError:  # some file systems have no locks
             pass
 
