@@ -2,12 +2,12 @@
 
 from itertools import combinations, permutations
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from affinity_machines import everything, machine
 from ttt.affinity.plan import plan
-from ttt.affinity.topology import Topology
+from ttt.affinity.topology import Core, Topology
 
 
 @st.composite
@@ -42,6 +42,14 @@ def test_shares_are_disjoint_allowed_and_never_empty(question):
 
 @settings(deadline=None)
 @given(questions())
+@example(
+    (
+        Topology(cores=tuple(Core((cpu, cpu + 6), 0, cpu // 3) for cpu in range(6))),
+        frozenset(range(8)),
+        7,
+        [],
+    )
+)
 def test_cores_stay_whole_where_there_are_enough(question):
     made, allowed, ranks, gpus = question
     shares = plan(made, allowed, ranks, gpus)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from conftest import PROJECT, Command, environment
+from faults import CLUSTER_FAULTS, ClusterFault, meet_on
 from processes import begin, events, until_training
 from slurm_testbed import Cluster
 
@@ -123,35 +124,27 @@ def test_a_job_told_to_make_room_goes_on_after_a_requeue(
     assert re.search(r"job \d+ is running on n\d, requeued 1 x", errors)
     assert "target.max_epochs=8" in out
     assert "Traceback" not in out + errors
-    for kind in ("suspended", "resumed", "run_stop"):
-        assert len(events(run, kind)) == 1
+    at = {}
+    for kind in ("run_start", "suspended", "resumed", "run_stop"):
+        [event] = events(run, kind)
+        at[kind] = event["time"]
+    summary = json.loads((run / "summary.json").read_text())
+    assert summary["elapsed_s"] == at["run_stop"] - at["run_start"]  # it was never paused
+    assert summary["lost_s"] == pytest.approx(at["resumed"] - at["suspended"], abs=0.1)
+    assert summary["resumed"] == 1
 
 
-def test_a_job_that_is_ended_says_by_what(start: Start, cluster: Cluster, tmp_path: Path):
-    root = tmp_path / "late"
-    late = start(*ENDLESS, "launcher.procs=1", "launcher.signal_seconds=null", root=root)
-    run_late = until_training(root, late)
-    # A limit has whole minutes; the end that follows from it can be set by the second. SLURM looks
-    # every half minute, which leaves time for another job.
-    cluster.run("scontrol", "update", f"JobId={number_of(run_late)}", "EndTime=now+2")
-    root = tmp_path / "cancelled"
-    cancelled = start(*ENDLESS, "launcher.nodes=2", "launcher.procs=1", root=root)
-    run_cancelled = until_training(root, cancelled)
-    cluster.run("scancel", number_of(run_cancelled))
-    check_ended(cancelled, run_cancelled, "is cancelled", "somebody cancelled it (scancel)")
-    check_ended(late, run_late, "is timeout", "its time limit passed; launcher.time=MINUTES")
-
-
-def check_ended(process: subprocess.Popen[str], run: Path, state: str, remedy: str) -> None:
-    number = number_of(run)
-    code, out, errors = ended(process)
-    assert code == 5, out + errors
-    assert f"job {number} {state}" in errors
-    assert remedy in errors
-    assert "Traceback" not in out + errors
-    [stop] = events(run, "run_stop")
-    assert stop["data"]["status"] == "aborted"
-    assert "SIGTERM" in stop["data"]["reason"]
+@pytest.mark.parametrize("fault", CLUSTER_FAULTS, ids=lambda fault: fault.name)
+def test_a_fault_of_the_cluster_is_told(
+    cluster: Cluster, tmp_path: Path, digits: Path, fault: ClusterFault
+):
+    met = meet_on(cluster, fault, tmp_path, digits)
+    assert met.exit_code == fault.exit_code, met.said
+    assert re.search(fault.says, met.said), met.said
+    assert "Traceback" not in met.said
+    assert met.left == []
+    stops = [event["data"]["status"] for event in met.events if event["kind"] == "run_stop"]
+    assert stops == (["aborted"] if fault.do else [])
 
 
 def test_a_user_who_waits_no_longer_takes_the_job_along(start: Start, cluster: Cluster):

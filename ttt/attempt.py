@@ -47,15 +47,15 @@ def past(folder: Path) -> Past | None:
         raise LaunchError(
             f"{folder} holds a finished run ({stopped[0].data['reason']}); start another one"
         )
+    for failure in (folder / "logs").glob("rank_*.failure.json"):
+        failure.unlink()
+    (folder / SUSPENDED).unlink(missing_ok=True)
     started = [event.time for event in events if event.kind is Kind.RUN_START]
     if not started:
         (folder / EVENTS).unlink(missing_ok=True)
         for log in folder.glob("result_*.txt"):
             log.unlink()
         return None
-    for failure in (folder / "logs").glob("rank_*.failure.json"):
-        failure.unlink()
-    (folder / SUSPENDED).unlink(missing_ok=True)
     progress = folder / CHECKPOINT / _PROGRESS
     saved = json.loads(progress.read_text()) if progress.is_file() else {}
     return Past(started[0], events[-1].time, saved.get("step", 0), saved.get("totals", {}))

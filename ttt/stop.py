@@ -60,6 +60,12 @@ def end_with_parent() -> None:
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
+def go_deaf() -> None:
+    """Nothing is left to be stopped; a quicker rank may make torchrun or mpirun end the others."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
 def room_wanted() -> signal.Signals | None:
     """The signal that asked this process to make room; None if none did."""
     return _told[0] if _told else None
@@ -67,8 +73,7 @@ def room_wanted() -> signal.Signals | None:
 
 def interrupt(number: int, frame: FrameType | None) -> None:
     """Handle a signal: raise Interrupted, and ignore the signals that may follow the first."""
-    for other in SIGNALS:
-        signal.signal(other, signal.SIG_IGN)
+    go_deaf()
     raise Interrupted(number)
 
 

@@ -83,6 +83,7 @@ def work(placement: Placement | None, seat: Seat) -> Verdict:
         with seat.watched(world, run_config.timeout):
             verdict = conduct(run_config, world, seat, past)
             world.barrier()  # rank 0 is still writing results when the others are done
+            stop.go_deaf()
         seat.parts = None  # what communicates goes before that by which it does
     return verdict
 
@@ -251,6 +252,6 @@ if __name__ == "__main__":
     code = main(sys.argv[1:])
     sys.stdout.flush()
     sys.stderr.flush()
-    # All is written and closed. What the interpreter would do now, taking the threads of torch, DALI
-    # and NCCL apart in whatever order, takes time and can deadlock: a run that is over may not hang.
+    # All is written and closed. What the interpreter would do now, taking the threads of torch,
+    # DALI and NCCL apart in whatever order, takes time and can deadlock: no finished run may hang.
     os._exit(code)

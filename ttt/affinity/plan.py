@@ -65,6 +65,8 @@ def plan(
         cpus = [replace(core, cpus=(cpu,)) for core in cores for cpu in core.cpus]
         parts = divide(cpus, topology.distances, local_size, gpus)
         shares = [_share(cores, part.cpus, f"{part.why}, by logical CPU") for part in parts]
+        # Even one with two CPUs has no core of its own: they may be on two, each with a neighbour.
+        shares = [replace(share, threads=1) for share in shares]
     else:
         parts = divide(cores, topology.distances, local_size, gpus)
         shares = [_share(cores, part.cpus, part.why) for part in parts]
