@@ -8,6 +8,7 @@ WORKDIR /opt/ttt
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY ttt ttt
 COPY conf conf
+COPY slurm slurm
 # The image's own torch and numpy stay; everything else is what ttt was tested with.
 RUN grep -vE '^(torch|numpy)==' constraints.txt > /tmp/constraints.txt \
     && pip install --no-cache-dir --constraint /tmp/constraints.txt '.[digits]'

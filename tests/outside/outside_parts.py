@@ -61,10 +61,10 @@ class BrokenSink(ImageClassification):
 
     def __init__(self, *, label_smoothing: float) -> None:
         super().__init__(label_smoothing=label_smoothing)
-        Console.write = self._refuse  # type: ignore[method-assign]
+        Console.write = self._refuse  # type: ignore[method-assign, assignment]
 
     @staticmethod
-    def _refuse(event: Event) -> None:
+    def _refuse(console: Console, event: Event) -> None:
         raise ConnectionError("the dashboard is away")
 
 

@@ -6,9 +6,10 @@ On one node it is started here; on several, by hand, the same command is typed o
 import re
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
 
+from ttt import failure
 from ttt.failure import LAUNCHED_BY_TTT
 from ttt.launch.devices import device_problems, visible_gpus
 from ttt.launch.job import Job, ended_by, explain, outcome, worst
@@ -82,7 +83,8 @@ class Torchrun:
             code = outcome(folder)
             if code is None:
                 said = log.read_text(errors="replace") if log.exists() else ""
-                raise explain(folder, _death(said))
+                told = {one.rank for one in failure.read(folder / "logs")}
+                raise explain(folder, death(said, told))
             codes.append(code)
         return worst(codes)
 
@@ -107,12 +109,20 @@ class Torchrun:
         return [*options, "--rdzv-backend=c10d", endpoint, "--rdzv-id=ttt"]
 
 
-def _death(log: str) -> str:
-    """What torchrun saw of a rank that died without a word, in a sentence."""
-    ranks = re.search(r"Root Cause.*?rank\s*: (\d+).*?exitcode\s*: (-?\d+)", log, re.DOTALL)
-    if not ranks:
+def death(log: str, told: Container[int]) -> str:
+    """What torchrun saw of a rank that died without a word, in a sentence.
+
+    One that lost it as a peer may be gone before torchrun looks, and then comes first in its list.
+
+    Args:
+        log: What torchrun printed.
+        told: The ranks that left word of why they ended.
+    """
+    ended = re.findall(r"^ +rank +: (\d+) .*\n +exitcode +: (-?\d+)", log, re.MULTILINE)
+    silent = [(int(rank), int(code)) for rank, code in ended if int(rank) not in told]
+    if not silent:
         return "torchrun failed:\n" + "\n".join(log.splitlines()[-15:])
-    rank, code = int(ranks[1]), int(ranks[2])
+    rank, code = min(silent, key=lambda one: one[1])  # by a signal, if one was
     if code < 0:
         return ended_by(f"rank {rank}", socket.gethostname(), -code)
     return f"rank {rank} ended with exit code {code} and left no word"
