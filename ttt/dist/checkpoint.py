@@ -1,7 +1,8 @@
 """Saving a run in the middle, by torch.distributed.checkpoint: every process writes its part.
 
 The folder must be one that all processes see. A checkpoint is whole or not there: it is written
-beside and moved into place by rank 0.
+beside and moved into place by rank 0. That part of torch takes half a second to import, which only
+a run that is suspended or resumed has to pay.
 """
 
 import os
@@ -15,9 +16,6 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import nn
-from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
-from torch.distributed.checkpoint.state_dict_loader import load as load_parts
-from torch.distributed.checkpoint.state_dict_saver import save as save_parts
 
 from ttt.errors import LaunchError
 from ttt.protocols import World
@@ -25,6 +23,8 @@ from ttt.protocols import World
 
 def training_state(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
     """Parameters, buffers and the optimizer's state, named alike however the model is spread."""
+    from torch.distributed.checkpoint.state_dict import get_state_dict  # noqa: PLC0415
+
     weights, moments = get_state_dict(model, optimizer)
     return {"model": weights, "optimizer": moments}
 
@@ -33,6 +33,8 @@ def restore_training(
     model: nn.Module, optimizer: torch.optim.Optimizer, state: dict[str, Any]
 ) -> None:
     """Put a state from `training_state` back, after `load` has filled it."""
+    from torch.distributed.checkpoint.state_dict import set_state_dict  # noqa: PLC0415
+
     set_state_dict(
         model,
         optimizer,
@@ -70,6 +72,8 @@ def save(state: dict[str, Any], folder: Path, world: World) -> int:
     Raises:
         LaunchError: The processes do not see the same folder.
     """
+    from torch.distributed.checkpoint.state_dict_saver import save as save_parts  # noqa: PLC0415
+
     draft = folder.with_name(folder.name + ".draft")
     if world.rank == 0:
         shutil.rmtree(draft, ignore_errors=True)
@@ -92,6 +96,8 @@ def load(state: dict[str, Any], folder: Path, world: World) -> None:
     Raises:
         LaunchError: A process does not see the folder.
     """
+    from torch.distributed.checkpoint.state_dict_loader import load as load_parts  # noqa: PLC0415
+
     _demand(folder, world)
     with _meant_alone():
         load_parts(state, checkpoint_id=folder, no_dist=not dist.is_initialized())
