@@ -124,7 +124,7 @@ FAULTS = [
     Fault(
         "a rank hangs",
         5,
-        r"rank 1 on \S+: is stuck for \d+ s training at step 7, in _trouble \(outside/",
+        r"rank 1 on \S+: is stuck for \d+ s training at step 7, in _trouble \(outside/\S+\)",
         at="train",
         arguments=IMPATIENT,
     ),
@@ -291,7 +291,7 @@ def meet(fault: Fault, root: Path, digits: Path) -> Met:
         _, said = process.communicate(timeout=120)
         seconds = time.time() - began
         left = end_all(root)
-        record = events(folder) if folder.is_dir() and fault.do is not fill else []
+        record = events(folder, whole=fault.do is not fill) if folder.is_dir() else []
     return Met(process.returncode, seconds, said, record, left)
 
 

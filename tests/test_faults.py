@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from conftest import PROJECT, command, environment
-from faults import FAULTS, Fault, meet
+from faults import FAULTS, Fault, fill, meet
 from processes import ENDLESS, OUTSIDE, TWO, begin, end_all, events, until_training, workers
 
 Start = Callable[..., subprocess.Popen[str]]
@@ -35,6 +35,8 @@ def start(tmp_path: Path, digits: Path) -> Iterator[Start]:
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 def test_a_fault_is_told_soon_and_leaves_nothing_behind(tmp_path: Path, digits: Path, fault: Fault):
+    if fault.do is fill and os.geteuid():
+        pytest.skip("to fill a disk, one of a megabyte is mounted, for which one must be root")
     met = meet(fault, tmp_path, digits)
     assert met.exit_code == fault.exit_code, met.said
     assert re.search(fault.says, met.said), met.said
