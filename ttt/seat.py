@@ -128,14 +128,14 @@ class Seat:
         NCCL was doing goes where torch's `torchfrtrace` can read it.
         """
         faulthandler.dump_traceback(all_threads=True)
-        record = dist_world.flight_record()
-        if record and self.logs:
-            (self.logs / f"rank_{self.rank}.nccl_trace").write_bytes(record)
         told = failure.hang(stuck.rank, stuck.host, stuck.text)
         self._stop(f"rank {stuck.rank} on {stuck.host} {stuck.text}")
         if self.log:
             self.log.close()
         self._tell(told, aloud=self.rank == stuck.teller)
+        record = dist_world.flight_record()  # last: NCCL may be what hangs
+        if record and self.logs:
+            (self.logs / f"rank_{self.rank}.nccl_trace").write_bytes(record)
         os._exit(LAUNCH_FAILED)
 
     def leave(self) -> None:
