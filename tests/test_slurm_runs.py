@@ -180,6 +180,18 @@ def test_no_gpu_of_the_node_is_hidden_from_a_process(
     assert out.count("sees 0,1, threads 3") == processes
 
 
+def test_doctor_examines_an_allocation(cluster: Cluster, tmp_path: Path, digits: Path):
+    typed = ["srun", "-N2", "--ntasks-per-node=1", sys.executable, "-m", "ttt", "doctor"]
+    typed += [f"data.root={digits}", f"run_root={tmp_path}/runs", "--json", f"{tmp_path}/doctor"]
+    done = cluster.run(*typed, **environment())
+    assert done.returncode == 0, done.stdout + done.stderr
+    report = json.loads((tmp_path / "doctor").read_text())
+    assert (report["ranks"], report["nodes"], report["ok"]) == (2, 2, True)
+    named = {finding["name"] for finding in report["findings"]}
+    assert {"launch", "clocks", "run_root", "data set"} <= named
+    assert "all-reduce" in done.stdout
+
+
 def test_a_rank_that_fails_is_told_once(start: Start, tmp_path: Path):
     fault = {"FAULT": "raise", "FAULT_AT": "train", "FAULT_MARK": str(tmp_path / "mark")}
     process = start("launcher.mode=agent", "task._target_=outside_parts.Trouble", **fault)
