@@ -74,7 +74,7 @@ def test_an_impossible_value_is_one_problem(overrides: list[str], said: str):
 
 def test_more_processes_than_gpus_is_a_problem(monkeypatch: pytest.MonkeyPatch):
     config.register()
-    monkeypatch.setattr("ttt.launch.torchrun.visible_gpus", lambda: 2)
+    monkeypatch.setattr("ttt.launch.devices.visible_gpus", lambda: 2)
     asked = ["launcher=torchrun", "launcher.procs=4"]
     [found] = problems(config.resolve(config.compose(asked)))
     assert "launcher.procs=4 is more than the 2 visible GPUs; launcher.procs=2" in found

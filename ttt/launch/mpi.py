@@ -19,11 +19,10 @@ from pathlib import Path
 
 import psutil
 
-from ttt.launch.devices import device_problems, visible_gpus
+from ttt.launch.devices import processes_per_node, starting_problems
 from ttt.launch.job import Job, ended_by, explain, outcome, worst
 from ttt.launch.process import supervise, worker_environment
 
-_ON_A_CPU = 2  # processes where no GPU is visible
 # What processes on other nodes need of this environment. Open MPI takes only what it is told to,
 # by name; the others take everything.
 _PASSED = "PATH LD_LIBRARY_PATH PYTHONPATH VIRTUAL_ENV TERM COLUMNS MASTER_ADDR MASTER_PORT".split()
@@ -108,8 +107,7 @@ class Mpi:
         device: str,
     ) -> None:
         self._device = device
-        self._gpus = 0 if device == "cpu" else visible_gpus()
-        self._procs = (self._gpus or _ON_A_CPU) if procs is None else procs
+        self._procs = processes_per_node(device) if procs is None else procs
         self._nodes = nodes
         self._hostfile = hostfile
         self._arguments = tuple(arguments)
@@ -124,17 +122,8 @@ class Mpi:
 
     def problems(self) -> list[str]:
         """No mpirun or mpi4py, more processes than GPUs, or hosts that are not there."""
-        found = device_problems(self._device) + self._program_problems()
-        for name, value in (("procs", self._procs), ("nodes", self._nodes)):
-            if value < 1:
-                found.append(
-                    f"launcher.{name}={value} is not allowed; allowed: above 0; launcher.{name}=1"
-                )
-        if self._gpus and self._procs > self._gpus:
-            found.append(
-                f"launcher.procs={self._procs} is more than the {self._gpus} visible GPUs;"
-                f" launcher.procs={self._gpus}, or device=cpu"
-            )
+        found = starting_problems(self._device, procs=self._procs, nodes=self._nodes)
+        found += self._program_problems()
         if self._hostfile and not Path(self._hostfile).is_file():
             found.append(
                 f"launcher.hostfile={self._hostfile} is not a file; allowed: a file with a host on"

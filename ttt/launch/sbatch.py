@@ -9,10 +9,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import ttt
+from ttt.launch.devices import ON_A_CPU
 from ttt.launch.job import Job
 from ttt.schema.launchers import SlurmConfig
-
-_ON_A_CPU = 2  # processes on a node where no GPU is asked for, as with torchrun
 
 
 def template() -> str:
@@ -26,7 +25,7 @@ def processes_per_node(asked: SlurmConfig) -> int:
     """Processes on each node: as asked, else one for each GPU asked for, else two."""
     if asked.procs is not None:
         return asked.procs
-    return _ON_A_CPU if asked.gpus_per_node is None else asked.gpus_per_node
+    return ON_A_CPU if asked.gpus_per_node is None else asked.gpus_per_node
 
 
 def log_name(asked: SlurmConfig) -> str:

@@ -11,11 +11,10 @@ from pathlib import Path
 
 from ttt import failure
 from ttt.failure import LAUNCHED_BY_TTT
-from ttt.launch.devices import device_problems, visible_gpus
+from ttt.launch.devices import processes_per_node, starting_problems
 from ttt.launch.job import Job, ended_by, explain, outcome, worst
 from ttt.launch.process import supervise, worker_environment
 
-_ON_A_CPU = 2  # processes where no GPU is visible
 _SHUTDOWN_SECONDS = 10  # before torchrun kills the ranks that survive another's death
 
 
@@ -35,8 +34,7 @@ class Torchrun:
         self, *, procs: int | None, nodes: int, rdzv_endpoint: str | None, device: str
     ) -> None:
         self._device = device
-        self._gpus = 0 if device == "cpu" else visible_gpus()
-        self._procs = (self._gpus or _ON_A_CPU) if procs is None else procs
+        self._procs = processes_per_node(device) if procs is None else procs
         self._nodes = nodes
         self._endpoint = rdzv_endpoint
 
@@ -51,17 +49,7 @@ class Torchrun:
 
     def problems(self) -> list[str]:
         """More processes than GPUs, or nodes that cannot find each other."""
-        found = device_problems(self._device)
-        for name, value in (("procs", self._procs), ("nodes", self._nodes)):
-            if value < 1:
-                found.append(
-                    f"launcher.{name}={value} is not allowed; allowed: above 0; launcher.{name}=1"
-                )
-        if self._gpus and self._procs > self._gpus:
-            found.append(
-                f"launcher.procs={self._procs} is more than the {self._gpus} visible GPUs;"
-                f" launcher.procs={self._gpus}, or device=cpu"
-            )
+        found = starting_problems(self._device, procs=self._procs, nodes=self._nodes)
         if self._nodes > 1 and not re.fullmatch(r"[^:\s]+:\d+", self._endpoint or ""):
             found.append(
                 f"launcher.nodes={self._nodes} needs a place to meet, launcher.rdzv_endpoint="
