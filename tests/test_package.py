@@ -4,6 +4,7 @@ import importlib.metadata
 import os
 import subprocess
 import sys
+import sysconfig
 import venv
 import zipfile
 from pathlib import Path
@@ -37,14 +38,14 @@ def login_node(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     [site] = (home / "lib").glob("python*/site-packages")
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(site)
+    ours = Path(sysconfig.get_path("purelib")).resolve()
     for name in LOGIN_NODE:
-        files = importlib.metadata.files(name) or []
-        tops = {file.parts[0] for file in files if file.parts[0] not in ("..", "__pycache__")}
-        for top in tops:
-            source = Path(str(files[0].locate())).parents[len(files[0].parts) - 1] / top
-            target = site / top
-            if source.exists() and not target.exists():
-                target.symlink_to(source)
+        for file in importlib.metadata.files(name) or []:
+            # An old pip notes files by their way from the egg-info: "../antlr4/Lexer.py".
+            path = Path(os.path.normpath(str(file.locate())))
+            top = path.relative_to(ours).parts[0] if path.is_relative_to(ours) else "__pycache__"
+            if top != "__pycache__" and not (site / top).exists():
+                (site / top).symlink_to(ours / top)
     return home
 
 

@@ -122,8 +122,8 @@ class Mpi:
 
     def problems(self) -> list[str]:
         """No mpirun or mpi4py, more processes than GPUs, or hosts that are not there."""
-        found = starting_problems(self._device, procs=self._procs, nodes=self._nodes)
-        found += self._program_problems()
+        found = self._program_problems()
+        found += starting_problems(self._device, procs=self._procs, nodes=self._nodes)
         if self._hostfile and not Path(self._hostfile).is_file():
             found.append(
                 f"launcher.hostfile={self._hostfile} is not a file; allowed: a file with a host on"
