@@ -44,7 +44,7 @@ def login_node(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
             # An old pip notes files by their way from the egg-info: "../antlr4/Lexer.py".
             path = Path(os.path.normpath(str(file.locate())))
             top = path.relative_to(ours).parts[0] if path.is_relative_to(ours) else "__pycache__"
-            if top != "__pycache__" and not (site / top).exists():
+            if top != "__pycache__" and (ours / top).exists() and not (site / top).exists():
                 (site / top).symlink_to(ours / top)
     return home
 
