@@ -38,14 +38,16 @@ def login_node(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     [site] = (home / "lib").glob("python*/site-packages")
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(site)
-    ours = Path(sysconfig.get_path("purelib")).resolve()
+    ours = Path(sysconfig.get_path("purelib"))
+    tops = (
+        importlib.metadata.packages_distributions()
+    )  # of an old pip's installs, all that is known
     for name in LOGIN_NODE:
-        for file in importlib.metadata.files(name) or []:
-            # An old pip notes files by their way from the egg-info: "../antlr4/Lexer.py".
-            path = Path(os.path.normpath(str(file.locate())))
-            top = path.relative_to(ours).parts[0] if path.is_relative_to(ours) else "__pycache__"
-            if top != "__pycache__" and (ours / top).exists() and not (site / top).exists():
-                (site / top).symlink_to(ours / top)
+        files = importlib.metadata.files(name) or []
+        parts = {file.parts[0] for file in files} | {top for top in tops if name in tops[top]}
+        for part in parts - {"..", "__pycache__"}:
+            if (ours / part).exists() and not (site / part).exists():
+                (site / part).symlink_to(ours / part)
     return home
 
 
