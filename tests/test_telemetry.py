@@ -36,6 +36,19 @@ def test_the_cache_is_cleared_with_evidence(data):
     assert cache.resident_bytes([data / "train" / "1.bin"]) >= 1_000_000
 
 
+def test_what_a_neighbour_kept_for_a_moment_is_cleared_at_the_next_try(data, monkeypatch):
+    advise, tries = cache._advise, []
+
+    def kept_once(files):
+        tries.append(files)
+        if len(tries) > 1:
+            advise(files)
+
+    monkeypatch.setattr(cache, "_advise", kept_once)
+    assert cache.clear(data, "fadvise").cleared
+    assert len(tries) == 2
+
+
 def test_what_stays_in_memory_is_not_called_cleared(data, monkeypatch):
     monkeypatch.setattr(cache, "_DROP", data / "no" / "such" / "file")
     evidence = cache.clear(data, "drop_caches")
