@@ -68,9 +68,8 @@ def _lost(error: Exception, met: bool) -> Finding:
     said = str(error).partition("\n")[0]
     problem, _, advice = said.rpartition("; ")
     if met:
-        said = re.sub(r"^\[\S*\]\s*", "", said).partition(". ")[
-            0
-        ]  # gloo: [file:line] reason. Advice
+        # gloo says: [file:line] reason. Advice
+        said, _, _ = re.sub(r"^\[\S*\]\s*", "", said).partition(". ")
         advice = "look on the other nodes: one of the processes ended, or cannot be reached"
         return failure("ranks", f"another rank is gone or stuck: {said}", advice)
     return failure("ranks", problem or said, advice if problem else None)
