@@ -5,11 +5,11 @@ this rank gets the traceback.
 """
 
 import contextlib
-import faulthandler
 import os
 import sys
 import traceback
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from ttt import failure
@@ -48,6 +48,7 @@ class Seat:
         self.pulse = Pulse()
         self.log: EventLog | None = None
         self.parts: Parts | None = None
+        self._dog: Watchdog | None = None
         self._expected = 0.0  # seconds that torch was told to wait for peers
 
     @property
@@ -83,12 +84,13 @@ class Seat:
         if board is None:
             yield
             return
-        dogged = Watchdog(self.pulse, board, lambda: self._patience(world, timeout), self.hang)
-        dogged.start()
+        patience = partial(self._patience, world, timeout)
+        self._dog = Watchdog(self.pulse, board, patience, self.hang)
+        self._dog.start()
         try:
             yield
         finally:
-            dogged.stop()
+            self._dog.stop()
 
     def _patience(self, world: World, timeout: TimeoutConfig) -> float | None:
         """Long until the first step is done and after the last, short between."""
@@ -100,6 +102,8 @@ class Seat:
 
     def abort(self, error: BaseException) -> None:
         """Stop the clock, if it runs, and say why in the record."""
+        if self._dog and self._dog.alarmed:
+            self._dog.join()  # it knows why, and ends this process
         lost = dist_world.lost_peer(error)
         self._stop("another process of the run is gone" if lost else brief(error))
 
@@ -124,10 +128,9 @@ class Seat:
     def hang(self, stuck: Stuck) -> None:
         """End this process from beside its main thread, which does not come back.
 
-        Every rank that lives does this at about the same time, each with its own traceback; what
-        NCCL was doing goes where torch's `torchfrtrace` can read it.
+        Every rank that lives does this at about the same time, its traceback in its log already;
+        what NCCL was doing goes where torch's `torchfrtrace` can read it.
         """
-        faulthandler.dump_traceback(all_threads=True)
         told = failure.hang(stuck.rank, stuck.host, stuck.text)
         self._stop(f"rank {stuck.rank} on {stuck.host} {stuck.text}")
         if self.log:

@@ -5,6 +5,7 @@ beats is the one the others wait for. What processes tell each other goes over a
 the communication that may be stuck.
 """
 
+import faulthandler
 import json
 import socket
 import sys
@@ -78,6 +79,12 @@ class Stuck:
 class Watchdog(threading.Thread):
     """Watches one process, and with it the run: calls `on_hang` when it no longer gets on.
 
+    From the alarm there is no way back: the others end too, and whoever is first breaks the calls
+    that the others are in. What those calls raise then says less than `on_hang` does.
+
+    Attributes:
+        alarmed: Whether this process knows that nothing moves, and is about to end.
+
     Args:
         pulse: Of this process.
         board: For what the others say.
@@ -97,6 +104,7 @@ class Watchdog(threading.Thread):
         self._patience, self._on_hang = patience, on_hang
         self._main = threading.main_thread().ident
         self._done = threading.Event()
+        self.alarmed = False
         # A store serves thousands of notes a second; a big world speaks less often.
         self._period = max(1.0, board.size / 500)
 
@@ -117,22 +125,30 @@ class Watchdog(threading.Thread):
                 return self._alarm(time.monotonic() - since)
 
     def stop(self) -> None:
-        """Stop watching; a thread still inside the store would crash the interpreter's end."""
+        """Stop watching; a thread still inside the store would crash the interpreter's end.
+
+        After an alarm this returns only if `on_hang` does.
+        """
         self._done.set()
         self.join()
 
     def _alarm(self, seconds: float) -> None:
+        self.alarmed = True
+        faulthandler.dump_traceback(all_threads=True)  # while every thread is where it hangs
         notes: Sequence[str | None] = []
         try:
             self._board.ring()
             self._board.put(self._note(alarmed=True))
-            self._done.wait(_LISTEN_PERIODS * self._period)
+            time.sleep(_LISTEN_PERIODS * self._period)
             notes = self._board.notes()
         except Exception:
             pass  # then rank 0, which keeps the board, does not answer
         known = [Note(**json.loads(note)) if note else None for note in notes]
-        if not self._done.is_set():
-            self._on_hang(diagnose(known, self._board.rank, self._board.size, seconds))
+        stuck = diagnose(known, self._board.rank, self._board.size, seconds)
+        if self._board.rank != stuck.teller:
+            # Whoever ends first makes the launcher end the rest: first the one that tells, please.
+            time.sleep(_LISTEN_PERIODS * self._period)
+        self._on_hang(stuck)
 
     def _note(self, *, alarmed: bool) -> str:
         place, waits = _whereabouts(self._main) if alarmed else ("", False)
