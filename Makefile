@@ -30,7 +30,7 @@ tests: .venv/test
 	touch $@
 
 .venv/test: .venv/demo
-	$(PIP) -e '.[dali,digits,mpi,dev]'
+	$(PIP) -e '.[dali,digits,mpi,text,dev]'
 	touch $@
 
 clean:

@@ -52,7 +52,14 @@ class FakeData:
     time: FakeTime
     train_samples: int = 100
     eval_samples: int = 10
+    steps_per_epoch: float = 10
     reads: list[str] = field(default_factory=list)
+
+    def samples_after(self, step: int) -> int:
+        return 10 * step
+
+    def steps_to(self, samples: int) -> int:
+        return -(-samples // 10)
 
     def synthetic(self, shard: Shard) -> Synthetic:
         return Synthetic([], [])

@@ -180,7 +180,7 @@ def test_shared_cifar10_lists_if_present(tmp_path):
         pytest.skip(f"no {archive}")
     from ttt.prepare import cifar10
 
-    cifar10.prepare(tmp_path / "set", archive)
+    cifar10.prepare(tmp_path / "set", [archive])
     images = image_set(tmp_path / "set", train_samples=50_000, eval_samples=10_000, classes=10)
     assert np.bincount(list_train(images).labels).tolist() == [5000] * 10
     assert np.bincount(list_eval(images).labels).tolist() == [1000] * 10

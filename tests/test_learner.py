@@ -22,7 +22,7 @@ def network():
     )
 
 
-def learner(model, *, precision="fp32", accumulate=1, compile=False, lr=0.1):
+def learner(model, *, precision="fp32", accumulate=1, compile=False, lr=0.1, clip_norm=None):
     return StandardLearner(
         model,
         ImageClassification(label_smoothing=0.0),
@@ -33,6 +33,7 @@ def learner(model, *, precision="fp32", accumulate=1, compile=False, lr=0.1):
         schedule=lambda step: lr,
         precision=precision,
         accumulate=accumulate,
+        clip_norm=clip_norm,
         compile=compile,
     )
 
@@ -128,3 +129,16 @@ def test_compiling_changes_the_speed_and_not_the_result():
             mine.step(batch(8, number))
     for one, other in zip(compiled.model.parameters(), eager.model.parameters(), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_the_norm_of_all_gradients_together_is_clipped():
+    """With plain steps of rate 1 the weights move by the gradient: by no more than the limit."""
+    moved = []
+    for clip_norm in (None, 1e-3):
+        model = plain()
+        before = [p.detach().clone() for p in model.parameters()]
+        learner(model, lr=1.0, clip_norm=clip_norm).step(batch())
+        change = [p.detach() - old for p, old in zip(model.parameters(), before, strict=True)]
+        moved.append(torch.cat([c.flatten() for c in change]).norm())
+    assert moved[0] > 0.1
+    torch.testing.assert_close(moved[1], torch.tensor(1.9e-3), rtol=0.01, atol=0)

@@ -49,7 +49,6 @@ def parts(
         meter=Meter(CPU),
         pulse=Pulse(),
         seed=1,
-        global_batch=10,
         check_every=check_every,
         room_wanted=lambda: room_at is not None and learner.steps >= room_at,
     )

@@ -21,7 +21,7 @@ from ttt.prepare.folder import content_hash
 def prepared(tmp_path_factory):
     out = tmp_path_factory.mktemp("digits") / "deep" / "digits"
     seen = []
-    digits.prepare(out, None, lambda done, total: seen.append((done, total)))
+    digits.prepare(out, (), lambda done, total: seen.append((done, total)))
     assert seen == [(i, 1797) for i in range(1, 1798)]
     return out
 
@@ -59,7 +59,7 @@ def test_the_manifest_describes_the_set(prepared, tmp_path):
 
 def test_a_complete_set_is_left_alone(prepared):
     before = prepared.stat().st_mtime_ns
-    digits.prepare(prepared, None, lambda done, total: pytest.fail("prepared again"))
+    digits.prepare(prepared, (), lambda done, total: pytest.fail("prepared again"))
     assert prepared.stat().st_mtime_ns == before
 
 
@@ -69,7 +69,7 @@ def test_an_interrupted_preparation_leaves_nothing(tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        digits.prepare(tmp_path / "set", None, interrupt)
+        digits.prepare(tmp_path / "set", (), interrupt)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -83,7 +83,7 @@ def test_two_preparations_at_once_end_with_one_set(tmp_path):
                 os.getpid = own
 
     own = os.getpid
-    digits.prepare(tmp_path / "set", None, meanwhile)
+    digits.prepare(tmp_path / "set", (), meanwhile)
     assert [path.name for path in tmp_path.iterdir()] == ["set"]
     assert content_hash(tmp_path / "set")
 
@@ -128,7 +128,7 @@ def tiny(monkeypatch):
 def test_cifar10_is_unpacked_whole(tiny, tmp_path):
     seen = []
     source = archive(tmp_path / "a.tar.gz", tiny)
-    cifar10.prepare(tmp_path / "set", source, lambda *progress: seen.append(progress))
+    cifar10.prepare(tmp_path / "set", [source], lambda *progress: seen.append(progress))
     assert seen[-1] == (60, 60)
     assert len(list((tmp_path / "set" / "train" / "cat").iterdir())) == 5
     manifest = json.loads((tmp_path / "set" / "manifest.json").read_text())
@@ -138,7 +138,7 @@ def test_cifar10_is_unpacked_whole(tiny, tmp_path):
         "sha256": content_hash(tmp_path / "set"),
     }
     source.unlink()
-    cifar10.prepare(tmp_path / "set", source)  # there already: the archive is not needed
+    cifar10.prepare(tmp_path / "set", [source])  # there already: the archive is not needed
 
 
 def upward():
@@ -168,7 +168,7 @@ def extra_class():
 def test_another_archive_is_refused_and_leaves_nothing(counts, extra, said, tiny, tmp_path):
     source = archive(tmp_path / "a.tar.gz", counts, extra)
     with pytest.raises(DataError, match=said):
-        cifar10.prepare(tmp_path / "set", source)
+        cifar10.prepare(tmp_path / "set", [source])
     assert list(tmp_path.iterdir()) == [source]
 
 
@@ -186,6 +186,6 @@ def test_a_damaged_archive_is_refused_and_leaves_nothing(damage, tiny, tmp_path)
         content[200:260] = bytes(60)
         source.write_bytes(content)
     with pytest.raises(DataError, match=str(source)):
-        cifar10.prepare(tmp_path / "set", source)
+        cifar10.prepare(tmp_path / "set", [source])
     assert not (tmp_path / "set").exists()
     assert {path.name for path in tmp_path.iterdir()} <= {Path(source).name}

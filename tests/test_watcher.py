@@ -70,8 +70,8 @@ def test_evaluation_points_are_the_first_steps_that_cover_their_samples(
     samples, batch, every, epochs
 ):
     target = replace(TARGET, eval_every_samples=every, first_eval_samples=every, max_epochs=epochs)
-    steps = list(target.evaluation_steps(samples, batch))
-    last = math.ceil(epochs * samples / batch)
+    steps = list(target.evaluation_steps(samples, lambda count: math.ceil(count / batch)))
+    last = math.ceil(math.ceil(epochs * samples) / batch)
     assert steps[-1] == last
     assert steps == sorted(set(steps))
     due = {math.ceil(k * every / batch) for k in range(1, math.ceil(last * batch / every) + 1)}
@@ -80,11 +80,12 @@ def test_evaluation_points_are_the_first_steps_that_cover_their_samples(
 
 def test_a_first_evaluation_may_come_at_another_time():
     target = replace(TARGET, first_eval_samples=250, eval_every_samples=400, max_epochs=10)
-    assert list(target.evaluation_steps(100, 50)) == [5, 13, 20]
+    assert list(target.evaluation_steps(100, lambda count: math.ceil(count / 50))) == [5, 13, 20]
 
 
 def test_epochs_are_whole_where_one_ended_within_the_last_batch():
-    assert epoch_number(1472, 1437, 64) == 1
-    assert epoch_number(1437, 1437, 64) == 1
-    assert epoch_number(718, 1436, 64) == 0.5
-    assert epoch_number(0, 1437, 64) == 0
+    assert epoch_number(1472, 1408, 1437) == 1
+    assert epoch_number(1437, 1373, 1437) == 1
+    assert epoch_number(718, 654, 1436) == 0.5
+    assert epoch_number(1501, 1437, 1437) > 1
+    assert epoch_number(0, 0, 1437) == 0

@@ -33,17 +33,19 @@ def build(run_config: RunConfig, world: World, clock: Clock, log: EventLog, puls
         world=world,
         channels_last=run_config.channels_last,
     )
-    steps_per_epoch = run_config.data.train_samples / run_config.data.global_batch
     learner = StandardLearner(
         model,
         task,
         world,
         optimizer=partial(config.build, run_config.optim, without=("name",)),
         schedule=config.build(
-            run_config.schedule, base_lr=run_config.optim.lr, steps_per_epoch=steps_per_epoch
+            run_config.schedule,
+            base_lr=run_config.optim.lr,
+            steps_per_epoch=data.steps_per_epoch,
         ),
         precision=run_config.precision,
         accumulate=run_config.accumulate,
+        clip_norm=run_config.clip_norm,
         compile=run_config.compile,
     )
     # The same weights everywhere, but every shard drops out units of its own.
@@ -63,7 +65,6 @@ def build(run_config: RunConfig, world: World, clock: Clock, log: EventLog, puls
         meter=Meter(world.device),
         pulse=pulse,
         seed=run_config.seed,
-        global_batch=run_config.data.global_batch,
         check_every=run_config.target.check_every_steps,
         room_wanted=lambda: stop.room_wanted() is not None,
     )

@@ -27,10 +27,11 @@ class StandardLearner:
         schedule: Update number, from 0, to learning rate.
         precision: "bf16" or "fp16" for autocast with fp32 master weights; else none.
         accumulate: Forward and backward passes per update.
+        clip_norm: Largest norm of all gradients together; None for any.
         compile: Compile the model's forward (and with it the backward).
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is one setting of the configuration
         self,
         model: nn.Module,
         task: Task,
@@ -40,6 +41,7 @@ class StandardLearner:
         schedule: Callable[[int], float],
         precision: str,
         accumulate: int,
+        clip_norm: float | None,
         compile: bool,
     ) -> None:
         if compile:
@@ -51,6 +53,7 @@ class StandardLearner:
         self._optimizer = optimizer(model)
         self._schedule = schedule
         self._accumulate = accumulate
+        self._clip_norm = clip_norm
         self._dtype = _AUTOCAST.get(precision)
         self._scaler = torch.amp.GradScaler(world.device.type, enabled=precision == "fp16")
         self._parallel = parallelize(model, world)
@@ -66,9 +69,12 @@ class StandardLearner:
         for number, part in enumerate(parts, start=1):
             with accumulating(self._parallel) if number < len(parts) else nullcontext():
                 with self._autocast():
-                    loss = self._task.loss(self._parallel, part) / len(parts)
+                    loss = self._task.loss(self._parallel, part) / self._accumulate
                 self._scaler.scale(loss).backward()
             total = total + loss.detach()
+        if self._clip_norm is not None:
+            self._scaler.unscale_(self._optimizer)
+            nn.utils.clip_grad_norm_(self.model.parameters(), self._clip_norm, foreach=True)
         self._scaler.step(self._optimizer)
         self._scaler.update()
         self._optimizer.zero_grad()

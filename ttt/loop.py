@@ -49,14 +49,13 @@ class Parts:
     meter: Meter
     pulse: Pulse
     seed: int
-    global_batch: int
     check_every: int  # steps between looks at the loss, the time limit and the wish for room
     room_wanted: Callable[[], bool]  # whether this process was told to make room
 
     def position(self, step: int) -> dict[str, float]:
         """How far training is after this many steps."""
-        samples = step * self.global_batch
-        epoch = epoch_number(samples, self.data.train_samples, self.global_batch)
+        samples, before = (self.data.samples_after(count) for count in (step, max(step - 1, 0)))
+        epoch = epoch_number(samples, before, self.data.train_samples)
         return {"epoch": epoch, "samples": samples}
 
 
@@ -69,7 +68,7 @@ def run(parts: Parts, past: Past | None = None) -> Verdict:
     step = begin(parts, past)
     data = parts.data.train(parts.world.data, parts.seed, start=step)
     batches, verdict, moment = parts.meter.waiting(data), RUNNING, 0.0
-    for stop in parts.target.evaluation_steps(parts.data.train_samples, parts.global_batch):
+    for stop in parts.target.evaluation_steps(parts.data.train_samples, parts.data.steps_to):
         if stop < step:
             continue
         if step < stop:  # else it was suspended right before an evaluation
@@ -173,7 +172,7 @@ def evaluate(parts: Parts, step: int) -> tuple[Verdict, float]:
             f"evaluation saw {seen} samples and data.eval_samples={parts.data.eval_samples};"
             f" data.eval_samples={seen} if that is the whole set"
         )
-    epochs = step * parts.global_batch / parts.data.train_samples
+    epochs = parts.data.samples_after(step) / parts.data.train_samples
     verdict = judge(parts.target, quality, epochs, parts.clock.elapsed)
     quality, verdict, moment = parts.world.agree((quality, verdict, parts.clock.now()))
     log.emit(Kind.EVAL_STOP, step, time=ready, **position)

@@ -108,6 +108,13 @@ class Data(Protocol):
 
     train_samples: int
     eval_samples: int
+    steps_per_epoch: float | None  # None where that is known only once the data is read
+
+    def samples_after(self, step: int) -> int:
+        """Training samples used by this many updates, over all shards; asked after RUN_START."""
+
+    def steps_to(self, samples: int) -> int:
+        """The least number of updates that use this many training samples."""
 
     def synthetic(self, shard: Shard) -> Synthetic:
         """Batches of noise in every shape `train` and `eval` will give; warms the loader too."""

@@ -5,7 +5,7 @@ MLPerf reference implementations. Rank 0's verdict is then agreed on by all (`Wo
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -52,19 +52,25 @@ class Target:
             return quality >= self.threshold
         return quality <= self.threshold
 
-    def evaluation_steps(self, train_samples: int, global_batch: int) -> Iterator[int]:
+    def evaluation_steps(self, train_samples: int, steps_to: Callable[[int], int]) -> Iterator[int]:
         """The steps after which to evaluate; the last is where `max_epochs` ends.
 
         A point that falls within a batch moves to that batch's end, as the MLPerf rules allow
         ("may be rounded up to the nearest batch size").
+
+        Args:
+            train_samples: Samples in one epoch.
+            steps_to: Updates it takes to train on this many samples, rounded up.
         """
-        last = math.ceil(self.max_epochs * train_samples / global_batch)
+        end = math.ceil(self.max_epochs * train_samples)
         samples, previous = self.first_eval_samples, 0
-        while (step := math.ceil(samples / global_batch)) < last:
+        while samples < end:
+            step = steps_to(samples)
             if step > previous:
                 yield step
             samples, previous = samples + self.eval_every_samples, step
-        yield last
+        if (last := steps_to(end)) > previous:
+            yield last
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +134,13 @@ def judge_health(
     return SUSPENDED if suspend else RUNNING
 
 
-def epoch_number(samples: int, train_samples: int, global_batch: int) -> float:
-    """Epochs as a log reports them: whole where an epoch ended within the last batch."""
-    whole, beyond = divmod(samples, train_samples)
-    return whole if beyond < global_batch else samples / train_samples
+def epoch_number(samples: int, before: int, train_samples: int) -> float:
+    """Epochs as a log reports them: whole where an epoch ended within the last batch.
+
+    Args:
+        samples: Trained on so far.
+        before: The same without the last batch.
+        train_samples: Samples in one epoch.
+    """
+    whole = samples // train_samples
+    return whole if whole > before // train_samples else samples / train_samples

@@ -27,20 +27,25 @@ def main(arguments: list[str]) -> int:
         one = names.add_parser(name, help=summary, description=module.__doc__)
         one.add_argument("--out", type=Path, required=True, help="what becomes data.root")
         if module.NEEDS:
-            one.add_argument("--src", type=Path, required=True, help=module.NEEDS)
-    options = parser.parse_args(arguments)
+            one.add_argument(
+                "--src", type=Path, nargs="+", default=(), required=True, help=module.NEEDS
+            )
+        if hasattr(module, "options"):
+            module.options(one)
+    given = vars(parser.parse_args(arguments))
+    name, out, sources = given.pop("name"), given.pop("out"), given.pop("src", ())
     console = Console()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeRemainingColumn(), console=console) as bar:
-        shown = bar.add_task(options.name, total=None)
-        modules[options.name].prepare(
-            options.out,
-            getattr(options, "src", None),
+        shown = bar.add_task(name, total=None)
+        modules[name].prepare(
+            out,
+            sources,
             lambda done, total: bar.update(shown, completed=done, total=total),
+            **given,
         )
-    console.print(
-        f"next:  ttt run benchmark={options.name} data.root={options.out}", soft_wrap=True
-    )
+    benchmark = getattr(modules[name], "BENCHMARK", name)
+    console.print(f"next:  ttt run benchmark={benchmark} data.root={out}", soft_wrap=True)
     return OK
 
 

@@ -35,12 +35,21 @@ class Images:
         images = self._images = ImageSet(**settings)
         self.train_samples = images.train_samples
         self.eval_samples = images.eval_samples
+        self.steps_per_epoch = images.train_samples / images.global_batch
         train = Recipe(images.augment, images.flip, None, True, channels_last)
         evaluate = Recipe("none", False, images.eval_resize, True, channels_last)
         part = images.global_batch // world.data.count
         self._train = Decoder(images, train, world, batch=part, evaluation=False)
         self._eval = Decoder(images, evaluate, world, batch=images.eval_batch, evaluation=True)
         self._eval_listing: Listing | None = None
+
+    def samples_after(self, step: int) -> int:
+        """Training samples used by this many updates."""
+        return step * self._images.global_batch
+
+    def steps_to(self, samples: int) -> int:
+        """The least number of updates that use this many training samples."""
+        return -(-samples // self._images.global_batch)
 
     def synthetic(self, shard: Shard) -> Synthetic:
         """Noise in every shape to come; builds both pipelines and runs made-up files through."""

@@ -54,6 +54,7 @@ class Images:
             )
         self.train_samples = images.train_samples
         self.eval_samples = images.eval_samples
+        self.steps_per_epoch = images.train_samples / images.global_batch
         self._world = world
         self._format = torch.channels_last if channels_last else torch.contiguous_format
         self._pad = images.pad if images.augment == "pad_crop" else 0
@@ -65,6 +66,14 @@ class Images:
         self._scale = _channels(images.std, world.device).reciprocal()
         self._stored: tuple[Tensor, Tensor] | None = None
         self._eval_stored: tuple[Tensor, Tensor] | None = None
+
+    def samples_after(self, step: int) -> int:
+        """Training samples used by this many updates."""
+        return step * self._images.global_batch
+
+    def steps_to(self, samples: int) -> int:
+        """The least number of updates that use this many training samples."""
+        return -(-samples // self._images.global_batch)
 
     def synthetic(self, shard: Shard) -> Synthetic:
         """Noise in every shape to come; builds the pipelines and runs each kernel once."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 import tarfile
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from ttt.errors import DataError
@@ -19,12 +20,12 @@ COUNTS = {"train": 50_000, "test": 10_000}
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 
-def prepare(out: Path, source: Path | None = None, progress: Progress = silent) -> None:
+def prepare(out: Path, sources: Sequence[Path] = (), progress: Progress = silent) -> None:
     """Unpack an archive to `out`/train/<class>/ and `out`/test/<class>/; nothing if it is there.
 
     Args:
         out: The folder that becomes `data.root`.
-        source: cifar10-jpg.tar.gz, with train/<class>/NNNN.jpg and test/<class>/NNNN.jpg.
+        sources: cifar10-jpg.tar.gz, with train/<class>/NNNN.jpg and test/<class>/NNNN.jpg.
         progress: Called with (files unpacked, files in all).
 
     Raises:
@@ -33,8 +34,10 @@ def prepare(out: Path, source: Path | None = None, progress: Progress = silent) 
     """
     if is_complete(out, COUNTS):
         return
-    if source is None or not source.is_file():
-        raise DataError(f"{source} is no file; allowed: {NEEDS}; --src FILE")
+    if len(sources) != 1 or not sources[0].is_file():
+        given = " ".join(map(str, sources)) or "nothing"
+        raise DataError(f"--src is {given}; allowed: one file, {NEEDS}; --src FILE")
+    [source] = sources
     with whole_folder(out) as folder:
         try:
             _unpack(source, folder, progress)

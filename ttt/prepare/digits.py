@@ -6,6 +6,7 @@ The test part of the UCI set "Optical Recognition of Handwritten Digits" (E. Alp
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,14 +20,14 @@ COUNTS = {"train": 1437, "test": 360}
 SEED = 0
 
 
-def prepare(out: Path, source: Path | None = None, progress: Progress = silent) -> None:
+def prepare(out: Path, sources: Sequence[Path] = (), progress: Progress = silent) -> None:
     """Write `out`/train/<digit>/NNNN.png and `out`/test/<digit>/NNNN.png; nothing if it is there.
 
     NNNN is the image's place in scikit-learn's array. Grey levels 0..16 become 0..255.
 
     Args:
         out: The folder that becomes `data.root`.
-        source: Unused: the set comes with scikit-learn.
+        sources: Unused: the set comes with scikit-learn.
         progress: Called with (files written, files in all).
 
     Raises:

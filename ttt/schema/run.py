@@ -122,6 +122,7 @@ class RunConfig:
     channels_last: bool = False
     compile: bool = False
     accumulate: int = 1  # forward and backward passes per update
+    clip_norm: float | None = None  # largest norm of all gradients together
     clear_cache: ClearCache = ClearCache.auto
     binding: Binding = Binding.auto
     timeout: TimeoutConfig = field(default_factory=TimeoutConfig)
@@ -138,7 +139,8 @@ class RunConfig:
         for part in (self.model, self.schedule):
             if hasattr(part, "problems"):
                 found += part.problems()
-        found += not_positive("", {"runs": self.runs, "accumulate": self.accumulate})
+        counts = {"runs": self.runs, "accumulate": self.accumulate, "clip_norm": self.clip_norm}
+        found += not_positive("", counts)
         if not 0 <= self.seed < 2**31 - self.runs:
             found.append(f"seed={self.seed} is not allowed; allowed: 0 to {2**31 - 1}; seed=1")
         return found
