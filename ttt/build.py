@@ -1,6 +1,5 @@
 """From a frozen configuration to the parts of a run: built, parallel and warm, before the clock."""
 
-from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -84,22 +83,7 @@ def set_arithmetic(precision: str) -> None:
 def describe_run(run_config: RunConfig, world: World) -> dict[str, Any]:
     """What the log says is being run."""
     gpu = system.accelerator(world.device)
-    return {
-        "benchmark": run_config.benchmark.id,
-        "division": run_config.benchmark.division,
-        "seed": run_config.seed,
-        "run": run_config.run,
-        "metric": run_config.target.metric,
-        "target": run_config.target.threshold,
-        "higher_is_better": run_config.target.higher_is_better,
-        "train_samples": run_config.data.train_samples,
-        "eval_samples": run_config.data.eval_samples,
-        "global_batch": run_config.data.global_batch,
-        "micro_batch": run_config.data.global_batch // world.size // run_config.accumulate,
-        "accumulate": run_config.accumulate,
-        "precision": run_config.precision,
-        "submission": asdict(run_config.submission),
-        "mlperf": run_config.mlperf,
+    return run_config.claim(world.size) | {
         "world_size": world.size,
         "nodes": world.nodes,
         "accelerators": world.size if gpu else 0,

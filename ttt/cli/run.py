@@ -20,10 +20,12 @@ from rich.console import Console
 
 from ttt import compliance, config
 from ttt.cli import overrides
+from ttt.cli.rehearse import rehearse
 from ttt.dist.rank import Placement, from_environment, half_told
 from ttt.errors import OK, ConfigError, TttError, show
 from ttt.launch.job import Job, Launcher, worst
 from ttt.report import table
+from ttt.schema.closed import broken_rules
 from ttt.schema.run import RunConfig
 
 # Arguments with which Hydra only shows something and runs nothing.
@@ -144,6 +146,8 @@ def claim_problems(run: RunConfig) -> list[str]:
             f"benchmark.division=closed, and {benchmark.id} is not an MLPerf benchmark;"
             " benchmark.division=open"
         )
+    elif benchmark.division == "closed" and not found:
+        found += broken_rules(run) + rehearse(run)
     return found
 
 
@@ -152,6 +156,7 @@ def prepare(run: RunConfig) -> None:
     module = getattr(run.data, "prepare", None)
     if module and not Path(run.data.root).is_dir():
         print(f"preparing {run.data.root}", file=sys.stderr)
+        sys.path.append(str(Path.cwd()))  # where workers find a user's own parts, too
         importlib.import_module(module).prepare(Path(run.data.root))
 
 

@@ -1,7 +1,7 @@
 """A whole run: the claim, the target, the parts, and how often."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ttt.schema.choices import Binding, ClearCache, Device, Division, Precision
@@ -130,6 +130,26 @@ class RunConfig:
     mlperf: dict[str, Any] = field(default_factory=dict)  # key of the MLPerf log: its value
     processes: int = 0  # of one run, over all nodes; filled in at launch
     command: list[str] = field(default_factory=list)  # what was typed; filled in at launch
+
+    def claim(self, processes: int) -> dict[str, Any]:
+        """What the log says is being run, as far as the configuration knows it."""
+        return {
+            "benchmark": self.benchmark.id,
+            "division": self.benchmark.division,
+            "seed": self.seed,
+            "run": self.run,
+            "metric": self.target.metric,
+            "target": self.target.threshold,
+            "higher_is_better": self.target.higher_is_better,
+            "train_samples": self.data.train_samples,
+            "eval_samples": self.data.eval_samples,
+            "global_batch": self.data.global_batch,
+            "micro_batch": self.data.global_batch // processes // self.accumulate,
+            "accumulate": self.accumulate,
+            "precision": self.precision,
+            "submission": asdict(self.submission),
+            "mlperf": self.mlperf,
+        }
 
     def problems(self, processes: int) -> list[str]:
         """Everything wrong with this launch on this many processes, a sentence each."""

@@ -7,7 +7,7 @@ because rulesets disagree on which they read; one record each where the rules wa
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -93,7 +93,11 @@ def _configuration(event: Event) -> Iterator[Record]:
         "config_filename": "config.yaml",
     }
     for key, value in (common | data["mlperf"]).items():
-        yield Record("event", key, value)
+        if isinstance(value, Mapping):  # a value with metadata, as {value: 64, method: discard}
+            metadata = dict(value)
+            yield Record("event", key, metadata.pop("value"), metadata)
+        else:
+            yield Record("event", key, value)
     direction = {"metric": data["metric"], "higher_is_better": data["higher_is_better"]}
     yield Record("event", "target_accuracy", data["target"], direction)
 
