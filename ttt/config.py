@@ -4,6 +4,7 @@ A configuration is composed once, by Hydra, where the run is typed. What leaves 
 interpolations, `config.yaml`. Workers load that text; they never compose.
 """
 
+import math
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,6 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ttt.errors import ConfigError
 from ttt.schema import launchers, parts
+from ttt.schema.closed import evaluation_interval
 from ttt.schema.run import RunConfig
 
 CompositionError = (HydraException, OmegaConfBaseException)
@@ -47,6 +49,9 @@ def register() -> None:
     for name, node in _SCHEMAS.items():
         store.store(group="schema", name=name, node=node)
     OmegaConf.register_new_resolver("benchmarks", _benchmarks, replace=True)
+    # What the rules derive from other settings: ${steps:EPOCHS,${data.train_samples},...}.
+    OmegaConf.register_new_resolver("steps", _steps, replace=True)
+    OmegaConf.register_new_resolver("evaluation_interval", evaluation_interval, replace=True)
 
 
 def folder() -> Path:
@@ -138,6 +143,11 @@ def build(node: Any, /, *args: Any, without: tuple[str, ...] = (), **kwargs: Any
             [f"_target_: {values.get('_target_')} cannot be used: {error}"]
         ) from error
     return make(*args, **kwargs)
+
+
+def _steps(epochs: float, train_samples: int, global_batch: int) -> int:
+    """Updates it takes to train for this many epochs."""
+    return math.ceil(epochs * train_samples / max(1, global_batch))
 
 
 def _benchmarks() -> str:
