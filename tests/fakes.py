@@ -78,6 +78,9 @@ class FakeData:
     def skipped(self) -> frozenset[str]:
         return frozenset()
 
+    def details(self) -> dict[str, Any]:
+        return {}
+
     def close(self) -> None:
         pass
 
@@ -130,6 +133,9 @@ class FakeMetric:
     quality: float
     name: str = "top1"
     seen: int = 0
+
+    def details(self) -> dict[str, str]:
+        return {}
 
     def update(self, prediction: Any, batch: Any) -> None:
         self.seen += 1

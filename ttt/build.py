@@ -50,9 +50,10 @@ def build(run_config: RunConfig, world: World, clock: Clock, log: EventLog, puls
     # The same weights everywhere, but every shard drops out units of its own.
     # (On a CPU torch heeds the lower 32 bits of a seed only.)
     torch.manual_seed(run_config.seed + 1_000_003 * world.data.index)
-    log.emit(Kind.CONFIG, **describe_run(run_config, world))
+    metric = task.metric()
+    log.emit(Kind.CONFIG, **describe_run(run_config, world), metric_details=dict(metric.details()))
     pulse.beat("warming up", 0)
-    learner.warm_up(data.synthetic(world.data), task.metric())
+    learner.warm_up(data.synthetic(world.data), metric)
     return Parts(
         task=task,
         learner=learner,

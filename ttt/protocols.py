@@ -6,7 +6,7 @@ torch is imported at run time, so that a login node can read a configuration wit
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -91,6 +91,12 @@ class World(Protocol):
     def concat(self, part: Tensor) -> Tensor:
         """Every process's part, joined along dim 0 in rank order; parts may differ in length."""
 
+    def exchange(self, parts: Sequence[Tensor]) -> list[Tensor]:
+        """Give part i to process i; what every process gave this one, in rank order.
+
+        Parts may differ in length, along dim 0, and in nothing else.
+        """
+
     def average(self, tensors: Sequence[Tensor]) -> None:
         """Replace each floating-point tensor by its mean over processes, in place."""
 
@@ -128,6 +134,12 @@ class Data(Protocol):
     def skipped(self) -> frozenset[str]:
         """Names of the unreadable samples this process replaced (`data.on_error=skip`)."""
 
+    def details(self) -> Mapping[str, Any]:
+        """What a reader of the result should know of the batches, the same on all processes.
+
+        As the share of padding; JSON-able, often empty. Asked once, after the clock has stopped.
+        """
+
     def close(self) -> None:
         """Free threads, files and device memory."""
 
@@ -136,6 +148,9 @@ class Metric(Protocol):
     """A quality, accumulated over an evaluation; the same float on every process."""
 
     name: str
+
+    def details(self) -> Mapping[str, str]:
+        """What its name leaves open, as sacrebleu's signature; goes into the log. Often empty."""
 
     def update(self, prediction: Any, batch: Batch) -> None:
         """Take in one batch, without waiting for the device."""

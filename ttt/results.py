@@ -31,6 +31,7 @@ def statistics(parts: Parts) -> dict[str, Any]:
         "data_wait_fraction": max(waits) / train_s if train_s else None,
         "eval_fraction": clock.total("eval") / clock.elapsed,
         "peak_memory_bytes": max(peaks),
+        "data": dict(parts.data.details()),
         "skipped_samples": len(skipped),
         "skipped": skipped[:100],
         "rank_data_wait_s": waits,

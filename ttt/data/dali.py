@@ -6,6 +6,7 @@ For sets of any size. Batches come from DALI's threads, which work `prefetch` ba
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -92,6 +93,10 @@ class Images:
     def skipped(self) -> frozenset[str]:
         """Paths of the unreadable files this process came upon and replaced."""
         return frozenset(self._train.unreadable | self._eval.unreadable)
+
+    def details(self) -> dict[str, Any]:
+        """Nothing: batches of images have no padding."""
+        return {}
 
     def close(self) -> None:
         """Free both pipelines and their threads."""

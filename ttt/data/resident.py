@@ -8,6 +8,7 @@ are computed differs, so the two give equal batches up to rounding.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -141,6 +142,10 @@ class Images:
     def skipped(self) -> frozenset[str]:
         """Paths of the unreadable files this process came upon and replaced."""
         return frozenset(self._train.unreadable | self._eval.unreadable)
+
+    def details(self) -> dict[str, Any]:
+        """Nothing: batches of images have no padding."""
+        return {}
 
     def close(self) -> None:
         """Free the pipelines, their threads and the stored images."""

@@ -35,6 +35,10 @@ class Top1:
         self._correct: Tensor | int = 0
         self._total = 0
 
+    def details(self) -> dict[str, str]:
+        """Nothing: the name says it all."""
+        return {}
+
     def update(self, prediction: Tensor, batch: tuple[Tensor, Tensor]) -> None:
         """Count one batch on its device; the host does not wait.
 

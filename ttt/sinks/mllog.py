@@ -98,8 +98,9 @@ def _configuration(event: Event) -> Iterator[Record]:
             yield Record("event", key, metadata.pop("value"), metadata)
         else:
             yield Record("event", key, value)
-    direction = {"metric": data["metric"], "higher_is_better": data["higher_is_better"]}
-    yield Record("event", "target_accuracy", data["target"], direction)
+    meaning = {"metric": data["metric"], "higher_is_better": data["higher_is_better"]}
+    meaning |= data.get("metric_details", {})  # a rehearsal has no metric
+    yield Record("event", "target_accuracy", data["target"], meaning)
 
 
 def _position(event: Event) -> dict[str, Any]:

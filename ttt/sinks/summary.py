@@ -13,7 +13,7 @@ _FIELDS = (
     " elapsed_s train_s eval_s init_s epochs samples steps world_size nodes accelerators"
     " accelerator_name samples_per_s step_ms_p50 step_ms_p90 step_ms_p99 data_wait_fraction"
     " eval_fraction eval_interval_s energy_j samples_per_j peak_memory_bytes skipped_samples cost"
-    " resumed lost_s"
+    " resumed lost_s data"
 ).split()
 _FROM_CONFIG = (
     "benchmark seed run metric target higher_is_better world_size nodes accelerators"
@@ -21,7 +21,7 @@ _FROM_CONFIG = (
 ).split()
 _FROM_STATISTICS = (
     "train_s eval_s samples_per_s step_ms_p50 step_ms_p90 step_ms_p99 data_wait_fraction"
-    " eval_fraction peak_memory_bytes skipped_samples"
+    " eval_fraction peak_memory_bytes skipped_samples data"
 ).split()
 
 
