@@ -92,3 +92,20 @@ def first_of_node(world):
 
 def test_only_the_first_process_of_a_node_speaks_for_it():
     assert on_ranks(2, first_of_node) == [["rank 0"]] * 2
+
+
+def swap(world):
+    """Part i is i + rank rows of rank's number; from rank 0 nothing goes to rank 0."""
+    parts = [torch.full((to + world.rank, 2), float(world.rank)) for to in range(world.size)]
+    first = [piece.tolist() for piece in world.exchange(parts)]
+    nothing = world.exchange([torch.empty(0, dtype=torch.int64)] * world.size)
+    return first, [(len(piece), piece.dtype) for piece in nothing]
+
+
+def test_pieces_of_any_length_go_where_they_belong():
+    for rank, (pieces, nothing) in enumerate(on_ranks(3, swap)):
+        assert pieces == [[[float(source)] * 2] * (rank + source) for source in range(3)]
+        assert nothing == [(0, torch.int64)] * 3
+    part = torch.arange(3)
+    [kept] = Solo(torch.device("cpu")).exchange([part])
+    assert kept.tolist() == part.tolist()

@@ -77,6 +77,10 @@ class Solo:
         """The part is the whole."""
         return part
 
+    def exchange(self, parts: Sequence[Tensor]) -> list[Tensor]:
+        """The one part stays here."""
+        return list(parts)
+
     def average(self, tensors: Sequence[Tensor]) -> None:
         """A mean of one."""
 
@@ -153,6 +157,16 @@ class Group:
             if length:
                 dist.broadcast(piece, src=source)
         return whole
+
+    def exchange(self, parts: Sequence[Tensor]) -> list[Tensor]:
+        """Give part i to process i; what every process gave this one, in rank order."""
+        given = torch.tensor([len(part) for part in parts])
+        coming = torch.empty_like(given)
+        dist.all_to_all_single(coming, given)
+        pieces = coming.tolist()
+        whole = parts[0].new_empty((sum(pieces), *parts[0].shape[1:]))
+        dist.all_to_all_single(whole, torch.cat(list(parts)), pieces, given.tolist())
+        return list(whole.split(pieces))
 
     def average(self, tensors: Sequence[Tensor]) -> None:
         """Replace each floating-point tensor by its mean over processes, in place."""
