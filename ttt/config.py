@@ -18,7 +18,14 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ttt.errors import ConfigError
-from ttt.schema import launchers, parts
+from ttt.schema import (
+    clicks,
+    launchers,
+    parts,
+    recommendation_models,
+    text,
+    translation_models,
+)
 from ttt.schema.closed import evaluation_interval
 from ttt.schema.run import RunConfig
 
@@ -28,12 +35,25 @@ _SCHEMAS = {
     "run": RunConfig,
     "images": parts.ImageDataConfig,
     "resnet_small": parts.ResNetSmallConfig,
+    "resnet50": parts.ResNet50Config,
     "image_task": parts.ImageTaskConfig,
+    "clicks": clicks.ClickDataConfig,
+    "recommendation_task": clicks.RecommendationTaskConfig,
+    "text": text.TextDataConfig,
+    "translation_task": text.TranslationTaskConfig,
     "sgd": parts.SgdConfig,
     "lars": parts.LarsConfig,
     "polynomial": parts.PolynomialConfig,
     "cosine": parts.CosineConfig,
     "onecycle": parts.OneCycleConfig,
+    "transformer": translation_models.TransformerConfig,
+    "gnmt": translation_models.GnmtConfig,
+    "adam": translation_models.AdamConfig,
+    "inverse_sqrt": translation_models.InverseSqrtConfig,
+    "gnmt_schedule": translation_models.GnmtScheduleConfig,
+    "dlrm_dcnv2": recommendation_models.DlrmDcnV2Config,
+    "adagrad": recommendation_models.AdagradConfig,
+    "constant": recommendation_models.ConstantConfig,
     "local": launchers.LocalConfig,
     "torchrun": launchers.TorchrunConfig,
     "mpi": launchers.MpiConfig,
@@ -51,6 +71,7 @@ def register() -> None:
     OmegaConf.register_new_resolver("benchmarks", _benchmarks, replace=True)
     # What the rules derive from other settings: ${steps:EPOCHS,${data.train_samples},...}.
     OmegaConf.register_new_resolver("steps", _steps, replace=True)
+    OmegaConf.register_new_resolver("micro_batch", _micro_batch, replace=True)
     OmegaConf.register_new_resolver("evaluation_interval", evaluation_interval, replace=True)
 
 
@@ -148,6 +169,11 @@ def build(node: Any, /, *args: Any, without: tuple[str, ...] = (), **kwargs: Any
 def _steps(epochs: float, train_samples: int, global_batch: int) -> int:
     """Updates it takes to train for this many epochs."""
     return math.ceil(epochs * train_samples / max(1, global_batch))
+
+
+def _micro_batch(global_batch: int, processes: int, accumulate: int) -> int:
+    """Samples in one forward pass; of one process before it is known how many there are."""
+    return global_batch // max(1, processes) // max(1, accumulate)
 
 
 def _benchmarks() -> str:
