@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from translators import MODELS, VOCABULARY, prefixes, sentences
+from ttt.errors import ConfigError
 from ttt.models.beam import search
 from ttt.vocabulary import BOS, EOS, PAD
 
@@ -99,6 +100,7 @@ class Table:
         random = torch.Generator().manual_seed(seed)
         self.logs = (2 * torch.randn(9, words, words, generator=random)).log_softmax(dim=-1)
         self.advanced = 0
+        self.rows = []
 
     def start(self, source_BS, beam, max_length):
         self.sentences = len(source_BS)
@@ -115,6 +117,7 @@ class Table:
 
     def advance(self, tokens_N, state):
         self.advanced += 1
+        self.rows.append(len(tokens_N))
         return self.logs[self.table, tokens_N].clone()
 
     def score(self, table: int, said: tuple[int, ...], length_penalty: float) -> float:
@@ -170,6 +173,62 @@ def test_what_does_not_end_is_ended_at_the_last_word():
     model.logs[..., EOS] = -30.0
     found = search(model, torch.arange(3)[:, None], beam=2, length_penalty=0.6, max_length=7)
     assert [len(row) for row in rows(found)] == [7, 7, 7]
+
+
+def test_a_sentence_that_is_done_costs_nothing_more():
+    model = Table(6, seed=0)
+    model.logs[..., EOS] = -30.0
+    model.logs[:6, ..., EOS] = 30.0
+    model.logs = model.logs.log_softmax(dim=-1)
+    found = search(model, torch.arange(9)[:, None], beam=2, length_penalty=0.6, max_length=9)
+    assert [len(row) for row in rows(found)] == [1] * 6 + [9] * 3
+    assert model.rows == [18] * 4 + [6] * 5
+
+
+@torch.no_grad()
+def test_coverage_is_the_attention_that_source_words_got():
+    model, source = MODELS["gnmt"](), sentences(5, 3)
+    state = model.start(source, 2, 3)
+    shares = []
+    model.decoder.attention.register_forward_hook(lambda _module, _given, out: shares.append(out))
+    for place in range(3):
+        model.advance(prefixes(3, 3, 3, 3)[:, place], state)
+    total = torch.stack(shares).sum(dim=0)  # [2 sentences, 2 beams, 5 positions]
+    torch.testing.assert_close(total.sum(dim=-1), torch.full((2, 2), 3.0))
+    assert not total[1, :, 3:].any()
+    expected = [
+        [sum(math.log(min(1.0, float(share))) for share in beam if share > 0) for beam in sentence]
+        for sentence in total
+    ]
+    torch.testing.assert_close(state.coverage(), torch.tensor(expected))
+
+
+def test_a_coverage_penalty_prefers_what_covers_the_source():
+    # Ending at once is more probable; said in two words it covers more.
+    model = Table(6, seed=0)
+    model.logs[:] = -math.inf
+    model.logs[:, BOS, [EOS, 4]] = torch.tensor([0.6, 0.4]).log()
+    model.logs[:, [1, 4, 5], EOS] = 0.0
+    model.coverage = lambda: torch.full((1, 2), -2.0 / model.advanced)
+    settings = {"beam": 2, "length_penalty": 0.0, "max_length": 5}
+    source = torch.zeros(1, 1).long()
+    assert rows(search(model, source, **settings)) == [[EOS]]
+    model.advanced = 0
+    assert rows(search(model, source, coverage_penalty=0.5, **settings)) == [[4, EOS]]
+
+
+def test_a_coverage_penalty_for_a_model_without_one_attention_is_refused():
+    with pytest.raises(
+        ConfigError, match=r"task\.coverage_penalty=0\.1 .*task\.coverage_penalty=0$"
+    ):
+        search(
+            MODELS["transformer"](),
+            sentences(3),
+            beam=1,
+            length_penalty=0.0,
+            max_length=3,
+            coverage_penalty=0.1,
+        )
 
 
 @pytest.mark.parametrize("beam", [1, 4])

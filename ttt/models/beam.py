@@ -6,7 +6,18 @@ so that the work shrinks with them. A sentence's result does not depend on those
 the rounding of the model itself: nothing here sums over sentences, and one that is done is left as
 it is.
 
-The search knows a model by three methods and ids by `ttt.vocabulary`.
+Of each sentence the K best unfinished hypotheses are kept. One that ends among the K best
+continuations is finished, and finished ones compete by
+
+    log P(Y | X) / ((5 + |Y|) / 6) ** length_penalty + coverage_penalty * coverage
+
+with |Y| counting the end of sentence (Wu et al. 2016, arXiv:1609.08144, equation 14). A sentence is
+done when K have finished, as in fairseq, on which MLPerf entries are built, so that one beam is
+greedy search; or earlier, when the best is out of reach: no unfinished one would get past it even
+if it gained all words still allowed for nothing. What has not ended by the last word ends there, at
+the price of that word's probability.
+
+The search knows a model by the protocols below and ids by `ttt.vocabulary`.
 
 Shape suffixes: B batch, S source positions, K beams of a sentence, N = B * K hypotheses, C
 candidates of a sentence, T words, V vocabulary; 1 is broadcast.
@@ -15,11 +26,12 @@ candidates of a sentence, T words, V vocabulary; 1 is broadcast.
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor
 
+from ttt.errors import ConfigError
 from ttt.vocabulary import BOS, EOS, PAD
 
 _LOOK_EVERY = 4  # words; a look makes the host wait for the device
@@ -34,6 +46,14 @@ class State(Protocol):
 
     def keep(self, sentences_B: Tensor) -> None:
         """Forget all sentences but these, with all their hypotheses."""
+
+
+@runtime_checkable
+class Attentive(State, Protocol):
+    """A state that also knows what of the source a hypothesis has covered."""
+
+    def coverage(self) -> Tensor:
+        """The sum over source words of log(min(attention so far, 1)), fp32 [B, K]."""
 
 
 S = TypeVar("S", bound=State)
@@ -59,20 +79,15 @@ class Candidates(NamedTuple):
 
 @torch.no_grad()
 def search(
-    model: Translator[S], source_BS: Tensor, *, beam: int, length_penalty: float, max_length: int
+    model: Translator[S],
+    source_BS: Tensor,
+    *,
+    beam: int,
+    length_penalty: float,
+    max_length: int,
+    coverage_penalty: float = 0.0,
 ) -> Tensor:
-    """The best translation that beam search finds for each sentence.
-
-    Each beam keeps the K best unfinished hypotheses. One that ends among the K best continuations
-    of its sentence is finished, and finished ones compete by
-
-        log P(Y | X) / ((5 + |Y|) / 6) ** length_penalty
-
-    with |Y| counting the end of sentence (Wu et al. 2016, arXiv:1609.08144, equation 14, without
-    its coverage penalty). A sentence is done when K have finished, as in fairseq, on which MLPerf
-    entries are built, so that one beam is greedy search; or earlier, when the best of them is out
-    of reach: no unfinished one would get past it even if it gained `max_length` words for nothing.
-    What has not ended by the last word ends there, at the price of that word's probability.
+    """The best translation that beam search finds for each sentence; see above for what is best.
 
     Args:
         model: In evaluation mode.
@@ -80,17 +95,23 @@ def search(
         beam: Unfinished hypotheses kept for each sentence, K.
         length_penalty: 0 compares probabilities; more favours long translations. Not negative.
         max_length: Words of a translation at most, end of sentence included.
+        coverage_penalty: More favours translations that attend to all of the source. Not negative.
 
     Returns:
         Words of each sentence's best hypothesis, without begin of sentence, ended by EOS and padded
         after it; int64 [B, T] with T <= max_length.
+
+    Raises:
+        ConfigError: A coverage penalty for a model that does not know its coverage.
     """
     state = model.start(source_BS, beam, max_length)
+    attentive = _attentive(state, coverage_penalty) if coverage_penalty else None
     beams = _Beams(source_BS, beam, max_length, length_penalty)
     result_BT = source_BS.new_full((len(source_BS), max_length), PAD)
     for length in range(1, max_length + 1):
         logits_NV = model.advance(beams.newest_BK.flatten(), state)
-        order_N = beams.extend(logits_NV)
+        bonus_BK = coverage_penalty * attentive.coverage() if attentive else None
+        order_N = beams.extend(logits_NV, bonus_BK)
         if beam > 1:
             state.reorder(order_N)
         if length % _LOOK_EVERY == 0:
@@ -133,12 +154,20 @@ class _Beams:
         self.best_BT = source_BS.new_full((count, max_length), PAD)
         self.done_B = torch.zeros(count, dtype=torch.bool, device=device)
 
-    def extend(self, logits_NV: Tensor) -> Tensor:
-        """Go on by one word, given logits of it; the hypotheses that were continued, int64 [N]."""
+    def extend(self, logits_NV: Tensor, bonus_BK: Tensor | None) -> Tensor:
+        """Go on by one word.
+
+        Args:
+            logits_NV: Of that word.
+            bonus_BK: Added to the score of a hypothesis that ends with it; not positive.
+
+        Returns:
+            The hypotheses that were continued, int64 [N].
+        """
         self._length += 1
         last = self._length == self._max_length
         candidates = _candidates(logits_NV, self._scores_BK, must_end=last)
-        self._finish(candidates)
+        self._finish(candidates, bonus_BK)
         self._scores_BK, beams_BK, self.newest_BK = _unfinished(candidates, self._beam)
         self._said_BKT = self._said_BKT.gather(1, beams_BK[..., None].expand_as(self._said_BKT))
         self._said_BKT[..., self._length - 1] = self.newest_BK
@@ -154,11 +183,13 @@ class _Beams:
             if isinstance(value, Tensor):
                 setattr(self, name, value[index_B])
 
-    def _finish(self, candidates: Candidates) -> None:
+    def _finish(self, candidates: Candidates, bonus_BK: Tensor | None) -> None:
         """Let those among the K best candidates compete that end with this word."""
         scores_BK, beams_BK, tokens_BK = (part[:, : self._beam] for part in candidates)
         ended_BK = (tokens_BK == EOS) & (scores_BK > -torch.inf) & ~self.done_B[:, None]
         scores_BK = scores_BK.masked_fill(~ended_BK, -torch.inf) / self._penalty(self._length)
+        if bonus_BK is not None:
+            scores_BK = scores_BK + bonus_BK.gather(1, beams_BK)
         scores_B, place_B = scores_BK.max(dim=1)
         beams_B11 = beams_BK.gather(1, place_B[:, None])[..., None]
         words_BT = self._said_BKT.take_along_dim(beams_B11, dim=1)[:, 0]
@@ -172,11 +203,22 @@ class _Beams:
         return float(((5 + length) / 6) ** self._length_penalty)
 
 
+def _attentive(state: State, coverage_penalty: float) -> Attentive:
+    if isinstance(state, Attentive):
+        return state
+    raise ConfigError(
+        [
+            f"task.coverage_penalty={coverage_penalty:g} needs a model with one attention, as"
+            " model=gnmt; task.coverage_penalty=0"
+        ]
+    )
+
+
 def _candidates(logits_NV: Tensor, scores_BK: Tensor, *, must_end: bool) -> Candidates:
     """The 2K best continuations: as at most K of them end, at least K are left to go on with."""
     beam = scores_BK.shape[1]
     logs_NV = logits_NV.log_softmax(dim=1, dtype=torch.float32)
-    logs_NV[:, [PAD, BOS]] = -torch.inf
+    logs_NV[:, PAD] = logs_NV[:, BOS] = -torch.inf
     if must_end:
         logs_NV[:, :EOS] = logs_NV[:, EOS + 1 :] = -torch.inf
     count = min(2 * beam, logs_NV.shape[1])

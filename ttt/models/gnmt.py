@@ -52,10 +52,12 @@ class GnmtState:
     Attributes:
         source: Read alike by all beams of a sentence, so that no beam has a copy.
         hidden: What each layer remembers.
+        attention: What each source position got of it so far, summed over words; fp32 [N, S].
     """
 
     source: Source
     hidden: list[Hidden]
+    attention: Tensor
 
     def reorder(self, order_N: Tensor) -> None:
         """Hypothesis n goes on from what was hypothesis `order_N[n]`, of the same sentence."""
@@ -63,6 +65,7 @@ class GnmtState:
             (output.index_select(1, order_N), cell.index_select(1, order_N))
             for output, cell in self.hidden
         ]
+        self.attention = self.attention.index_select(0, order_N)
 
     def keep(self, sentences_B: Tensor) -> None:
         """Forget all sentences but these, with all their hypotheses."""
@@ -71,12 +74,20 @@ class GnmtState:
         self.reorder((sentences_B[:, None] * len(beams_K) + beams_K).flatten())
         self.source = Source(*(part[sentences_B] for part in self.source))
 
+    def coverage(self) -> Tensor:
+        """The sum over source words of log(min(attention so far, 1)), fp32 [B, K]; 0 is all."""
+        words_B1S = self.source.words
+        got_BKS = self.attention.view(len(words_B1S), -1, words_B1S.shape[-1])
+        least = torch.finfo(got_BKS.dtype).tiny  # an attention so small is 0, whose log is not
+        return got_BKS.clamp(least, 1.0).log().masked_fill(~words_B1S, 0.0).sum(dim=-1)
+
 
 class NormedAttention(nn.Module):
     """Additive attention, score = g v/|v| . tanh(W q + U k + b), with one length g to learn.
 
-    The weights' form is that of Salimans and Kingma 2016 (arXiv:1602.07868). What it costs is the
-    sum inside, [B, T, S, D]: compiled, it never exists as a whole.
+    The weights' form is that of Salimans and Kingma 2016 (arXiv:1602.07868). The sum inside,
+    [B, T, S, D], is the largest tensor there is: compiled, the forward pass never has it as a
+    whole, and nothing of that size is kept for the backward pass.
     """
 
     def __init__(self, width: int) -> None:
@@ -88,13 +99,12 @@ class NormedAttention(nn.Module):
         self.bias = nn.Parameter(torch.empty(width))
 
     def forward(self, query_BTD: Tensor, source: Source) -> Tensor:
-        """The mean of the source's values that each query asks for, [B, T, D]."""
+        """The share that each query wants of each of the source's values, fp32 [B, T, S]."""
         sum_BTSD = (self.query(query_BTD) + self.bias)[:, :, None] + source.keys[:, None]
         weight_D = self.direction * (self.length / self.direction.norm())
         scores_BTS = (sum_BTSD.tanh() @ weight_D.to(sum_BTSD.dtype)).float()
-        shares_BTS = scores_BTS.masked_fill(~source.words, -torch.inf).softmax(dim=-1)
-        context_BTD: Tensor = shares_BTS.to(source.values.dtype) @ source.values
-        return context_BTD
+        shares_BTS: Tensor = scores_BTS.masked_fill(~source.words, -torch.inf).softmax(dim=-1)
+        return shares_BTS
 
 
 class Encoder(nn.Module):
@@ -139,10 +149,13 @@ class Decoder(nn.Module):
 
     def forward(self, x_BTD: Tensor, source: Source) -> Tensor:
         """Map embedded words [B, T, D] to the same shape, all positions at once."""
-        return self._through(x_BTD, source, lambda index, x: self.layers[index](x)[0])
+        return self._through(x_BTD, source, lambda index, x: self.layers[index](x)[0])[0]
 
-    def step(self, x_BKD: Tensor, source: Source, hidden: list[Hidden]) -> Tensor:
-        """The same for the next word of every beam, [B, K, D]; replaces what `hidden` lists."""
+    def step(self, x_BKD: Tensor, source: Source, hidden: list[Hidden]) -> tuple[Tensor, Tensor]:
+        """The same for the next word of every beam, [B, K, D], and its attention, [B, K, S].
+
+        Replaces what `hidden` lists.
+        """
 
         def run(index: int, x_BKI: Tensor) -> Tensor:
             y_N1D, hidden[index] = self.layers[index](x_BKI.flatten(0, 1)[:, None], hidden[index])
@@ -153,14 +166,15 @@ class Decoder(nn.Module):
 
     def _through(
         self, x_BTD: Tensor, source: Source, run: Callable[[int, Tensor], Tensor]
-    ) -> Tensor:
-        """Through all layers, the LSTM of each run by `run(index, input)`."""
+    ) -> tuple[Tensor, Tensor]:
+        """Through all layers, the LSTM of each run by `run(index, input)`; also the attention."""
         x_BTD = run(0, self.dropout(x_BTD))
-        context_BTD = self.attention(x_BTD, source)
+        shares_BTS = self.attention(x_BTD, source)
+        context_BTD = shares_BTS.to(source.values.dtype) @ source.values
         for index in range(1, len(self.layers)):
             y_BTD = run(index, self.dropout(torch.cat([x_BTD, context_BTD], dim=-1)))
             x_BTD = y_BTD if index == 1 else x_BTD + y_BTD
-        return x_BTD
+        return x_BTD, shares_BTS
 
 
 class Gnmt(nn.Module):
@@ -206,13 +220,19 @@ class Gnmt(nn.Module):
             max_length: Unused; what LSTMs remember does not grow.
         """
         source = self._encode(source_BS)
-        nothing_1ND = source.values.new_zeros(1, len(source_BS) * beam, source.values.shape[-1])
-        return GnmtState(source, [(nothing_1ND, nothing_1ND)] * len(self.decoder.layers))
+        rows, (_, positions, width) = len(source_BS) * beam, source.values.shape
+        nothing_1ND = source.values.new_zeros(1, rows, width)
+        return GnmtState(
+            source=source,
+            hidden=[(nothing_1ND, nothing_1ND)] * len(self.decoder.layers),
+            attention=source.values.new_zeros(rows, positions, dtype=torch.float32),
+        )
 
     def advance(self, tokens_N: Tensor, state: GnmtState) -> Tensor:
         """Take in one more word of every hypothesis; logits [N, V] of the next."""
         x_BKD = self.embedding(tokens_N.view(len(state.source.values), -1))
-        y_BKD = self.decoder.step(x_BKD, state.source, state.hidden)
+        y_BKD, shares_BKS = self.decoder.step(x_BKD, state.source, state.hidden)
+        state.attention = state.attention + shares_BKS.flatten(0, 1)
         logits_NV: Tensor = self.output(y_BKD.flatten(0, 1))
         return logits_NV
 
