@@ -160,9 +160,9 @@ def build(node: Any, /, *args: Any, without: tuple[str, ...] = (), **kwargs: Any
     try:
         make = hydra.utils.instantiate(values, _partial_=True, _convert_="all")
     except InstantiationException as error:
-        raise ConfigError(
-            [f"_target_: {values.get('_target_')} cannot be used: {error}"]
-        ) from error
+        # Hydra names its own debugging variable; what went wrong is in the error behind it.
+        why = " ".join(str(error.__cause__ or error).split())
+        raise ConfigError([f"_target_: {values.get('_target_')} cannot be used: {why}"]) from error
     return make(*args, **kwargs)
 
 
