@@ -1,0 +1,142 @@
+"""A set of sentence pairs as it lies on disk, prepared by `ttt.prepare.text`.
+
+    manifest.json            counts, tokens, where from, a hash of each file
+    spm.model                sentencepiece's: from text to tokens and back
+    train.src.bin, .npy      token ids of all sentences, and the place at which each one begins
+    train.trg.bin, .npy      the same of their translations
+    eval.src.bin, .npy       what to translate
+    eval.trg.txt             how people did, a line each, as they wrote it
+
+It knows files and no batches. Token ids carry no marks of begin or end; tables get them here.
+"""
+# ruff: noqa: N806 - capital letters name dimensions
+
+from __future__ import annotations
+
+import json
+import mmap
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from ttt.errors import DataError
+from ttt.vocabulary import BOS, EOS, PAD
+
+Ids = npt.NDArray[np.int64]
+Decode = Callable[[list[list[int]]], list[str]]
+
+
+def checked(root: Path, expected: Mapping[str, int]) -> str:
+    """Refuse a set that is not the one a run says it uses.
+
+    Args:
+        root: The prepared folder.
+        expected: Settings of the data and their values.
+
+    Returns:
+        The data type of the token ids.
+
+    Raises:
+        DataError: There is no such set, or it was prepared otherwise.
+    """
+    path = root / "manifest.json"
+    if not path.is_file():
+        raise DataError(
+            f"data.root={root} holds no {path.name}: prepare the set with `ttt data`, or type"
+            " data.root=DIR"
+        )
+    manifest = json.loads(path.read_text())
+    if "max_length" not in manifest:
+        raise DataError(f"{path} is not that of a set of sentence pairs; type data.root=DIR")
+    counts = {f"{part}_samples": count for part, count in manifest["counts"].items()}
+    found = {**manifest, **counts}
+    wrong = [name for name, value in expected.items() if found[name] != value]
+    if wrong:
+        says = ", ".join(f"{name}={found[name]}" for name in wrong)
+        asked = ", ".join(f"data.{name}={expected[name]}" for name in wrong)
+        typed = " ".join(f"data.{name}={found[name]}" for name in wrong)
+        raise DataError(
+            f"{root} was prepared with {says}, but {asked}: prepare it again, or type {typed}"
+        )
+    return str(manifest["dtype"])
+
+
+def references(root: Path) -> list[str]:
+    """The human translations of the evaluation set.
+
+    Raises:
+        DataError: They are missing.
+    """
+    # Only "\n" ends a line: other characters that could are part of what people wrote.
+    return _present(root / "eval.trg.txt").read_bytes().decode().split("\n")[:-1]
+
+
+def decoder(root: Path) -> Decode:
+    """What makes text of lists of token ids without marks.
+
+    Raises:
+        DataError: The model of the tokens is missing.
+    """
+    from sentencepiece import SentencePieceProcessor  # noqa: PLC0415 - an extra
+
+    decode: Decode = SentencePieceProcessor(model_file=str(_present(root / "spm.model"))).decode
+    return decode
+
+
+def _present(path: Path) -> Path:
+    if not path.is_file():
+        raise DataError(f"{path} is missing: remove {path.parent} and prepare the set again")
+    return path
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One language of one part of a set.
+
+    Attributes:
+        tokens: All sentences one after the other, without marks, mapped from the file.
+        starts: Where each sentence begins, int64 [N].
+        lengths: How many tokens it has, int32 [N].
+    """
+
+    tokens: npt.NDArray[np.integer]
+    starts: Ids
+    lengths: npt.NDArray[np.int32]
+
+    @classmethod
+    def open(cls, root: Path, name: str, dtype: str) -> Side:
+        """Map the files NAME.bin and NAME.npy; the kernel begins to read them.
+
+        Raises:
+            DataError: One is missing, or they do not belong together.
+        """
+        words, offsets = _present(root / f"{name}.bin"), _present(root / f"{name}.npy")
+        bounds = np.load(offsets)
+        size, expected = words.stat().st_size, int(bounds[-1]) * np.dtype(dtype).itemsize
+        if size != expected:
+            raise DataError(
+                f"{words} has {size} bytes, and {expected} by {offsets.name}: remove {root} and"
+                " prepare the set again"
+            )
+        tokens = np.memmap(words, dtype, mode="r")
+        # Sentences are asked for in random order; one pass over the file beats a million seeks.
+        tokens._mmap.madvise(mmap.MADV_WILLNEED)  # type: ignore[attr-defined]
+        return cls(np.asarray(tokens), bounds[:-1], np.diff(bounds).astype(np.int32))
+
+    def table(self, rows: Ids, *, bos: bool = False, eos: bool = False) -> Ids:
+        """These sentences as a padded table, int64 [B, longest], with marks as asked for."""
+        lengths_B = self.lengths[rows]
+        longest = int(lengths_B.max())
+        table = np.full((len(rows), bos + longest + eos), PAD, dtype=np.int64)
+        steps = np.arange(longest)
+        places = self.starts[rows][:, None] + steps
+        is_word = steps < lengths_B[:, None]
+        table[:, bos : bos + longest][is_word] = self.tokens[places[is_word]]
+        if bos:
+            table[:, 0] = BOS
+        if eos:
+            table[np.arange(len(rows)), bos + lengths_B] = EOS
+        return table

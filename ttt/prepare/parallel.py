@@ -1,0 +1,90 @@
+"""Reading files of sentences, line by line, two languages side by side; and saying what is wrong.
+
+It knows plain and gzipped text, and nothing of tokens.
+"""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Callable, Iterator
+from itertools import zip_longest
+from pathlib import Path
+from typing import IO, BinaryIO, NamedTuple, NoReturn, cast
+
+from ttt.errors import DataError
+
+Reading = Callable[[int], None]  # bytes of a file, as it lies on disk, read since the last call
+
+
+class Pair(NamedTuple):
+    """Two files, line by line translations of each other."""
+
+    source: Path
+    target: Path
+
+
+def ignore(size: int) -> None:
+    """Nobody wants to know how much was read."""
+
+
+def lines(path: Path, reading: Reading = ignore) -> Iterator[str]:
+    r"""The lines of a UTF-8 file, plain or .gz, without their ends and surrounding space.
+
+    Only "\n" ends a line. Corpora gathered from web pages hold other characters that Python would
+    split at, such as U+2028, in one language and not in the other.
+
+    Raises:
+        DataError: The file is absent, damaged or not UTF-8.
+    """
+    if not path.is_file():
+        raise DataError(f"{path} is not a file; --src FILES")
+    number = 0
+    try:
+        with path.open("rb") as raw, _unpacked(path, raw) as content:
+            before = 0
+            for number, line in enumerate(content, start=1):
+                yield line.decode().strip()
+                if number % 1000 == 0:
+                    reading(raw.tell() - before)
+                    before = raw.tell()
+            reading(raw.tell() - before)
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path}, line {number}: byte"
+            f" 0x{error.object[error.start]:02x} is not UTF-8; allowed: UTF-8 text, as"
+            f" `iconv -f LATIN1 -t UTF-8 {path.name}` makes it"
+        ) from error
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise DataError(f"{path} cannot be unpacked after line {number}: {error}") from error
+
+
+def sentences(pair: Pair, reading: Reading = ignore) -> Iterator[tuple[str, str]]:
+    """The lines of both files, side by side.
+
+    Raises:
+        DataError: A file is absent, empty, damaged or not UTF-8, or one has more lines.
+    """
+    sides = [lines(path, reading) for path in pair]
+    count = 0
+    for ours, theirs in zip_longest(*sides):
+        if ours is None or theirs is None:
+            _misaligned(pair, sides, count, longer=0 if theirs is None else 1)
+        yield ours, theirs
+        count += 1
+    if not count:
+        raise DataError(f"{pair.source} and {pair.target} are empty; --src FILES with sentences")
+
+
+def _misaligned(pair: Pair, sides: list[Iterator[str]], count: int, *, longer: int) -> NoReturn:
+    """One file has ended: count what is left of the other, of which a line is read already."""
+    counts = [count, count]
+    counts[longer] += 1 + sum(1 for _ in sides[longer])
+    raise DataError(
+        f"{pair.source} has {counts[0]} lines and {pair.target} has {counts[1]}: they cannot be"
+        " translations of each other; allowed: files with equally many lines"
+    )
+
+
+def _unpacked(path: Path, raw: BinaryIO) -> IO[bytes]:
+    return cast(IO[bytes], gzip.open(raw)) if path.suffix == ".gz" else raw

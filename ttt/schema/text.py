@@ -1,0 +1,76 @@
+"""Translation: the settings of sentence pairs and of the task, and their rules."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from ttt.schema.rules import not_positive
+
+
+class BatchBy(StrEnum):
+    """What the size of a batch of sentence pairs counts."""
+
+    tokens = "tokens"
+    sentences = "sentences"
+
+
+# How sacrebleu finds words: its default, or by character class, as MLPerf's rules have it.
+Tokenize = StrEnum("Tokenize", {"13a": "13a", "intl": "intl"})
+
+
+@dataclass
+class TextDataConfig:
+    """Sentence pairs as tokens; see `ttt.data.text`. Lengths are in tokens with the end mark."""
+
+    _target_: str = "ttt.data.text.ParallelText"
+    prepare: str | None = None  # module with prepare(out), for sets ttt can make itself
+    root: str = ""
+    train_samples: int = 0
+    eval_samples: int = 0
+    vocabulary: int = 0
+    max_length: int = 64  # of a sentence trained on; the set was prepared with it
+    batch_by: BatchBy = BatchBy.tokens
+    global_batch: int = 4096  # target tokens per update, over all processes; or sentences
+    eval_batch: int = 100  # sentences translated at a time by a process
+    pieces: int = 1  # runs of like length in a batch: more mix lengths and pad more
+    accumulate: int = "${accumulate}"  # type: ignore[assignment]
+    seed: int = "${seed}"  # type: ignore[assignment]
+
+    def problems(self, processes: int, accumulate: int) -> Iterator[str]:
+        """What is wrong with the data settings for this many processes."""
+        names = "train_samples eval_samples vocabulary max_length global_batch eval_batch pieces"
+        yield from not_positive("data", {name: getattr(self, name) for name in names.split()})
+        if self.pieces <= 0:
+            return
+        if self.batch_by is BatchBy.tokens:
+            yield from self._token_problems(processes, accumulate)
+        elif self.global_batch % self.pieces:
+            yield (
+                f"data.global_batch={self.global_batch} sentences cannot be made of data.pieces="
+                f"{self.pieces} equal runs; allowed: multiples of {self.pieces};"
+                f" data.global_batch={max(1, self.global_batch // self.pieces) * self.pieces}"
+            )
+
+    def _token_problems(self, processes: int, accumulate: int) -> Iterator[str]:
+        least = self.max_length * max(self.pieces, processes * accumulate)
+        if 0 < self.global_batch < least:
+            yield (
+                f"data.global_batch={self.global_batch} tokens do not hold a sentence of"
+                f" data.max_length={self.max_length} for each of data.pieces={self.pieces} runs and"
+                f" {processes} processes x accumulate={accumulate}; allowed: {least} or more;"
+                f" data.global_batch={least}"
+            )
+
+
+@dataclass
+class TranslationTaskConfig:
+    """Translation judged by BLEU; see `ttt.tasks.translation`."""
+
+    _target_: str = "ttt.tasks.translation.Translation"
+    label_smoothing: float = 0.1
+    beam: int = 4
+    length_penalty: float = 0.6
+    coverage_penalty: float = 0.0
+    extra_length: int = 50  # words a translation may have more than the longest source beside it
+    lowercase: bool = False
+    tokenize: Tokenize = Tokenize["13a"]
