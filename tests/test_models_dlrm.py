@@ -1,5 +1,8 @@
 """DLRM-DCNv2: its size by arithmetic, its logits and gradients against plain loops."""
 
+import re
+from itertools import pairwise
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -8,7 +11,8 @@ from ttt import config
 from ttt.dist.sharding_plan import Piece
 from ttt.models.dlrm_dcnv2 import DlrmDcnV2
 from ttt.models.embedding_bags import EmbeddingBags
-from ttt.schema.recommendation_models import DlrmDcnV2Config
+from ttt.schema.choices import Precision
+from ttt.schema.recommendation_models import ConstantConfig, DlrmDcnV2Config, Sharding
 
 ROWS, HOTS = [7, 100, 1, 30], [2, 1, 3, 5]
 SMALL = dict(
@@ -84,7 +88,7 @@ def test_the_official_model_has_as_many_weights_as_arithmetic_says():
     bottom = 13 * 512 + 512 + 512 * 256 + 256 + 256 * 128 + 128
     cross = 3 * (2 * width * 512 + width)
     sizes = [width, 1024, 1024, 512, 256, 1]
-    top = sum(a * b + b for a, b in zip(sizes, sizes[1:], strict=False))
+    top = sum(a * b + b for a, b in pairwise(sizes))
     parts = {"tables": sum(rows) * 128, "bottom": bottom, "cross": cross, "top": top}
     for name, weights in parts.items():
         assert sum(p.numel() for p in model.get_submodule(name).parameters()) == weights
@@ -119,3 +123,38 @@ def test_ids_outside_a_piece_add_nothing():
     ]
     torch.testing.assert_close(sum(half(ids) for half in halves), whole(ids))
     assert torch.equal(halves[1](ids)[:, 1], torch.zeros(2, 8))
+
+
+def test_what_needs_every_gradient_is_refused_with_sharded_tables():
+    node = DlrmDcnV2Config(dense=13, rows=ROWS, hots=HOTS)
+    assert list(node.problems_with(Precision.bf16, None)) == []
+    [overflow, norm] = node.problems_with(Precision.fp16, 1.0)
+    assert re.match(
+        "precision=fp16 .*; allowed: .*; precision=bf16, or model.sharding=off", overflow
+    )
+    assert re.match("clip_norm=1 .*; allowed: null; clip_norm=null, or model.sharding=off", norm)
+    node.sharding = Sharding.off
+    assert list(node.problems_with(Precision.fp16, 1.0)) == []
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "words"),
+    [
+        ("top", [64], r"model.top=\[64\] must end with 1, .*; model.top=\[64,1\]"),
+        ("bottom", [], r"model.bottom=\[\] is not allowed"),
+        ("bottom", [4, 0], r"model.bottom=\[4, 0\] is not allowed"),
+        ("dim", 0, r"model.dim=0 is not allowed"),
+        ("memory_gb", 0.0, r"model.memory_gb=0 is not allowed"),
+    ],
+)
+def test_a_network_that_cannot_be_is_refused(setting, value, words):
+    node = DlrmDcnV2Config(dense=13, rows=ROWS, hots=HOTS)
+    assert list(node.problems()) == []
+    setattr(node, setting, value)
+    [problem] = node.problems()
+    assert re.match(words, problem)
+
+
+def test_the_constant_schedule_is_constant():
+    schedule = config.build(ConstantConfig(), base_lr=0.005, steps_per_epoch=None)
+    assert {schedule(step) for step in (0, 1, 10**6)} == {0.005}

@@ -7,6 +7,7 @@ import torch
 
 from ttt import config, stop
 from ttt.clock import Clock
+from ttt.dist.embedding import spread_tables
 from ttt.events import EventLog, Kind
 from ttt.learner import StandardLearner
 from ttt.loop import Parts
@@ -25,7 +26,9 @@ def build(run_config: RunConfig, world: World, clock: Clock, log: EventLog, puls
     torch.manual_seed(run_config.seed)
     task = config.build(run_config.task)
     layout = torch.channels_last if run_config.channels_last else torch.contiguous_format
-    model = config.build(run_config.model).to(world.device, memory_format=layout)
+    model = config.build(run_config.model)
+    spread_tables(model, world)
+    model = model.to(world.device, memory_format=layout)
     data = config.build(
         run_config.data,
         without=("loader", "prepare"),

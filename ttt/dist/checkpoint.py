@@ -23,9 +23,11 @@ from ttt.protocols import World
 
 def training_state(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
     """Parameters, buffers and the optimizer's state, named alike however the model is spread."""
-    from torch.distributed.checkpoint.state_dict import get_state_dict  # noqa: PLC0415
+    from torch.distributed.checkpoint import state_dict  # noqa: PLC0415
 
-    weights, moments = get_state_dict(model, optimizer)
+    # Flat, so that processes with parameters of their own do not overwrite each other's groups.
+    options = state_dict.StateDictOptions(flatten_optimizer_state_dict=True)
+    weights, moments = state_dict.get_state_dict(model, optimizer, options=options)
     return {"model": weights, "optimizer": moments}
 
 
@@ -33,13 +35,14 @@ def restore_training(
     model: nn.Module, optimizer: torch.optim.Optimizer, state: dict[str, Any]
 ) -> None:
     """Put a state from `training_state` back, after `load` has filled it."""
-    from torch.distributed.checkpoint.state_dict import set_state_dict  # noqa: PLC0415
+    from torch.distributed.checkpoint import state_dict  # noqa: PLC0415
 
-    set_state_dict(
+    state_dict.set_state_dict(
         model,
         optimizer,
         model_state_dict=state["model"],
         optim_state_dict=state["optimizer"],
+        options=state_dict.StateDictOptions(flatten_optimizer_state_dict=True),
     )
 
 

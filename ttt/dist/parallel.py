@@ -1,6 +1,7 @@
 """How a model is spread over the world. The only place that knows DistributedDataParallel."""
 
 import inspect
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -8,7 +9,6 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from ttt.protocols import World
-
 
 # torch 2.13 deprecated the first name and older ones do not know the second.
 _NEW_NAME = "forward_sync_buffers" in inspect.signature(DistributedDataParallel).parameters
@@ -31,6 +31,11 @@ def parallelize(model: nn.Module, world: World) -> nn.Module:
         gradient_as_bucket_view=True,
         **_BUFFERS_ALONE,
     )
+
+
+def leave_local(model: nn.Module, names: Sequence[str]) -> None:
+    """Have `parallelize` neither compare nor average the parameters and buffers of these names."""
+    DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(model, list(names))
 
 
 def plain(model: nn.Module) -> nn.Module:

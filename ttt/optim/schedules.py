@@ -94,3 +94,20 @@ class OneCycle(_Plan):
     def __call__(self, step: int) -> float:
         """The rate of the update that follows `step` updates."""
         return _rate(self, step, lambda s: 1.0 - s)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Constant:
+    """The base rate for ever, as DLRM-DCNv2's reference has it: no warm-up, no decay.
+
+    Attributes:
+        base_lr: The rate.
+        steps_per_epoch: Unused; every schedule is given it.
+    """
+
+    base_lr: float
+    steps_per_epoch: float | None = None
+
+    def __call__(self, step: int) -> float:
+        """The rate of the update that follows `step` updates."""
+        return self.base_lr

@@ -159,6 +159,8 @@ class RunConfig:
         for part in (self.model, self.schedule):
             if hasattr(part, "problems"):
                 found += part.problems()
+        if hasattr(self.model, "problems_with"):
+            found += self.model.problems_with(self.precision, self.clip_norm)
         counts = {"runs": self.runs, "accumulate": self.accumulate, "clip_norm": self.clip_norm}
         found += not_positive("", counts)
         if not 0 <= self.seed < 2**31 - self.runs:

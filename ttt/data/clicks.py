@@ -1,0 +1,190 @@
+"""The click-log loader: records mapped from disk, gathered a few batches ahead by one thread.
+
+For sets of any size: nothing is held but the batches under way and, for a shuffled set, one
+permutation. A batch reaches the device in one copy, from pinned memory where that is a GPU. It does
+not know what a feature means; `ttt.data.records` says how the files are laid out.
+
+Shape suffixes: B batch, D dense features, H ids, W words of a record.
+"""
+# ruff: noqa: N803, N806 - capital letters name dimensions
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ttt.data.order import Ids, train_rows
+from ttt.data.records import Words, open_part
+from ttt.protocols import Shard, Synthetic, World
+
+ClickBatch = tuple[Tensor, Tensor, Tensor]  # dense fp32 [B, D], ids int64 [B, H], labels fp32 [B]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClickLog:
+    """A click log and how it is read: the keys of `data` in the configuration.
+
+    Attributes:
+        root: Folder with train.bin, eval.bin and manifest.json.
+        train_samples: Training samples there must be.
+        eval_samples: Evaluation samples there must be.
+        dense: Dense features of a sample.
+        rows: Ids each categorical feature may have: 0 to below this.
+        hots: Ids a sample has of each categorical feature.
+        global_batch: Training batch over all shards, in samples.
+        eval_batch: Evaluation batch of one process, in samples.
+        shuffle: Go through the training set in an order drawn for each epoch; False: as it lies.
+            Drawing takes 28 bytes a training sample in each process.
+        prefetch: Batches gathered ahead.
+    """
+
+    root: str
+    train_samples: int
+    eval_samples: int
+    dense: int
+    rows: Sequence[int]
+    hots: Sequence[int]
+    global_batch: int
+    eval_batch: int
+    shuffle: bool
+    prefetch: int
+
+    def open(self, part: str) -> Words:
+        """Map the records of a part; see `ttt.data.records.open_part`."""
+        samples = self.train_samples if part == "train" else self.eval_samples
+        meaning = {"dense": self.dense, "rows": list(self.rows), "hots": list(self.hots)}
+        return open_part(Path(self.root), part, samples=samples, meaning=meaning)
+
+
+class Clicks:
+    """A click log, streamed.
+
+    A batch is (dense float32 [B, D], ids int64 [B, H], labels float32 [B]), all on `world.device`.
+
+    Args:
+        world: Gives the device.
+        channels_last: Unused: a memory format of images.
+        settings: The fields of `ClickLog`.
+    """
+
+    def __init__(self, *, world: World, channels_last: bool = False, **settings: Any) -> None:
+        clicks = self._clicks = ClickLog(**settings)
+        self.train_samples = clicks.train_samples
+        self.eval_samples = clicks.eval_samples
+        self.steps_per_epoch = clicks.train_samples / clicks.global_batch
+        self._device = world.device
+
+    def samples_after(self, step: int) -> int:
+        """Training samples used by this many updates."""
+        return step * self._clicks.global_batch
+
+    def steps_to(self, samples: int) -> int:
+        """The least number of updates that use this many training samples."""
+        return -(-samples // self._clicks.global_batch)
+
+    def synthetic(self, shard: Shard) -> Synthetic:
+        """Noise in every shape to come, as many batches on every shard."""
+        part = self._clicks.global_batch // shard.count
+        sizes = [len(ids) for ids in eval_parts(self._clicks, shard)]
+        return Synthetic(
+            train=[self._noise(part, shard) for _ in range(2)],
+            eval=[self._noise(size, shard) for size in [*sizes[:1], *sizes[1:][-1:]]],
+        )
+
+    def train(self, shard: Shard, seed: int, *, start: int = 0) -> Iterator[ClickBatch]:
+        """Endless batches; the files are opened for the first one asked for."""
+        clicks = self._clicks
+        samples, batch = clicks.train_samples, clicks.global_batch
+        if clicks.shuffle:
+            rows = train_rows(
+                seed=seed, samples=samples, global_batch=batch, shard=shard, start=start
+            )
+            parts: Iterator[Ids] = (row.ids for row in rows)
+        else:
+            parts = in_order(samples=samples, global_batch=batch, shard=shard, start=start)
+        yield from self._batches(clicks.open("train"), parts)
+
+    def eval(self, shard: Shard) -> Iterator[ClickBatch]:
+        """This shard's evaluation samples, each once, in as many batches as on any shard."""
+        yield from self._batches(self._clicks.open("eval"), eval_parts(self._clicks, shard))
+
+    def skipped(self) -> frozenset[str]:
+        """Nothing: a record cannot be unreadable by itself."""
+        return frozenset()
+
+    def details(self) -> dict[str, Any]:
+        """Nothing that the configuration leaves open."""
+        return {}
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def _batches(self, records: Words, parts: Iterable[Ids]) -> Iterator[ClickBatch]:
+        gathered = (self._gather(records, ids) for ids in parts)
+        for words in ahead(gathered, self._clicks.prefetch, self._device):
+            yield self._batch(words.to(self._device, non_blocking=True))
+
+    def _gather(self, records: Words, ids: Ids) -> Tensor:
+        words = torch.from_numpy(records[ids])
+        return words.pin_memory() if self._device.type == "cuda" else words
+
+    def _batch(self, words_BW: Tensor) -> ClickBatch:
+        """Take records apart, on their device."""
+        labels, dense, ids = words_BW.split([1, self._clicks.dense, sum(self._clicks.hots)], dim=1)
+        return dense.view(torch.float32).contiguous(), ids.long(), labels[:, 0].float()
+
+    def _noise(self, size: int, shard: Shard) -> ClickBatch:
+        """A made-up batch, with allowed ids, and with labels of both kinds for the metric."""
+        clicks, device = self._clicks, self._device
+        rows = torch.tensor(clicks.rows, device=device)
+        rows_H = rows.repeat_interleave(torch.tensor(clicks.hots, device=device))
+        drawn_BH = torch.rand(size, len(rows_H), device=device, dtype=torch.float64)
+        labels = (torch.arange(size, device=device) + shard.index) % 2
+        dense = torch.randn(size, clicks.dense, device=device)
+        return dense, (drawn_BH * rows_H).long(), labels.float()
+
+
+def in_order(*, samples: int, global_batch: int, shard: Shard, start: int = 0) -> Iterator[Ids]:
+    """Endless batches of one shard in the order the samples lie in, epoch after epoch.
+
+    As in `train_rows`, epochs follow each other without a seam, and shard i of W takes the i-th of
+    W equal runs of each batch.
+    """
+    part = global_batch // shard.count
+    for step in count(start):
+        first = step * global_batch + shard.index * part
+        yield np.arange(first, first + part, dtype=np.int64) % samples
+
+
+def eval_parts(clicks: ClickLog, shard: Shard) -> Iterator[Ids]:
+    """One shard's evaluation samples, a run of neighbours, in as many batches as on any shard.
+
+    A model whose tables are divided among processes talks in every forward pass, so a shard with
+    fewer samples ends with a batch that is smaller, or empty.
+    """
+    first, last = (clicks.eval_samples * i // shard.count for i in (shard.index, shard.index + 1))
+    longest = -(-clicks.eval_samples // shard.count)
+    for offset in range(0, longest, clicks.eval_batch):
+        ends = (min(first + offset + size, last) for size in (0, clicks.eval_batch))
+        yield np.arange(*ends, dtype=np.int64)
+
+
+def ahead(batches: Iterator[Tensor], depth: int, device: torch.device) -> Iterator[Tensor]:
+    """The same batches, made by one thread up to `depth` before they are asked for."""
+    # A new thread begins on GPU 0, and pinning memory there would take some of that GPU's.
+    begin = partial(torch.cuda.set_device, device) if device.type == "cuda" else None
+    with ThreadPoolExecutor(1, "clicks", begin) as thread:
+        pending = deque(thread.submit(next, batches, None) for _ in range(depth))
+        while (batch := pending.popleft().result()) is not None:
+            pending.append(thread.submit(next, batches, None))
+            yield batch

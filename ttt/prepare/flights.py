@@ -1,0 +1,228 @@
+"""Flights that left New York in 2013 and whether they arrived late: 327,346 real records.
+
+From the data of the R package nycflights13 (H. Wickham; US BTS, FAA and NOAA). A sample is a flight
+with a known arrival, its label whether that was more than 15 minutes late, its features what is
+known when the flight is planned and, of the weather, what is measured at its scheduled hour. The
+times it really left and flew are never read.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import zipfile
+from argparse import ArgumentParser
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from operator import itemgetter
+from pathlib import Path
+from typing import TextIO
+
+import numpy as np
+import numpy.typing as npt
+
+from ttt.data.records import pack
+from ttt.errors import DataError
+from ttt.prepare.folder import Progress, is_complete, silent, whole_folder
+from ttt.prepare.logs import numbered, write_manifest, write_parts
+
+NEEDS = "the folder of nycflights13's CSV files: flights, planes and weather, plain or zipped"
+TOTAL = 327_346
+COUNTS = {"train": 261_877, "eval": 65_469}
+LATE_MINUTES = 15
+SPLITS = ("time", "random")
+SEED = 0
+CATEGORIES = ("carrier", "flight", "tailnum", "origin", "dest", "route", "weekday", "hour", "model")
+# Not the temperature: over the year it tells the season, which the held-out months do not share.
+WEATHER = ("humid", "wind_speed", "wind_gust", "precip", "pressure", "visib")
+PLANES = ("year", "seats")
+DENSE = ("distance", "minute of day", "minutes planned", *WEATHER, *PLANES)
+
+# All that is ever looked at; nothing that is known only when a flight has left.
+COLUMNS = {
+    "flights": (
+        *("carrier", "flight", "tailnum", "origin", "dest", "sched_dep_time", "sched_arr_time"),
+        *("distance", "hour", "minute", "time_hour", "arr_delay"),
+    ),
+    "planes": ("tailnum", "model", *PLANES),
+    "weather": ("origin", "time_hour", *WEATHER),
+}
+
+Row = dict[str, str]
+Column = npt.NDArray[np.str_]
+Floats = npt.NDArray[np.float64]
+
+
+def options(parser: ArgumentParser) -> None:
+    """What can be chosen beyond where from and where to."""
+    parser.add_argument(
+        "--split",
+        choices=SPLITS,
+        default=SPLITS[0],
+        help="evaluate on the last fifth of the year (time), or on every fifth flight by chance",
+    )
+
+
+def prepare(
+    out: Path,
+    sources: Sequence[Path] = (),
+    progress: Progress = silent,
+    *,
+    split: str = SPLITS[0],
+) -> None:
+    """Write `out`/train.bin, eval.bin and manifest.json; nothing if they are there.
+
+    Args:
+        out: The folder that becomes `data.root`.
+        sources: The CSV files, or the folder they are in.
+        progress: Called with (flights read, flights in all).
+        split: "time": evaluate on the latest fifth, as one who predicts has to; "random": on a
+            fifth drawn by chance, whose days and planes are all known from training.
+
+    Raises:
+        DataError: A table is absent or not nycflights13's, or something else lies at `out`.
+    """
+    if is_complete(out, COUNTS):
+        return
+    tables = find(sources)
+    flights = list(read_flights(tables["flights"], progress))
+    if len(flights) != TOTAL:
+        raise DataError(
+            f"{tables['flights']} has {len(flights)} flights with a known arrival; nycflights13"
+            f" has {TOTAL}"
+        )
+    held_out = held_out_flights([flight["time_hour"] for flight in flights], split)
+    planes = {row["tailnum"]: row for row in read(tables["planes"], COLUMNS["planes"])}
+    skies = read(tables["weather"], COLUMNS["weather"])
+    weather = {(row["origin"], row["time_hour"]): row for row in skies}
+    categories = columns(flights, planes)
+    ids, rows = zip(*(numbered(column, ~held_out) for column in categories), strict=True)
+    dense = standardized(measures(flights, planes, weather), ~held_out)
+    late = np.array([float(flight["arr_delay"]) > LATE_MINUTES for flight in flights])
+    records = pack(late, dense.astype(np.float32), np.column_stack(ids))
+    with whole_folder(out) as folder:
+        write_parts(folder, {"train": records[~held_out], "eval": records[held_out]})
+        write_manifest(
+            folder,
+            "nycflights13",
+            counts=COUNTS,
+            dense=len(DENSE),
+            rows=rows,
+            hots=[1] * len(rows),
+            split=split,
+            features={"dense": DENSE, "ids": CATEGORIES},
+        )
+
+
+def find(sources: Sequence[Path]) -> dict[str, Path]:
+    """The file of each table among the sources and what lies in them.
+
+    Raises:
+        DataError: There is none.
+    """
+    paths = [path for one in sources for path in (sorted(one.iterdir()) if one.is_dir() else [one])]
+    found = {name: [p for p in paths if p.name.startswith(f"{name}.csv")] for name in COLUMNS}
+    for name, candidates in found.items():
+        if not candidates or not candidates[0].is_file():
+            given = " ".join(map(str, sources)) or "nothing"
+            raise DataError(f"--src is {given} and holds no {name}.csv; allowed: {NEEDS}")
+    return {name: candidates[0] for name, candidates in found.items()}
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[TextIO]:
+    """A table's text, plain or the one file in a zip archive."""
+    if path.suffix != ".zip":
+        with path.open(newline="") as file:
+            yield file
+        return
+    with zipfile.ZipFile(path) as archive, archive.open(archive.namelist()[0]) as file:
+        yield io.TextIOWrapper(file, newline="")
+
+
+def read(path: Path, columns: Sequence[str]) -> Iterator[Row]:
+    """These columns of a table, row by row.
+
+    Raises:
+        DataError: It cannot be read, has no such column, or a row has more or fewer fields.
+    """
+    try:
+        with opened(path) as file:
+            reader = csv.reader(file)
+            header = next(reader, [])
+            if lacking := [name for name in columns if name not in header]:
+                raise DataError(f"{path} has no column {lacking[0]}; allowed: {NEEDS}")
+            wanted = itemgetter(*(header.index(name) for name in columns))
+            for fields in reader:
+                if len(fields) != len(header):
+                    raise DataError(
+                        f"{path} line {reader.line_num} has {len(fields)} fields; allowed: as many"
+                        f" as the header, {len(header)}"
+                    )
+                yield dict(zip(columns, wanted(fields), strict=True))
+    except (OSError, zipfile.BadZipFile, csv.Error, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read: {error}") from error
+
+
+def read_flights(path: Path, progress: Progress) -> Iterator[Row]:
+    """The flights with a known arrival, in the order in which they were to leave."""
+    known = [row for row in read(path, COLUMNS["flights"]) if row["arr_delay"] != "NA"]
+    known.sort(key=lambda row: (row["time_hour"], int(row["minute"])))
+    for done, row in enumerate(known, start=1):
+        if done % 10_000 == 0 or done == len(known):
+            progress(done, len(known))
+        yield row
+
+
+def held_out_flights(hours: Sequence[str], split: str) -> npt.NDArray[np.bool_]:
+    """Which flights are for evaluation, given the hours they were to leave, in order."""
+    held_out = np.zeros(len(hours), np.bool_)
+    if split == "time":
+        held_out[COUNTS["train"] :] = True
+    else:
+        held_out[np.random.RandomState(SEED).permutation(len(hours))[: COUNTS["eval"]]] = True
+    return held_out
+
+
+def columns(flights: Sequence[Row], planes: Mapping[str, Row]) -> Iterator[Column]:
+    """The categorical features, as text, in the order of `CATEGORIES`."""
+    yield from (np.array([row[name] for row in flights]) for name in CATEGORIES[:5])
+    yield np.array([f"{row['origin']} {row['dest']}" for row in flights])
+    days = np.array([row["time_hour"][:10] for row in flights], dtype="datetime64[D]")
+    yield (days.astype(np.int64) % 7).astype(np.str_)
+    yield np.array([row["hour"] for row in flights])
+    yield np.array([planes.get(row["tailnum"], {}).get("model", "NA") for row in flights])
+
+
+def measures(
+    flights: Sequence[Row],
+    planes: Mapping[str, Row],
+    weather: Mapping[tuple[str, str], Row],
+) -> Floats:
+    """The dense features [N, D] in the order of `DENSE`; NaN where one is not known."""
+    left = np.array([_minute_of_day(row["sched_dep_time"]) for row in flights])
+    arrives = np.array([_minute_of_day(row["sched_arr_time"]) for row in flights])
+    distance = np.array([float(row["distance"]) for row in flights])
+    skies = [weather.get((row["origin"], row["time_hour"]), {}) for row in flights]
+    machines = [planes.get(row["tailnum"], {}) for row in flights]
+    return np.column_stack(
+        [distance, left, (arrives - left) % 1440]
+        + [_numbers(row.get(name, "NA") for row in skies) for name in WEATHER]
+        + [_numbers(row.get(name, "NA") for row in machines) for name in PLANES]
+    )
+
+
+def standardized(values: Floats, known: npt.NDArray[np.bool_]) -> Floats:
+    """Each feature less its mean over the known samples, by their spread; 0 where it is absent."""
+    mean, spread = np.nanmean(values[known], axis=0), np.nanstd(values[known], axis=0)
+    scaled: Floats = np.nan_to_num((values - mean) / np.where(spread > 0, spread, 1))
+    return scaled
+
+
+def _minute_of_day(clock: str) -> int:
+    hours, minutes = divmod(int(clock), 100)
+    return 60 * hours + minutes
+
+
+def _numbers(texts: Iterable[str]) -> Floats:
+    return np.array([float("nan") if text == "NA" else float(text) for text in texts])

@@ -1,0 +1,58 @@
+"""The parts of a recommendation benchmark that name a class: its data and its task."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from ttt.schema.rules import not_positive
+
+
+@dataclass
+class ClickDataConfig:
+    """A click log as `ttt data` writes it; see `ttt.data.clicks`."""
+
+    _target_: str = "ttt.data.clicks.Clicks"
+    prepare: str | None = None  # module with prepare(out), for sets ttt can make itself
+    root: str = ""
+    train_samples: int = 0
+    eval_samples: int = 0
+    dense: int = 0  # dense features of a sample
+    rows: list[int] = field(default_factory=list)  # ids of each categorical feature: 0 to below
+    hots: list[int] = field(default_factory=list)  # ids a sample has of each of them
+    global_batch: int = 512  # samples per update, over all processes
+    eval_batch: int = 4096  # samples per forward pass and process
+    shuffle: bool = True  # the whole training set anew each epoch; false: in its own order
+    prefetch: int = 2  # batches gathered ahead
+
+    def problems(self, processes: int, accumulate: int) -> Iterator[str]:
+        """What is wrong with the data settings for this many processes."""
+        names = "train_samples eval_samples dense global_batch eval_batch prefetch"
+        yield from not_positive("data", {name: getattr(self, name) for name in names.split()})
+        if len(self.rows) != len(self.hots) or not self.rows:
+            yield (
+                f"data.rows has {len(self.rows)} values and data.hots {len(self.hots)}; both must"
+                " have one for each categorical feature, as manifest.json in data.root says"
+            )
+        for name, values in (("rows", self.rows), ("hots", self.hots)):
+            if any(value <= 0 for value in values):
+                yield f"data.{name}={values} is not allowed; allowed: numbers above 0"
+        parts = processes * accumulate
+        if self.global_batch > 0 and self.global_batch % parts:
+            near = max(parts, round(self.global_batch / parts) * parts)
+            yield (
+                f"data.global_batch={self.global_batch} does not divide among {processes} processes"
+                f" x accumulate={accumulate}; allowed: multiples of {parts};"
+                f" data.global_batch={near}"
+            )
+        if self.global_batch > self.train_samples > 0:
+            yield (
+                f"data.global_batch={self.global_batch} is more than the whole training set;"
+                f" allowed: up to data.train_samples={self.train_samples};"
+                f" data.global_batch={parts}"
+            )
+
+
+@dataclass
+class RecommendationTaskConfig:
+    """Click prediction; see `ttt.tasks.recommendation`."""
+
+    _target_: str = "ttt.tasks.recommendation.ClickPrediction"

@@ -1,0 +1,90 @@
+"""Models that recommend, and how they are optimized: settings and their rules.
+
+Defaults are those of MLPerf's `dlrm_dcnv2`; what a setting means is said where it is used.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from ttt.schema.choices import Precision
+from ttt.schema.rules import not_positive
+
+
+class Sharding(StrEnum):
+    """Where embedding tables go; see `ttt.dist.sharding_plan`."""
+
+    off = "off"  # every process has all of them
+    auto = "auto"  # small ones everywhere, big ones cut by rows, the others on a process each
+    table = "table"  # each on a process of its own
+    row = "row"  # each cut by rows
+
+
+@dataclass
+class DlrmDcnV2Config:
+    """Embedding tables, a cross network, two others; see `ttt.models.dlrm_dcnv2`."""
+
+    _target_: str = "ttt.models.dlrm_dcnv2.DlrmDcnV2"
+    dense: int = "${data.dense}"  # type: ignore[assignment]
+    rows: list[int] = "${data.rows}"  # type: ignore[assignment]
+    hots: list[int] = "${data.hots}"  # type: ignore[assignment]
+    dim: int = 128
+    bottom: list[int] = field(default_factory=lambda: [512, 256, 128])
+    cross_layers: int = 3
+    cross_rank: int = 512
+    top: list[int] = field(default_factory=lambda: [1024, 1024, 512, 256, 1])
+    sharding: Sharding = Sharding.auto
+    memory_gb: float | None = None  # of tables, a process; null: most of a GPU, any of a CPU
+
+    def problems(self) -> Iterator[str]:
+        """What is wrong with the network."""
+        for name, widths in (("bottom", self.bottom), ("top", self.top)):
+            if not widths or any(width <= 0 for width in widths):
+                yield (
+                    f"model.{name}={widths} is not allowed; allowed: numbers above 0, one a layer;"
+                    f" model.{name}=[64,1]"
+                )
+        if self.top and self.top[-1] != 1:
+            hidden = ",".join(str(width) for width in self.top)
+            yield (
+                f"model.top={self.top} must end with 1, the width of a logit;"
+                f" model.top=[{hidden},1]"
+            )
+        names = ("dim", "cross_layers", "cross_rank", "memory_gb")
+        yield from not_positive("model", {name: getattr(self, name) for name in names})
+
+    def problems_with(self, precision: Precision, clip_norm: float | None) -> Iterator[str]:
+        """What needs every gradient of the model on each process, which sharded tables deny."""
+        if self.sharding is Sharding.off:
+            return
+        if precision is Precision.fp16:
+            yield (
+                "precision=fp16 with sharded tables would skip an update that overflowed on some"
+                " processes and not on others; allowed: fp32, tf32, bf16; precision=bf16, or"
+                " model.sharding=off"
+            )
+        if clip_norm is not None:
+            yield (
+                f"clip_norm={clip_norm:g} needs the norm of all gradients, and no process has those"
+                " of sharded tables; allowed: null; clip_norm=null, or model.sharding=off"
+            )
+
+
+@dataclass
+class AdagradConfig:
+    """Rates that fall with past gradients; see `ttt.optim.adagrad`."""
+
+    _target_: str = "ttt.optim.adagrad.build"
+    name: str = "adagrad"  # as logs say it
+    lr: float = 0.005
+    epsilon: float = 1e-8
+    initial_accumulator_value: float = 0.0
+    lr_decay: float = 0.0
+    weight_decay: float = 0.0
+
+
+@dataclass
+class ConstantConfig:
+    """One rate for ever; see `ttt.optim.schedules`."""
+
+    _target_: str = "ttt.optim.schedules.Constant"

@@ -1,0 +1,30 @@
+"""Recommendation: log loss of clicks to learn from, AUC to be judged by."""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ttt.metrics.auc import Auc
+
+ClickBatch = tuple[Tensor, Tensor, Tensor]  # dense fp32 [B, D], ids int64 [B, H], labels fp32 [B]
+
+
+class ClickPrediction:
+    """Implements `ttt.protocols.Task` for a model from (dense, ids) to one logit a sample."""
+
+    def loss(self, model: nn.Module, batch: ClickBatch) -> Tensor:
+        """Mean binary cross-entropy, in fp32 whatever the precision of the model."""
+        dense, ids, labels = batch
+        return F.binary_cross_entropy_with_logits(model(dense, ids).float(), labels)
+
+    def predict(self, model: nn.Module, batch: ClickBatch) -> Tensor:
+        """Logits [B].
+
+        Only their order is judged, and the sigmoid does not change it but where it rounds: in fp32
+        it makes ties of what a logit tells apart, from 17 on all of it.
+        """
+        logits: Tensor = model(*batch[:2])
+        return logits
+
+    def metric(self) -> Auc:
+        """Share of (clicked, not clicked) pairs in the right order."""
+        return Auc()
