@@ -13,7 +13,7 @@ MISTAKES = [
     (["benchmark=cifar11"], ["allowed: cifar10, digits", "benchmark=cifar10"]),
     (["optim=lar"], ["allowed: lars, sgd", "optim=lars"]),
     (["data.global_batch=many"], ["could not be converted to Integer", "data.global_batch=72"]),
-    (["data.loader=dully"], ["expected one of [dali, resident]"]),
+    (["data.loader=dully"], ["expected one of [dali, resident, cached]"]),
     (["precision=fp8"], ["expected one of [fp32, tf32, bf16, fp16]"]),
     (["launcher.procs=3"], ["launcher=torchrun launcher.procs=3"]),
     (["+surprise=1"], ["surprise is not a setting"]),

@@ -12,14 +12,15 @@ import torch
 from torch import Tensor
 
 from ttt.data.decoder import Decoded, Decoder
-from ttt.data.images import ImageSet, Listing, Setting, list_eval, list_train
+from ttt.data.images import ImageSet, Setting
 from ttt.data.order import eval_ids, plain_rows, train_rows
 from ttt.data.recipe import Recipe
+from ttt.data.samples import Samples, list_eval, list_train
 from ttt.protocols import Shard, Synthetic, World
 
 
 class Images:
-    """An image folder, streamed.
+    """An image set, streamed.
 
     A batch is (pixels float32 [B, 3, S, S], labels int64 [B]), both on `world.device`.
 
@@ -42,7 +43,7 @@ class Images:
         part = images.global_batch // world.data.count
         self._train = Decoder(images, train, world, batch=part, evaluation=False)
         self._eval = Decoder(images, evaluate, world, batch=images.eval_batch, evaluation=True)
-        self._eval_listing: Listing | None = None
+        self._eval_listing: Samples | None = None
 
     def samples_after(self, step: int) -> int:
         """Training samples used by this many updates."""
@@ -91,7 +92,7 @@ class Images:
         yield from self._eval.run(self._eval_listing, plain_rows(ids, self._images.eval_batch))
 
     def skipped(self) -> frozenset[str]:
-        """Paths of the unreadable files this process came upon and replaced."""
+        """The unreadable images this process came upon and replaced."""
         return frozenset(self._train.unreadable | self._eval.unreadable)
 
     def details(self) -> dict[str, Any]:

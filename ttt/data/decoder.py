@@ -1,4 +1,4 @@
-"""A stream of decoded batches that names, and if asked replaces, the files it cannot read.
+"""A stream of decoded batches that names, and if asked replaces, the images it cannot read.
 
 Owns one DALI pipeline between uses and what is in flight inside it. Knows which samples are bad,
 not why they are wanted: order, sharding and epochs come from outside.
@@ -6,10 +6,10 @@ not why they are wanted: order, sharding and epochs come from outside.
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -20,10 +20,12 @@ import torch
 from torch import Tensor
 from torch.utils.dlpack import from_dlpack
 
-from ttt.data.images import ImageSet, Listing, made_up_jpeg
+from ttt.data.images import ImageSet, made_up_jpeg
 from ttt.data.order import DRAWS, Ids, Rows
 from ttt.data.recipe import Arrays, Recipe, inputs
-from ttt.errors import DataError
+from ttt.data.samples import Samples, one_image
+from ttt.data.shards import READERS
+from ttt.errors import ConfigError, DataError
 from ttt.protocols import World
 
 if TYPE_CHECKING:
@@ -41,33 +43,55 @@ class Decoded(NamedTuple):
 
 
 class _Source:
-    """What a pipeline asks for its next batch, and which batches it has not returned yet."""
+    """What a pipeline asks for its next batch, and which batches it has not returned yet.
+
+    Attributes:
+        pending: Batches the pipeline was fed and has not given back decoded.
+        begun: Batches that are being read, in the order they will be fed.
+    """
 
     def __init__(self, decoder: Decoder) -> None:
         self.decoder = decoder
         self.pending: deque[Rows] = deque()
+        self.begun: deque[tuple[Rows, Callable[[], Arrays]]] = deque()
 
-    def start(self, listing: Listing, batches: Iterator[Rows]) -> None:
-        self.listing = listing
+    def start(self, samples: Samples, batches: Iterator[Rows]) -> None:
+        self.samples = samples
         self.batches = batches
+        self._begin()
+
+    def unfinished(self) -> Iterator[Rows]:
+        """Every batch that was not given back, and those after them."""
+        return chain([*self.pending, *(rows for rows, _ in self.begun)], self.batches)
 
     def __call__(self) -> Arrays:
-        rows = next(self.batches)
+        if not self.begun:
+            raise StopIteration
+        rows, arrays = self.begun.popleft()
+        self._begin()  # the next batch is read while this one is waited for and decoded
         self.pending.append(rows)
-        return self.decoder.arrays(self.listing, rows)
+        return arrays()
+
+    def _begin(self) -> None:
+        rows = next(self.batches, None)
+        if rows is not None:
+            self.begun.append((rows, self.decoder.read(self.samples, rows)))
 
 
 class Decoder:
     """Reads and decodes the batches it is told to, in worker threads, ahead of their use.
 
-    A file that is missing, empty, no image or cut short cannot be read: DALI refuses truncated
+    An image that is missing, empty, no image or cut short cannot be read: DALI refuses truncated
     JPEG and PNG files instead of filling the rest with grey. With on_error="skip" such a sample is
     replaced by its next readable neighbour in the batch, image and label; in an evaluation it gets
     the label `WRONG`, so that it is counted once and never as right.
 
     Attributes:
         bad: Sample ids found unreadable so far.
-        unreadable: Their paths.
+        unreadable: Where they lie.
+
+    Raises:
+        ConfigError: A GPU's decoder is asked for on a CPU.
     """
 
     def __init__(
@@ -77,6 +101,13 @@ class Decoder:
         # is imported would reach the user wrapped in Hydra's.
         from ttt.data.pipeline import build  # noqa: PLC0415
 
+        if images.hw_decoder_load is not None and world.device.type == "cpu":
+            raise ConfigError(
+                [
+                    f"data.hw_decoder_load={images.hw_decoder_load:g} is the share of a GPU's JPEG"
+                    " engine, and this run is on a CPU; data.hw_decoder_load=null or device=cuda"
+                ]
+            )
         self.images = images
         self.recipe = recipe
         self.device = world.device
@@ -92,6 +123,7 @@ class Decoder:
         self.bad: set[int] = set()
         self.unreadable: set[str] = set()
         self._idle: tuple[Pipeline, _Source] | None = None
+        self._readers = ThreadPoolExecutor(READERS)  # no thread before there is a shard to read
 
     def warm(self, sizes: Sequence[int]) -> list[Decoded]:
         """Decode made-up images in batches of the given sizes; later runs find all built."""
@@ -99,61 +131,64 @@ class Decoder:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "grey.jpg"
             path.write_bytes(made_up_jpeg(side, side))
-            grey = Listing.of([os.fsencode(path)], [0])
+            grey = one_image(self.images, path)
             batches = [Rows(np.zeros(n, np.int64), np.zeros((n, DRAWS), np.float32)) for n in sizes]
             return list(self.run(grey, batches))
 
-    def run(self, listing: Listing, batches: Iterable[Rows]) -> Iterator[Decoded]:
+    def run(self, samples: Samples, batches: Iterable[Rows]) -> Iterator[Decoded]:
         """Yield each batch in turn, the next ones decoding meanwhile.
 
         Raises:
-            DataError: A file cannot be read and on_error is "error", or no file of a batch can be.
+            DataError: An image cannot be read and on_error is "error", or none of a batch can be.
         """
         # A run that is given up half-way keeps its pipeline, batches in flight and all, to itself.
         pipeline, source = self._idle or self._build()
         self._idle = None
-        source.start(listing, iter(batches))
+        source.start(samples, iter(batches))
         while True:
             try:
                 pixels, labels = self._next(pipeline)
             except StopIteration:
                 break
             except RuntimeError as error:
-                self._exclude(listing, source.pending[0], error)
+                self._exclude(samples, source.pending[0], error)
                 # DALI declares a pipeline that failed invalid; what was in flight is fed again.
-                again = chain(tuple(source.pending), source.batches)
+                again = source.unfinished()
                 pipeline, source = self._build()
-                source.start(listing, again)
+                source.start(samples, again)
             else:
                 yield Decoded(pixels, labels, source.pending.popleft().ids)
         pipeline.reset()
         self._idle = pipeline, source
 
     def close(self) -> None:
-        """Free the pipeline and its threads."""
+        """Free the pipeline and all threads."""
         self._idle = None
+        self._readers.shutdown()
 
-    def arrays(self, listing: Listing, rows: Rows) -> Arrays:
-        """One batch as the graph is fed it, known bad samples replaced."""
-        ids, labels = rows.ids, listing.labels[rows.ids]
+    def read(self, samples: Samples, rows: Rows) -> Callable[[], Arrays]:
+        """Begin to read one batch, known bad samples replaced; the call returned waits for it."""
+        ids = rows.ids
         bad = np.isin(ids, list(self.bad)) if self.bad else np.zeros(len(ids), np.bool_)
         if bad.any():
             if bad.all():
                 raise DataError(
                     f"none of the {len(ids)} images of a batch can be read, "
-                    f"the first is {listing.path(int(ids[0]))}; check data.root={self.images.root}"
+                    f"the first is {samples.name(int(ids[0]))}; check data.root={self.images.root}"
                 )
             good = np.flatnonzero(~bad)
             after = np.searchsorted(good, np.flatnonzero(bad)) % len(good)
             ids = ids.copy()
             ids[bad] = ids[good[after]]
-            labels = np.where(bad, WRONG, labels) if self.evaluation else listing.labels[ids]
-        return (
-            listing.names[ids],
-            listing.ends[ids],
-            labels,
-            *inputs(self.images, self.recipe, rows.draws),
-        )
+        wait = samples.read(ids, self._readers)
+
+        def arrays() -> Arrays:
+            encoded, labels = wait()
+            if self.evaluation:
+                labels = np.where(bad, WRONG, labels)
+            return (*encoded, labels, *inputs(self.images, self.recipe, rows.draws))
+
+        return arrays
 
     def _build(self) -> tuple[Pipeline, _Source]:
         source = _Source(self)
@@ -168,28 +203,27 @@ class Decoder:
             pixels = pixels.permute(0, 3, 1, 2)
         return pixels, labels
 
-    def _exclude(self, listing: Listing, rows: Rows, error: RuntimeError) -> None:
-        """Find the unreadable files of a failed batch; remember or report them."""
-        bad = self._unreadable(listing, rows)
+    def _exclude(self, samples: Samples, rows: Rows, error: RuntimeError) -> None:
+        """Find the unreadable images of a failed batch; remember or report them."""
+        bad = self._unreadable(samples, rows)
         if not bad:
             raise error
         if self.images.on_error == "error":
-            path = listing.path(bad[0])
             raise DataError(
-                f"{path} cannot be read: {_reason(path)}; replace the file, "
+                f"{samples.name(bad[0])} cannot be read: {samples.reason(bad[0])}; replace it, "
                 "or type data.on_error=skip to go on without it and count it"
             ) from error
         self.bad.update(bad)
-        self.unreadable.update(str(listing.path(place)) for place in bad)
+        self.unreadable.update(samples.name(place) for place in bad)
 
-    def _unreadable(self, listing: Listing, rows: Rows) -> list[int]:
+    def _unreadable(self, samples: Samples, rows: Rows) -> list[int]:
         """Decode a batch one by one: DALI names one failed place of several, and only in words."""
         bad = []
         places = deque(place for place, id in enumerate(rows.ids.tolist()) if id not in self.bad)
         while places:
             probe, source = self._build()
             source.start(
-                listing, iter([Rows(rows.ids[i : i + 1], rows.draws[i : i + 1]) for i in places])
+                samples, iter([Rows(rows.ids[i : i + 1], rows.draws[i : i + 1]) for i in places])
             )
             try:
                 while places:
@@ -198,13 +232,3 @@ class Decoder:
             except RuntimeError:
                 bad.append(int(rows.ids[places.popleft()]))
         return bad
-
-
-def _reason(path: Path) -> str:
-    if not path.exists():
-        return "there is no such file"
-    if not os.access(path, os.R_OK):
-        return "permission denied"
-    if not path.stat().st_size:
-        return "the file is empty"
-    return "it is no image, or a damaged or truncated one"

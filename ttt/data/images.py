@@ -1,4 +1,4 @@
-"""What the image loaders share: the settings of an image folder, its listing, a made-up image.
+"""What the image loaders share: the settings of an image set, a folder's listing, a made-up image.
 
 Knows files and names, not pixels: nothing here decodes, and no torch or DALI is imported.
 """
@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,9 +16,12 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from ttt.data.order import Ids
 from ttt.errors import DataError
 
 Setting = Any  # the value of one field of `ImageSet`, as the configuration gives it
+# Waits for a batch: what a pipeline is fed for its images, and their labels, int64 [B].
+Read = Callable[[], tuple[tuple[Any, ...], npt.NDArray[np.int64]]]
 
 # What DALI's decoder reads (fn.decoders.image), by file name.
 SUFFIXES = (b".jpg", b".jpeg", b".png", b".bmp", b".webp", b".ppm", b".pgm", b".tif", b".tiff")
@@ -25,10 +29,14 @@ SUFFIXES = (b".jpg", b".jpeg", b".png", b".bmp", b".webp", b".ppm", b".pgm", b".
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageSet:
-    """An image folder and how it is read: the keys of `data` in the configuration.
+    """A set of images and how it is read: the keys of `data` in the configuration.
 
     Attributes:
-        root: Folder with `train_dir`/<class>/<image> and `eval_dir`/<class>/<image>.
+        root: Folder with `train_dir`/<class>/<image> and `eval_dir`/<class>/<image>, or with
+            shards in those folders, or with shards whose names begin so.
+        format: "folder", or what the shards are: "tfrecord", "webdataset" or "recordio".
+        first_label: What shards call the first class; None: 1 in "tfrecord", as ImageNet's have
+            it, else 0.
         train_dir: Name of the training folder in `root`.
         eval_dir: Name of the evaluation folder in `root`.
         train_samples: Training images there must be.
@@ -52,9 +60,16 @@ class ImageSet:
             by its processes.
         prefetch: Batches the pipeline works ahead.
         on_error: An unreadable image ends the run ("error") or is replaced and counted ("skip").
+        hw_decoder_load: Share of a batch that a GPU's JPEG engine decodes, the rest being left to
+            its other cores and the CPU; None: DALI's own default. Not for a CPU.
+        largest: Width and height, in pixels, of the largest image to expect: a GPU's decoder has
+            memory for it from the start. None: it grows when it must, the clock running.
+        cache_mb: Memory for decoded images that are then not decoded again, in MB a process.
     """
 
     root: str
+    format: Literal["folder", "tfrecord", "webdataset", "recordio"] = "folder"
+    first_label: int | None = None
     train_dir: str = "train"
     eval_dir: str = "test"
     train_samples: int
@@ -74,6 +89,9 @@ class ImageSet:
     threads: int | None
     prefetch: int
     on_error: Literal["error", "skip"]
+    hw_decoder_load: float | None = None
+    largest: Sequence[int] | None = None
+    cache_mb: float | None = None
 
     def mean_colour(self) -> list[int]:
         """The mean as a colour of 0..255, what "pad_crop" pads with."""
@@ -83,6 +101,8 @@ class ImageSet:
 @dataclass(frozen=True, slots=True)
 class Listing:
     """The images of one folder, in an order every process agrees on; the row is the sample id.
+
+    Implements `ttt.data.samples.Samples`.
 
     Attributes:
         names: Paths as bytes, zero-padded to the longest, uint8 [N, L]: one array, because a batch
@@ -103,9 +123,32 @@ class Listing:
         ends = np.char.str_len(packed).astype(np.int32)[:, None]
         return cls(names, ends, np.array(labels, dtype=np.int64))
 
+    def __len__(self) -> int:
+        """Number of samples."""
+        return len(self.labels)
+
     def path(self, sample: int) -> Path:
         """Where sample `sample` lies."""
         return Path(os.fsdecode(self.names[sample, : self.ends[sample, 0]].tobytes()))
+
+    def read(self, ids: Ids, readers: Executor) -> Read:
+        """Names and labels of samples, at once: the pipeline's own threads open files."""
+        return lambda: ((self.names[ids], self.ends[ids]), self.labels[ids])
+
+    def name(self, sample: int) -> str:
+        """Where a sample lies, for people."""
+        return str(self.path(sample))
+
+    def reason(self, sample: int) -> str:
+        """Why a sample cannot be read, for people."""
+        path = self.path(sample)
+        if not path.exists():
+            return "there is no such file"
+        if not os.access(path, os.R_OK):
+            return "permission denied"
+        if not path.stat().st_size:
+            return "the file is empty"
+        return "it is no image, or a damaged or truncated one"
 
 
 def list_train(images: ImageSet) -> Listing:
@@ -140,6 +183,11 @@ def list_eval(images: ImageSet) -> Listing:
             f"{len(known)}; both must have the same, and these are in one only: {odd}"
         )
     return _list(folder, names, images.eval_samples, "eval_samples")
+
+
+def one_file(path: Path) -> Listing:
+    """A single image, of class 0."""
+    return Listing.of([os.fsencode(path)], [0])
 
 
 def _class_names(images: ImageSet, folder: Path, key: str) -> list[bytes]:

@@ -1,8 +1,8 @@
 """The DALI graph both image loaders decode with, on the CPU or the GPU, from one definition.
 
-Turns (file names, labels, numbers drawn elsewhere) into tensors. Knows no order, no shard and no
-bad file: those come from outside. Nothing random happens here, so that a batch depends only on
-what is fed, never on how often a pipeline was built or warmed.
+Turns (file names or encoded images, labels, numbers drawn elsewhere) into tensors. Knows no order,
+no shard and no bad file: those come from outside. Nothing random happens here, so that a batch
+depends only on what is fed, never on how often a pipeline was built or warmed.
 """
 
 from __future__ import annotations
@@ -39,8 +39,9 @@ def build(
     Args:
         images: Sizes, crops and statistics.
         recipe: What becomes of an image file.
-        source: Asked for each batch's arrays: names, ends and labels as in
-            `Listing`, a row an image, then `inputs`; StopIteration ends.
+        source: Asked for each batch's arrays: names and ends as in `Listing`, a row an image, or
+            the encoded images where they do not come as files; then labels, then `inputs`;
+            StopIteration ends.
         batch: Largest batch; smaller ones may be fed.
         threads: CPU threads that read and decode.
         device: On a GPU, JPEGs are decoded and everything after is computed there.
@@ -64,25 +65,30 @@ def build(
 def _graph(
     images: ImageSet, recipe: Recipe, source: Callable[[], Arrays], gpu: bool
 ) -> tuple[Node, Node]:
-    dtypes = [types.UINT8, types.INT32, types.INT64]
-    ndims = [1, 1, 0]
+    files = images.format == "folder"
+    dtypes = [types.UINT8, types.INT32, types.INT64] if files else [types.UINT8, types.INT64]
+    ndims = [1, 1, 0] if files else [1, 0]
     if recipe.flip:
         dtypes.append(types.INT32)
         ndims.append(0)
     if recipe.augment != "none":
         dtypes.append(types.INT32 if recipe.augment == "pad_crop" else types.FLOAT)
         ndims.append(1)
-    names, ends, labels, *drawn = fn.external_source(
+    fed = fn.external_source(
         source=source, num_outputs=len(dtypes), batch=True, dtype=dtypes, ndim=ndims
     )
-    # Plain reads: faster than mapping for small files, and right for network file systems.
-    encoded = fn.io.file.read(fn.slice(names, end=ends, axes=[0]), dont_use_mmap=True)
-    shape = fn.peek_image_shape(encoded, dtype=types.FLOAT)
-    device = "mixed" if gpu else "cpu"
-    if recipe.augment == "random_resized_crop":
-        pixels = _random_resized_crop(encoded, shape, drawn[-1], images, device)
+    if files:
+        names, ends, labels, *drawn = fed
+        # Plain reads: faster than mapping for small files, and right for network file systems.
+        encoded = fn.io.file.read(fn.slice(names, end=ends, axes=[0]), dont_use_mmap=True)
     else:
-        pixels = fn.decoders.image(_after(shape, encoded), device=device, output_type=types.RGB)
+        encoded, labels, *drawn = fed
+    shape = fn.peek_image_shape(encoded, dtype=types.FLOAT)
+    decoding = _decoding(images, gpu)
+    if recipe.augment == "random_resized_crop":
+        pixels = _random_resized_crop(encoded, shape, drawn[-1], images, decoding)
+    else:
+        pixels = fn.decoders.image(_after(shape, encoded), **decoding)
         pixels = _fit(pixels, shape, images.size, recipe.shorter)
     if recipe.augment == "pad_crop":
         pixels = fn.slice(
@@ -103,6 +109,17 @@ def _graph(
             std=[255 * value for value in images.std],
         )
     return pixels, labels.gpu() if gpu else labels
+
+
+def _decoding(images: ImageSet, gpu: bool) -> dict[str, Any]:
+    """How any decoder is to work, as its keyword arguments."""
+    settings: dict[str, Any] = {"device": "mixed" if gpu else "cpu", "output_type": types.RGB}
+    if gpu and images.hw_decoder_load is not None:
+        settings["hw_decoder_load"] = images.hw_decoder_load
+    if gpu and images.largest is not None:
+        width, height = images.largest
+        settings |= {"preallocate_width_hint": width, "preallocate_height_hint": height}
+    return settings
 
 
 def _after(shape: Node, encoded: Node) -> Node:
@@ -128,7 +145,7 @@ def _fit(pixels: Node, shape: Node, size: int, shorter: int | None) -> Node:
 
 
 def _random_resized_crop(
-    encoded: Node, shape: Node, drawn: Node, images: ImageSet, device: str
+    encoded: Node, shape: Node, drawn: Node, images: ImageSet, decoding: dict[str, Any]
 ) -> Node:
     """Decode a random part of each image and scale it to S x S.
 
@@ -151,8 +168,7 @@ def _random_resized_crop(
     left = math.floor(drawn[1] * (width - box_width + 1))
     part = fn.decoders.image_slice(
         encoded,
-        device=device,
-        output_type=types.RGB,
+        **decoding,
         axes=[0, 1],
         start=fn.cast(fn.stack(top, left), dtype=types.INT32),
         shape=fn.cast(fn.stack(box_height, box_width), dtype=types.INT32),

@@ -7,18 +7,20 @@ are computed differs, so the two give equal batches up to rounding.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ttt.data.crops import Crops
 from ttt.data.dali import eval_sizes, noise
 from ttt.data.decoder import Decoded, Decoder
-from ttt.data.images import ImageSet, Setting, list_eval, list_train
-from ttt.data.order import DRAWS, Rows, crop_corners, eval_ids, flips, plain_rows, train_rows
+from ttt.data.images import ImageSet, Setting
+from ttt.data.order import DRAWS, eval_ids, plain_rows, train_rows
 from ttt.data.recipe import Recipe
+from ttt.data.samples import list_eval, list_train
 from ttt.errors import ConfigError
 from ttt.protocols import Shard, Synthetic, World
 
@@ -26,7 +28,7 @@ CHUNK = 512  # images decoded at a time while the set is loaded
 
 
 class Images:
-    """An image folder, resident on the device.
+    """An image set, resident on the device.
 
     A batch is (pixels float32 [B, 3, S, S], labels int64 [B]), both on `world.device`. The first
     training batch loads the training set: each process decodes one part and all parts are joined
@@ -57,14 +59,11 @@ class Images:
         self.eval_samples = images.eval_samples
         self.steps_per_epoch = images.train_samples / images.global_batch
         self._world = world
-        self._format = torch.channels_last if channels_last else torch.contiguous_format
-        self._pad = images.pad if images.augment == "pad_crop" else 0
+        self._crops = Crops(images, world.device, channels_last=channels_last)
         whole = Recipe("none", False, None, False, False)
         middle = Recipe("none", False, images.eval_resize, False, False)
         self._train = Decoder(images, whole, world, batch=CHUNK, evaluation=False)
         self._eval = Decoder(images, middle, world, batch=CHUNK, evaluation=True)
-        self._mean = _channels(images.mean, world.device)
-        self._scale = _channels(images.std, world.device).reciprocal()
         self._stored: tuple[Tensor, Tensor] | None = None
         self._eval_stored: tuple[Tensor, Tensor] | None = None
 
@@ -82,8 +81,8 @@ class Images:
         part = images.global_batch // shard.count
         (grey,) = self._train.warm([1])
         store, labels = self._padded(grey.pixels), grey.labels
-        rows = Rows(np.zeros(part, np.int64), np.zeros((part, DRAWS), np.float32))
-        train = Decoded(*self._augment(store, labels, rows), rows.ids)
+        ids, draws = np.zeros(part, np.int64), np.zeros((part, DRAWS), np.float32)
+        train = Decoded(*self._crops.cut(store, labels, ids, draws), ids)
         sizes = eval_sizes(images, shard)
         eval_grey = self._eval.warm([min(CHUNK, max(sizes))]) if sizes else []
         return Synthetic(
@@ -91,7 +90,7 @@ class Images:
             eval=[
                 noise(
                     Decoded(
-                        self._normalized(batch.pixels[:1].expand(size, -1, -1, -1)),
+                        self._crops.normalized(batch.pixels[:1].expand(size, -1, -1, -1)),
                         batch.labels[:1].expand(size),
                         batch.ids,
                     ),
@@ -123,7 +122,7 @@ class Images:
             shard=shard,
             start=start,
         ):
-            yield Decoded(*self._augment(store, labels, rows), rows.ids)
+            yield Decoded(*self._crops.cut(store, labels, *rows), rows.ids)
 
     def eval_with_ids(self, shard: Shard) -> Iterator[Decoded]:
         """`eval`, with the sample ids of each batch."""
@@ -137,10 +136,10 @@ class Images:
         step = self._images.eval_batch
         parts = (torch.split(stored, step) for stored in self._eval_stored)
         for rows, pixels, labels in zip(plain_rows(ids, step), *parts, strict=True):
-            yield Decoded(self._normalized(pixels), labels, rows.ids)
+            yield Decoded(self._crops.normalized(pixels), labels, rows.ids)
 
     def skipped(self) -> frozenset[str]:
-        """Paths of the unreadable files this process came upon and replaced."""
+        """The unreadable images this process came upon and replaced."""
         return frozenset(self._train.unreadable | self._eval.unreadable)
 
     def details(self) -> dict[str, Any]:
@@ -165,40 +164,12 @@ class Images:
         return self._padded(self._world.concat(pixels)), self._world.concat(labels)
 
     def _padded(self, pixels: Tensor) -> Tensor:
-        """Put a border of the mean colour around each image, uint8 [N, S + 2 pad, S + 2 pad, 3]."""
-        if not self._pad:
+        """Put a border of the mean colour around each image, uint8 [N, side, side, 3]."""
+        if self._crops.side == self._images.size:
             return pixels
-        side = self._images.size + 2 * self._pad
-        store = torch.tensor(self._images.mean_colour(), dtype=torch.uint8, device=pixels.device)
-        store = store.repeat(len(pixels), side, side, 1)
-        inner = slice(self._pad, side - self._pad)
-        store[:, inner, inner] = pixels
+        store = self._crops.store(len(pixels))
+        self._crops.inner(store).copy_(pixels)
         return store
-
-    def _augment(self, store: Tensor, labels: Tensor, rows: Rows) -> tuple[Tensor, Tensor]:
-        """Cut one batch out of the stored images, mirrored where drawn, and normalize it."""
-        size, side = self._images.size, store.shape[1]
-        corners = crop_corners(rows.draws, self._pad) + self._pad
-        mirrored = flips(rows.draws) if self._images.flip else np.zeros_like(rows.ids)
-        # One small transfer, from pinned memory so that the host does not wait for it.
-        plan = torch.from_numpy(np.column_stack([rows.ids, corners, mirrored]))
-        if store.is_cuda:
-            plan = plan.pin_memory().to(store.device, non_blocking=True)
-        ids, top, left, mirror = plan.unbind(1)
-        steps = torch.arange(size, device=store.device)
-        columns = torch.where(mirror.bool()[:, None], size - 1 - steps, steps) + left[:, None]
-        lines = (ids * side + top)[:, None] + steps
-        places = lines[:, :, None] * side + columns[:, None, :]
-        pixels = store.view(-1, 3).index_select(0, places.view(-1))
-        return self._normalized(pixels.view(-1, size, size, 3)), labels.index_select(0, ids)
-
-    def _normalized(self, pixels: Tensor) -> Tensor:
-        planes = pixels.permute(0, 3, 1, 2).to(torch.float32, memory_format=self._format)
-        return planes.sub_(self._mean).mul_(self._scale)
-
-
-def _channels(values: Sequence[float], device: torch.device) -> Tensor:
-    return torch.tensor([255 * value for value in values], device=device).view(3, 1, 1)
 
 
 def _joined(batches: Iterator[Decoded]) -> tuple[Tensor, Tensor]:

@@ -8,6 +8,16 @@ class Loader(StrEnum):
 
     dali = "dali"
     resident = "resident"
+    cached = "cached"
+
+
+class Format(StrEnum):
+    """How images lie on disk: a file each, or many in shards with an index."""
+
+    folder = "folder"
+    tfrecord = "tfrecord"
+    webdataset = "webdataset"
+    recordio = "recordio"
 
 
 class Augment(StrEnum):

@@ -7,19 +7,21 @@ rules either.
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from ttt.schema.choices import Augment, Loader, Norm, OnError
+from ttt.schema.choices import Augment, Format, Loader, Norm, OnError
 from ttt.schema.rules import not_positive
 
 
 @dataclass
 class ImageDataConfig:
-    """Image folders, one folder a class. Pixels are normalised as (x - mean) / std, both 0..1."""
+    """Images in class folders or in shards. Pixels become (x - mean) / std, all of 0..1."""
 
     _target_: str = "ttt.data.${data.loader}.Images"
     loader: Loader = Loader.dali
     prepare: str | None = None  # module with prepare(out), for sets ttt can make itself
     root: str = ""
-    train_dir: str = "train"
+    format: Format = Format.folder
+    first_label: int | None = None  # what shards call the first class; null: tfrecord 1, others 0
+    train_dir: str = "train"  # of shards also what their names begin with
     eval_dir: str = "test"
     train_samples: int = 0
     eval_samples: int = 0
@@ -38,19 +40,17 @@ class ImageDataConfig:
     threads: int | None = None  # per process; null: its share of the cores
     prefetch: int = 2  # batches decoded ahead
     on_error: OnError = OnError.error
+    hw_decoder_load: float | None = None  # share for a GPU's JPEG engine; null: DALI's own choice
+    largest: list[int] | None = None  # width, height in pixels to have GPU memory for at once
+    cache_mb: float | None = None  # of decoded images a process keeps, with loader=cached
 
     def problems(self, processes: int, accumulate: int) -> Iterator[str]:
         """What is wrong with the data settings for this many processes."""
-        yield from not_positive(
-            "data",
-            {
-                name: getattr(self, name)
-                for name in (
-                    "train_samples eval_samples classes size threads global_batch eval_batch"
-                    " prefetch eval_resize"
-                ).split()
-            },
+        names = (
+            "train_samples eval_samples classes size threads global_batch eval_batch prefetch"
+            " eval_resize cache_mb"
         )
+        yield from not_positive("data", {name: getattr(self, name) for name in names.split()})
         parts = processes * accumulate
         if self.global_batch > 0 and self.global_batch % parts:
             near = max(parts, round(self.global_batch / parts) * parts)
@@ -65,19 +65,63 @@ class ImageDataConfig:
                 f" allowed: up to data.train_samples={self.train_samples};"
                 f" data.global_batch={parts}"
             )
-        if self.loader is Loader.resident and self.augment is Augment.random_resized_crop:
-            yield (
-                "data.loader=resident keeps images at their final size and cannot do"
-                " data.augment=random_resized_crop; data.loader=dali"
-            )
         if self.pad and self.augment is not Augment.pad_crop:
             yield (
                 f"data.pad={self.pad} has no effect with data.augment={self.augment};"
                 " data.augment=pad_crop or data.pad=0"
             )
+        if self.first_label is not None and self.format is Format.folder:
+            yield (
+                f"data.first_label={self.first_label} has no effect with data.format=folder, whose"
+                " classes are the folders in sorted order; data.first_label=null"
+            )
+        yield from self._keeping()
+        yield from self._ranges()
+
+    def _keeping(self) -> Iterator[str]:
+        """Decoded images can be kept only if they are decoded whole, and as they are."""
+        if self.loader is Loader.dali:
+            if self.cache_mb is not None:
+                yield (
+                    f"data.cache_mb={self.cache_mb:g} has no effect with data.loader=dali, which"
+                    " keeps nothing; data.loader=cached or data.cache_mb=null"
+                )
+            return
+        if self.augment is Augment.random_resized_crop:
+            yield (
+                f"data.loader={self.loader} keeps images at their final size and cannot do"
+                " data.augment=random_resized_crop, which decodes another part of an image each"
+                " time; data.loader=dali"
+            )
+        if self.loader is Loader.cached and self.cache_mb is None:
+            yield "data.loader=cached needs to know how much it may keep; data.cache_mb=1000"
+        if self.loader is Loader.cached and self.on_error is OnError.skip:
+            yield (
+                "data.loader=cached would keep what replaced an unreadable image and not count it"
+                " again; data.on_error=error or data.loader=dali"
+            )
+
+    def _ranges(self) -> Iterator[str]:
+        """Values that go together, or have bounds."""
         for name, values, length in (("mean", self.mean, 3), ("std", self.std, 3)):
             if len(values) != length:
                 yield f"data.{name}={values} must have {length} values, one a colour channel"
+        if not (len(self.area) == 2 and 0 < self.area[0] <= self.area[1] <= 1):
+            yield f"data.area={self.area} is not allowed; allowed: two shares; data.area=[0.08,1]"
+        if not (len(self.ratio) == 2 and 0 < self.ratio[0] <= self.ratio[1]):
+            yield f"data.ratio={self.ratio} is not allowed; allowed: two; data.ratio=[0.75,1.333]"
+        if self.eval_resize is not None and self.eval_resize < self.size:
+            yield (
+                f"data.eval_resize={self.eval_resize} leaves less than the data.size={self.size}"
+                f" that is cut out; data.eval_resize={round(self.size * 8 / 7)}"
+            )
+        if self.hw_decoder_load is not None and not 0 <= self.hw_decoder_load <= 1:
+            yield (
+                f"data.hw_decoder_load={self.hw_decoder_load:g} is no share; allowed: 0 to 1;"
+                " data.hw_decoder_load=0.65"
+            )
+        if self.largest is not None and (len(self.largest) != 2 or min(self.largest) <= 0):
+            yield f"data.largest={self.largest} must be a width and a height; data.largest=null"
 
 
 @dataclass
@@ -100,6 +144,17 @@ class ResNetSmallConfig:
                 f"model.blocks={self.blocks} and model.widths={self.widths} must be equally long,"
                 f" one number a stage; model.blocks=[{zeros}]"
             )
+
+
+@dataclass
+class ResNet50Config:
+    """ResNet-50 v1.5; see `ttt.models.resnet50`."""
+
+    _target_: str = "ttt.models.resnet50.ResNet50"
+    classes: int = "${data.classes}"  # type: ignore[assignment]
+    norm_momentum: float = 0.1
+    norm_eps: float = 1e-5
+    zero_gamma: bool = True
 
 
 @dataclass
