@@ -6,53 +6,55 @@ from test_data_images import OneProcess, settings
 from ttt import config
 from ttt.data import cached, dali, resident
 from ttt.errors import ConfigError
+from ttt.schema.choices import Augment, Format, Loader, OnError
+from ttt.schema.parts import ImageDataConfig
 
-CUT = "data.augment=random_resized_crop"
+CUT = {"augment": Augment.random_resized_crop}
+CACHED = {"loader": Loader.cached, "cache_mb": 10.0}
 
 
-def problems(*overrides):
-    config.register()
-    run = config.resolve(config.compose(["data.root=.", *overrides]))
-    return run.problems(1)
+def problems(**changes):
+    data = {"train_samples": 100, "eval_samples": 10, "classes": 2, "global_batch": 10} | changes
+    return list(ImageDataConfig(**data).problems(processes=1, accumulate=1))
 
 
 @pytest.mark.parametrize(
-    ("overrides", "said"),
+    ("changes", "said"),
     [
-        (["data.loader=cached", "data.cache_mb=10", CUT], "data.loader=dali"),
-        (["data.loader=resident", CUT], "data.loader=dali"),
-        (["data.loader=cached"], "data.cache_mb=1000"),
-        (["data.loader=cached", "data.cache_mb=0"], "data.cache_mb=0 is not allowed"),
-        (["data.loader=cached", "data.cache_mb=1", "data.on_error=skip"], "data.on_error=error"),
-        (["data.cache_mb=10"], "data.loader=cached or data.cache_mb=null"),
-        (["data.first_label=1"], "data.first_label=1 has no effect with data.format=folder"),
-        (["data.hw_decoder_load=1.5"], "allowed: 0 to 1"),
-        (["data.largest=[100]"], "a width and a height"),
-        (["data.largest=[100,0]"], "a width and a height"),
-        (["data.area=[0,1]"], "data.area=[0.08,1]"),
-        (["data.area=[0.5,0.4]"], "data.area=[0.08,1]"),
-        (["data.ratio=[1.5,1]"], "data.ratio=[0.75,1.333]"),
-        (["data.size=224", "data.eval_resize=200"], "data.eval_resize=256"),
+        (CACHED | CUT, "data.loader=dali"),
+        ({"loader": Loader.resident} | CUT, "data.loader=dali"),
+        ({"loader": Loader.cached}, "data.cache_mb=1000"),
+        (CACHED | {"cache_mb": 0.0}, "data.cache_mb=0 is not allowed"),
+        (CACHED | {"on_error": OnError.skip}, "data.on_error=error"),
+        ({"cache_mb": 10.0}, "data.loader=cached or data.cache_mb=null"),
+        ({"first_label": 1}, "data.first_label=1 has no effect with data.format=folder"),
+        ({"hw_decoder_load": 1.5}, "allowed: 0 to 1"),
+        ({"largest": [100]}, "a width and a height"),
+        ({"largest": [100, 0]}, "a width and a height"),
+        ({"area": [0, 1]}, "data.area=[0.08,1]"),
+        ({"area": [0.5, 0.4]}, "data.area=[0.08,1]"),
+        ({"ratio": [1.5, 1]}, "data.ratio=[0.75,1.333]"),
+        ({"size": 224, "eval_resize": 200}, "data.eval_resize=256"),
     ],
 )
-def test_what_cannot_be_is_told(overrides, said):
-    found = problems(*overrides)
+def test_what_cannot_be_is_told(changes, said):
+    found = problems(**changes)
     assert any(said in sentence for sentence in found), found
     assert len(found) == 1
 
 
 @pytest.mark.parametrize(
-    "overrides",
+    "changes",
     [
-        ["data.loader=cached", "data.cache_mb=10"],
-        ["data.loader=cached", "data.cache_mb=10", "data.augment=pad_crop", "data.pad=1"],
-        ["data.format=tfrecord", "data.first_label=0"],
-        ["data.hw_decoder_load=0", "data.largest=[5980,6430]"],
-        [CUT, "data.area=[1,1]", "data.eval_resize=8"],
+        CACHED,
+        CACHED | {"augment": Augment.pad_crop, "pad": 1},
+        {"format": Format.tfrecord, "first_label": 0},
+        {"hw_decoder_load": 0.0, "largest": [5980, 6430]},
+        CUT | {"area": [1, 1], "eval_resize": 32},
     ],
 )
-def test_what_can_be_is_not(overrides):
-    assert problems(*overrides) == []
+def test_what_can_be_is_not(changes):
+    assert problems(**changes) == []
 
 
 @pytest.mark.parametrize("loader", [dali, resident, cached])

@@ -9,8 +9,8 @@ DALI's own readers of these formats (fn.readers.tfrecord, webdataset, mxnet) rea
 beginning to its end and shuffle within a buffer. That is what a disk with a moving arm needs; it
 makes the order depend on the number of readers, and resuming read all that was read before. On
 flash, from a parallel file system or out of the page cache, reading 100 kB at a time in any order
-is not what limits a decoder: with 30 kB photographs, two cores took 55,000 a second out of shards
-by the threads below, 92,000 out of folders in DALI's, and decoded 2,100, either way.
+is not what limits a decoder: of 30 kB photographs in memory, two cores took 55,000 a second out of
+shards by the threads below and 92,000 out of folders by DALI's, and decoded and scaled 2,100.
 
 Here is what the loader needs of a format's index; what a record looks like inside is
 `ttt.data.formats`.

@@ -7,12 +7,12 @@ added where they arrive. The backward pass goes the same way in reverse.
 
 Why not TorchRec (1.8.0, tried on two gloo processes, both table-wise and row-wise): it updates the
 tables inside the backward pass, in a kernel fused with it. Nothing can come between, so that with
-`accumulate` every part of a batch is an update of its own, an overflow under fp16 has already been
-applied when it is found, and the optimizer and schedule of the run do not reach the tables. The
-kernel that leaves the update alone makes gradients as large as the tables. What the fused one keeps
-of past gradients is in an optimizer of its own, and `DistributedModelParallel` breaks torch's
-`get_state_dict`, by which ttt saves a run. The price: a fused kernel moves fewer bytes than
-`embedding_bag`, its sparse gradient and an update do one after the other.
+`accumulate` every part of a batch is an update of its own, and a GradScaler would find an overflow
+that has been applied. Its kernel that leaves the update alone makes gradients as large as the
+tables. What the fused one keeps of past gradients is in an optimizer of its own beside the run's,
+and `DistributedModelParallel` breaks torch's `get_state_dict`, by which ttt saves a run. The price:
+a fused kernel moves fewer bytes than `embedding_bag`, its sparse gradient and an update do one
+after the other.
 
 On a GPU the host waits in two places: for how many ids fall to a process's rows of a cut table, and
 for how many different rows an update has.

@@ -48,12 +48,7 @@ def build(
     Raises:
         ConfigError: Weights that only move when they are looked up cannot all decay.
     """
-    looked_up = {
-        id(parameter)
-        for module in model.modules()
-        if getattr(module, "sparse", False)
-        for parameter in module.parameters(recurse=False)
-    }
+    looked_up = _looked_up(model)
     if looked_up and weight_decay:
         raise ConfigError(
             [
@@ -77,3 +72,13 @@ def build(
         initial_accumulator_value=initial_accumulator_value,
         eps=epsilon,
     )
+
+
+def _looked_up(model: nn.Module) -> set[int]:
+    """Ids of the parameters whose gradients are sparse."""
+    return {
+        id(parameter)
+        for module in model.modules()
+        if getattr(module, "sparse", False)
+        for parameter in module.parameters(recurse=False)
+    }
