@@ -78,8 +78,8 @@ def test_what_does_not_fit_is_refused_with_a_remedy(mode, size, words):
 
 def test_the_plan_is_a_table_to_read():
     lines = str(criteo()).splitlines()
-    assert lines[0].split() == ["table", "rows", "GB", "where"]
-    assert lines[1].split(maxsplit=3) == ["0", "40,000,000", "40.960", "rows over 8 processes"]
-    assert lines[6].split(maxsplit=3) == ["5", "3", "0.000", "every process"]
+    assert lines[0].split() == ["table", "rows", "MB", "where"]
+    assert lines[1].split(maxsplit=3) == ["0", "40,000,000", "40,960.0", "rows over 8 processes"]
+    assert lines[6].split(maxsplit=3) == ["5", "3", "0.0", "every process"]
     assert lines[11].split()[-2] == "process"
     assert len(lines) == 1 + 26 + 8

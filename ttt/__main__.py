@@ -1,10 +1,11 @@
 """The command line: names the command and turns errors into exit codes, nothing else."""
 
 import importlib
+import os
 import sys
 
 from ttt import __version__
-from ttt.errors import INTERRUPTED, OK, USAGE, TttError, show
+from ttt.errors import BROKEN_PIPE, INTERRUPTED, OK, USAGE, TttError, show
 from ttt.stop import Interrupted
 
 COMMANDS = {
@@ -26,6 +27,9 @@ def main(arguments: list[str] | None = None) -> int:
         return error.exit_code
     except KeyboardInterrupt:  # before or between runs: nothing is left to be stopped
         return INTERRUPTED
+    except BrokenPipeError:  # whoever was to read it, as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
     except Interrupted as stop:
         print(f"ttt: {stop}", file=sys.stderr)
         return stop.exit_code

@@ -27,7 +27,7 @@ def build(run_config: RunConfig, world: World, clock: Clock, log: EventLog, puls
     task = config.build(run_config.task)
     layout = torch.channels_last if run_config.channels_last else torch.contiguous_format
     model = config.build(run_config.model)
-    spread_tables(model, world)
+    tables = spread_tables(model, world)
     model = model.to(world.device, memory_format=layout)
     data = config.build(
         run_config.data,
@@ -54,7 +54,12 @@ def build(run_config: RunConfig, world: World, clock: Clock, log: EventLog, puls
     # (On a CPU torch heeds the lower 32 bits of a seed only.)
     torch.manual_seed(run_config.seed + 1_000_003 * world.data.index)
     metric = task.metric()
-    log.emit(Kind.CONFIG, **describe_run(run_config, world), metric_details=dict(metric.details()))
+    log.emit(
+        Kind.CONFIG,
+        **describe_run(run_config, world),
+        metric_details=dict(metric.details()),
+        tables=str(tables) if tables else None,
+    )
     pulse.beat("warming up", 0)
     learner.warm_up(data.synthetic(world.data), metric)
     return Parts(

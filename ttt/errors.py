@@ -21,6 +21,7 @@ NOT_COMPLIANT = 4
 LAUNCH_FAILED = 5
 SUSPENDED = 75  # EX_TEMPFAIL of sysexits.h: saved after being told to make room; start it again
 INTERRUPTED = 130
+BROKEN_PIPE = 141  # as a shell tells SIGPIPE
 
 
 class TttError(Exception):

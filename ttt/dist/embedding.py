@@ -48,18 +48,21 @@ class Tables(Protocol):
         """A module of these pieces alone: ids [B, H] to sums [B, pieces, D]."""
 
 
-def spread_tables(model: nn.Module, world: World) -> None:
+def spread_tables(model: nn.Module, world: World) -> Plan | None:
     """Make a model's tables, on every process its own, where the model has left that open.
 
     A model asks for it by a `sharding` other than "off", and has its tables, still without memory,
-    as `tables`; every other model is left as it is. The plan is printed into the rank's log.
+    as `tables`; every other model is left as it is.
+
+    Returns:
+        Which table is where; None if every process has all of them.
 
     Raises:
         ConfigError: The tables do not fit.
     """
     mode = getattr(model, "sharding", "off")
     if mode == "off":
-        return
+        return None
     tables: Any = model.tables
     chosen = plan(
         mode,
@@ -70,10 +73,9 @@ def spread_tables(model: nn.Module, world: World) -> None:
         size=world.size,
         memory=_memory(getattr(model, "memory_gb", None), world),
     )
-    if chosen.sharded:
-        print(chosen, flush=True)
     model.tables = ShardedTables(tables, chosen, world)
     leave_local(model, [f"tables.{name}" for name in model.tables.local_names()])
+    return chosen if chosen.sharded else None
 
 
 def _memory(wish: float | None, world: World) -> int | None:

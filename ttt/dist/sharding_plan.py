@@ -75,12 +75,12 @@ class Plan:
 
     def __str__(self) -> str:
         """A line for each table and each process."""
-        lines = [f"{'table':>7} {'rows':>13} {'GB':>9}  where"]
+        lines = [f"{'table':>7} {'rows':>13} {'MB':>11}  where"]
         for table, count in enumerate(self.rows):
-            gigabytes = count * self.row_bytes / 1e9
-            lines.append(f"{table:>7} {count:>13,} {gigabytes:>9.3f}  {self._where(table)}")
+            megabytes = count * self.row_bytes / 1e6
+            lines.append(f"{table:>7} {count:>13,} {megabytes:>11,.1f}  {self._where(table)}")
         for rank in range(self.size):
-            lines.append(f"process {rank:>2} keeps {self.bytes(rank) / 1e9:.3f} GB")
+            lines.append(f"process {rank:>2} keeps {self.bytes(rank) / 1e6:,.1f} MB")
         return "\n".join(lines)
 
     def _where(self, table: int) -> str:

@@ -49,6 +49,8 @@ class Console:
             case Kind.CONFIG:
                 self._config = event
                 self._print(_title(event))
+                if tables := event.data.get("tables"):
+                    self._print(f"[dim]{tables}[/]")
             case Kind.RUN_START:
                 self._started = event.time
                 began = self._summary.result()["init_s"]
