@@ -26,7 +26,7 @@ tests: .venv/test
 	$(PYTHON) -m venv .venv
 
 .venv/demo: .venv/bin/python pyproject.toml constraints.txt
-	$(PIP) -e '.[dali,digits]'
+	$(PIP) -e '.[dali,digits,text]'
 	touch $@
 
 .venv/test: .venv/demo
