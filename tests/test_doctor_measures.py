@@ -216,3 +216,11 @@ def test_a_gpu_multiplies_and_nvml_knows_it():
     assert found.flop_per_s["bf16"] > found.flop_per_s["fp32"] > 0
     shown = gpus.look(0)
     assert shown.visible[shown.mine].name == found.device
+
+
+@pytest.mark.parametrize("name", ["transformer", "gnmt", "dlrm_dcnv2", "resnet", "clicks"])
+def test_the_largest_models_take_no_memory_to_look_at(name: str):
+    """And 105 GB of tables, which no all-reduce ever sees, do not count."""
+    config.register()
+    run = config.resolve(config.compose([f"benchmark={name}"]))
+    assert 1e4 < sum(exchange.parameter_bytes(run)) < 1e9

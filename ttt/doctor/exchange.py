@@ -30,12 +30,19 @@ _SAME = 1.0  # NCCL that is slower than gloo over the same wires has not found i
 def parameter_bytes(run: RunConfig) -> list[int]:
     """Bytes of the gradient of each parameter of the benchmark's model, in the model's order.
 
+    Without embedding tables that are to be spread over the processes: nobody averages those.
+
     Raises:
         TttError: The model cannot be built.
     """
     with torch.device("meta"):  # shapes only: the largest model takes no memory
         model: torch.nn.Module = config.build(run.model)
-    return [one.numel() * _GRADIENT_BYTES for one in model.parameters() if one.requires_grad]
+    spread = getattr(model, "sharding", "off") != "off"
+    return [
+        one.numel() * _GRADIENT_BYTES
+        for name, one in model.named_parameters()
+        if one.requires_grad and not (spread and name.startswith("tables."))
+    ]
 
 
 def buckets(

@@ -64,7 +64,7 @@ class EmbeddingBags(nn.Module):
     ) -> None:
         super().__init__()
         self.rows, self.hots, self.dim, self.sparse = list(rows), list(hots), dim, sparse
-        self.seed = int(torch.randint(2**63 - 1, ())) if seed is None else seed
+        self.seed = int(torch.randint(2**63 - 1, (), device="cpu")) if seed is None else seed
         whole = [Piece(table, 0, count) for table, count in enumerate(rows)]
         self.pieces = whole if pieces is None else list(pieces)
         self._complete = all(piece == whole[piece.table] for piece in self.pieces)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from ttt.schema.rules import not_positive
+from ttt.schema.rules import indivisible, not_positive
 
 
 @dataclass
@@ -35,20 +35,7 @@ class ClickDataConfig:
         for name, values in (("rows", self.rows), ("hots", self.hots)):
             if any(value <= 0 for value in values):
                 yield f"data.{name}={values} is not allowed; allowed: numbers above 0"
-        parts = processes * accumulate
-        if self.global_batch > 0 and self.global_batch % parts:
-            near = max(parts, round(self.global_batch / parts) * parts)
-            yield (
-                f"data.global_batch={self.global_batch} does not divide among {processes} processes"
-                f" x accumulate={accumulate}; allowed: multiples of {parts};"
-                f" data.global_batch={near}"
-            )
-        if self.global_batch > self.train_samples > 0:
-            yield (
-                f"data.global_batch={self.global_batch} is more than the whole training set;"
-                f" allowed: up to data.train_samples={self.train_samples};"
-                f" data.global_batch={parts}"
-            )
+        yield from indivisible(self.global_batch, self.train_samples, processes, accumulate)
 
 
 @dataclass

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from ttt.schema.choices import Augment, Format, Loader, Norm, OnError
-from ttt.schema.rules import not_positive
+from ttt.schema.rules import indivisible, not_positive
 
 
 @dataclass
@@ -51,20 +51,7 @@ class ImageDataConfig:
             " eval_resize cache_mb"
         )
         yield from not_positive("data", {name: getattr(self, name) for name in names.split()})
-        parts = processes * accumulate
-        if self.global_batch > 0 and self.global_batch % parts:
-            near = max(parts, round(self.global_batch / parts) * parts)
-            yield (
-                f"data.global_batch={self.global_batch} does not divide among {processes} processes"
-                f" x accumulate={accumulate}; allowed: multiples of {parts};"
-                f" data.global_batch={near}"
-            )
-        if self.global_batch > self.train_samples > 0:
-            yield (
-                f"data.global_batch={self.global_batch} is more than the whole training set;"
-                f" allowed: up to data.train_samples={self.train_samples};"
-                f" data.global_batch={parts}"
-            )
+        yield from indivisible(self.global_batch, self.train_samples, processes, accumulate)
         if self.pad and self.augment is not Augment.pad_crop:
             yield (
                 f"data.pad={self.pad} has no effect with data.augment={self.augment};"

@@ -21,3 +21,21 @@ def not_positive(group: str, values: dict[str, float | None]) -> Iterator[str]:
     for name, value in values.items():
         if value is not None and value <= 0:
             yield f"{prefix}{name}={value:g} is not allowed; allowed: above 0; {prefix}{name}=1"
+
+
+def indivisible(
+    global_batch: int, train_samples: int, processes: int, accumulate: int
+) -> Iterator[str]:
+    """What is wrong with a batch of so many samples that is to be divided evenly."""
+    parts = processes * accumulate
+    if global_batch > 0 and global_batch % parts:
+        near = max(parts, round(global_batch / parts) * parts)
+        yield (
+            f"data.global_batch={global_batch} does not divide among {processes} processes"
+            f" x accumulate={accumulate}; allowed: multiples of {parts}; data.global_batch={near}"
+        )
+    if global_batch > train_samples > 0:
+        yield (
+            f"data.global_batch={global_batch} is more than the whole training set; allowed: up to"
+            f" data.train_samples={train_samples}; data.global_batch={parts}"
+        )

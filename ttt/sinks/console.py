@@ -210,6 +210,12 @@ def _resumes(summary: dict) -> list[tuple[str, str]]:  # type: ignore[type-arg]
     return [("resumed", f"{summary['resumed']} x; {summary['lost_s']:.1f} s lost are in the time")]
 
 
+def _batches(summary: dict) -> list[tuple[str, str]]:  # type: ignore[type-arg]
+    """What the loader says of its batches, where it says anything."""
+    found = [f"{name} {value:.3g}" for name, value in (summary["data"] or {}).items() if value]
+    return [("batches", ", ".join(found))] if found else []
+
+
 def result_rows(summary: dict) -> list[tuple[str, str]]:  # type: ignore[type-arg]
     """The result as (name, text) rows; a value that is not known says so."""
 
@@ -239,6 +245,7 @@ def result_rows(summary: dict) -> list[tuple[str, str]]:  # type: ignore[type-ar
         ),
         ("waiting for data", show("data_wait_fraction", ".1f", " % of training", 100)),
         ("evaluation", show("eval_fraction", ".1f", " % of the time", 100)),
+        *_batches(summary),
         *_resumes(summary),
         ("peak memory", show("peak_memory_bytes", ",.0f", " MB in one process", 1e-6)),
         ("compliance", verdict),
