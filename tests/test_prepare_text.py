@@ -11,6 +11,7 @@ import pytest
 from sentencepiece import SentencePieceProcessor
 
 from texts import EVAL, RECIPE, TRAIN, prepared, written
+from ttt import config
 from ttt.cli import data as command
 from ttt.errors import DataError, MissingExtra
 from ttt.prepare import dates, multi30k, text, wmt
@@ -172,6 +173,18 @@ def test_wmt_puts_files_together_by_name(tmp_path):
     german = SentencePieceProcessor(model_file=str(reverse / "spm.model"))
     first = (tmp_path / "text" / "news.de").read_text("utf-8").splitlines()[0]
     assert german.decode(tokens(reverse, "train.src")[0]) == first
+
+
+def test_what_to_type_next_fits_the_set_that_was_made(tmp_path, capsys):
+    files = map(str, sources(tmp_path / "text"))
+    out = tmp_path / "set"
+    command.main(["wmt", "--out", str(out), "--vocabulary", "150", "--src", *files])
+    [line] = [line for line in capsys.readouterr().out.splitlines() if line.startswith("next:")]
+    typed = line.split("ttt run ")[1].split()
+    assert typed[:2] == ["benchmark=transformer", f"data.root={out}"]
+    run = config.resolve(config.compose(typed))
+    assert (run.data.train_samples, run.data.eval_samples) == (200, 20)
+    assert run.data.vocabulary == 150
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import json
 import pkgutil
 from pathlib import Path
 from types import ModuleType
@@ -9,8 +10,11 @@ from types import ModuleType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ttt import prepare
+from ttt import config, prepare
 from ttt.errors import OK
+from ttt.prepare.folder import MANIFEST
+
+_SIZES = ("train_samples", "eval_samples", "vocabulary", "max_length", "rows")  # of a manifest
 
 
 def main(arguments: list[str]) -> int:
@@ -27,9 +31,7 @@ def main(arguments: list[str]) -> int:
         one = names.add_parser(name, help=summary, description=module.__doc__)
         one.add_argument("--out", type=Path, required=True, help="what becomes data.root")
         if module.NEEDS:
-            one.add_argument(
-                "--src", type=Path, nargs="+", default=(), required=True, help=module.NEEDS
-            )
+            one.add_argument("--src", type=Path, nargs="+", required=True, help=module.NEEDS)
         if hasattr(module, "options"):
             module.options(one)
     given = vars(parser.parse_args(arguments))
@@ -45,8 +47,25 @@ def main(arguments: list[str]) -> int:
             **given,
         )
     benchmark = getattr(modules[name], "BENCHMARK", name)
-    console.print(f"next:  ttt run benchmark={benchmark} data.root={out}", soft_wrap=True)
+    typed = " ".join([f"benchmark={benchmark}", f"data.root={out}", *differing(benchmark, out)])
+    console.print(f"next:  ttt run {typed}", soft_wrap=True, highlight=False, markup=False)
     return OK
+
+
+def differing(benchmark: str, out: Path) -> list[str]:
+    """What to type where the set that was made is not of the size its benchmark expects.
+
+    As for sentence pairs, of which those that are too long depend on the tokens that were learnt.
+    """
+    manifest = json.loads((out / MANIFEST).read_text())
+    sizes = {f"{part}_samples": count for part, count in manifest["counts"].items()}
+    config.register()
+    data = config.resolve(config.compose([f"benchmark={benchmark}"])).data
+    return [
+        f"data.{name}={json.dumps(value, separators=(',', ':'))}"
+        for name, value in (manifest | sizes).items()
+        if name in _SIZES and value != getattr(data, name)
+    ]
 
 
 def preparers() -> dict[str, ModuleType]:
