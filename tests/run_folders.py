@@ -6,7 +6,7 @@ from pathlib import Path
 CONFIG = """\
 benchmark: {{id: digits}}
 target: {{metric: top1, threshold: 0.97}}
-data: {{global_batch: {batch}}}
+data: {{global_batch: {batch}, seed: {seed}}} # as loaders of text are told it
 seed: {seed}
 runs: 5
 run_root: runs
