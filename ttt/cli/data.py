@@ -14,7 +14,8 @@ from ttt import config, prepare
 from ttt.errors import OK
 from ttt.prepare.folder import MANIFEST
 
-_SIZES = ("train_samples", "eval_samples", "vocabulary", "max_length", "rows")  # of a manifest
+# What manifests say and benchmarks expect.
+_EXPECTED = ("train_samples", "eval_samples", "vocabulary", "max_length", "rows", "format")
 
 
 def main(arguments: list[str]) -> int:
@@ -62,9 +63,9 @@ def differing(benchmark: str, out: Path) -> list[str]:
     config.register()
     data = config.resolve(config.compose([f"benchmark={benchmark}"])).data
     return [
-        f"data.{name}={json.dumps(value, separators=(',', ':'))}"
-        for name, value in (manifest | sizes).items()
-        if name in _SIZES and value != getattr(data, name)
+        f"data.{name}={str(value).replace(' ', '')}"
+        for name, value in ({"format": "folder"} | manifest | sizes).items()
+        if name in _EXPECTED and value != getattr(data, name, value)
     ]
 
 

@@ -1,0 +1,24 @@
+"""What `ttt data` says in the end: a command that fits the set it made."""
+
+import json
+
+import pytest
+
+from ttt.cli.data import differing
+
+
+@pytest.mark.parametrize(
+    ("benchmark", "manifest", "typed"),
+    [
+        ("digits", {"counts": {"train": 1437, "test": 360}}, []),
+        ("digits", {"counts": {"train": 7, "test": 360}}, ["data.train_samples=7"]),
+        ("resnet", {"counts": {}, "format": "tfrecord"}, []),
+        ("resnet", {"counts": {}, "format": "recordio"}, ["data.format=recordio"]),
+        ("resnet", {"counts": {}}, ["data.format=folder"]),
+        ("clicks", {"counts": {}, "rows": [1, 2]}, ["data.rows=[1,2]"]),
+        ("transformer", {"counts": {"eval": 20}}, ["data.eval_samples=20"]),
+    ],
+)
+def test_what_differs_from_the_benchmark_is_what_to_type(tmp_path, benchmark, manifest, typed):
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    assert differing(benchmark, tmp_path) == typed
