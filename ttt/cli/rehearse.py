@@ -15,12 +15,11 @@ from ttt.schema.run import RunConfig
 from ttt.sinks.mllog import MlperfLog
 
 
-def rehearse(run: RunConfig, processes: int = 1) -> list[str]:
+def rehearse(run: RunConfig) -> list[str]:
     """What the official checker would find wrong with a run that reaches its target.
 
     Args:
         run: A configuration with an official benchmark.
-        processes: Of one run.
 
     Returns:
         A sentence for each broken rule.
@@ -28,7 +27,7 @@ def rehearse(run: RunConfig, processes: int = 1) -> list[str]:
     with tempfile.TemporaryDirectory(prefix="ttt-") as folder:
         path = Path(folder) / "result_0.txt"
         log = MlperfLog(path)
-        for event in _events(run, processes):
+        for event in _events(run):
             log.write(event)
         log.close()
         verdict = compliance.check_file(path, run.benchmark.ruleset)
@@ -39,14 +38,14 @@ def rehearse(run: RunConfig, processes: int = 1) -> list[str]:
     ]
 
 
-def _events(run: RunConfig, processes: int) -> list[Event]:
-    """A run of one epoch, without the time it takes."""
+def _events(run: RunConfig) -> list[Event]:
+    """A run of one epoch on one process, without the time it takes."""
     start = {"epoch": 0, "samples": 0}
     end = {"epoch": 1, "samples": run.data.train_samples}
     kinds: tuple[tuple[Kind, dict[str, Any]], ...] = (
         (Kind.CACHE_CLEAR, {}),
         (Kind.INIT_START, {}),
-        (Kind.CONFIG, run.claim(processes)),
+        (Kind.CONFIG, run.claim(processes=1)),
         (Kind.INIT_STOP, {}),
         (Kind.RUN_START, {}),
         (Kind.BLOCK_START, start | {"until": end}),
