@@ -100,6 +100,18 @@ def test_every_mlperf_key_can_be_overridden_and_is_logged_once():
     assert {record.key: record.value for record in records(event)}["seed"] == 8
 
 
+def test_values_may_have_metadata_and_the_target_says_how_it_is_measured():
+    told = {"max_sequence_length": {"value": 64, "method": "discard"}}
+    details = {"signature": "nrefs:1"}
+    event = EventLog(FakeTime()).emit(
+        Kind.CONFIG, **CONFIG | {"mlperf": told}, metric_details=details
+    )
+    by_key = {record.key: record for record in records(event)}
+    assert by_key["max_sequence_length"].value == 64
+    assert by_key["max_sequence_length"].metadata == {"method": "discard"}
+    assert by_key["target_accuracy"].metadata["signature"] == "nrefs:1"
+
+
 def test_the_record_is_strict_json_and_appends(tmp_path):
     path = tmp_path / "events.jsonl"
     for _ in range(2):
@@ -207,6 +219,22 @@ def test_a_person_sees_progress_and_the_result(terminal):
     for words in ("top1 0.9800", "success", "10.00 s", "runs/digits/x/seed_3", "7.0 MB", "unknown"):
         assert words in said
     assert ("\x1b[" in said) == terminal
+
+
+def test_a_person_is_told_where_tables_are_and_what_the_loader_says_of_its_batches():
+    text, time, summary = io.StringIO(), FakeTime(), Summary()
+    console = RichConsole(file=text, width=100)
+    log = EventLog(time, [summary, Console(console, summary, "runs/x")])
+    log.emit(Kind.INIT_START)
+    log.emit(Kind.CONFIG, **CONFIG, tables="table 0 on process 1")
+    log.emit(Kind.INIT_STOP)
+    log.emit(Kind.RUN_START)
+    log.emit(Kind.RUN_STOP, 1, epoch=1, samples=10, status="success", reason="")
+    log.emit(Kind.STATISTICS, 1, epoch=1, samples=10, data={"padding": 0.0125})
+    log.close()
+    assert "table 0 on process 1" in text.getvalue()
+    assert "padding 0.0125" in text.getvalue()
+    assert summary.result()["data"] == {"padding": 0.0125}
 
 
 def test_the_forecast_follows_a_power_law_and_says_nothing_when_it_cannot():
