@@ -11,7 +11,6 @@ import json
 import math
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
@@ -19,6 +18,7 @@ from typing import Any, get_args, get_type_hints
 import yaml
 
 from ttt.report.files import natural
+from ttt.report.run import Found, Rejected, Run
 
 CONFIG, SUMMARY, EVENTS, LOGS = "config.yaml", "summary.json", "events.jsonl", "logs"
 _RUN_FILES = {SUMMARY, EVENTS, "environment.json"}
@@ -34,69 +34,14 @@ class _UnusableError(Exception):
     """A run folder that cannot be read, and why."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
-    """One run, finished or not; None is unknown.
-
-    The fields are those of summary.json and its `compliance`. A run without that file has what its
-    configuration says, its last sign of life as reason, and the status "running" while its rank 0
-    keeps the record locked, "suspended" when it was left to go on later, "not started" where there
-    never was a sign, as when it waits in a scheduler's queue, and "died" else.
-
-    Attributes:
-        path: Its folder.
-        digest: Stands for the configuration without its seed; None if there is none.
-        passed: The compliance verdict.
-        official: Whether it was by the rules of an official MLPerf benchmark.
-    """
-
-    path: Path
-    digest: str | None
-    benchmark: str | None = None
-    seed: int | None = None
-    status: str | None = None
-    reason: str | None = None
-    metric: str | None = None
-    target: float | None = None
-    quality: float | None = None
-    time_to_train_s: float | None = None
-    eval_interval_s: float | None = None
-    epochs: float | None = None
-    samples_per_s: float | None = None
-    data_wait_fraction: float | None = None
-    world_size: int | None = None
-    nodes: int | None = None
-    accelerators: int | None = None
-    accelerator_name: str | None = None
-    passed: bool | None = None
-    official: bool | None = None
-    ruleset: str | None = None
-    division: str | None = None
-
-
 # The type of each field that is read from a file: the `T` of its `T | None`.
 _KINDS = {
     name: get_args(hint)[0]
     for name, hint in get_type_hints(Run).items()
-    if name not in ("path", "digest")
+    if get_args(hint)[:1] in [(str,), (bool,), (int,), (float,)]
+    and name not in ("digest", "source")
 }
 _NOUNS = {str: "text", bool: "true, false", int: "a whole number", float: "a number"}
-
-
-@dataclass(frozen=True, slots=True)
-class Rejected:
-    """A path that could not be used, and why."""
-
-    path: Path
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """What a set of paths holds, in the order of the paths."""
-
-    runs: tuple[Run, ...]
-    rejected: tuple[Rejected, ...]
 
 
 def find(paths: Iterable[str | Path]) -> Found:

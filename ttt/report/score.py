@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from ttt.report.runs import Run
+from ttt.report.run import Run
 
 T = TypeVar("T")
 Machine = tuple[int | None, int | None, str | None]

@@ -1,0 +1,164 @@
+"""What a reader knows of one run, whoever made it: the words all of ttt.report shares. No logic.
+
+A run is read from a run folder of ttt or from anybody's MLPerf log; None is unknown, never a guess.
+May not know files.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """One value of the metric, at `seconds` on the clock."""
+
+    seconds: float
+    quality: float
+    epochs: float | None = None
+    samples: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Training between two evaluations, or an epoch where a log tells of every one.
+
+    Attributes:
+        begin: Seconds on the clock.
+        seconds: How long it took.
+        samples: Training samples in it.
+    """
+
+    begin: float
+    seconds: float
+    samples: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rank:
+    """What one process measured of itself, from RUN_START to RUN_STOP.
+
+    Attributes:
+        rank: Its number.
+        host: The machine it was on.
+        data_wait_s: Seconds in which it waited for batches.
+        step_ms_p50: Median step; nearly the same on all ranks, who wait for each other.
+        compute_ms: Mean forward and backward of its own, without waiting for others.
+        communication_ms: Mean time in which gradients were exchanged.
+        exposed_ms: As much of that as no computation went on beside.
+        peak_memory_bytes: Most memory it held.
+    """
+
+    rank: int
+    host: str | None = None
+    data_wait_s: float | None = None
+    step_ms_p50: float | None = None
+    compute_ms: float | None = None
+    communication_ms: float | None = None
+    exposed_ms: float | None = None
+    peak_memory_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One run, finished or not.
+
+    The fields are those of summary.json and its `compliance`. A run folder without that file has
+    what its configuration says, its last sign of life as reason, and the status "running" while its
+    rank 0 keeps the record locked, "suspended" when it was left to go on later, "not started" where
+    there never was a sign, as when it waits in a scheduler's queue, and "died" else. An MLPerf log
+    has the status of its run_stop, and "died" without one.
+
+    Attributes:
+        path: Its folder, or its log.
+        source: What it was read from.
+        digest: Stands for what makes runs repetitions of each other: the configuration without its
+            seed, or the folder of a log; None if there is none.
+        submitter: Who says so.
+        system: Name of the systems file, or what a machine was called.
+        description: The fields of MLPerf's systems file, as far as known.
+        stopped: RUN_STOP in seconds since the epoch.
+        steady_samples_per_s: Median rate of the blocks but the first.
+        communication_fraction: Share of the time of steps in which gradients were exchanged and
+            nothing was computed, worst rank.
+        recompiles: Compilations after RUN_START.
+        energy_reason: Why there is no energy.
+        price_per_hour: Of one node.
+        passed: The compliance verdict.
+        problems: What the checker or a reader found wrong.
+        official: Whether it was by the rules of an official MLPerf benchmark.
+    """
+
+    path: Path
+    source: Literal["run folder", "MLPerf log"] = "run folder"
+    digest: str | None
+    submitter: str | None = None
+    system: str | None = None
+    description: Mapping[str, Any] = field(default_factory=dict)
+    benchmark: str | None = None
+    seed: int | None = None
+    status: str | None = None
+    reason: str | None = None
+    metric: str | None = None
+    target: float | None = None
+    higher_is_better: bool | None = None
+    quality: float | None = None
+    precision: str | None = None
+    global_batch: int | None = None
+    train_samples: int | None = None
+    stopped: float | None = None
+    time_to_train_s: float | None = None
+    elapsed_s: float | None = None
+    train_s: float | None = None
+    eval_s: float | None = None
+    init_s: float | None = None
+    eval_interval_s: float | None = None
+    epochs: float | None = None
+    samples: float | None = None
+    steps: int | None = None
+    samples_per_s: float | None = None
+    steady_samples_per_s: float | None = None
+    step_ms_p50: float | None = None
+    step_ms_p90: float | None = None
+    step_ms_p99: float | None = None
+    data_wait_fraction: float | None = None
+    eval_fraction: float | None = None
+    communication_fraction: float | None = None
+    recompiles: int | None = None
+    energy_j: float | None = None
+    energy_reason: str | None = None
+    samples_per_j: float | None = None
+    peak_memory_bytes: int | None = None
+    accelerator_memory_bytes: int | None = None
+    price_per_hour: float | None = None
+    cost: float | None = None
+    lost_s: float | None = None
+    world_size: int | None = None
+    nodes: int | None = None
+    accelerators: int | None = None
+    accelerator_name: str | None = None
+    passed: bool | None = None
+    problems: tuple[str, ...] = ()
+    official: bool | None = None
+    ruleset: str | None = None
+    division: str | None = None
+    evaluations: tuple[Evaluation, ...] = ()
+    blocks: tuple[Block, ...] = ()
+    ranks: tuple[Rank, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A path that could not be used, and why."""
+
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a set of paths holds, in the order of the paths."""
+
+    runs: tuple[Run, ...]
+    rejected: tuple[Rejected, ...]

@@ -1,0 +1,51 @@
+"""Everything a report says, computed once and shown in many forms. Knows no form and no file."""
+
+from dataclasses import dataclass
+
+from ttt.report.diagnosis import Finding, diagnose
+from ttt.report.hardware import Profile, Row, hardware, profiles
+from ttt.report.run import Found, Rejected, Run
+from ttt.report.scaling import Sweep, sweeps
+from ttt.report.score import Group, group
+from ttt.report.stability import Comparison, Stability, comparisons, stability
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """What a set of runs says.
+
+    Attributes:
+        groups: The repetitions of each experiment.
+        stability: Of each group, in the same order.
+        findings: Of each run that has any.
+        sweeps: Groups that differ in size.
+        comparisons: Groups that compete.
+        rows: The hardware table.
+        profiles: Over several benchmarks.
+        rejected: What could not be used.
+    """
+
+    groups: tuple[Group, ...]
+    stability: tuple[Stability, ...]
+    findings: tuple[tuple[Run, tuple[Finding, ...]], ...]
+    sweeps: tuple[Sweep, ...]
+    comparisons: tuple[Comparison, ...]
+    rows: tuple[Row, ...]
+    profiles: tuple[Profile, ...]
+    rejected: tuple[Rejected, ...]
+
+
+def study(found: Found) -> Study:
+    """Compute all of it."""
+    groups = group(found.runs)
+    findings = [(run, tuple(diagnose(run))) for run in found.runs]
+    return Study(
+        groups=tuple(groups),
+        stability=tuple(map(stability, groups)),
+        findings=tuple((run, found) for run, found in findings if found),
+        sweeps=tuple(sweeps(groups)),
+        comparisons=tuple(comparisons(groups)),
+        rows=tuple(hardware(groups)),
+        profiles=tuple(profiles(groups)),
+        rejected=found.rejected,
+    )
