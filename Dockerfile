@@ -11,7 +11,7 @@ COPY conf conf
 COPY slurm slurm
 # The image's own torch and numpy stay; everything else is what ttt was tested with.
 RUN grep -vE '^(torch|numpy)==' constraints.txt > /tmp/constraints.txt \
-    && pip install --no-cache-dir --constraint /tmp/constraints.txt '.[digits,text]'
+    && pip install --no-cache-dir --constraint /tmp/constraints.txt '.[digits,text,energy,report,wandb]'
 
 WORKDIR /work
 ENTRYPOINT ["ttt"]

@@ -26,11 +26,11 @@ tests: .venv/test
 	$(PYTHON) -m venv .venv
 
 .venv/demo: .venv/bin/python pyproject.toml constraints.txt
-	$(PIP) -e '.[dali,digits,text]'
+	$(PIP) -e '.[dali,digits,text,report,energy,wandb]'
 	touch $@
 
 .venv/test: .venv/demo
-	$(PIP) -e '.[dali,digits,mpi,text,dev]'
+	$(PIP) -e '.[dali,digits,mpi,text,report,energy,wandb,dev]'
 	touch $@
 
 clean:
