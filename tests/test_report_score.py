@@ -1,12 +1,16 @@
 import math
+import statistics
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from mlperf_logging.result_summarizer import result_summarizer
 
+from compliance_logs import find as pick
+from compliance_logs import ours, resnet, write
 from run_folders import aborted, died, finished
-from ttt.report.runs import find
-from ttt.report.score import Score, group, olympic, spread, valid_time
+from ttt.report.find import find
+from ttt.report.score import Rcp, Score, group, olympic, spread, valid_time
 
 TIMES = st.lists(st.floats(1e-3, 1e6), min_size=3, max_size=12)
 
@@ -127,3 +131,109 @@ def test_a_seed_that_was_run_twice_leaves_no_score(tmp_path):
     finished(tmp_path / "first", 8)
     [found] = group(find([tmp_path]).runs)
     assert found.score == Score(None, "seed 7 was run more than once")
+
+
+def _official(folder, count, *, seeds=None, status="success", **changes):
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(count):
+        log = resnet()
+        pick(log, "seed")["value"] = seeds[number] if seeds else number
+        pick(log, "run_stop")["time_ms"] += 1000 * number
+        for key, value in changes.items():
+            pick(log, key)["value"] = value
+        write(folder / f"result_{number}.txt", log)
+    return folder
+
+
+def test_logs_repeat_each_other_in_a_folder(tmp_path):
+    _official(tmp_path / "a", 3)
+    _official(tmp_path / "b", 2)
+    (tmp_path / "a" / "result_1.txt").write_text(":::MLLOG torn")
+    write(tmp_path / "b" / "result_2.txt", ours())
+    groups = group(find([tmp_path]).runs)
+    assert [len(each.runs) for each in groups] == [3, 2, 1]
+    assert groups[0].score.seconds == 122.0
+
+
+def test_who_and_where_if_all_agree(tmp_path):
+    [each] = group(find([_official(tmp_path, 5)]).runs)
+    assert (each.submitter, each.system, each.official) == ("somebody", "a machine", True)
+    assert (each.problems, each.score.seconds) == ((), 122.0)
+    log = tmp_path / "result_0.txt"
+    log.write_text(log.read_text().replace("somebody", "another"))
+    [each] = group(find([tmp_path]).runs)
+    assert each.submitter is None
+
+
+def test_an_official_result_takes_so_many_runs(tmp_path):
+    [each] = group(find([_official(tmp_path, 4)]).runs)
+    assert each.problems == ("resnet takes exactly 5 runs, here are 4",)
+    assert each.score.seconds == 121.5
+
+
+def test_official_seeds_are_a_problem_of_the_package_and_not_of_the_score(tmp_path):
+    [each] = group(find([_official(tmp_path, 5, seeds=[1, 1, 2, 3, None])]).runs)
+    assert each.score.seconds == 122.0
+    assert each.problems == (
+        "seed 1 was run more than once",
+        "1 of 5 runs log no seed, which package_checker wants",
+    )
+
+
+def test_too_many_failures_are_told_one_by_one(tmp_path):
+    _official(tmp_path, 5)
+    for number in (1, 3):
+        path = tmp_path / f"result_{number}.txt"
+        path.write_text(path.read_text().replace("0.7591", "0.7589"))
+    [each] = group(find([tmp_path]).runs)
+    assert each.score.seconds is None
+    assert each.problems[0] == "2 runs without a valid time, 1 may be"
+    assert [problem.split(":")[0] for problem in each.problems[1:]] == [
+        "result_1.txt",
+        "result_3.txt",
+    ]
+
+
+def test_unet3d_drops_four(tmp_path):
+    times = [float(time) for time in range(40)]
+    assert olympic(times, 4) == Score(
+        19.5, "olympic mean of 40 runs, 4 fastest and 4 slowest dropped"
+    )
+    assert olympic([None] * 4 + times[4:], 4).seconds == statistics.fmean(times[8:])
+    assert olympic([None] * 5 + times[5:], 4).seconds is None
+    assert olympic(times[:8], 4).method == "plain mean of 8 runs, no olympic mean"
+    assert olympic([None, *times[:7]], 4).seconds is None
+
+
+def test_models_that_were_trained_side_by_side_have_no_time_to_train(tmp_path):
+    folder = tmp_path / "results" / "big" / "weak" / "resnet"
+    [each] = group(find([_official(folder, 5)]).runs)
+    assert each.score.seconds is None
+    assert "weak scaling" in each.score.method
+
+
+def test_a_judge_is_asked_for_each_experiment(tmp_path):
+    _official(tmp_path / "a", 5)
+    _official(tmp_path / "b", 3)
+    asked = []
+
+    def judge(runs):
+        asked.append(len(runs))
+        return Rcp("passed", "", scaling=2.0) if len(runs) == 5 else Rcp("failed", "too fast")
+
+    first, second = group(find([tmp_path]).runs, judge)
+    assert asked == [5, 3]
+    assert (first.scaled_seconds, first.problems) == (244.0, ())
+    assert second.scaled_seconds is None
+    assert second.problems[-1] == "reference convergence points: too fast"
+
+
+@given(TIMES, st.integers(0, 2), st.sampled_from([1, 4]))
+def test_it_is_the_summarizers_mean(times, failed, drop):
+    official = result_summarizer._compute_olympic_average(list(times), failed, drop)
+    runs = len(times) + failed
+    mine = olympic([*times, *[None] * failed], drop).seconds
+    if failed > drop:
+        assert mine is None
+    elif runs >= 2 * drop + 1:
+        assert math.isclose(mine, official, rel_tol=1e-12)

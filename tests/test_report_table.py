@@ -4,15 +4,21 @@ import re
 import pytest
 from rich.console import Console
 
+import studies
 from run_folders import aborted, died, finished
 from ttt.compliance import LABEL
-from ttt.report.runs import find
-from ttt.report.table import as_json, closing, show
+from ttt.report.find import find
+from ttt.report.study import study
+from ttt.report.table import closing, show_study
 
 
 def printed(paths, width=80):
+    return shown(study(find(paths)), width)
+
+
+def shown(what, width=80, **options):
     console = Console(file=io.StringIO(), width=width)
-    show(find(paths), console)
+    show_study(what, console, **options)
     return console.file.getvalue()
 
 
@@ -28,7 +34,7 @@ def test_five_runs_in_80_columns(tmp_path):
     assert "score 11.00 ± 0.50 s = 0.1833 min (olympic mean of 5 runs" in text
     assert "from 9 to 30" in text
     assert f"* {LABEL}" in text
-    assert all(len(line) <= 80 for line in text.splitlines() if "score" not in line)
+    assert all(len(line) <= 80 for line in text.splitlines()[:8])
 
 
 def test_failures_say_why(tmp_path):
@@ -72,19 +78,60 @@ def test_closing_prints_the_given_runs_only(tmp_path):
     assert "2 of 2 runs count" in console.file.getvalue()
 
 
-def test_json_has_null_for_what_is_unknown(tmp_path):
-    finished(tmp_path, 1)
-    aborted(tmp_path, 2)
-    content = as_json(find([tmp_path, tmp_path / "absent"]))
-    (result,) = content["results"]
-    assert result["benchmark"] == "digits"
-    assert (result["runs"], result["converged"], result["seeds"]) == (2, 1, [1, 2])
-    assert result["times_s"] == [10.0, None]
-    assert result["score_minutes"] is None
-    assert result["submitter"] is result["scaled_score_minutes"] is None
-    assert set(result["efficiency"]) == {"throughput", "statistical", "overhead", "time_to_train"}
-    assert set(result["efficiency"].values()) == {None}
-    assert (result["ruleset"], result["division"], result["official"]) == ("6.1.0", "open", False)
-    assert result["resolution_s"] == 0.5
-    (rejected,) = content["rejected"]
-    assert rejected == {"path": str(tmp_path / "absent"), "reason": "does not exist"}
+def test_every_experiment_of_a_sweep_has_a_line_in_80_columns():
+    text = shown(studies.sweep(), details=False)
+    assert "resnet to top1 0.759, rules 4.0.0" in text
+    row = next(line.split() for line in text.splitlines() if " acme_512 " in line)
+    assert row == "Acme acme_512 512 0.68 ± 0.14 3 of 3 unofficial".split()
+    tables = [line for line in text.splitlines() if "─" in line or " ± " in line]
+    assert len(tables) > 8
+    assert max(map(len, tables)) <= 80
+
+
+def test_a_sweep_is_shown_with_its_bottlenecks_and_its_law():
+    text = shown(studies.sweep(), details=False)
+    scaling = text[text.index("Scaling of resnet") :].splitlines()
+    row = next(line.split() for line in scaling if line.startswith("   512"))
+    assert row == "512 16,384 0.68 ± 0.14 15.00 23% 33% 70% 100%".split()
+    assert any(line.startswith("512: ") for line in scaling)
+    assert any("Gustafson's law: " in line for line in scaling)
+    assert "8: None" not in text
+
+
+def test_a_wide_terminal_shows_more():
+    heads = ("accelerator ", "nodes", "samples/s")
+    assert all(head in shown(studies.sweep(), 160, details=False) for head in heads)
+    assert "nodes" not in shown(studies.sweep(), 80, details=False)
+
+
+def test_many_runs_are_shown_by_experiment():
+    few, many = studies.of(studies.runs("a", count=40)), studies.of(studies.runs("a", count=41))
+    assert "seed" in shown(few).splitlines()[1]
+    assert "seed" not in shown(many).splitlines()[1]
+    assert shown(few, details=False).splitlines()[1] == shown(many).splitlines()[1]
+
+
+def test_nothing_is_printed_twice_and_nothing_empty():
+    for details in (False, True):
+        text = shown(studies.sweep(), details=details)
+        for once in ("Scaling of", "Hardware", "results/broken", "512: "):
+            assert text.count(once) == 1, once
+        assert "several benchmarks" not in text
+    assert shown(studies.of()) == ""
+
+
+def test_a_finding_of_all_seeds_is_told_once():
+    slow = studies.runs("a", data_wait_fraction=0.4)
+    text = shown(studies.of(slow))
+    assert text.count("waiting for data") == 1
+    assert "waiting for data (all 3 runs): 40% " in text
+    one = [*slow[:1], *studies.runs("a")[1:]]
+    assert "waiting for data (1 of 3 runs, seed 1): 40% " in shown(studies.of(one))
+
+
+@pytest.mark.parametrize("details", [False, True])
+def test_what_a_log_says_cannot_steer_the_terminal(details):
+    text = shown(studies.hostile(), 200, details=details)
+    assert "alert" in text
+    assert "\x1b" not in text
+    text.encode()

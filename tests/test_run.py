@@ -50,7 +50,11 @@ def test_several_runs_reach_the_target_and_prove_it(ttt: Command, tmp_path: Path
         assert summary["compliance"]["passed"] is True
         assert summary["compliance"]["official"] is False
         assert 0 <= summary["data_wait_fraction"] < 1
-        assert summary["energy_j"] is None
+        assert (summary["energy_j"] is None) == bool(summary["energy_reason"])
+        assert [rank["rank"] for rank in summary["ranks"]] == [0, 1]
+        assert 0 <= summary["communication_fraction"] < 1
+        assert summary["peak_memory_bytes"] < summary["accelerator_memory_bytes"]
+        assert json.loads((folder / "system.json").read_text())["description"]["framework"]
         result = folder / f"result_{number}.txt"
         rules = ("--ruleset", "6.1.0", "--config", str(folder / "rules.yaml"))
         checked = official_checker(result, *rules)

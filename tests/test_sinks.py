@@ -193,6 +193,17 @@ def test_the_summary_holds_what_was_measured_and_null_for_the_rest(tmp_path):
     assert summary["compliance"] == dict.fromkeys(("ruleset", "division", "passed", "official"))
 
 
+def test_a_run_costs_its_nodes_for_the_time_on_the_clock():
+    summary, time = Summary(), FakeTime()
+    log = EventLog(time, [summary])
+    log.emit(Kind.CONFIG, **CONFIG | {"nodes": 3, "price_per_hour": 24.0})
+    log.emit(Kind.RUN_START)
+    assert summary.result()["cost"] is None  # it is not over yet
+    time.sleep(60)
+    log.emit(Kind.RUN_STOP, 1, epoch=1, samples=10, status="aborted", reason="")
+    assert summary.result()["cost"] == pytest.approx(1.2)
+
+
 def test_an_aborted_run_has_no_time_to_train(tmp_path):
     summary, time = Summary(), FakeTime()
     tell(EventLog(time, [summary]), time, status="aborted", quality=0.95)
@@ -226,13 +237,17 @@ def test_a_person_is_told_where_tables_are_and_what_the_loader_says_of_its_batch
     console = RichConsole(file=text, width=100)
     log = EventLog(time, [summary, Console(console, summary, "runs/x")])
     log.emit(Kind.INIT_START)
-    log.emit(Kind.CONFIG, **CONFIG, tables="table 0 on process 1")
+    log.emit(Kind.CONFIG, **CONFIG, tables="table 0 on process 1", price_per_hour=36.0)
     log.emit(Kind.INIT_STOP)
     log.emit(Kind.RUN_START)
     log.emit(Kind.RUN_STOP, 1, epoch=1, samples=10, status="success", reason="")
-    log.emit(Kind.STATISTICS, 1, epoch=1, samples=10, data={"padding": 0.0125})
+    told = {"energy_j": 1234.5, "samples_per_j": 0.5, "energy": {"scope": "gpu + cpu"}}
+    told |= {"communication_fraction": 0.25, "data": {"padding": 0.0125}}
+    log.emit(Kind.STATISTICS, 1, epoch=1, samples=10, **told)
     log.close()
     assert "table 0 on process 1" in text.getvalue()
+    for words in ("1,234 J (gpu + cpu counters), 0.5 samples/J", "25.0% of a step", "a node-hour"):
+        assert words in text.getvalue()
     assert "padding 0.0125" in text.getvalue()
     assert summary.result()["data"] == {"padding": 0.0125}
 

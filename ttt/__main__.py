@@ -12,6 +12,7 @@ COMMANDS = {
     "run": "train to a target and stop the clock",
     "check": "check result logs with MLCommons' compliance checker",
     "report": "compare finished runs",
+    "package": "make a submission of runs, judged by MLCommons' own tools",
     "data": "prepare a data set, off the clock",
     "doctor": "examine this machine or allocation, and judge it",
 }

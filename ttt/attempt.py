@@ -80,7 +80,7 @@ def resume(parts: Parts, past: Past, folder: Path) -> None:
     parts.learner.restore(state["learner"])
     mine = state[_rank(parts)]
     checkpoint.restore_random(mine["random"], parts.world)
-    parts.meter.wait_seconds = mine["wait_seconds"]
+    parts.meter.resume(mine["wait_seconds"])
 
 
 def forget(folder: Path) -> None:

@@ -97,4 +97,5 @@ def describe_run(run_config: RunConfig, world: World) -> dict[str, Any]:
         "nodes": world.nodes,
         "accelerators": world.size if gpu else 0,
         "accelerator_name": gpu["name"] if gpu else None,
+        "price_per_hour": run_config.system.price_per_hour,
     }

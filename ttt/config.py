@@ -24,6 +24,7 @@ from ttt.schema import (
     parts,
     recommendation_models,
     text,
+    tracking,
     translation_models,
 )
 from ttt.schema.closed import evaluation_interval
@@ -58,6 +59,7 @@ _SCHEMAS = {
     "torchrun": launchers.TorchrunConfig,
     "mpi": launchers.MpiConfig,
     "slurm": launchers.SlurmConfig,
+    "tracking": tracking.TrackingConfig,
 }
 # The parts of a run that name a class; a user's own come without a schema of ours.
 _NODES = ("data", "model", "task", "optim", "schedule", "launcher")

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from ttt.errors import TttError
+
 if TYPE_CHECKING:
     from ttt.protocols import Sink
 
@@ -31,7 +33,8 @@ class Kind(StrEnum):
     SUSPENDED            told to make room; saved, and the clock goes on   {signal, bytes, save_s}
     RESUMED              the same run in new processes                     {started, lost_s}
     RUN_STOP             the verdict exists; the clock stops               {status, reason}
-    STATISTICS           what was measured on every rank                   {train_s, step_ms, ...}
+    STATISTICS           what was measured on every rank: data_wait_s, {train_s, ranks, blocks,
+                         communication, memory; and energy              energy_j, ...}
     COMPLIANCE           what the official checker says of the result      {passed, problems}
     WARNING              anything a reader of the result should know       {message}
     """
@@ -97,11 +100,16 @@ class EventLog:
             return
         try:
             sink.write(event)
+        except TttError as error:  # says all there is to say
+            self._drop(sink, event, str(error))
         except Exception as error:
-            self._sinks.remove(sink)
             message = f"{type(sink).__name__} stopped: {type(error).__name__}: {error}"
             logging.getLogger(__name__).exception(message)
-            self.emit(Kind.WARNING, event.step, message=message)
+            self._drop(sink, event, message)
+
+    def _drop(self, sink: "Sink", event: Event, message: str) -> None:
+        self._sinks.remove(sink)
+        self.emit(Kind.WARNING, event.step, message=message)
 
     def close(self) -> None:
         """Close every sink, the record last."""

@@ -9,8 +9,9 @@ import torch
 from torch import nn
 
 from ttt.dist.checkpoint import restore_training, training_state
+from ttt.dist.gradients import GradientTimes
 from ttt.dist.parallel import accumulating, parallelize
-from ttt.protocols import Batch, Metric, Synthetic, Task, World
+from ttt.protocols import Batch, Breakdown, Metric, Synthetic, Task, World
 from ttt.telemetry.health import LossWatch
 
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -58,6 +59,7 @@ class StandardLearner:
         self._scaler = torch.amp.GradScaler(world.device.type, enabled=precision == "fp16")
         self._parallel = parallelize(model, world)
         self._losses = LossWatch(world.device)
+        self._times = GradientTimes(self._parallel)
 
     def step(self, batch: Batch) -> None:
         """One update from this process's part of a global batch, without waiting for the device."""
@@ -97,7 +99,12 @@ class StandardLearner:
 
     def health(self, *, wait: bool = False) -> tuple[int, float | None]:
         """First step with a loss that is not finite, and a recent loss; see `LossWatch.look`."""
+        self._times.look()
         return self._losses.look(wait=wait)
+
+    def breakdown(self) -> Breakdown:
+        """Where updates spent their time; see `GradientTimes`."""
+        return self._times.breakdown(self._accumulate)
 
     def state(self) -> dict[str, Any]:
         """All that decides the next updates; the schedule follows from the number of steps.
@@ -136,6 +143,7 @@ class StandardLearner:
         self._optimizer.load_state_dict(optimizer)
         self._scaler.load_state_dict(scaler)
         self._losses = LossWatch(device)
+        self._times = GradientTimes(self._parallel)
         self.steps = 0
 
     def _autocast(self) -> AbstractContextManager[object]:

@@ -172,6 +172,21 @@ class Task(Protocol):
         """A fresh metric, empty."""
 
 
+@dataclass(frozen=True, slots=True)
+class Breakdown:
+    """Where one process spends an update, in milliseconds; None is unknown.
+
+    Attributes:
+        compute_ms: Forward and backward of its own, without waiting for others.
+        communication_ms: While gradients are exchanged, the wait for late processes included.
+        exposed_ms: As much of that as no computation goes on beside.
+    """
+
+    compute_ms: float | None = None
+    communication_ms: float | None = None
+    exposed_ms: float | None = None
+
+
 class Learner(Protocol):
     """How to learn it: a model, already parallel, and its update."""
 
@@ -195,6 +210,9 @@ class Learner(Protocol):
 
         Both may be a little old unless `wait` is set, which waits for the device.
         """
+
+    def breakdown(self) -> Breakdown:
+        """Where updates spent their time; asked once, after the clock has stopped."""
 
 
 class Sink(Protocol):

@@ -1,12 +1,17 @@
 """What is known only once the clock has stopped: measurements over ranks, MLCommons' verdict."""
 
+import socket
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ttt import compliance
 from ttt.loop import Parts
 from ttt.schema.run import RunConfig
+from ttt.sinks.power import write_power
 from ttt.telemetry import memory
+from ttt.telemetry.power import PowerMeter, energy
+from ttt.telemetry.timing import BlockTimes
 
 
 def result_path(run_config: RunConfig, folder: Path) -> Path:
@@ -15,28 +20,87 @@ def result_path(run_config: RunConfig, folder: Path) -> Path:
 
 
 def statistics(parts: Parts) -> dict[str, Any]:
-    """What the ranks measured; taken after the clock has stopped."""
+    """What the ranks measured; taken after the clock has stopped, by all of them together."""
     clock, meter, world = parts.clock, parts.meter, parts.world
     position, train_s = parts.position(parts.learner.steps), clock.total("train")
-    waits = world.gather(meter.wait_seconds)
-    peaks = world.gather(memory.peak_bytes(world.device))
-    skipped = sorted(frozenset().union(*world.gather(parts.data.skipped())))
+    told = world.gather((_rank(parts), meter.blocks, meter.recompiles, parts.data.skipped()))
+    ranks, blocks, recompiles, names = zip(*told, strict=True)
+    skipped = sorted(frozenset().union(*names))
     steps = {f"step_ms_{name}": value for name, value in meter.step_milliseconds().items()}
+    waited = max(rank["data_wait_s"] for rank in ranks)
     return {
         **position,
         **steps,
         "train_s": train_s,
         "eval_s": clock.total("eval"),
         "samples_per_s": position["samples"] / train_s if train_s else None,
-        "data_wait_fraction": max(waits) / train_s if train_s else None,
+        "data_wait_fraction": waited / train_s if train_s else None,
         "eval_fraction": clock.total("eval") / clock.elapsed,
-        "peak_memory_bytes": max(peaks),
+        "communication_fraction": communication_fraction(ranks),
+        "recompiles": max(recompiles),
+        "peak_memory_bytes": max(rank["peak_memory_bytes"] for rank in ranks),
+        "accelerator_memory_bytes": memory.total_bytes(world.device),
         "data": dict(parts.data.details()),
         "skipped_samples": len(skipped),
         "skipped": skipped[:100],
-        "rank_data_wait_s": waits,
-        "rank_peak_memory_bytes": peaks,
+        "ranks": ranks,
+        "blocks": block_times(parts.learner.steps, blocks),
     }
+
+
+def _rank(parts: Parts) -> dict[str, Any]:
+    """What this process says of itself; the fields of `ttt.report.run.Rank`."""
+    breakdown = parts.learner.breakdown()
+    return {
+        "rank": parts.world.rank,
+        "host": socket.gethostname(),
+        "data_wait_s": parts.meter.wait_seconds,
+        "step_ms_p50": parts.meter.step_milliseconds().get("p50"),
+        "compute_ms": breakdown.compute_ms,
+        "communication_ms": breakdown.communication_ms,
+        "exposed_ms": breakdown.exposed_ms,
+        "peak_memory_bytes": memory.peak_bytes(parts.world.device),
+    }
+
+
+def communication_fraction(ranks: Sequence[dict[str, Any]]) -> float | None:
+    """Share of a step in which gradients were exchanged and nothing was computed, worst rank.
+
+    Both are medians, of the updates that were timed and of all; None where a rank knows neither.
+    """
+    shares: list[float] = []
+    for rank in ranks:
+        if rank["exposed_ms"] is None or not rank["step_ms_p50"]:
+            return None
+        shares.append(min(1.0, rank["exposed_ms"] / rank["step_ms_p50"]))
+    return max(shares)
+
+
+def block_times(last: int, ranks: Sequence[Sequence[BlockTimes]]) -> list[dict[str, Any]]:
+    """Every block of training, by the update it ended with, and how long each rank waited in it.
+
+    A run that was resumed has those since then.
+
+    Args:
+        last: Updates at the end of the last block.
+        ranks: The blocks of every rank, as many on each.
+    """
+    told = []
+    for block in reversed(list(zip(*ranks, strict=True))):
+        waits = [times.wait_s for times in block]
+        told.append({"step": last, "seconds": block[0].seconds, "wait_s": waits})
+        last -= block[0].steps
+    return told[::-1]
+
+
+def spent(parts: Parts, power: PowerMeter, folder: Path) -> dict[str, Any]:
+    """Energy of all nodes, as far as counters know it; their power logs go into the run folder."""
+    nodes = parts.world.gather_nodes(power.spent)
+    if parts.world.rank == 0:
+        for number, node in enumerate(nodes):
+            if node.watts:
+                write_power(folder / "power" / f"node_{number}.txt", node)
+    return energy(nodes, parts.clock.elapsed, parts.position(parts.learner.steps)["samples"])
 
 
 def check(run_config: RunConfig, folder: Path) -> dict[str, Any]:

@@ -30,14 +30,16 @@ from ttt.errors import NOT_REACHED, OK, SUSPENDED, ConfigError, DataError, Launc
 from ttt.events import Event, EventLog, Kind
 from ttt.loop import Parts, Past, run
 from ttt.protocols import Sink, World
-from ttt.results import check, result_path, statistics
+from ttt.results import check, result_path, spent, statistics
+from ttt.schema.choices import Tracker
 from ttt.schema.run import RunConfig
 from ttt.seat import Seat
 from ttt.sinks.console import Console
 from ttt.sinks.jsonl import JsonLines
 from ttt.sinks.mllog import MlperfLog
 from ttt.sinks.summary import Summary
-from ttt.telemetry import cache, system
+from ttt.sinks.wandb import Wandb
+from ttt.telemetry import cache, description, power, system
 from ttt.watcher import Status, Verdict
 
 _EXIT_CODES = {
@@ -142,10 +144,12 @@ def conduct(run_config: RunConfig, world: World, seat: Seat, past: Past | None) 
             if past:
                 attempt.resume(parts, past, seat.folder)
         describe(run_config, world, seat.folder)
+        counted = power.open_meter(run_config.system.energy, world, now, past=past is not None)
         mpi.leave()
         log.emit(Kind.INIT_STOP)
-        verdict = run(parts, past)
-        finish(run_config, parts, verdict, seat.folder)
+        with counted:
+            verdict = run(parts, past)
+        finish(run_config, parts, verdict, seat.folder, counted)
         return verdict
     except BaseException as error:
         seat.abort(error)
@@ -154,7 +158,9 @@ def conduct(run_config: RunConfig, world: World, seat: Seat, past: Past | None) 
         log.close()
 
 
-def finish(run_config: RunConfig, parts: Parts, verdict: Verdict, folder: Path) -> None:
+def finish(
+    run_config: RunConfig, parts: Parts, verdict: Verdict, folder: Path, counted: power.PowerMeter
+) -> None:
     """Off the clock: what was measured and what the rules say of it; or save what is unfinished."""
     parts.pulse.steady = False
     parts.pulse.beat("finishing", parts.learner.steps)
@@ -167,7 +173,7 @@ def finish(run_config: RunConfig, parts: Parts, verdict: Verdict, folder: Path) 
         if parts.world.rank == 0:
             (folder / attempt.SUSPENDED).touch()
         return
-    log.emit(Kind.STATISTICS, step, **statistics(parts))
+    log.emit(Kind.STATISTICS, step, **statistics(parts), **spent(parts, counted, folder))
     parts.data.close()
     if parts.world.rank == 0:
         log.emit(Kind.COMPLIANCE, **check(run_config, folder))
@@ -190,8 +196,13 @@ def open_sinks(run_config: RunConfig, seat: Seat, recalled: Sequence[Event]) -> 
     summary = Summary(seat.folder / "summary.json")
     for event in recalled:
         summary.write(event)
+    trackers: list[Sink] = []
+    if run_config.tracking.name is Tracker.wandb:
+        tracker = Wandb(run_config.tracking, seat.folder, summary, resumed=bool(recalled))
+        trackers.append(tracker)
     return [
         JsonLines(seat.folder / attempt.EVENTS),
+        *trackers,  # closed after all that matters is written
         MlperfLog(result_path(run_config, seat.folder), resumed=bool(recalled)),
         summary,
         Console(console, summary, str(seat.folder), brief=run_config.runs > 1),
@@ -238,7 +249,7 @@ def clear_cache(run_config: RunConfig, world: World, log: EventLog) -> None:
 
 
 def describe(run_config: RunConfig, world: World, folder: Path) -> None:
-    """What the machines are, each told by itself: environment.json."""
+    """What the machines are: environment.json, where each tells of itself, and system.json."""
     machine = None
     if world.local_rank == 0:
         machine = system.environment(world.device, run_config.command)
@@ -246,6 +257,8 @@ def describe(run_config: RunConfig, world: World, folder: Path) -> None:
     if world.rank == 0 and machine:
         text = json.dumps(machine | {"nodes": nodes}, indent=2)
         (folder / "environment.json").write_text(text + "\n")
+        text = json.dumps(description.system(run_config, world), indent=2)
+        (folder / "system.json").write_text(text + "\n")
 
 
 if __name__ == "__main__":

@@ -1,44 +1,108 @@
-"""`ttt report PATH...`: the runs under these paths, and the score of each experiment."""
+"""`ttt report PATH...`: who is faster, how it scales, why it stops scaling, and what it costs."""
 
 import argparse
+import shlex
 from collections.abc import Sequence
+from pathlib import Path
 
 from rich.console import Console
+from rich.text import Text
 
 from ttt import errors
 from ttt.errors import OK, ConfigError, TttError
 from ttt.report.files import write_json
-from ttt.report.runs import find
-from ttt.report.table import as_json, show
+from ttt.report.find import find
+from ttt.report.plain import as_json, write_csv
+from ttt.report.study import Study, study
+from ttt.report.table import show_study
 
 
 def main(argv: Sequence[str]) -> int:
     """Run the command and return its exit code: 0, or 2 if there is no run to report."""
     arguments = _parser().parse_args(argv)
     try:
-        _report(arguments.path, arguments.json)
+        _report(arguments)
     except TttError as error:
         errors.show(error)
         return error.exit_code
     return OK
 
 
-def _report(paths: list[str], json_file: str | None) -> None:
-    found = find(paths)
-    if json_file is not None:
-        write_json(json_file, as_json(found))
-    show(found, Console())
+def _report(arguments: argparse.Namespace) -> None:
+    console = Console()
+    found = find(arguments.path, jobs=arguments.jobs)
+    what = study(found)
+    if arguments.json is not None:
+        write_json(arguments.json, as_json(what))
+    if arguments.csv is not None:
+        write_csv(what, arguments.csv)
+    show_study(what, console)
     if not found.runs:
-        raise ConfigError(
-            [f"there is no run that can be reported under {', '.join(paths)}; run one: ttt run"]
+        paths = ", ".join(arguments.path)
+        raise ConfigError([f"there is no run that can be reported under {paths}; run one: ttt run"])
+    for line in _written(arguments, what):
+        console.print(Text(line), soft_wrap=True)
+
+
+def _written(arguments: argparse.Namespace, what: Study) -> list[str]:
+    """Write the forms that take a library of their own; a line about each."""
+    lines = []
+    if arguments.html is not None:
+        from ttt.report.page import write_page  # noqa: PLC0415  matplotlib takes half a second
+
+        write_page(what, arguments.html, command=shlex.join(["ttt", "report", *arguments.path]))
+        lines.append(f"page: {arguments.html}")
+    if arguments.figures is not None:
+        from ttt.report.charts import write_figures  # noqa: PLC0415
+
+        lines += [f"figure: {path}" for path in write_figures(what, Path(arguments.figures))]
+    if arguments.wandb is not None:
+        from ttt.report.tracking import push  # noqa: PLC0415  wandb takes a second
+
+        lines += push(
+            what,
+            project=arguments.wandb_project,
+            mode=arguments.wandb,
+            directory=Path(arguments.wandb_dir),
+            page=Path(arguments.html) if arguments.html else None,
         )
+    return lines
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="ttt report",
-        description="Show runs and their score, the mean time without the fastest and the slowest.",
+        description="Compare runs: ttt's run folders, and anybody's MLPerf results. Shows scores as"
+        " MLPerf's rules have them, scaling and what limits it, hardware and cost, how stable"
+        " training is, and what runs lost time to.",
     )
-    parser.add_argument("path", nargs="+", metavar="PATH", help="run folders, or folders above")
+    parser.add_argument(
+        "path", nargs="+", metavar="PATH", help="run folders, result files, or folders above some"
+    )
     parser.add_argument("--json", metavar="FILE", help="also write everything to this file")
+    parser.add_argument("--csv", metavar="FILE", help="also write a line for each result")
+    parser.add_argument("--html", metavar="FILE", help="also write one page, complete in itself")
+    parser.add_argument("--figures", metavar="DIR", help="also write its figures, as SVG and PNG")
+    parser.add_argument(
+        "--wandb",
+        nargs="?",
+        const="offline",
+        choices=("offline", "online"),
+        help="also show everything in W&B; online uploads it and makes a dashboard",
+    )
+    parser.add_argument(
+        "--wandb-project", metavar="NAME", help="default: a project for each benchmark"
+    )
+    parser.add_argument(
+        "--wandb-dir", metavar="DIR", default=".", help="W&B's files go to DIR/wandb; default: here"
+    )
+    parser.add_argument(
+        "--jobs", type=_count, metavar="N", help="processes that read logs; default: every core"
+    )
     return parser
+
+
+def _count(text: str) -> int:
+    if (number := int(text)) < 1:
+        raise ValueError(text)
+    return number

@@ -8,18 +8,31 @@ May not know run folders, configurations or torch: a worker calls this for the l
 Not for threads: the engine keeps its queue of rule files in a module variable.
 """
 
-from ttt.compliance.check import Verdict, check_file
+from ttt.compliance.check import Verdict, check_file, require_known
 from ttt.compliance.ours import LABEL, RULES_FILE, bare_command, write_rules
-from ttt.compliance.rulesets import newest_ruleset, official_ids, rulesets
+from ttt.compliance.rulesets import (
+    at_least,
+    newest_ruleset,
+    official_ids,
+    rulesets,
+    runs_needed,
+    target_of,
+    usage_of,
+)
 
 __all__ = [
     "LABEL",
     "RULES_FILE",
     "Verdict",
+    "at_least",
     "bare_command",
     "check_file",
     "newest_ruleset",
     "official_ids",
+    "require_known",
     "rulesets",
+    "runs_needed",
+    "target_of",
+    "usage_of",
     "write_rules",
 ]

@@ -38,7 +38,7 @@ def rulesets(usage: Usage = "training") -> tuple[str, ...]:
         for folder in ENGINE.iterdir()
         if (match := pattern.fullmatch(folder.name)) and (folder / "closed_common.yaml").is_file()
     ]
-    return tuple(sorted(found, key=lambda name: [int(part) for part in name.split(".")])[::-1])
+    return tuple(sorted(found, key=_version, reverse=True))
 
 
 @cache
@@ -97,3 +97,38 @@ def rulesets_of(benchmark: str, division: str = "closed") -> tuple[str, ...]:
 def newest_ruleset(benchmark: str, division: str = "closed") -> str | None:
     """The newest ruleset that can pass a log of this benchmark, None if there is none."""
     return next(iter(rulesets_of(benchmark, division)), None)
+
+
+def runs_needed(benchmark: str) -> int | None:
+    """How many runs make a result; None for an id that nobody knows."""
+    needed: int | None = benchmark_meta.get_result_file_counts(usage_of(benchmark)).get(benchmark)
+    return needed
+
+
+@cache
+def target_of(benchmark: str, ruleset: str) -> tuple[float, bool] | None:
+    """The target of the closed division, and whether higher is better.
+
+    It stands at the beginning of a check, as in `v['value'] >= 0.7590 and v['value'] < 1.0`. None
+    if there are several targets, if it depends on more, or if there are no such rules.
+    """
+    rules = ENGINE / f"{usage_of(benchmark)}_{ruleset}" / f"closed_{benchmark}.yaml"
+    if benchmark not in official_ids() or not rules.is_file():
+        return None
+    for record in load(rules):
+        key = record.get("KEY", {})
+        if key.get("NAME") in ("eval_accuracy", "eval_error"):
+            check = key.get("ATLEAST_ONE_CHECK", "")
+            found = re.match(r"\s*\(?v\['value'\] (>=|<=) ([0-9.]+)", check)
+            if found and " if " not in check:
+                return float(found[2]), found[1] == ">="
+    return None
+
+
+def at_least(ruleset: str, other: str) -> bool:
+    """Whether a ruleset is another or newer."""
+    return _version(ruleset) >= _version(other)
+
+
+def _version(ruleset: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in ruleset.split("."))

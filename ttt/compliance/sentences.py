@@ -8,7 +8,8 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 
-from ttt.compliance.scan import TOKEN, Scan
+from ttt.compliance.records import TOKEN
+from ttt.compliance.scan import Scan
 
 _BROKEN = re.compile(
     r"CHECK for '(?P<key>.*?)' failed in line (?P<index>\d+):\n(?P<text>.*?)\n"

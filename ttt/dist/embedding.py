@@ -109,6 +109,7 @@ class ShardedTables(nn.Module):
     def __init__(self, tables: Tables, chosen: Plan, world: World) -> None:
         super().__init__()
         self._world, self._dim, self._cut = world, tables.dim, len(chosen.cut)
+        self.exchanges = chosen.sharded and world.size > 1
         held = [chosen.tables(rank) for rank in range(world.size)]
         columns = [_columns(some, tables.hots) for some in held]
         self._counts = [len(some) for some in held]  # tables that each process has rows of

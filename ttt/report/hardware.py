@@ -1,9 +1,16 @@
 """What buyers ask: which system, how fast, for how much; and over several benchmarks. Pure."""
 
-from collections.abc import Sequence
+import math
+import statistics
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
-from ttt.report.score import Group
+from ttt.report.score import Group, agreed
+from ttt.report.size import Task, task, unit, workers
+from ttt.report.words import counted
+
+_WORST = 4.0  # factor behind the fastest at which a system earns nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +55,8 @@ class Profile:
     Attributes:
         system: Its name.
         ratios: Score over the best score, by benchmark; None where it has none.
-        factors: The tau of the curve, ascending from 1.
-        shares: Share of benchmarks within each factor.
+        factors: The tau at which the curve steps, ascending from 1 to 4.
+        shares: Share of benchmarks within each factor; it holds to the next.
         score: Area under the curve from 1 to 4, over the width: 1 is fastest everywhere.
     """
 
@@ -61,10 +68,123 @@ class Profile:
 
 
 def hardware(groups: Sequence[Group]) -> list[Row]:
-    """A row for each group, fastest first within a benchmark."""
-    raise NotImplementedError
+    """A row for each group, fastest first within a benchmark; those without a score last."""
+    order = {task(group): place for place, group in reversed(list(enumerate(groups)))}
+
+    def rank(row: Row) -> tuple[int, float]:
+        return order[task(row.group)], math.inf if row.seconds is None else row.seconds
+
+    return sorted(map(_row, groups), key=rank)
+
+
+def _row(group: Group) -> Row:
+    runs, field = group.runs, partial(_field, group)
+    accelerator = agreed(run.accelerator_name for run in runs)
+    memory = field("accelerator_memory_capacity") or _gibibytes(group)
+    return Row(
+        group=group,
+        submitter=agreed(run.submitter for run in runs),
+        system=agreed(run.system for run in runs) or field("system_name"),
+        nodes=agreed(run.nodes for run in runs),
+        accelerators=agreed(run.accelerators for run in runs),
+        accelerator=accelerator,
+        processor=field("host_processor_model_name"),
+        memory=field("host_memory_capacity") if accelerator is None else memory,
+        seconds=group.score.seconds,
+        samples_per_s=_middle(run.samples_per_s for run in runs),
+        samples_per_j=_middle(run.samples_per_j for run in runs),
+        cost=_known(statistics.fmean, (run.cost for run in runs)),
+        features=tuple(_features(group)),
+    )
+
+
+def _field(group: Group, name: str) -> str | None:
+    """A field of the systems file as text; some write numbers, and an empty one is unknown."""
+    told = agreed(str(run.description.get(name) or "").strip() or None for run in group.runs)
+    return told if told is None else " ".join(told.split())
+
+
+def _gibibytes(group: Group) -> str | None:
+    size = agreed(run.accelerator_memory_bytes for run in group.runs)
+    return None if size is None else f"{size / 2**30:.3g} GiB"
+
+
+def _features(group: Group) -> Iterator[str]:
+    """Interconnect, network where there are several nodes, framework, precision."""
+    nodes = agreed(run.nodes for run in group.runs)
+    network = "host_networking" if nodes is None or nodes > 1 else None
+    names = ("accelerator_interconnect", network, "framework")
+    told = (_field(group, name) for name in names if name is not None)
+    yield from filter(None, told)
+    precision = agreed(run.precision for run in group.runs)
+    if precision is not None:
+        yield precision
+
+
+def _middle(values: Iterable[float | None]) -> float | None:
+    return _known(statistics.median, values)
+
+
+def _known(average: Callable[[list[float]], float], values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return average(known) if known else None
 
 
 def profiles(groups: Sequence[Group]) -> list[Profile]:
-    """A profile of each system that ran one of two or more benchmarks; the best first."""
-    raise NotImplementedError
+    """A profile of each system that ran one of two or more benchmarks; the best first.
+
+    The performance profile of Dolan and More, "Benchmarking optimization software with performance
+    profiles", Math. Programming 91, 2002, scored as in Dahl et al., "Benchmarking Neural Network
+    Training Algorithms", arXiv:2306.07179, 2023: with r the score over the best one of a benchmark
+    and rho(tau) the share of benchmarks where r <= tau, the integral of rho from 1 to 4, over 3. A
+    benchmark that a system has no score for is never within any factor.
+    """
+    times: dict[str, dict[str, float]] = {}
+    for group in groups:
+        if group.score.seconds is not None and task(group)[0] is not None:
+            of = times.setdefault(_title(task(group), groups), {})
+            name = _system(group)
+            of[name] = min(group.score.seconds, of.get(name, math.inf))
+    if len(times) < 2:
+        return []
+    systems = dict.fromkeys(name for of in times.values() for name in of)
+    made = [_profile(name, times) for name in systems]
+    return sorted(made, key=lambda profile: -profile.score)
+
+
+def _title(of: Task, groups: Sequence[Group]) -> str:
+    """A benchmark's name, with what else tells it apart from others of that name."""
+    benchmark, target, ruleset = of
+    same = [each for each in map(task, groups) if each[0] == benchmark]
+    parts = [str(benchmark)]
+    if len({each[1] for each in same}) > 1 and target is not None:
+        parts.append(f"to {target:g}")
+    if len({each[2] for each in same}) > 1 and ruleset is not None:
+        parts.append(f"({ruleset})")
+    return " ".join(parts)
+
+
+def _system(group: Group) -> str:
+    """A name that tells systems apart: a machine of another size is another system.
+
+    Vendors have a systems file for each framework; the name of the system in it is the same.
+    """
+    submitter = agreed(run.submitter for run in group.runs)
+    names = [_field(group, "system_name"), agreed(run.system for run in group.runs)]
+    accelerator = agreed(run.accelerator_name for run in group.runs)
+    name = next(filter(None, [*names, accelerator]), "unknown system")
+    one, count = unit(group), workers(group)
+    size = counted(count, one, "processes" if one == "process" else None) if count else None
+    return ", ".join(filter(None, (submitter, name, size)))
+
+
+def _profile(system: str, times: Mapping[str, Mapping[str, float]]) -> Profile:
+    ratios = {
+        benchmark: of[system] / min(of.values()) if system in of else None
+        for benchmark, of in times.items()
+    }
+    near = [ratio for ratio in ratios.values() if ratio is not None and ratio <= _WORST]
+    factors = sorted({1.0, *near, _WORST})
+    shares = [sum(ratio <= factor for ratio in near) / len(ratios) for factor in factors]
+    area = math.fsum(_WORST - ratio for ratio in near) / (_WORST - 1) / len(ratios)
+    return Profile(system, ratios, tuple(factors), tuple(shares), area)

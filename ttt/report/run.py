@@ -44,8 +44,8 @@ class Rank:
         host: The machine it was on.
         data_wait_s: Seconds in which it waited for batches.
         step_ms_p50: Median step; nearly the same on all ranks, who wait for each other.
-        compute_ms: Mean forward and backward of its own, without waiting for others.
-        communication_ms: Mean time in which gradients were exchanged.
+        compute_ms: Median forward and backward of its own, without waiting for others.
+        communication_ms: Median time in which gradients were exchanged, late peers included.
         exposed_ms: As much of that as no computation went on beside.
         peak_memory_bytes: Most memory it held.
     """

@@ -3,11 +3,17 @@
 time-to-train efficiency = throughput efficiency x statistical efficiency x overhead.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ttt.report.score import Group
+from ttt.report.bottleneck import bottleneck
+from ttt.report.laws import amdahl, gustafson
+from ttt.report.score import Group, agreed
+from ttt.report.size import Size, Unit, measure, task, unit
+
+_ABSURD = 1e12
 
 Mode = Literal["strong", "weak", "mixed", "unknown"]
 
@@ -40,12 +46,13 @@ class Point:
         seconds: The score.
         resolution: One evaluation interval in seconds: the score is not known better.
         samples_per_s: Steady rate over all workers, median of the runs.
-        epochs: Mean of the runs that count.
+        epochs: Mean of the runs whose mean the score is.
         speed_up: Against the smallest point.
         mode: Against the smallest point: strong, the same batch; weak, a batch that grew with the
-            workers; mixed, anything between.
+            workers; mixed, anything else. The smallest has that of the sweep.
         efficiency: Why the speed-up is what it is.
-        bottleneck: The first thing that holds it back, as a sentence; None for the smallest.
+        bottleneck: The first thing that holds it back, in words; None for the smallest, and where
+            less than 5% of the ideal is lost.
     """
 
     group: Group
@@ -69,11 +76,13 @@ class Fit:
         law: "Amdahl" (of times, a fixed problem) or "Gustafson" (of rates, a growing one).
         serial: The share that more workers do not help, 0 to 1.
         error: Largest relative distance of a point from the law.
+        points: Through how many it was put; any two lie on some law, which proves nothing.
     """
 
     law: Literal["Amdahl", "Gustafson"]
     serial: float
     error: float
+    points: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +92,7 @@ class Sweep:
     Attributes:
         benchmark: What was trained.
         submitter: Who ran it.
-        accelerator: Name; None for CPUs.
+        accelerator: Its name, the host processor's where there is none; None if unknown.
         unit: What workers are, in the singular.
         points: Two or more, from the smallest.
         mode: Of all points together.
@@ -93,12 +102,133 @@ class Sweep:
     benchmark: str
     submitter: str | None
     accelerator: str | None
-    unit: Literal["accelerator", "process"]
+    unit: Unit
     points: tuple[Point, ...]
     mode: Mode
     fits: tuple[Fit, ...]
 
 
 def sweeps(groups: Sequence[Group]) -> list[Sweep]:
-    """Every sweep that is among these groups, in the order of the first of each."""
-    raise NotImplementedError
+    """Every sweep that is among these groups, in the order of the first of each.
+
+    Groups belong together that share benchmark, target, rules, division, submitter and accelerator
+    (the host's processor where there is none); their configurations differ, as batch and launcher
+    have to. A joint submission, as "NVIDIA+CoreWeave", belongs to the first it names. Of several
+    groups of one size the fastest is the point, as that size can do it: the first of equals.
+    """
+    families: dict[tuple[object, ...], list[Size]] = {}
+    for group in groups:
+        size = measure(group)
+        if size is not None and task(group)[0] is not None:
+            families.setdefault(_family(group), []).append(size)
+    fastest = [list(_fastest(sizes)) for sizes in families.values()]
+    return [_sweep(sizes) for sizes in fastest if len(sizes) > 1]
+
+
+def _family(group: Group) -> tuple[object, ...]:
+    division = agreed(run.division for run in group.runs)
+    official = agreed(run.official for run in group.runs)
+    return (*task(group), division, official, _whose(group), _accelerator(group))
+
+
+def _whose(group: Group) -> str | None:
+    submitter = agreed(run.submitter for run in group.runs)
+    return None if submitter is None else submitter.split("+")[0].strip()
+
+
+def _accelerator(group: Group) -> str | None:
+    if unit(group) == "process":
+        return agreed(
+            run.description.get("host_processor_model_name") or None for run in group.runs
+        )
+    return agreed(run.accelerator_name for run in group.runs)
+
+
+def _fastest(sizes: Sequence[Size]) -> Iterator[Size]:
+    """One size for each number of workers, ascending."""
+    for count in sorted({size.workers for size in sizes}):
+        yield min((size for size in sizes if size.workers == count), key=lambda size: size.seconds)
+
+
+def _sweep(sizes: Sequence[Size]) -> Sweep:
+    base = sizes[0]
+    modes = [_mode(base, size) for size in sizes[1:]]
+    of_all: Mode = modes[0] if len(set(modes)) == 1 else "mixed"
+    if "unknown" in modes:
+        of_all = "unknown"
+    # Rates with and without the first block do not compare.
+    rates = [size.steady for size in sizes]
+    if None in rates:
+        rates = [size.overall for size in sizes]
+    points = tuple(
+        _point(size, rate, base, rates[0], mode)
+        for size, rate, mode in zip(sizes, rates, [of_all, *modes], strict=True)
+    )
+    return Sweep(
+        benchmark=str(task(base.group)[0]),
+        submitter=_whose(base.group),
+        accelerator=_accelerator(base.group),
+        unit=unit(base.group),
+        points=points,
+        mode=of_all,
+        fits=tuple(_fits(points)),
+    )
+
+
+def _mode(base: Size, size: Size) -> Mode:
+    if not base.global_batch or not size.global_batch:
+        return "unknown"
+    if size.global_batch == base.global_batch:
+        return "strong"
+    grown = size.global_batch / base.global_batch
+    return "weak" if math.isclose(grown, size.workers / base.workers, rel_tol=0.01) else "mixed"
+
+
+def _point(
+    size: Size, rate: float | None, base: Size, base_rate: float | None, mode: Mode
+) -> Point:
+    growth, speed_up = size.workers / base.workers, base.seconds / size.seconds
+    total = speed_up / growth
+    faster = _ratio(rate, base_rate)
+    throughput = None if faster is None else faster / growth
+    statistical = _ratio(base.epochs, size.epochs) or _ratio(base.samples, size.samples)
+    overhead = total / (throughput * statistical) if throughput and statistical else None
+    efficiency = Efficiency(throughput, statistical, overhead, total)
+    parts = {"throughput": throughput, "statistical": statistical, "overhead": overhead}
+    return Point(
+        group=size.group,
+        workers=size.workers,
+        global_batch=size.global_batch,
+        seconds=size.seconds,
+        resolution=size.group.resolution,
+        samples_per_s=rate,
+        epochs=size.epochs,
+        speed_up=speed_up,
+        mode=mode,
+        efficiency=efficiency,
+        bottleneck=None if size is base else bottleneck(base, size, parts),
+    )
+
+
+def _ratio(first: float | None, second: float | None) -> float | None:
+    """None too if it is one that no two measurements can have, but damaged records do."""
+    if not first or not second:
+        return None
+    ratio = first / second
+    return ratio if 1 / _ABSURD < ratio < _ABSURD else None
+
+
+def _fits(points: Sequence[Point]) -> Iterator[Fit]:
+    """Amdahl of what kept its batch, Gustafson of what did not, each with the smallest point."""
+    base, *others = points
+    same = [point for point in others if point.mode == "strong"]
+    if same:
+        times = [(point.workers, point.seconds) for point in [base, *same]]
+        yield Fit("Amdahl", *amdahl(times), points=len(times))
+    rates = [
+        (point.workers, point.samples_per_s)
+        for point in [base, *(point for point in others if point.mode in ("weak", "mixed"))]
+        if point.samples_per_s is not None and point.efficiency.throughput is not None
+    ]
+    if len(rates) > 1:
+        yield Fit("Gustafson", *gustafson(rates), points=len(rates))

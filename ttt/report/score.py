@@ -2,19 +2,29 @@
 
 The score is the mean time-to-train without the fastest and the slowest run (MLCommons
 training_rules.adoc). One run that did not converge may be the slowest that is dropped; with two the
-experiment has no score. May not know files or how a score is shown.
+experiment has no score. Of unet3d, which has many short runs, four are dropped at either end.
+
+The score of official logs is that of MLCommons' result_summarizer, which differs in two cases: it
+gives no mean of fewer than three runs, where this gives the plain one and says so; and it believes
+in the time of a run that ended as aborted, if only some evaluation had reached the target.
+
+May not know files or how a score is shown.
 """
 
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
+from ttt.compliance import at_least, runs_needed
 from ttt.report.run import Run
 
 T = TypeVar("T")
 Machine = tuple[int | None, int | None, str | None]
+
+# How many runs are dropped at either end, as result_summarizer has it; it keeps them in its code.
+_DROPPED = {"unet3d": 4}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +51,31 @@ class Spread:
 
 
 @dataclass(frozen=True, slots=True)
+class Rcp:
+    """What MLCommons' reference convergence points say of an experiment's epochs (or samples).
+
+    Attributes:
+        verdict: "failed" if it converged faster than can be believed, "missing" if there is no
+            reference for so large a batch; None if it could not be judged.
+        reason: The checker's own words.
+        mean_epochs: Olympic mean of the runs, in what the checker counts for this benchmark.
+        min_epochs: The least that is accepted.
+        reference_epochs: Mean of the reference.
+        scaling: What the score is multiplied with for having converged faster than the reference.
+    """
+
+    verdict: Literal["passed", "failed", "missing"] | None
+    reason: str
+    mean_epochs: float | None = None
+    min_epochs: float | None = None
+    reference_epochs: float | None = None
+    scaling: float = 1.0
+
+
+Judge = Callable[[Sequence[Run]], Rcp | None]
+
+
+@dataclass(frozen=True, slots=True)
 class Group:
     """The repetitions of one experiment: everything equal but the seed.
 
@@ -52,6 +87,14 @@ class Group:
         epochs: Spread of the epochs of the same runs; None without any.
         resolution: One evaluation interval in seconds, the coarsest of the runs: no time is known
             better than this. None if unknown.
+        submitter: Who says so.
+        system: What it ran on.
+        official: Whether it was by the rules of an official benchmark; None if runs disagree.
+        problems: Why MLCommons would not take this as a result; empty too where nothing official
+            was tried.
+        rcp: The verdict on its convergence; None where there is none to be had.
+        scaled_seconds: The score with the scaling that the reference convergence points demand;
+            None unless these were met.
     """
 
     runs: tuple[Run, ...]
@@ -60,30 +103,47 @@ class Group:
     time: Spread | None
     epochs: Spread | None
     resolution: float | None
+    submitter: str | None = None
+    system: str | None = None
+    official: bool | None = None
+    problems: tuple[str, ...] = ()
+    rcp: Rcp | None = None
+    scaled_seconds: float | None = None
 
 
-def olympic(times: Sequence[float | None]) -> Score:
+def olympic(times: Sequence[float | None], drop: int = 1) -> Score:
     """The olympic mean.
 
-    Fewer than three runs leave nothing between the fastest and the slowest: their plain mean is
-    given, and called that.
+    Too few runs leave nothing between the fastest and the slowest: their plain mean is given, and
+    called that.
 
     Args:
         times: Seconds of every run, at least one; None for a run that did not converge.
+        drop: How many to drop at either end.
     """
     valid = sorted(time for time in times if time is not None)
-    runs, failed = len(times), len(times) - len(valid)
-    if failed > 1 or (failed and runs < 3):
-        allowed = "only one may be dropped" if runs >= 3 else "dropping one takes 3 runs"
-        return Score(None, f"{failed} of {runs} runs without a valid time, {allowed}")
-    if runs < 3:
+    runs, failed, enough = len(times), len(times) - len(valid), 2 * drop + 1
+    number = "one" if drop == 1 else str(drop)
+    if failed > drop or (failed and runs < enough):
+        allowed = f"only {number} may be" if runs >= enough else f"dropping {number} takes {enough}"
+        noun = "dropped" if runs >= enough else "runs"
+        return Score(None, f"{failed} of {runs} runs without a valid time, {allowed} {noun}")
+    if runs < enough:
         what = "a single run" if runs == 1 else f"plain mean of {runs} runs"
         return Score(statistics.fmean(valid), f"{what}, no olympic mean")
-    kept = valid[1 : runs - 1]  # a failed run is the slowest and is in `valid` no more
-    slowest = "the one without a valid time" if failed else "slowest"
+    kept = valid[drop : runs - drop]  # a failed run is among the slowest and is in `valid` no more
+    many = "" if drop == 1 else f"{drop} "
+    slowest = f"{many}slowest"
+    if failed:
+        slowest = "the one without a valid time" if drop == 1 else f"{slowest} ({failed} without)"
     return Score(
-        statistics.fmean(kept), f"olympic mean of {runs} runs, fastest and {slowest} dropped"
+        statistics.fmean(kept), f"olympic mean of {runs} runs, {many}fastest and {slowest} dropped"
     )
+
+
+def dropped(benchmark: str | None) -> int:
+    """How many runs of a benchmark the olympic mean drops at either end."""
+    return _DROPPED.get(benchmark or "", 1)
 
 
 def spread(values: Sequence[float]) -> Spread | None:
@@ -97,54 +157,132 @@ def spread(values: Sequence[float]) -> Spread | None:
 def valid_time(run: Run) -> float | None:
     """Time-to-train in seconds of a run that may be scored.
 
-    As in MLPerf's summary of results, a log that failed its check counts as not converged.
+    As in MLPerf's summary of results, a log that failed its check counts as not converged; so does
+    a time that no clock can have measured.
     """
-    return run.time_to_train_s if run.status == "success" and run.passed is not False else None
+    valid = run.status == "success" and run.passed is not False
+    return run.time_to_train_s if valid and (run.time_to_train_s or 0) > 0 else None
 
 
-def group(runs: Sequence[Run]) -> list[Group]:
+def group(runs: Sequence[Run], judge: Judge | None = None) -> list[Group]:
     """Put together the runs that repeat each other, in the order of the first of each.
 
     Repetitions have the same benchmark, target and configuration on the same machine. A run that
-    died left no word of its machine: it belongs to the one its launch used.
+    died left no word of its machine: it belongs to the one its launch used. MLPerf logs repeat each
+    other if they lie in the same folder; a damaged one that names no benchmark has the others'.
+
+    Args:
+        runs: All of them.
+        judge: Gives the verdict on the convergence of an experiment; without it there is none.
     """
+    groups: dict[tuple[object, ...], list[Run]] = {}
+    for run, key in zip(runs, _keys(runs), strict=True):
+        groups.setdefault(key, []).append(run)
+    return [_group(tuple(members), judge) for members in groups.values()]
+
+
+def _keys(runs: Sequence[Run]) -> list[tuple[object, ...]]:
+    """What each run has in common with those that it repeats, or that repeat it."""
     machines: dict[tuple[Path, str | None], Machine] = {}
+    names: dict[str | None, str | None] = {}
     for run in runs:
         if run.world_size is not None:
-            machines.setdefault((run.path.resolve().parent, run.digest), _machine(run))
-    groups: dict[tuple[object, ...], list[Run]] = {}
+            machines.setdefault(_launch(run), _machine(run))
+        if run.benchmark is not None:
+            names.setdefault(run.digest, run.benchmark)
+    keys: list[tuple[object, ...]] = []
     for run in runs:
-        launch = (run.path.resolve().parent, run.digest)
-        machine = _machine(run) if run.world_size is not None else machines.get(launch)
-        key = (run.benchmark, run.target, run.digest, machine)
-        groups.setdefault(key, []).append(run)
-    return [_group(tuple(members)) for members in groups.values()]
+        if run.source == "MLPerf log":
+            keys.append((run.source, run.digest, run.benchmark or names.get(run.digest)))
+        else:
+            machine = _machine(run) if run.world_size is not None else machines.get(_launch(run))
+            keys.append((run.source, run.digest, run.benchmark, run.target, machine))
+    return keys
+
+
+def _launch(run: Run) -> tuple[Path, str | None]:
+    return run.path.resolve().parent, run.digest
 
 
 def _machine(run: Run) -> Machine:
     return run.world_size, run.nodes, run.accelerator_name
 
 
-def _group(runs: tuple[Run, ...]) -> Group:
+def _group(runs: tuple[Run, ...], judge: Judge | None) -> Group:
     times = tuple(map(valid_time, runs))
     converged = [run for run, time in zip(runs, times, strict=True) if time is not None]
     intervals = [run.eval_interval_s for run in converged]
+    score = _score(runs, times)
+    rcp = judge(runs) if judge is not None else None
+    scaled = None
+    if rcp is not None and rcp.verdict == "passed" and score.seconds is not None:
+        scaled = score.seconds * rcp.scaling
     return Group(
         runs=runs,
         times=times,
-        score=_score(runs, times),
+        score=score,
         time=spread([time for time in times if time is not None]),
         epochs=spread([run.epochs for run in converged if run.epochs is not None]),
         resolution=max((each for each in intervals if each is not None), default=None),
+        submitter=agreed(run.submitter for run in runs),
+        system=agreed(run.system for run in runs),
+        official=agreed(run.official for run in runs),
+        problems=tuple(_problems(runs, times, rcp)),
+        rcp=rcp,
+        scaled_seconds=scaled,
     )
 
 
 def _score(runs: tuple[Run, ...], times: tuple[float | None, ...]) -> Score:
+    twice = _repeated(runs)
+    if twice and not agreed(run.official for run in runs):  # official logs have it as a problem
+        return Score(None, f"seed {twice} was run more than once")
+    if any(_is_weak(run) for run in runs):
+        return Score(None, "weak scaling is scored by models a minute, which is not done here")
+    return olympic(times, dropped(_benchmark(runs)))
+
+
+def _is_weak(run: Run) -> bool:
+    """Whether this is one of the many models that MLPerf HPC has trained at the same time."""
+    return bool(run.official) and run.path.parent.parent.name == "weak"
+
+
+def _benchmark(runs: Iterable[Run]) -> str:
+    return agreed(run.benchmark for run in runs) or ""
+
+
+def _repeated(runs: Iterable[Run]) -> str:
+    """The seeds of more than one run: MLCommons' package_checker wants another for each."""
     seeds = [run.seed for run in runs if run.seed is not None]
-    twice = sorted({seed for seed in seeds if seeds.count(seed) > 1})
-    if twice:  # MLCommons' package_checker wants another seed for every run
-        return Score(None, f"seed {', '.join(map(str, twice))} was run more than once")
-    return olympic(times)
+    return ", ".join(map(str, sorted({seed for seed in seeds if seeds.count(seed) > 1})))
+
+
+def _problems(
+    runs: tuple[Run, ...], times: tuple[float | None, ...], rcp: Rcp | None
+) -> Iterable[str]:
+    """What package_checker, or a reviewer, would refuse the logs of an official benchmark for."""
+    if not any(run.official for run in runs):
+        return
+    benchmark = _benchmark(runs)
+    needed, dropped = runs_needed(benchmark), _DROPPED.get(benchmark, 1)
+    if needed is not None and len(runs) != needed:
+        yield f"{benchmark} takes exactly {needed} runs, here are {len(runs)}"
+    if (failed := sum(time is None for time in times)) > dropped:
+        yield f"{failed} runs without a valid time, {dropped} may be"
+        for run in runs:
+            if run.passed is False and run.problems:
+                yield f"{run.path.name}: {run.problems[0]}"
+    rulesets = sorted({run.ruleset for run in runs if run.ruleset is not None})
+    if len(rulesets) > 1:
+        yield f"logs were checked by different rulesets: {', '.join(rulesets)}"
+    closed = agreed(run.division for run in runs) == "closed"
+    if closed and rulesets and all(at_least(each, "1.0.0") for each in rulesets):
+        if twice := _repeated(runs):
+            yield f"seed {twice} was run more than once"
+        if seedless := sum(run.seed is None for run in runs):
+            yield f"{seedless} of {len(runs)} runs log no seed, which package_checker wants"
+    if rcp is not None and rcp.verdict != "passed":
+        yield f"reference convergence points: {rcp.reason}"
 
 
 def agreed(values: Iterable[T | None]) -> T | None:

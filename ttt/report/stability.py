@@ -1,9 +1,19 @@
 """How sure a score is: convergence over seeds, its interval, and what tells two apart. Pure."""
 
-from collections.abc import Sequence
+import itertools
+import math
+import statistics
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ttt.report.score import Group
+from ttt.report.size import Task, task
+from ttt.report.words import counted, duration, percent, unit_for
+
+_ENOUGH = 3  # runs: with two, Student's t is 12.7 standard errors wide
+_WIDE = 0.05  # standard deviation over mean from which a spread is worth a word
+_COARSE, _FINE = 0.05, 0.02  # of the score: evaluation intervals that hide much, and nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +41,8 @@ class Comparison:
         ratio: Score of the second over score of the first, at least 1.
         p_value: Of the two having the same mean time (Welch's t-test); None with too few runs.
         runs: Runs of each it takes to tell them apart (5 % error, 80 % power); None if unknown.
-        hidden: Whether the difference is below one evaluation interval of either.
+        hidden: Whether the difference is below one evaluation interval of either. Not where all
+            runs of both took the same epochs with the same batch: they differ in speed alone.
     """
 
     first: Group
@@ -43,10 +54,163 @@ class Comparison:
 
 
 def stability(group: Group) -> Stability:
-    """The stability of one experiment."""
-    raise NotImplementedError
+    """The stability of one experiment.
+
+    The interval is Student's, of the mean time of all runs that converged. The score itself is a
+    trimmed mean, and what it trims is what tells how far seeds scatter: an interval of the runs
+    that are left would be many times too narrow.
+    """
+    times = [time for time in group.times if time is not None]
+    epochs = sorted(
+        run.epochs
+        for run, time in zip(group.runs, group.times, strict=True)
+        if time is not None and run.epochs is not None
+    )
+    return Stability(tuple(epochs), _interval(times), tuple(_warnings(group, times, epochs)))
+
+
+def _interval(times: Sequence[float]) -> tuple[float, float] | None:
+    if len(times) < _ENOUGH:
+        return None
+    half = _t_quantile(len(times) - 1) * statistics.stdev(times) / math.sqrt(len(times))
+    mean = statistics.fmean(times)
+    return max(0.0, mean - half), mean + half
+
+
+def _warnings(group: Group, times: Sequence[float], epochs: Sequence[float]) -> Iterator[str]:
+    if group.score.seconds is None:
+        return
+    if len(times) < _ENOUGH:
+        yield (
+            f"{counted(len(times), 'run')} cannot tell how far seeds scatter: an olympic mean takes"
+            f" {_ENOUGH} or more"
+        )
+    if len(times) > 1 and statistics.stdev(times) > _WIDE * statistics.fmean(times):
+        wide = percent(statistics.stdev(times) / statistics.fmean(times))
+        extremes = f"from {_time(min(times))} to {_time(max(times))}"
+        yield f"the times scatter widely: standard deviation {wide} of the mean, {extremes}"
+    elif len(seen := Counter(round(each, 2) for each in epochs)) > 1:
+        usual, count = seen.most_common(1)[0]
+        if 2 * count > len(epochs):
+            others = ", ".join(f"{each:g}" for each in seen.elements() if each != usual)
+            yield f"{count} of {len(epochs)} runs took {usual:g} epochs, the rest {others}"
+    yield from _grain(group, group.score.seconds, epochs)
+
+
+def _grain(group: Group, score: float, epochs: Sequence[float]) -> Iterator[str]:
+    """What the distance of evaluations hides."""
+    if group.resolution is None or group.resolution < _FINE * score:
+        return
+    part = percent(group.resolution / score)
+    interval = f"evaluations are {_time(group.resolution)} apart, {part} of the score"
+    waste = "half of it is wasted on average"
+    if group.resolution >= _COARSE * score:
+        yield f"{interval}: that hides smaller differences, and {waste}"
+    elif len(epochs) >= _ENOUGH and len(set(epochs)) == 1:
+        yield (
+            f"all {len(epochs)} runs stopped at the same evaluation, and {interval}: how far seeds"
+            " scatter below that is not seen"
+        )
+
+
+def _time(seconds: float) -> str:
+    return duration(seconds, None, unit_for([seconds]))
 
 
 def comparisons(groups: Sequence[Group]) -> list[Comparison]:
-    """Every pair of experiments next to each other in rank, of the same benchmark and target."""
-    raise NotImplementedError
+    """Every pair of experiments next to each other in rank, of the same benchmark and target.
+
+    The ruleset has to be the same too: from one to the next the rules of a benchmark change.
+    """
+    rivals: dict[Task, list[Group]] = {}
+    for group in groups:
+        if group.score.seconds is not None:
+            rivals.setdefault(task(group), []).append(group)
+    found = []
+    for each in rivals.values():
+        each.sort(key=_score)
+        found += [_compare(first, second) for first, second in itertools.pairwise(each)]
+    return found
+
+
+def _score(group: Group) -> float:
+    assert group.score.seconds is not None
+    return group.score.seconds
+
+
+def _compare(first: Group, second: Group) -> Comparison:
+    quick, slow = ([time for time in group.times if time is not None] for group in (first, second))
+    steps = [group.resolution for group in (first, second) if group.resolution is not None]
+    near = bool(steps) and _score(second) - _score(first) < max(steps)
+    return Comparison(
+        first,
+        second,
+        ratio=_score(second) / _score(first),
+        p_value=welch(quick, slow),
+        runs=runs_needed(quick, slow),
+        hidden=near and not _same_path(first, second),
+    )
+
+
+def _same_path(first: Group, second: Group) -> bool:
+    """Whether all runs of both stopped after the same epochs with the same batch.
+
+    Then they saw the target at the same evaluation, and what is left is a difference of speed.
+    """
+    progress = {(run.global_batch, run.epochs) for run in (*first.runs, *second.runs)}
+    return len(progress) == 1 and None not in progress.pop()
+
+
+def welch(first: Sequence[float], second: Sequence[float]) -> float | None:
+    """Two-sided p-value of equal means, without assuming equal variances.
+
+    Welch, "The generalization of 'Student's' problem when several different population variances
+    are involved", Biometrika 34, 1947, with Satterthwaite's degrees of freedom.
+
+    Returns:
+        None with fewer than two values of either, or if neither varies.
+    """
+    if min(len(first), len(second)) < 2:
+        return None
+    parts = [statistics.variance(values) / len(values) for values in (first, second)]
+    if not sum(parts):
+        return None
+    t = (statistics.fmean(first) - statistics.fmean(second)) / math.sqrt(sum(parts))
+    freedom = sum(parts) ** 2 / sum(
+        part**2 / (len(values) - 1) for part, values in zip(parts, (first, second), strict=True)
+    )
+    return 2 * _t_below(-abs(t), freedom)
+
+
+def runs_needed(first: Sequence[float], second: Sequence[float]) -> int | None:
+    """Runs of each it takes to find the difference of these means (5% error, 80% power).
+
+    n = (z_0.975 + z_0.8)^2 (s1^2 + s2^2) / d^2 + z_0.975^2 / 4; the last term is for the t
+    distribution (Guenther, "Sample size formulas for normal theory t tests", The American
+    Statistician 35, 1981).
+
+    Returns:
+        At least 2; None with fewer than two values of either, or equal means.
+    """
+    if min(len(first), len(second)) < 2:
+        return None
+    distance = statistics.fmean(first) - statistics.fmean(second)
+    variances = statistics.variance(first) + statistics.variance(second)
+    if not distance:
+        return None
+    error, power = statistics.NormalDist().inv_cdf(0.975), statistics.NormalDist().inv_cdf(0.8)
+    return max(2, math.ceil((error + power) ** 2 * variances / distance**2 + error**2 / 4))
+
+
+def _t_quantile(freedom: float) -> float:
+    """The value a t-distributed one exceeds in 2.5% of cases."""
+    from scipy.special import stdtrit  # noqa: PLC0415  a login node pays for it only in a report
+
+    return float(stdtrit(freedom, 0.975))
+
+
+def _t_below(t: float, freedom: float) -> float:
+    """How often a t-distributed value is below this one."""
+    from scipy.special import stdtr  # noqa: PLC0415  as above
+
+    return float(stdtr(freedom, t))

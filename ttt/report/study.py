@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from ttt.report.diagnosis import Finding, diagnose
 from ttt.report.hardware import Profile, Row, hardware, profiles
+from ttt.report.rcp import judge
 from ttt.report.run import Found, Rejected, Run
 from ttt.report.scaling import Sweep, sweeps
 from ttt.report.score import Group, group
@@ -37,7 +38,7 @@ class Study:
 
 def study(found: Found) -> Study:
     """Compute all of it."""
-    groups = group(found.runs)
+    groups = group(found.runs, judge)
     findings = [(run, tuple(diagnose(run))) for run in found.runs]
     return Study(
         groups=tuple(groups),

@@ -1,67 +1,187 @@
-"""Shows runs and scores: as tables in a terminal, and as plain values for a file.
+"""Shows a study in a terminal, in 80 columns where a batch job's output goes; wider shows more.
 
 May not know where runs come from, nor compute anything a reader could want to compute again.
 """
 
-import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 from rich import box
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
 from ttt.compliance import LABEL
-from ttt.report.runs import Found, Rejected, Run, find
-from ttt.report.score import Group, Spread, agreed, group
+from ttt.report import grids
+from ttt.report.find import find
+from ttt.report.grids import Grid
+from ttt.report.run import Rejected, Run
+from ttt.report.score import Group, agreed, group
+from ttt.report.study import Study
+from ttt.report.view import (
+    Result,
+    Task,
+    compared,
+    identity,
+    laws,
+    problems,
+    profiles,
+    recount,
+    tasks,
+    whose,
+)
+from ttt.report.words import UNKNOWN, number, printable, seconds, spread
 
-UNKNOWN = "-"
 _COLOURS = {"success": "green", "aborted": "yellow", "died": "red", "running": "cyan"}
+_MANY = 40  # runs; more of them are read as a line for each experiment
+_WIDE = 110  # columns; a batch job's output has 80
 
 
 def closing(run_dirs: Iterable[str | Path], console: Console) -> None:
     """Print the runs of a launch that has ended, and their score."""
-    show(find(run_dirs), console)
-
-
-def show(found: Found, console: Console) -> None:
-    """Print a table and a score for each experiment, and what could not be read."""
+    found = find(run_dirs)
     for each in group(found.runs):
-        console.print(_table(each))
-        for run in each.runs:
-            if run.status != "success" and run.reason:
-                console.print(Text(f"seed {_number(run.seed)}: {run.reason}"), soft_wrap=True)
-        for line in score_lines(each):
-            console.print(Text(line), soft_wrap=True)
+        _experiment(each, console)
         console.print()
-    for path in found.rejected:
-        console.print(Text(f"not used: {path.path}: {path.reason}", "yellow"), soft_wrap=True)
+    _rejected(found.rejected, console)
 
 
-def _table(each: Group) -> Table:
-    # Narrow: everything has to fit into 80 columns, where a batch job's output goes.
-    table = Table(title=Text(_title(each)), title_justify="left", title_style="bold")
+def show_study(study: Study, console: Console, *, details: bool | None = None) -> None:
+    """Print everything a study says.
+
+    Args:
+        study: What to print.
+        console: Where.
+        details: Whether every run has a line, or every experiment; by their number if None.
+    """
+    if details is None:
+        details = sum(len(each.runs) for each in study.groups) <= _MANY
+    shown = tasks(study)
+    for task in shown:
+        _task(task, console, details)
+    _grid(grids.hardware(study.rows), "Hardware", console)
+    _grid(grids.profile(profiles(study)), "Over several benchmarks (1 is fastest in all)", console)
+    _findings(shown, console)
+    _rejected(study.rejected, console)
+
+
+def _task(task: Task, console: Console, details: bool) -> None:
+    if details:
+        for each in task.results:
+            _experiment(each.group, console)
+            _sure(each, console)
+            console.print()
+    else:
+        _grid(grids.overview(task.results), task.title, console)
+        lines = [f"{each.name}: {problem}" for each in task.results for problem in problems(each)]
+        _lines(lines, console)
+        _grid(grids.stability(task.results), "How sure the scores are", console)
+    for sweep in task.sweeps:
+        _grid(grids.scaling(sweep), f"Scaling of {task.title} ({whose(sweep)})", console)
+        held = [f"{each.workers:,}: {each.bottleneck}" for each in sweep.points if each.bottleneck]
+        fitted = laws(sweep)
+        _lines([*held, *([fitted] if fitted else [])], console)
+    name = {identity(each.group): each.name for each in task.results}
+    _lines([compared(each, name) for each in task.comparisons], console)
+
+
+def _sure(result: Result, console: Console) -> None:
+    """What the run table and the score leave open."""
+    if result.stability.interval is not None:
+        low, high = result.stability.interval
+        console.print(f"95 % sure to be between {low:.4g} and {high:.4g} s", soft_wrap=True)
+    for line in (*result.stability.warnings, *problems(result)):
+        console.print(Text(printable(line), "yellow"), soft_wrap=True)
+
+
+def _findings(shown: Sequence[Task], console: Console) -> None:
+    found = [(task, each) for task in shown for each in task.results if each.seen]
+    if found:
+        console.print(Text("What runs lost time to, and what to try", "bold"))
+    for task, result in found:
+        console.print(Text(f"{task.title}; {result.name}"), soft_wrap=True)
+        for seen in result.seen:
+            where = recount(seen, result.group)
+            text = Text(f"  {printable(seen.finding.what)}", "bold")
+            text.append(f"{f' ({where})' if where else ''}: ", "not bold")
+            text.append(printable(f"{seen.finding.measured}; {seen.finding.advice}"), "not bold")
+            console.print(text, soft_wrap=True)
+    if found:
+        console.print()
+
+
+def _rejected(rejected: Sequence[Rejected], console: Console) -> None:
+    for each in rejected:
+        line = printable(f"not used: {each.path}: {each.reason}")
+        console.print(Text(line, "yellow"), soft_wrap=True)
+
+
+def _lines(lines: Sequence[str], console: Console) -> None:
+    for line in lines:
+        console.print(Text(printable(line)), soft_wrap=True)
+    if lines:
+        console.print()
+
+
+def _grid(grid: Grid, title: str, console: Console) -> None:
+    if not grid.rows:
+        return
+    table = _plain_table()
+    wide = console.width >= _WIDE
+    shown = [wide or not head.wide for head in grid.heads]
+    for place, head in enumerate(grid.heads):
+        if shown[place]:
+            name = head.text if wide else head.brief or head.text
+            cells = [row[place].text for row in grid.rows]
+            # Figures and words keep their width; titles wrap, and names of systems do.
+            width = max(map(len, [*cells, *name.split()])) if head.right and not wide else None
+            justify: JustifyMethod = "right" if head.right else "left"
+            table.add_column(name, justify=justify, width=width, overflow="fold")
+    for row in grid.rows:
+        table.add_row(*(Text(cell.text) for cell, keep in zip(row, shown, strict=True) if keep))
+    console.print(Text(title, "bold"), soft_wrap=True)
+    console.print(table)
+    console.print()
+
+
+def _plain_table() -> Table:
+    table = Table()
     table.box, table.show_edge, table.pad_edge = box.SIMPLE_HEAD, False, False
     table.padding = (0, 1, 0, 0)
+    return table
+
+
+def _experiment(each: Group, console: Console) -> None:
+    console.print(Text(_title(each), "bold"), soft_wrap=True)
+    console.print(_runs(each))
+    for run in each.runs:
+        if run.status != "success" and run.reason:
+            line = printable(f"seed {number(run.seed)}: {run.reason}")
+            console.print(Text(printable(line)), soft_wrap=True)
+    for line in score_lines(each):
+        console.print(Text(printable(line)), soft_wrap=True)
+
+
+def _runs(each: Group) -> Table:
+    table = _plain_table()
     table.add_column("seed", justify="right")
     table.add_column("status")
     table.add_column("time-to-train", justify="right", no_wrap=True)
-    table.add_column(agreed(run.metric for run in each.runs) or "quality", justify="right")
+    metric = agreed(run.metric for run in each.runs) or "quality"
+    table.add_column(Text(printable(metric)), justify="right")
     for name in ("epochs", "samples/s", "data wait"):
         table.add_column(name, justify="right")
     table.add_column("compliance")
     for run in each.runs:
-        status = run.status or UNKNOWN
+        status = printable(run.status or UNKNOWN)
         table.add_row(
-            _number(run.seed),
+            number(run.seed),
             Text(status, _COLOURS.get(status, "")),
-            _seconds(run.time_to_train_s, run.eval_interval_s),
-            _number(run.quality, ".4f"),
-            _number(run.epochs, ".4g"),
-            _number(run.samples_per_s, ",.0f"),
-            _number(run.data_wait_fraction, ".1%"),
+            seconds(run.time_to_train_s, run.eval_interval_s),
+            number(run.quality, ".4f"),
+            number(run.epochs, ".4g"),
+            number(run.samples_per_s, ",.0f"),
+            number(run.data_wait_fraction, ".1%"),
             _compliance(run),
         )
     return table
@@ -69,14 +189,17 @@ def _table(each: Group) -> Table:
 
 def _title(each: Group) -> str:
     parts = [agreed(run.benchmark for run in each.runs) or "unknown benchmark"]
+    parts += filter(None, [agreed(run.submitter for run in each.runs)])
     if (target := agreed(run.target for run in each.runs)) is not None:
         parts.append(f"target {target:g}")
     if (world := agreed(run.world_size for run in each.runs)) is not None:
         parts.append(f"{world} process{'es' if world != 1 else ''}")
     if (nodes := agreed(run.nodes for run in each.runs)) is not None:
         parts.append(f"{nodes} node{'s' if nodes != 1 else ''}")
-    parts += filter(None, [agreed(run.accelerator_name for run in each.runs)])
-    return ", ".join(parts)
+    if accelerators := agreed(run.accelerators for run in each.runs):
+        name = agreed(run.accelerator_name for run in each.runs) or "accelerators"
+        parts.append(f"{accelerators:,} x {name}")
+    return printable(", ".join(parts))
 
 
 def _compliance(run: Run) -> Text:
@@ -94,13 +217,15 @@ def score_lines(each: Group) -> list[str]:
         lines.append(f"no score: {each.score.method}")
     else:
         minutes = each.score.seconds / 60
-        score = _seconds(each.score.seconds, each.resolution)
+        score = seconds(each.score.seconds, each.resolution)
         lines.append(f"score {score} = {minutes:.4g} min ({each.score.method})")
+    if each.scaled_seconds is not None:
+        lines.append(f"scaled for its convergence: {each.scaled_seconds / 60:.4g} min")
     lines.append(f"{converged} of {len(each.runs)} runs count")
     if each.time:
-        lines.append(f"time-to-train in s: {_spread(each.time)}")
+        lines.append(f"time-to-train in s: {spread(each.time)}")
     if each.epochs:
-        lines.append(f"epochs: {_spread(each.epochs)}")
+        lines.append(f"epochs: {spread(each.epochs)}")
     if each.resolution is not None:
         lines.append(f"± is one evaluation interval, {each.resolution:.3g} s at the longest")
     if ruleset := agreed(run.ruleset for run in each.runs):
@@ -108,71 +233,3 @@ def score_lines(each: Group) -> list[str]:
     if any(run.official is False for run in each.runs):
         lines.append(f"* {LABEL}")
     return lines
-
-
-def as_json(found: Found) -> dict[str, Any]:
-    """The same as plain values, null for what is unknown."""
-    return {
-        "results": [_result(each) for each in group(found.runs)],
-        "rejected": [_rejected(each) for each in found.rejected],
-    }
-
-
-def _result(each: Group) -> dict[str, Any]:
-    seconds = each.score.seconds
-    return {
-        "submitter": None,
-        "system": None,
-        "benchmark": agreed(run.benchmark for run in each.runs),
-        "official": agreed(run.official for run in each.runs),
-        "ruleset": agreed(run.ruleset for run in each.runs),
-        "division": agreed(run.division for run in each.runs),
-        "metric": agreed(run.metric for run in each.runs),
-        "target": agreed(run.target for run in each.runs),
-        "accelerators": agreed(run.accelerators for run in each.runs),
-        "accelerator_name": agreed(run.accelerator_name for run in each.runs),
-        "nodes": agreed(run.nodes for run in each.runs),
-        "world_size": agreed(run.world_size for run in each.runs),
-        "runs": len(each.runs),
-        "converged": sum(time is not None for time in each.times),
-        "score_minutes": None if seconds is None else seconds / 60,
-        "score_method": each.score.method,
-        "scaled_score_minutes": None,
-        "resolution_s": each.resolution,
-        "efficiency": dict.fromkeys(("throughput", "statistical", "overhead", "time_to_train")),
-        "seeds": [run.seed for run in each.runs],
-        "statuses": [run.status for run in each.runs],
-        "compliant": [run.passed for run in each.runs],
-        "times_s": list(each.times),
-        "epochs": [run.epochs for run in each.runs],
-        "time_s": _plain(each.time),
-        "epochs_to_target": _plain(each.epochs),
-        "paths": [str(run.path) for run in each.runs],
-    }
-
-
-def _rejected(each: Rejected) -> dict[str, str]:
-    return {"path": str(each.path), "reason": each.reason}
-
-
-def _plain(of: Spread | None) -> dict[str, float | None] | None:
-    return None if of is None else {"mean": of.mean, "std": of.std, "min": of.min, "max": of.max}
-
-
-def _spread(of: Spread) -> str:
-    std = "" if of.std is None else f", standard deviation {of.std:.3g}"
-    return f"mean {of.mean:.4g}{std}, from {of.min:.4g} to {of.max:.4g}"
-
-
-def _seconds(seconds: float | None, resolution: float | None) -> str:
-    """A time no finer than its resolution is known: two digits of that, at most to the ms."""
-    if seconds is None:
-        return UNKNOWN
-    if not resolution:
-        return f"{seconds:.2f} s"
-    digits = min(3, max(0, 1 - math.floor(math.log10(resolution))))
-    return f"{seconds:.{digits}f} ± {resolution:.{digits}f} s"
-
-
-def _number(value: float | None, form: str = "") -> str:
-    return UNKNOWN if value is None else format(value, form)

@@ -75,6 +75,20 @@ class ClearCache(StrEnum):
     off = "off"
 
 
+class Tracker(StrEnum):
+    """Which service shows a run beside others."""
+
+    none = "none"
+    wandb = "wandb"
+
+
+class TrackingMode(StrEnum):
+    """Whether a tracker may use the network while the run goes on."""
+
+    offline = "offline"
+    online = "online"
+
+
 class Binding(StrEnum):
     """Who decides on which cores a process computes, and with how many threads.
 
@@ -85,4 +99,11 @@ class Binding(StrEnum):
 
     auto = "auto"
     always = "always"
+    off = "off"
+
+
+class Energy(StrEnum):
+    """Whether to read energy counters; `auto` does where there are any."""
+
+    auto = "auto"
     off = "off"

@@ -6,6 +6,8 @@ from typing import Any
 
 from ttt.schema.choices import Binding, ClearCache, Device, Division, Precision
 from ttt.schema.rules import not_positive, unknown
+from ttt.schema.system import SystemConfig
+from ttt.schema.tracking import TrackingConfig
 from ttt.watcher import Target
 
 
@@ -127,6 +129,8 @@ class RunConfig:
     binding: Binding = Binding.auto
     timeout: TimeoutConfig = field(default_factory=TimeoutConfig)
     submission: SubmissionConfig = field(default_factory=SubmissionConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    system: SystemConfig = field(default_factory=SystemConfig)
     mlperf: dict[str, Any] = field(default_factory=dict)  # key of the MLPerf log: its value
     processes: int = 0  # of one run, over all nodes; filled in at launch
     command: list[str] = field(default_factory=list)  # what was typed; filled in at launch
@@ -154,6 +158,7 @@ class RunConfig:
     def problems(self, processes: int) -> list[str]:
         """Everything wrong with this launch on this many processes, a sentence each."""
         found = [*unknown("", self), *self.target.problems(), *self.timeout.problems()]
+        found += self.tracking.problems()
         if hasattr(self.data, "problems"):  # a user's own data set may come without rules
             found += self.data.problems(processes, max(1, self.accumulate))
         for part in (self.model, self.schedule):
@@ -161,6 +166,7 @@ class RunConfig:
                 found += part.problems()
         if hasattr(self.model, "problems_with"):
             found += self.model.problems_with(self.precision, self.clip_norm)
+        found += self.system.problems(self.submission.status)
         counts = {"runs": self.runs, "accumulate": self.accumulate, "clip_norm": self.clip_norm}
         found += not_positive("", counts)
         if not 0 <= self.seed < 2**31 - self.runs:

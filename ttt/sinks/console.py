@@ -216,6 +216,26 @@ def _batches(summary: dict) -> list[tuple[str, str]]:  # type: ignore[type-arg]
     return [("batches", ", ".join(found))] if found else []
 
 
+def _communication(summary: dict) -> list[tuple[str, str]]:  # type: ignore[type-arg]
+    """Where there is anybody to wait for."""
+    share = summary["communication_fraction"]
+    if summary["world_size"] == 1 or share is None:
+        return []
+    return [("communication", f"{share:.1%} of a step with nothing computed, worst rank")]
+
+
+def _spent(summary: dict) -> list[tuple[str, str]]:  # type: ignore[type-arg]
+    """Energy and money, where they are known."""
+    rows = []
+    if summary["energy_j"] is not None:
+        scope, rate = summary["energy"]["scope"], summary["samples_per_j"]
+        text = f"{summary['energy_j']:,.0f} J ({scope} counters), {rate:.3g} samples/J"
+        rows.append(("energy", text))
+    if summary["cost"] is not None:
+        rows.append(("cost", f"{summary['cost']:.3g} at {summary['price_per_hour']:g} a node-hour"))
+    return rows
+
+
 def result_rows(summary: dict) -> list[tuple[str, str]]:  # type: ignore[type-arg]
     """The result as (name, text) rows; a value that is not known says so."""
 
@@ -247,6 +267,8 @@ def result_rows(summary: dict) -> list[tuple[str, str]]:  # type: ignore[type-ar
         ("evaluation", show("eval_fraction", ".1f", " % of the time", 100)),
         *_batches(summary),
         *_resumes(summary),
+        *_communication(summary),
         ("peak memory", show("peak_memory_bytes", ",.0f", " MB in one process", 1e-6)),
+        *_spent(summary),
         ("compliance", verdict),
     ]

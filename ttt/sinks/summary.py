@@ -12,16 +12,18 @@ _FIELDS = (
     "benchmark seed run status reason metric quality target higher_is_better time_to_train_s"
     " elapsed_s train_s eval_s init_s epochs samples steps world_size nodes accelerators"
     " accelerator_name samples_per_s step_ms_p50 step_ms_p90 step_ms_p99 data_wait_fraction"
-    " eval_fraction eval_interval_s energy_j samples_per_j peak_memory_bytes skipped_samples cost"
-    " resumed lost_s data"
+    " eval_fraction eval_interval_s communication_fraction recompiles energy_j energy_reason energy"
+    " samples_per_j peak_memory_bytes accelerator_memory_bytes skipped_samples price_per_hour cost"
+    " resumed lost_s data ranks"
 ).split()
 _FROM_CONFIG = (
     "benchmark seed run metric target higher_is_better world_size nodes accelerators"
-    " accelerator_name"
+    " accelerator_name price_per_hour"
 ).split()
 _FROM_STATISTICS = (
     "train_s eval_s samples_per_s step_ms_p50 step_ms_p90 step_ms_p99 data_wait_fraction"
-    " eval_fraction peak_memory_bytes skipped_samples data"
+    " eval_fraction communication_fraction recompiles energy_j energy_reason energy samples_per_j"
+    " peak_memory_bytes accelerator_memory_bytes skipped_samples data ranks"
 ).split()
 
 
@@ -73,6 +75,7 @@ class Summary:
         result["elapsed_s"] = self._between(Kind.RUN_START, Kind.RUN_STOP)
         result["eval_interval_s"] = self._interval()
         result["resumed"], result["lost_s"] = len(self._lost), sum(self._lost)
+        result["cost"] = _cost(result)
         if stop := self._last.get(Kind.RUN_STOP):
             result["steps"] = stop.step
             if stop.data["status"] == "success":
@@ -100,3 +103,11 @@ class Summary:
         if start is None or not self._evaluations:
             return None
         return (self._evaluations[-1] - start.time) / len(self._evaluations)
+
+
+def _cost(result: dict[str, Any]) -> float | None:
+    """Price of the machines for the time on the clock, in the currency of `price_per_hour`."""
+    price, seconds = result["price_per_hour"], result["elapsed_s"]
+    if price is None or seconds is None:
+        return None
+    return float(price * result["nodes"] * seconds / 3600)

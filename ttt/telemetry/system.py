@@ -30,7 +30,7 @@ def environment(device: torch.device, command: list[str]) -> dict[str, Any]:
         "ttt": ttt.__version__,
         "git": _git(Path(ttt.__file__).parent, config.folder()),
         "python": sys.version.split()[0],
-        "packages": {name: _version(name) for name in _PACKAGES},
+        "packages": {name: package_version(name) for name in _PACKAGES},
         "host": platform.node(),
         "system": platform.platform(),
         "processor": _processor(),
@@ -66,7 +66,8 @@ def variables(environment: Any) -> dict[str, str]:
     }
 
 
-def _version(package: str) -> str | None:
+def package_version(package: str) -> str | None:
+    """Version of an installed package; None if it is not."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from run_folders import CONFIG, aborted, died, finished
 from ttt.errors import LaunchError
 from ttt.events import Event, Kind
-from ttt.report.runs import find
+from ttt.report.find import find
+from ttt.report.run import Block, Evaluation, Rank
 from ttt.sinks.jsonl import JsonLines
 
 
@@ -35,6 +36,55 @@ def test_hydras_and_other_peoples_config_is_no_run(tmp_path):
         (tmp_path / name).mkdir()
         (tmp_path / name / "config.yaml").write_text("a: 1\n")
     assert find([tmp_path]).runs == ()
+
+
+def test_what_the_record_tells_of_the_course(tmp_path):
+    folder = finished(tmp_path, 1)
+    lines = [
+        ("config", 90.0, {"train_samples": 600}),
+        ("run_start", 100.0, {}),
+        ("block_start", 100.5, {"samples": 0, "epoch": 0}),
+        ("progress", 101.0, {"samples": 64}),
+        ("block_stop", 104.5, {"samples": 600, "epoch": 1}),
+        ("quality", 105.0, {"value": 0.9, "samples": 600, "epoch": 1}),
+        ("block_start", 105.0, {"samples": 600, "epoch": 1}),
+        ("block_stop", 107.0, {"samples": 1200, "epoch": 2}),
+        ("quality", 107.5, {"value": 0.975, "samples": 1200, "epoch": 2}),
+        ("run_stop", 107.5, {"status": "success"}),
+    ]
+    record = [
+        json.dumps({"kind": kind, "time": time, "step": 0, "data": data})
+        for kind, time, data in lines
+    ]
+    (folder / "events.jsonl").write_text("\n".join([*record, '{"kind": "quali']))
+    (run,) = find([folder]).runs
+    assert run.blocks == (Block(0.5, 4.0, 600.0), Block(5.0, 2.0, 600.0))
+    assert run.evaluations == (
+        Evaluation(5.0, 0.9, 1.0, 600.0),
+        Evaluation(7.5, 0.975, 2.0, 1200.0),
+    )
+    assert (run.steady_samples_per_s, run.stopped) == (300.0, 107.5)
+    assert (run.train_samples, run.global_batch, run.precision) == (600, 64, None)
+
+
+def test_what_other_files_tell(tmp_path):
+    ranks = [{"rank": 0, "host": "a", "data_wait_s": 1}, {"rank": 1, "exposed_ms": 2.5}]
+    folder = finished(tmp_path, 1, ranks=ranks, communication_fraction=0.25, energy_j=9.5)
+    (folder / "system.json").write_text('{"id": "box", "description": {"cooling": "air"}}')
+    config = (folder / "config.yaml").read_text()
+    (folder / "config.yaml").write_text(f"{config}submission: {{org: Acme}}\nprecision: bf16\n")
+    (run,) = find([folder]).runs
+    assert run.ranks == (Rank(0, "a", 1.0), Rank(1, exposed_ms=2.5))
+    assert (run.system, run.description) == ("box", {"cooling": "air"})
+    assert (run.submitter, run.precision, run.communication_fraction) == ("Acme", "bf16", 0.25)
+    assert run.energy_j == 9.5
+
+
+def test_nobody_submits_by_default(tmp_path):
+    folder = finished(tmp_path, 1)
+    with (folder / "config.yaml").open("a") as config:
+        config.write("submission: {org: unspecified}\n")
+    assert find([folder]).runs[0].submitter is None
 
 
 def test_the_digest_is_the_configuration_without_the_seed(tmp_path):
@@ -111,6 +161,8 @@ def test_a_number_that_is_not_finite_is_unknown(tmp_path):
         (json.dumps({"seed": True}), "seed is True, not a whole number or null"),
         (json.dumps({"epochs": 10**400}), "epochs is 1000"),
         (json.dumps({"compliance": "yes"}), "compliance is 'yes'"),
+        (json.dumps({"ranks": {"0": 1}}), "ranks is {'0': 1}, not a list"),
+        (json.dumps({"ranks": [{"rank": "0"}]}), "rank is '0', not a whole number"),
         (json.dumps({"compliance": {"passed": "yes"}}), "passed is 'yes', not true, false or null"),
     ],
 )
@@ -131,7 +183,7 @@ def test_a_damaged_configuration_and_paths_that_lead_nowhere_are_told(tmp_path):
     found = find([tmp_path / "absent", tmp_path / "notes.txt", bad])
     assert found.runs == ()
     reasons = [each.reason for each in found.rejected]
-    assert reasons[:2] == ["does not exist", "is a file and not in a run folder"]
+    assert reasons[:2] == ["does not exist", "the file is empty"]
     assert reasons[2].startswith("config.yaml is damaged")
 
 

@@ -1,0 +1,53 @@
+"""Runs and groups by hand, for tests of what is concluded from them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ttt.report.run import Run
+from ttt.report.score import Group, group
+
+
+def run(seed: int = 1, **changes: object) -> Run:
+    """A run of 100 s on 8 accelerators that reached its target after 10 epochs of 1,000 samples."""
+    known = {
+        "path": Path(f"launch/seed_{seed}"),
+        "digest": "d",
+        "seed": seed,
+        "benchmark": "digits",
+        "target": 0.97,
+        "status": "success",
+        "submitter": "Us",
+        "time_to_train_s": 100.0,
+        "elapsed_s": changes.get("time_to_train_s", 100.0),
+        "train_s": changes.get("time_to_train_s", 100.0),
+        "eval_s": 0.0,
+        "global_batch": 80,
+        "epochs": 10.0,
+        "samples": 10_000.0,
+        "samples_per_s": 100.0,
+        "world_size": 8,
+        "accelerators": 8,
+        "accelerator_name": "H100",
+    }
+    return Run(**(known | changes))
+
+
+def experiment(times: Sequence[float | None], **changes: object) -> Group:
+    """Repetitions with these times; None for one that did not converge."""
+    runs = [
+        run(
+            seed,
+            digest=repr(sorted(changes.items(), key=lambda each: each[0])),
+            time_to_train_s=time,
+            status="aborted" if time is None else "success",
+            **changes,
+        )
+        for seed, time in enumerate(times)
+    ]
+    (made,) = group(runs)
+    return made
+
+
+def of_size(workers: int, seconds: float, **changes: object) -> Group:
+    """One run of an experiment on as many accelerators."""
+    return experiment([seconds], accelerators=workers, world_size=workers, **changes)

@@ -1,0 +1,152 @@
+"""`ttt package`: a tree that stands only if MLCommons' own tools take it."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from submissions import SYSTEM, launch, run_folder
+from ttt.cli import package
+from ttt.errors import NOT_COMPLIANT, OK, USAGE
+
+
+@pytest.fixture(autouse=True)
+def wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
+
+
+def typed(runs: Path, out: Path, *more: str) -> int:
+    return package.main([str(runs), "--out", str(out), "--submitter", "somebody", *more])
+
+
+def test_an_official_benchmark_in_the_open_division_is_packaged(tmp_path: Path, capsys):
+    runs, out = launch(tmp_path / "runs"), tmp_path / "out"
+    assert typed(runs, out) == OK
+    said = capsys.readouterr().out
+    verdicts = [line.split()[-1] for line in said.splitlines() if "_checker  " in line]
+    assert verdicts == ["passed", "passed", "judged", "passed"]
+    assert f"python -m mlperf_logging.package_checker {out}/somebody training 4.0.0" in said
+    assert sorted(
+        str(file.relative_to(out)) for file in out.rglob("*") if file.is_file()
+    ) == sorted(
+        [
+            *(f"somebody/results/box/resnet/result_{i}.txt" for i in range(5)),
+            "somebody/systems/box.json",
+            *(
+                f"somebody/benchmarks/resnet/implementations/box/{name}"
+                for name in (
+                    *(f"config_{i}.yaml" for i in range(5)),
+                    "README.md",
+                    "constraints.txt",
+                    "run_and_time.sh",
+                )
+            ),
+        ]
+    )
+    for i in range(5):
+        copied = out / "somebody" / "results" / "box" / "resnet" / f"result_{i}.txt"
+        assert copied.read_bytes() == (runs / f"seed_{i + 1}" / copied.name).read_bytes()
+    folder = out / "somebody" / "benchmarks" / "resnet" / "implementations" / "box"
+    assert (folder / "run_and_time.sh").read_text().endswith("set -e\nttt run runs=5\n")
+    assert (folder / "constraints.txt").read_text() == "torch==2.13.0\n"
+    assert (folder / "config_3.yaml").read_text() == (runs / "seed_4" / "config.yaml").read_text()
+    readme = (folder / "README.md").read_text()
+    assert "git checkout abc123\n" in readme
+    assert "| result_3.txt | 4 | 2 | config_3.yaml |" in readme
+    assert sorted(tmp_path.iterdir()) == [out, runs]
+
+
+def test_what_a_tool_rejects_is_not_left_at_out(tmp_path: Path, capsys):
+    """A toy converges faster than any reference: closed, rcp_checker has the last word."""
+    runs, out = launch(tmp_path / "runs", division="closed"), tmp_path / "out"
+    assert typed(runs, out) == NOT_COMPLIANT
+    said = capsys.readouterr().out
+    kept = tmp_path / "out.rejected"
+    assert (out.exists(), kept.is_dir()) == (False, True)
+    assert f"kept to be looked at: {kept}/somebody" in said
+    assert "RCP test FAILED" in said
+
+
+def test_what_the_plan_refuses_is_not_built_at_all(tmp_path: Path, capsys):
+    runs = launch(tmp_path / "runs", runs=4, division="closed", dirty=True)
+    assert typed(runs, tmp_path / "out") == USAGE
+    said = capsys.readouterr().err
+    assert "box/resnet has 4 results; allowed: exactly 5; runs=5" in said
+    assert "seed_1 and 3 more: ran from uncommitted changes" in said
+    assert list(tmp_path.iterdir()) == [runs]
+
+
+def test_a_benchmark_of_our_own_is_for_an_archive(tmp_path: Path, capsys):
+    runs, out = launch(tmp_path / "runs", runs=2, benchmark="digits"), tmp_path / "out"
+    assert typed(runs, out) == USAGE
+    assert "'digits' is not one of MLPerf's" in capsys.readouterr().err
+    assert typed(runs, out, "--unofficial") == OK
+    said = capsys.readouterr().out
+    assert "package_checker: ruleset 6.1.0 has no digits: not judged" in said
+    assert (out / "somebody" / "results" / "box" / "digits" / "result_1.txt").is_file()
+
+
+def test_power_files_come_along_where_asked_for_and_only_for_all_runs(tmp_path: Path, capsys):
+    runs, out = launch(tmp_path / "runs"), tmp_path / "out"
+    assert typed(runs, out, "--power") == OK
+    results = out / "somebody" / "results" / "box" / "resnet"
+    for i in range(5):
+        assert (results / "power" / f"result_{i}" / "node_0.txt").read_text() == "watts\n"
+    shutil.rmtree(runs / "seed_3" / "power")
+    assert typed(runs, tmp_path / "other", "--power") == USAGE
+    assert "seed_3: has no power files" in capsys.readouterr().err
+
+
+def test_a_run_that_goes_on_is_no_failure(tmp_path: Path, capsys):
+    runs = launch(tmp_path / "runs")
+    (runs / "seed_5" / "summary.json").unlink()
+    (runs / "seed_5" / "events.jsonl").write_text('{"kind": "suspended", "time": 1700000000}\n')
+    assert typed(runs, tmp_path / "out") == USAGE
+    assert "has no finished result file (status suspended" in capsys.readouterr().err
+
+
+def test_a_damaged_record_of_the_environment_is_told(tmp_path: Path, capsys):
+    runs = launch(tmp_path / "runs", runs=1)
+    (runs / "seed_1" / "environment.json").write_text("{")
+    assert typed(runs, tmp_path / "out") == USAGE
+    assert "environment.json cannot be read" in capsys.readouterr().err
+
+
+def test_a_folder_that_is_taken_is_left_alone(tmp_path: Path, capsys):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine").write_text("keep")
+    assert typed(launch(tmp_path / "runs"), tmp_path / "out") == USAGE
+    assert f"{tmp_path}/out exists and is not an empty folder" in capsys.readouterr().err
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["out", "runs"]
+
+
+def test_a_submission_is_of_one_round(tmp_path: Path, capsys):
+    runs = tmp_path / "runs"
+    run_folder(runs / "a", 0)
+    run_folder(runs / "b", 0, benchmark="digits")
+    assert typed(runs, tmp_path / "out") == USAGE
+    said = capsys.readouterr().err
+    assert "several rulesets: 4.0.0 (resnet), 6.1.0 (digits)" in said
+
+
+def test_nothing_to_package(tmp_path: Path, capsys):
+    assert typed(tmp_path, tmp_path / "out") == USAGE
+    assert "there is no run under" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", [None, "not json", "[]"])
+def test_a_systems_file_that_is_none(tmp_path: Path, capsys, text: str | None):
+    if text is not None:
+        (tmp_path / "big.json").write_text(text)
+    runs = launch(tmp_path / "runs", runs=1)
+    assert typed(runs, tmp_path / "out", "--system", str(tmp_path / "big.json")) == USAGE
+    assert f"--system {tmp_path}/big.json" in capsys.readouterr().err
+
+
+def test_a_systems_file_written_by_a_person_is_taken(tmp_path: Path, capsys):
+    (tmp_path / "big.json").write_text(json.dumps(SYSTEM | {"cooling": "water"}))
+    out = tmp_path / "out"
+    options = ("--unofficial", "--system", str(tmp_path / "big.json"))
+    assert typed(launch(tmp_path / "runs", runs=1, benchmark="digits"), out, *options) == OK
+    assert json.loads((out / "somebody/systems/big.json").read_text())["cooling"] == "water"

@@ -1,0 +1,90 @@
+import time
+from unittest.mock import patch
+
+import pytest
+import torch
+from torch import nn
+
+from ranks import on_ranks
+from ttt.dist import sharding_plan
+from ttt.dist.embedding import spread_tables
+from ttt.dist.gradients import GradientTimes
+from ttt.dist.parallel import parallelize
+from ttt.dist.world import Solo
+from ttt.models.dlrm_dcnv2 import DlrmDcnV2
+from ttt.protocols import Breakdown
+
+LATE = 0.02  # seconds
+
+
+class Sleepy(nn.Module):
+    """A small model that takes its time."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.layer, self.seconds = nn.Linear(8, 8), seconds
+
+    def forward(self, x):
+        time.sleep(self.seconds)
+        return self.layer(x)
+
+
+def update(model, number=1):
+    for _ in range(number):
+        model(torch.randn(4, 8)).sum().backward()
+
+
+def with_one_late_rank(world):
+    model = parallelize(Sleepy(LATE if world.rank == 1 else 0.0), world)
+    update(model, 2)
+    times = GradientTimes(model)
+    times.look()
+    before = times.breakdown(1)  # of updates before it was made it knows nothing
+    for _ in range(4):
+        update(model)
+        times.look()
+        times.look()  # tells nothing new
+    return before, times.breakdown(1), times.breakdown(3), len(times._samples)
+
+
+def test_who_is_late_computes_and_the_others_wait():
+    for before, *_ in (results := on_ranks(2, with_one_late_rank)):
+        assert before == Breakdown()
+    (_, prompt, _, samples), (_, late, thrice, _) = results
+    assert samples == 3  # the fourth would be told of by a fifth
+    late_ms = LATE * 1000
+    assert late.compute_ms >= late_ms > late.communication_ms
+    assert prompt.communication_ms >= prompt.exposed_ms > prompt.compute_ms
+    assert prompt.exposed_ms > late_ms / 2
+    assert thrice.compute_ms == pytest.approx(3 * late.compute_ms)
+    assert thrice.communication_ms == late.communication_ms  # once an update, however many parts
+
+
+def test_a_process_alone_exchanges_nothing():
+    times = GradientTimes(parallelize(Sleepy(0), Solo(torch.device("cpu"))))
+    times.look()
+    assert times.breakdown(1) == Breakdown(None, 0.0, 0.0)
+
+
+def with_tables(world):
+    told = []
+    for sharding in ("table", "off"):
+        model = DlrmDcnV2(
+            2, [40, 50], [1, 1], dim=4, bottom=[4], cross_layers=1, cross_rank=2, top=[1],
+            sharding=sharding,
+        )  # fmt: skip
+        with patch.object(sharding_plan, "_REPLICATED_BYTES", 0):
+            spread_tables(model, world)
+        parallel = parallelize(model, world)
+        times = GradientTimes(parallel)
+        for _ in range(3):
+            parallel(torch.randn(4, 2), torch.zeros(4, 2, dtype=torch.int64)).sum().backward()
+            times.look()
+        told.append(times.breakdown(1))
+    return told
+
+
+def test_what_spread_tables_exchange_is_not_taken_for_nothing():
+    for spread, whole in on_ranks(2, with_tables):
+        assert spread == Breakdown()
+        assert whole.communication_ms > 0

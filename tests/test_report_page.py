@@ -1,0 +1,221 @@
+import os
+import re
+import shutil
+import struct
+import subprocess
+import sys
+import zlib
+from html.parser import HTMLParser
+
+import pytest
+
+import studies
+from ttt.errors import ConfigError, MissingExtra
+from ttt.report.page import page, write_page
+
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+# Says what the page looks like from inside, where only the source can be read from outside.
+MEASURE = """<script>addEventListener("load", () => {{ {} }});</script>"""
+WIDTH = """const root = document.documentElement;
+  document.title = `${root.scrollWidth} of ${innerWidth}`;"""
+CLICK = """const head = text => [...document.querySelectorAll("table")[0].tHead.rows[0].cells]
+    .find(each => each.textContent.startsWith(text));
+  const order = () => [...document.querySelectorAll("table")[0].tBodies[0].rows]
+    .map(row => row.cells[1].textContent).join(" ");
+  const said = [order()];
+  for (const text of ["score", "score", "efficiency", "efficiency"]) {
+    head(text).querySelector("button").click();
+    said.push(head(text).getAttribute("aria-sort") + ": " + order());
+  }
+  said.push(document.querySelectorAll("th[aria-sort]").length);
+  head("score").querySelector("button").focus();
+  said.push(document.activeElement.tagName);
+  document.title = said.join("|");"""
+
+
+@pytest.fixture
+def chromium(tmp_path):
+    """Run headless Chromium on a file; with TTT_REQUIRE_CHROMIUM, not to have one is a failure."""
+    browser = next(filter(None, map(shutil.which, NAMES)), None)
+    if browser is None:
+        reason = f"none of {', '.join(NAMES)} is installed"
+        (pytest.fail if os.environ.get("TTT_REQUIRE_CHROMIUM") else pytest.skip)(reason)
+
+    def run(file, *options):
+        return subprocess.run(
+            [browser, "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
+             "--no-first-run", "--disable-extensions", "--disable-background-networking",
+             "--allow-file-access-from-files", f"--user-data-dir={tmp_path / 'profile'}",
+             "--enable-logging=stderr", *options, file.as_uri()],
+            capture_output=True, text=True, timeout=120, check=True,
+        )  # fmt: skip
+
+    return run
+
+
+def complaints(done):
+    return [line for line in done.stderr.splitlines() if ":CONSOLE" in line]
+
+
+def title(done):
+    return re.search("<title>(.*?)</title>", done.stdout, re.DOTALL)[1]
+
+
+def with_script(text, script):
+    return text.replace("</body>", f"{MEASURE.format(script)}</body>")
+
+
+def pixels(path):
+    """Width, height and the different rows of a PNG, which is what a blank one has not."""
+    data = path.read_bytes()
+    assert data.startswith(b"\x89PNG\r\n\x1a\n")
+    width, height, depth, colours = struct.unpack(">IIBB", data[16:26])
+    packed, place = b"", 8
+    while place < len(data):
+        (length,) = struct.unpack(">I", data[place : place + 4])
+        if data[place + 4 : place + 8] == b"IDAT":
+            packed += data[place + 8 : place + 8 + length]
+        place += length + 12
+    stride = 1 + width * {2: 3, 6: 4}[colours] * depth // 8
+    raw = zlib.decompress(packed)
+    return width, height, {raw[row * stride : (row + 1) * stride] for row in range(height)}
+
+
+def test_it_renders_and_nothing_complains(chromium, tmp_path):
+    write_page(studies.sweep(), tmp_path / "page.html")
+    picture = f"--screenshot={tmp_path / 'page.png'}"
+    done = chromium(tmp_path / "page.html", picture, "--window-size=1280,2400")
+    assert complaints(done) == []
+    width, height, rows = pixels(tmp_path / "page.png")
+    assert (width, height) == (1280, 2400)
+    assert len(rows) > 500
+
+
+def test_the_check_sees_a_page_that_is_blank_or_wrong(chromium, tmp_path):
+    file = tmp_path / "wrong.html"
+    file.write_text("<!doctype html><script>nothing.here()</script>")
+    done = chromium(file, f"--screenshot={tmp_path / 'page.png'}", "--window-size=600,400")
+    assert any("nothing is not defined" in line for line in complaints(done))
+    assert len(pixels(tmp_path / "page.png")[2]) < 10
+
+
+@pytest.mark.parametrize("study", [studies.sweep, studies.hostile])
+def test_nothing_is_wider_than_a_phone(chromium, tmp_path, study):
+    (tmp_path / "page.html").write_text(with_script(page(study(), command="x"), WIDTH))
+    # A window cannot be as narrow as a phone, a frame in it can.
+    frame = tmp_path / "frame.html"
+    frame.write_text(
+        '<!doctype html><title></title><iframe src="page.html" style="width:390px;height:3000px;'
+        'border:0" onload="document.title = contentDocument.title"></iframe>'
+    )
+    assert title(chromium(frame, "--dump-dom", "--virtual-time-budget=5000")) == "390 of 390"
+
+
+def test_the_phone_check_sees_what_is_too_wide(chromium, tmp_path):
+    wide = page(studies.sweep(), command="x").replace("overflow-x: auto", "overflow-x: visible")
+    (tmp_path / "page.html").write_text(with_script(wide, WIDTH))
+    frame = tmp_path / "frame.html"
+    frame.write_text(
+        '<!doctype html><title></title><iframe src="page.html" style="width:390px;height:3000px;'
+        'border:0" onload="document.title = contentDocument.title"></iframe>'
+    )
+    found = title(chromium(frame, "--dump-dom", "--virtual-time-budget=5000"))
+    assert int(found.split()[0]) > 390
+
+
+def test_a_click_sorts_by_value_and_the_unknown_come_last(chromium, tmp_path):
+    file = tmp_path / "page.html"
+    file.write_text(with_script(page(studies.sweep(), command="x"), CLICK))
+    assert title(chromium(file, "--dump-dom", "--virtual-time-budget=5000")).split("|") == [
+        "acme_512 acme_64 acme_8 other_8",
+        "ascending: acme_512 acme_64 acme_8 other_8",
+        "descending: other_8 acme_8 acme_64 acme_512",
+        "ascending: acme_512 acme_64 acme_8 other_8",
+        "descending: acme_8 acme_64 acme_512 other_8",
+        "1",
+        "BUTTON",
+    ]
+
+
+class _Parsed(HTMLParser):
+    """Every tag with its attributes, and the text of the script."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.script = [], ""
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        if self.tags and self.tags[-1][0] == "script":
+            self.script += data
+
+
+def test_nothing_comes_from_elsewhere():
+    text = page(studies.sweep(), command="x")
+    for tag, attributes in _Parsed(text).tags:
+        for name in ("src", "href", "xlink:href", "srcset", "action", "data"):
+            assert re.match("#|data:,", attributes.get(name) or "#"), (tag, name)
+    assert not re.search(r"url\((?!#)|@import|fetch\(|import\(|XMLHttp", text)
+    addresses = set(re.findall(r"https?://[^\s\"'<]*", text))
+    assert addresses <= {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"}
+
+
+def test_it_is_a_document_that_can_be_read_aloud():
+    parsed = _Parsed(page(studies.sweep(), command="ttt report runs"))
+    tags = dict(parsed.tags)
+    assert tags["html"] == {"lang": "en"}
+    assert ("meta", {"name": "viewport", "content": "width=device-width, initial-scale=1"}) in (
+        parsed.tags
+    )
+    assert all(each.get("scope") == "col" for tag, each in parsed.tags if tag == "th")
+    assert all(each.get("role") == "img" and each.get("aria-label")
+               for tag, each in parsed.tags if tag == "svg")  # fmt: skip
+    identifiers = [each["id"] for _, each in parsed.tags if "id" in each]
+    assert len(identifiers) == len(set(identifiers))
+    targets = {each["href"][1:] for tag, each in parsed.tags if tag == "a"}
+    assert targets <= set(identifiers)
+
+
+def test_it_says_what_a_study_says():
+    text = page(studies.sweep(), command="ttt report runs --html page.html")
+    for said in (
+        "12 runs of 4 experiments",
+        "0.68 ± 0.14 min on 512 x H100 (Acme), the fastest of 4.",
+        "23% of the ideal",
+        "Gustafson&#39;s law",
+        "results/broken",
+        "is no MLPerf log",
+        "ttt report runs --html page.html",
+        "MLPerf-style, not an MLPerf benchmark",
+    ):
+        assert said in text, said
+
+
+def test_what_a_log_says_is_text():
+    text = page(studies.hostile(), command=studies.HOSTILE)
+    text.encode()
+    clean = page(studies.sweep(), command="x")
+    assert text.count("<script") == clean.count("<script") == 1
+    assert "&lt;script&gt;alert" in text
+    assert "\x1b" not in text
+    assert "alert" not in _Parsed(text).script
+
+
+def test_nothing_to_report_is_a_page(tmp_path):
+    write_page(studies.of(), tmp_path / "page.html")
+    assert "0 runs of 0 experiments" in (tmp_path / "page.html").read_text()
+
+
+def test_a_page_that_cannot_be_written_is_wrong_use(tmp_path):
+    with pytest.raises(ConfigError, match="--html"):
+        write_page(studies.of(), tmp_path / "no" / "page.html")
+
+
+def test_jinja_is_asked_for_by_name(monkeypatch):
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    with pytest.raises(MissingExtra, match=r"jinja2.*ttt\[report\]"):
+        page(studies.of(), command="x")

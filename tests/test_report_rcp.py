@@ -1,0 +1,150 @@
+"""Scores, scaled and not, must be those of MLCommons' own summarizer."""
+
+import math
+import shutil
+
+import pytest
+from mlperf_logging.rcp_checker import rcp_checker
+from mlperf_logging.result_summarizer import result_summarizer
+
+from compliance_logs import find as pick
+from compliance_logs import ours, record, resnet, write
+from run_folders import finished
+from ttt.report.find import find
+from ttt.report.rcp import judge
+from ttt.report.score import group
+
+TREES = [
+    ("v0.7/NVIDIA", "0.7.0", 3),
+    ("v4.0/NVIDIA", "4.0.0", 7),
+    ("v4.0/tinycorp", "4.0.0", 1),
+    ("v5.1/AMD", "5.1.0", 1),
+]
+
+
+def _summarized(folder, ruleset):
+    """Minutes by system and benchmark, as the official command line computes them."""
+    table = result_summarizer.summarize_results(str(folder), "training", ruleset)[0]
+    found = {}
+    for _, row in table.iterrows():
+        system = row["details_url"].rpartition("/")[2].removesuffix(".json")
+        for benchmark in result_summarizer.get_allowed_benchmarks("training", ruleset):
+            if isinstance(row[benchmark], float) and not math.isnan(row[benchmark]):
+                found[system, benchmark] = row[benchmark]
+    return found
+
+
+@pytest.mark.filterwarnings("default")  # of the official code
+@pytest.mark.parametrize(("tree", "ruleset", "results"), TREES)
+def test_scores_are_the_official_ones(shared, tmp_path, tree, ruleset, results):
+    copy = tmp_path / tree  # its second summary has the scaling that its first found and wrote
+    shutil.copytree(shared / "mlperf_results" / tree, copy)
+    for scaling in copy.rglob("scaling.json"):
+        scaling.unlink()
+    groups = group(find([copy]).runs, judge)
+    official = _summarized(copy, ruleset)
+    assert len(official) == results
+    # The summarizer divides by 60 before it takes the mean: the last bits of a double may differ.
+    ours = {(each.system, each.runs[0].benchmark): each.score.seconds / 60 for each in groups}
+    assert ours == pytest.approx(official, rel=1e-14)
+    if ruleset != "0.7.0":  # before there were reference points
+        scaled = {(each.system, each.runs[0].benchmark): each.scaled_seconds for each in groups}
+        scaled = {key: seconds / 60 for key, seconds in scaled.items()}
+        assert scaled == pytest.approx(_summarized(copy, ruleset), rel=1e-14)
+
+
+def test_what_the_checker_says_of_a_published_result(shared):
+    found = find([shared / "mlperf_results/v4.0/NVIDIA/results/eos_ngc24.04_mxnet/resnet"])
+    before = rcp_checker.logging
+    [each] = group(found.runs, judge)
+    assert rcp_checker.logging is before
+    assert (each.rcp.verdict, each.rcp.mean_epochs) == ("passed", 35.0)
+    assert each.rcp.min_epochs == pytest.approx(34.2476, abs=1e-4)
+    assert each.rcp.reference_epochs == pytest.approx(35.1478, abs=1e-4)
+    assert each.rcp.scaling == each.rcp.reference_epochs / 35.0
+    assert each.problems == ()
+
+
+def _resnet(folder, number, *, batch=3264, epoch=36, **changes):
+    log = resnet()
+    pick(log, "seed")["value"] = number
+    pick(log, "global_batch_size")["value"] = batch
+    pick(log, "eval_accuracy", 1)["metadata"]["epoch_num"] = epoch
+    for key, value in changes.items():
+        pick(log, key)["value"] = value
+    folder.mkdir(parents=True, exist_ok=True)
+    return write(folder / f"result_{number}.txt", log)
+
+
+def _judged(folder):
+    [each] = group(find([folder]).runs, judge)
+    return each
+
+
+def test_too_fast_to_be_true(tmp_path):
+    for number in range(5):
+        _resnet(tmp_path, number, epoch=20)
+    each = _judged(tmp_path)
+    assert each.rcp.verdict == "failed"
+    assert "20 on average are fewer than the 34." in each.rcp.reason
+    assert each.score.seconds == 120.0
+    assert each.scaled_seconds is None
+    assert "fewer than the 34." in each.problems[0]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"result_{n}.txt" for n in range(5)]
+
+
+def test_a_batch_larger_than_any_reference(tmp_path):
+    for number in range(5):
+        _resnet(tmp_path, number, batch=10**6)
+    each = _judged(tmp_path)
+    assert each.rcp.verdict == "missing"
+    assert each.problems == (
+        "reference convergence points: Missing RCP, please submit RCP with BS = 1000000",
+    )
+
+
+def test_a_slow_result_passes_and_is_not_scaled(tmp_path):
+    for number in range(5):
+        _resnet(tmp_path, number)
+    each = _judged(tmp_path)
+    assert (each.rcp.verdict, each.rcp.scaling, each.problems) == ("passed", 1.0, ())
+    assert each.scaled_seconds == each.score.seconds == 120.0
+
+
+def test_who_is_not_judged(tmp_path):
+    for number in range(3):
+        _resnet(tmp_path / "open", number, submission_division="open")
+        _resnet(tmp_path / "v0.7" / "old", number)
+        (tmp_path / "ours").mkdir(exist_ok=True)
+        log = ours()
+        pick(log, "seed")["value"] = number
+        write(tmp_path / "ours" / f"result_{number}.txt", log)
+    assert [each.rcp for each in group(find([tmp_path]).runs, judge)] == [None] * 3
+
+
+def test_logs_in_run_folders_are_judged_together(tmp_path):
+    compliance = {"ruleset": "4.0.0", "division": "closed", "passed": True, "official": True}
+    for number in range(5):
+        folder = finished(tmp_path, number, benchmark="resnet", compliance=compliance)
+        _resnet(folder, number, epoch=35)
+    each = _judged(tmp_path)
+    assert (each.rcp.verdict, each.rcp.mean_epochs) == ("passed", 35.0)
+
+
+def test_a_damaged_log_leaves_no_verdict(tmp_path):
+    for number in range(5):
+        log = _resnet(tmp_path, number)
+    log.write_text(log.read_text().replace('"epoch_num": 36, ', ""))
+    each = _judged(tmp_path)
+    assert each.rcp.verdict is None
+    assert "cannot read the logs" in each.problems[-1]
+
+
+def test_the_official_summarizer_takes_the_same_start_and_stop(tmp_path):
+    again = [record("run_start", minute=2), *resnet(), record("run_stop", minute=90)]
+    again.insert(0, record("run_start", minute=-5))
+    path = write(tmp_path / "result_0.txt", again)
+    lines, _ = result_summarizer.parse_file(str(path), ruleset="4.0.0")
+    start, stop = result_summarizer._query_run_start_stop(lines)
+    [run] = find([path]).runs
+    assert run.elapsed_s == (stop - start) / 1000

@@ -1,0 +1,153 @@
+import dataclasses
+import statistics
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from report_runs import experiment, of_size
+from ttt.report.score import group
+from ttt.report.stability import comparisons, runs_needed, stability, welch
+
+TIMES = st.lists(st.floats(1.0, 1e5), min_size=3, max_size=10)
+
+
+def with_epochs(epochs, **changes):
+    """An experiment of 10 s an epoch, evaluated every second one."""
+    alike = experiment([10 * each for each in epochs], eval_interval_s=20.0, **changes)
+    runs = zip(alike.runs, epochs, strict=True)
+    (made,) = group([dataclasses.replace(run, epochs=each) for run, each in runs])
+    return made
+
+
+@given(TIMES)
+def test_the_interval_is_students(times):
+    low, high = stability(experiment(times)).interval
+    mean, error = statistics.fmean(times), stats.sem(times)
+    if error > 1e-9 * mean:
+        expected = stats.t.interval(0.95, len(times) - 1, mean, error)
+        assert (low, high) == pytest.approx((max(0, expected[0]), expected[1]), rel=1e-6)
+
+
+@given(TIMES)
+def test_the_score_lies_in_its_interval(times):
+    made = experiment(times)
+    low, high = stability(made).interval
+    assert low * (1 - 1e-9) <= made.score.seconds <= high * (1 + 1e-9)
+
+
+def test_two_runs_have_no_interval():
+    told = stability(experiment([10.0, 11.0]))
+    assert told.interval is None
+    assert told.warnings[0].startswith("2 runs cannot tell how far seeds scatter")
+
+
+def test_runs_that_did_not_converge_have_no_epochs_in_it():
+    told = stability(experiment([None, 100.0, 101.0, 102.0, 100.5]))
+    assert told.epochs == (10.0,) * 4
+    assert 99 < told.interval[0] < 100
+    assert 102 < told.interval[1] < 103
+
+
+def test_nothing_is_warned_of_a_result_without_score():
+    assert stability(experiment([None, None, 90.0])).warnings == ()
+
+
+def test_a_wide_spread_is_told():
+    told = stability(experiment([100.0, 101.0, 150.0])).warnings
+    assert told == (
+        "the times scatter widely: standard deviation 24% of the mean, from 100.00 s to 150.00 s",
+    )
+
+
+def test_an_outlier_is_told_in_epochs():
+    told = stability(with_epochs([70, 70, 70, 70, 72]))
+    assert told.epochs == (70, 70, 70, 70, 72)
+    assert told.warnings[0] == "4 of 5 runs took 70 epochs, the rest 72"
+
+
+def test_a_coarse_interval_is_told():
+    (told,) = stability(with_epochs([20, 20, 20])).warnings
+    assert told == (
+        "evaluations are 20.00 s apart, 10% of the score: that hides smaller differences, and half"
+        " of it is wasted on average"
+    )
+
+
+def test_no_spread_at_all_is_told_where_evaluations_could_hide_one():
+    (told,) = stability(with_epochs([60, 60, 60])).warnings
+    assert told.startswith("all 3 runs stopped at the same evaluation, and evaluations are")
+    assert stability(with_epochs([200, 200, 200])).warnings == ()
+
+
+@given(TIMES, TIMES)
+def test_welch_is_that_of_scipy(first, second):
+    ours = welch(first, second)
+    if ours is None:
+        assert len(set(first)) == len(set(second)) == 1
+    elif min(map(statistics.stdev, (first, second))) > 1e-6 * max(*first, *second):
+        theirs = stats.ttest_ind(first, second, equal_var=False).pvalue
+        assert ours == pytest.approx(theirs, rel=1e-6, abs=1e-12)
+
+
+def test_too_few_runs_have_no_p_value():
+    assert welch([1.0], [2.0, 3.0]) is None
+    assert runs_needed([1.0], [2.0, 3.0]) is None
+    assert runs_needed([2.0, 3.0], [2.0, 3.0]) is None
+
+
+@pytest.mark.parametrize(("distance", "power"), [(10.0, 0.8), (5.0, 0.8), (2.0, 0.8)])
+def test_the_runs_needed_have_the_power_promised(distance, power):
+    """By the noncentral t distribution, of which the formula is an approximation."""
+    first = [100.0, 105.0, 95.0, 100.0]
+    count = runs_needed(first, [each + distance for each in first])
+
+    def found(runs):
+        shift = distance / (statistics.stdev(first) * (2 / runs) ** 0.5)
+        freedom = 2 * (runs - 1)
+        return stats.nct.sf(stats.t.ppf(0.975, freedom), freedom, shift)
+
+    assert found(count) >= power - 0.01
+    assert found(count - 1) < power + 0.01
+
+
+def test_neighbours_in_rank_are_compared():
+    slow, fast, middle = (of_size(8, each, global_batch=int(each)) for each in (90.0, 40.0, 60.0))
+    told = comparisons([slow, fast, middle])
+    assert [(each.first, each.second) for each in told] == [(fast, middle), (middle, slow)]
+    assert [each.ratio for each in told] == [1.5, 1.5]
+    assert told[0].p_value is None
+
+
+@pytest.mark.parametrize("change", [{"target": 0.5}, {"benchmark": "x"}, {"ruleset": "5.1.0"}])
+def test_other_tasks_are_not_compared(change):
+    assert comparisons([of_size(8, 90.0), of_size(8, 80.0, **change)]) == []
+
+
+def test_no_score_no_comparison():
+    assert comparisons([of_size(8, 90.0), experiment([None])]) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "hidden"),
+    [
+        ({"epochs": 9.0}, True),
+        ({"global_batch": 160}, True),
+        ({"epochs": None}, True),
+        ({"precision": "bf16"}, False),  # the same epochs and batch: faster, seen at the same place
+        ({"epochs": 9.0, "eval_interval_s": 5.0}, False),
+    ],
+)
+def test_a_difference_below_an_evaluation_interval_is_hidden(change, hidden):
+    known = {"eval_interval_s": 20.0} | change
+    slow = of_size(8, 100.0, eval_interval_s=known["eval_interval_s"])
+    (told,) = comparisons([slow, of_size(8, 90.0, **known)])
+    assert told.hidden is hidden
+
+
+def test_a_difference_above_it_is_not():
+    (told,) = comparisons(
+        [of_size(8, 100.0, eval_interval_s=5.0), of_size(8, 90.0, eval_interval_s=9.0, epochs=1.0)]
+    )
+    assert not told.hidden

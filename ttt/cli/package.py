@@ -1,0 +1,164 @@
+"""`ttt package PATH...`: the tree MLCommons takes, judged by its own tools before it stands."""
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ttt import errors
+from ttt.compliance import newest_ruleset, rulesets
+from ttt.errors import NOT_COMPLIANT, OK, ConfigError, TttError
+from ttt.report.find import find
+from ttt.report.run import Run
+from ttt.submission.build import build, draft, settle
+from ttt.submission.entry import Entry, read
+from ttt.submission.judges import Judgement, judge
+from ttt.submission.plan import Plan, plan
+from ttt.submission.refusals import Wish
+
+_WORDS = {True: ("passed", "green"), False: ("FAILED", "bold red"), None: ("not judged", "yellow")}
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command; returns 0 if all is good, 4 if a tool rejects it, 2 if it is refused."""
+    arguments = _parser().parse_args(argv)
+    try:
+        return _package(arguments)
+    except TttError as error:
+        errors.show(error)
+        return error.exit_code
+
+
+def _package(arguments: argparse.Namespace) -> int:
+    console, out = Console(), Path(arguments.out)
+    with draft(out) as folder:  # refused before anything slow begins
+        wanted = _planned(arguments)
+        for note in wanted.notes:
+            console.print(Text(note, "yellow"), soft_wrap=True)
+        if wanted.problems and (not arguments.unofficial or not wanted.results):
+            raise ConfigError(wanted.problems)
+        for problem in wanted.problems:
+            console.print(Text(f"MLCommons would refuse: {problem}", "red"), soft_wrap=True)
+        root = build(wanted, folder)
+        with console.status("MLCommons' tools look at it"):
+            judgements = judge(root, wanted.wish.ruleset)
+        good = not wanted.problems and all(one.passed is not False for one in judgements)
+        kept = out if good or arguments.unofficial else out.with_name(f"{out.name}.rejected")
+        root = settle(folder, kept) / wanted.wish.submitter
+    _show(console, judgements, root)
+    verdict = "packaged" if good else "not for MLCommons, kept to be looked at"
+    console.print(Text(f"{verdict}: {root}", "green" if good else "bold red"), soft_wrap=True)
+    return OK if good else NOT_COMPLIANT
+
+
+def _planned(arguments: argparse.Namespace) -> Plan:
+    found = find(arguments.path)
+    if not found.runs:
+        unused = [f"{one.path}: {one.reason}" for one in found.rejected]
+        where = ", ".join(arguments.path)
+        raise ConfigError([*unused, f"there is no run under {where}; run one: ttt run"])
+    ruleset = arguments.ruleset or _ruleset(found.runs)
+    entries = [_described(read(run, ruleset), arguments.system) for run in found.runs]
+    wish = Wish(
+        submitter=arguments.submitter,
+        ruleset=ruleset,
+        division=arguments.division,
+        unofficial=arguments.unofficial,
+        power=arguments.power,
+    )
+    planned = plan(entries, wish)
+    unused = [f"not used: {one.path}: {one.reason}" for one in found.rejected]
+    return replace(planned, notes=(*unused, *planned.notes))
+
+
+def _ruleset(runs: Sequence[Run]) -> str:
+    """The one all runs were checked by: a submission is one round of MLPerf."""
+    used: dict[str, str | None] = {}
+    for run in runs:
+        used.setdefault(_own(run), run.benchmark)
+    if len(used) > 1:
+        told = ", ".join(f"{ruleset} ({benchmark})" for ruleset, benchmark in used.items())
+        raise ConfigError(
+            [
+                f"the runs are of several rulesets: {told}; a submission is of one; package them"
+                f" one at a time, or --ruleset {next(iter(used))}"
+            ]
+        )
+    return next(iter(used))
+
+
+def _own(run: Run) -> str:
+    return run.ruleset or newest_ruleset(run.benchmark or "") or rulesets()[0]
+
+
+def _described(entry: Entry, system: str | None) -> Entry:
+    """With the description a person wrote, except in somebody else's tree, which has its own."""
+    if system is None or entry.system_file is not None:
+        return entry
+    file = Path(system)
+    try:
+        description = json.loads(file.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError([f"--system {file} cannot be read: {error}"]) from error
+    if not isinstance(description, dict):
+        raise ConfigError([f"--system {file} holds no object; allowed: MLPerf's systems file"])
+    return replace(entry, system=file.stem, description=description)
+
+
+def _show(console: Console, judgements: Sequence[Judgement], root: Path) -> None:
+    """A table of the verdicts, what the tools complain of, and how to repeat each."""
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for name in ("tool", "about", "verdict"):
+        table.add_column(name, overflow="fold")
+    for one in judgements:
+        about = root.name if one.about == "." else one.about
+        table.add_row(one.tool, Text(about), Text(*_WORDS[one.passed]))
+    console.print(table)
+    told: dict[str, str] = {}
+    for one in judgements:  # package_checker says again what others say
+        for line in one.lines:
+            told.setdefault(line, one.tool)
+    for line, tool in told.items():
+        console.print(Text(f"{tool}: {line}"), soft_wrap=True)
+    console.print("without ttt:")
+    asked = {one.tool: one for one in reversed(judgements) if one.arguments}
+    for one in reversed(asked.values()):  # the first of each tool shows how
+        console.print(Text(f"  {one.command(root)}"), soft_wrap=True)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="ttt package",
+        description="Build the tree of a submission to MLPerf Training from runs, and have it"
+        " judged by MLCommons' own tools. Nothing is left at --out that they reject.",
+    )
+    parser.add_argument(
+        "path", nargs="+", metavar="PATH", help="run folders, or folders above; or results trees"
+    )
+    parser.add_argument("--out", required=True, metavar="DIR", help="a new folder")
+    parser.add_argument("--submitter", required=True, metavar="NAME", help="as in submission.org")
+    parser.add_argument("--division", choices=("closed", "open"), help="leave out the other")
+    parser.add_argument(
+        "--ruleset", metavar="R", choices=rulesets(), help="default: that of the runs"
+    )
+    parser.add_argument(
+        "--system", metavar="FILE", help="systems file of the machine, for runs without or instead"
+    )
+    parser.add_argument(
+        "--power",
+        action="store_true",
+        help="with the runs' power files: counters of GPUs and CPUs, not of power supplies as"
+        " MLPerf's rules of power want",
+    )
+    parser.add_argument(
+        "--unofficial",
+        action="store_true",
+        help="build a tree that MLCommons would refuse too, as of your own benchmarks",
+    )
+    return parser

@@ -1,0 +1,102 @@
+"""The records of a log, one after the other, as the engine's parsers see them; survives any file.
+
+Whoever wants to know what is in a log reads it through this: what is a record, what is damaged and
+what is too long to be touched is then the same everywhere. May not know what keys mean.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+TOKEN = ":::MLLOG "
+LONGEST = 1 << 15  # characters a line; the engine's time grows with the square of it
+_FIELDS = ("key", "value", "metadata", "time_ms")
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A line that holds, or was meant to hold, a record.
+
+    Attributes:
+        line: The line in the file, from 1.
+        text: The last token on the line and what follows, as the engine repeats it; empty if the
+            line is endless.
+        fields: At least key, value, metadata and time_ms; None if that cannot be had.
+        time_ms: Milliseconds since the epoch; None if there is no number. It may be anything a
+            float can be.
+        damage: A sentence on why no rule can be applied; None if one can.
+        endless: Whether the line is so long that the engine would take minutes or more.
+    """
+
+    line: int
+    text: str
+    fields: dict[str, Any] | None = None
+    time_ms: float | None = None
+    damage: str | None = None
+    endless: bool = False
+
+
+def records(path: Path) -> Iterator[Record]:
+    """Every record of a log, in constant memory.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    for number, line, length in lines(path):
+        if TOKEN in line:
+            if length > LONGEST:
+                why = f"line {number} has {length} characters, over {LONGEST}"
+                yield Record(number, "", damage=why, endless=True)
+            else:
+                text = line[line.rfind(TOKEN) :].strip()
+                yield _parse(number, text, whole=line.endswith("\n"))
+
+
+def lines(path: Path) -> Iterator[tuple[int, str, int]]:
+    """Number, text and length of each line; of one over LONGEST only as much as shows the token.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    with path.open(encoding="latin-1") as file:  # as the engine: no byte is ever undecodable
+        yield from _lines(file)
+
+
+def _lines(file: TextIO) -> Iterator[tuple[int, str, int]]:
+    number = 0
+    while line := file.readline(LONGEST + 1):
+        number += 1
+        length = len(line)
+        while length > LONGEST and not line.endswith("\n"):
+            more = file.readline(LONGEST)
+            if not more:
+                break
+            length += len(more)
+            kept = TOKEN if TOKEN in line else line[-len(TOKEN) :]
+            line = kept + more  # the token may be cut by the end of a piece
+        yield number, line, length
+
+
+def _parse(number: int, text: str, *, whole: bool) -> Record:
+    def damaged(why: str) -> Record:
+        return Record(number, text, damage=f"line {number}: {why}")
+
+    try:
+        fields = json.loads(text[len(TOKEN) :])
+    except ValueError as error:
+        cut = "is not JSON" if whole else "is the last and cut off, or is not JSON"
+        return damaged(f"the record {cut}: {error}")
+    except RecursionError:
+        return damaged("the record is nested too deeply")
+    if not isinstance(fields, dict):
+        return damaged("the record is no JSON object")
+    if missing := [name for name in _FIELDS if name not in fields]:
+        return damaged(f"the record has no {', '.join(missing)}")
+    try:
+        time_ms = float(fields["time_ms"])
+    except (TypeError, ValueError, OverflowError):
+        why = f"line {number}: time_ms is {fields['time_ms']!r:.40}, not a number"
+        return Record(number, text, fields, damage=why)
+    return Record(number, text, fields, time_ms)

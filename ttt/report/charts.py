@@ -1,0 +1,147 @@
+"""The figures of a report: for its page as SVG that takes the page's colours, for papers as files.
+
+Which figures there are and what they say beside the drawing; the drawing is in ttt.report.drawing,
+the only module that knows matplotlib. May not compute anything: what is shown, a study says.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ttt.errors import ConfigError, MissingExtra
+from ttt.report.study import Study
+from ttt.report.view import Task, profiles, tasks
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_INK = "#1b1c1d"  # of text and axes; found again in an SVG, and nowhere else in it
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """A figure.
+
+    Attributes:
+        name: The stem of its file.
+        task: Title of the task it is about; None for one over several.
+        title: What it shows.
+        caption: How to read it.
+        draw: Makes it, text and axes in the given colour.
+    """
+
+    name: str
+    task: str | None
+    title: str
+    caption: str
+    draw: Callable[[str], "Figure"]
+
+
+def charts(study: Study) -> list[Chart]:
+    """Every figure there are values for, the most important of each task first.
+
+    Raises:
+        MissingExtra: matplotlib is not installed.
+    """
+    try:
+        from ttt.report import drawing  # noqa: PLC0415  takes half a second, and may be absent
+    except ImportError as error:
+        raise MissingExtra("matplotlib", "report", "a page or figure of a report") from error
+    made = [chart for task in tasks(study) for chart in _of_task(task)]
+    if competing := profiles(study):
+        caption = (
+            "Share of the benchmarks on which a system takes at most this many times as long as"
+            " the fastest system there. A curve at the top left is fast everywhere; the score is"
+            " the area under it."
+        )
+        draw = lambda ink: drawing.profile(competing, ink)  # noqa: E731
+        made.append(Chart("performance-profile", None, "Performance profile", caption, draw))
+    return list(_numbered(made))
+
+
+def _of_task(task: Task) -> Iterator[Chart]:
+    from ttt.report import drawing  # noqa: PLC0415
+
+    benchmark = re.sub("[^a-z0-9]+", "-", task.benchmark.lower()).strip("-")
+    if task.sweeps:
+        yield Chart(
+            f"time-to-train-{benchmark}",
+            task.title,
+            "Time-to-train",
+            "Bars are one evaluation interval: no time is known better. Dashed is the ideal, half"
+            " the time on twice as many. Hollow marks are results outside of these sweeps.",
+            lambda ink: drawing.time_to_train(task, ink),
+        )
+        yield Chart(
+            f"efficiency-{benchmark}",
+            task.title,
+            "Where the efficiency goes",
+            "Solid is what is left of the ideal. The lost rest is shared out in proportion to the"
+            " logarithms of the causes, which multiply: throughput for each worker, epochs to the"
+            " target (statistical), and overhead. A cause that helps instead takes no share.",
+            lambda ink: drawing.efficiency(task, ink),
+        )
+    if any(len(run.evaluations) > 1 for each in task.results for run in each.group.runs):
+        yield Chart(
+            f"quality-{benchmark}",
+            task.title,
+            "Quality over time",
+            "A line for each run, coloured by experiment; dashed is the target.",
+            lambda ink: drawing.quality(task, ink),
+        )
+
+
+def _numbered(made: list[Chart]) -> Iterator[Chart]:
+    """The same benchmark may be there with several targets: each file needs its own name."""
+    seen: dict[str, int] = {}
+    for chart in made:
+        count = seen[chart.name] = seen.get(chart.name, 0) + 1
+        name = chart.name if count == 1 else f"{chart.name}-{count}"
+        yield Chart(name, chart.task, chart.title, chart.caption, chart.draw)
+
+
+def inline_svg(chart: Chart) -> str:
+    """The figure to be put into a page: no background, text and axes in the colour around it.
+
+    Identifiers begin with the figure's name, since those of several figures share one page.
+    """
+    text = _saved(chart, "svg", transparent=True).decode()
+    text = text[text.index("<svg") :].replace(_INK, "currentColor")
+    text = re.sub(r'\bid="', f'id="{chart.name}-', text)
+    text = re.sub(r'href="#', f'href="#{chart.name}-', text)
+    text = text.replace("url(#", f"url(#{chart.name}-")
+    # Without a size of its own it fills the width it gets; the view box keeps the proportions.
+    opening, rest = text.split(">", 1)
+    opening = re.sub(' (width|height)="[^"]*"', "", opening)
+    return f'{opening} role="img" aria-label="{chart.title}">{rest}'
+
+
+def write_figures(study: Study, folder: str | Path) -> list[Path]:
+    """Write each figure as SVG and as PNG; the same study gives the same bytes.
+
+    Raises:
+        ConfigError: The folder cannot be written to.
+        MissingExtra: matplotlib is not installed.
+    """
+    written = []
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        for chart in charts(study):
+            for form in ("svg", "png"):
+                path = Path(folder) / f"{chart.name}.{form}"
+                path.write_bytes(_saved(chart, form))
+                written.append(path)
+    except OSError as error:
+        raise ConfigError([f"--figures {folder} cannot be written: {error.strerror}"]) from error
+    return written
+
+
+def _saved(chart: Chart, form: str, *, transparent: bool = False) -> bytes:
+    from ttt.report import drawing  # noqa: PLC0415
+
+    buffer = BytesIO()
+    drawing.save(lambda: chart.draw(_INK), buffer, form, salt=chart.name, transparent=transparent)
+    return buffer.getvalue()

@@ -1,0 +1,205 @@
+"""Reads one run folder of ttt.
+
+A run folder holds `config.yaml` from before the run and `summary.json` from after it. One without a
+summary is a run that died, still runs or waits: it counts as a run, so that failures cannot get
+lost. May not know how folders are found, nor how runs are scored or shown.
+"""
+
+import hashlib
+import json
+import math
+import statistics
+from collections.abc import Container, Sequence
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+import yaml
+
+from ttt.report.record import history, last_sign
+from ttt.report.run import Block, Rank, Rejected, Run
+
+CONFIG, SUMMARY, EVENTS, LOGS = "config.yaml", "summary.json", "events.jsonl", "logs"
+SYSTEM = "system.json"
+_RUN_FILES = {SUMMARY, EVENTS, "environment.json"}
+
+# What may differ between runs that are repetitions of each other.
+_NOT_IN_DIGEST = {"seed", "runs", "run", "index", "run_root", "command", "tracking"}
+
+
+class _UnusableError(Exception):
+    """A run folder that cannot be read, and why."""
+
+
+def _kinds(of: type) -> dict[str, type]:
+    """The type of each field that is one plain value: the `T` of `T` or of its `T | None`."""
+    plain = (str, bool, int, float)
+    hints = get_type_hints(of).items()
+    named = {name: (get_args(hint) or (hint,))[0] for name, hint in hints}
+    return {name: kind for name, kind in named.items() if kind in plain}
+
+
+_KINDS = {name: kind for name, kind in _kinds(Run).items() if name != "digest"}
+_RANK_KINDS = _kinds(Rank)
+_NOUNS = {str: "text", bool: "true, false", int: "a whole number", float: "a number"}
+
+
+def is_run(folder: Path, names: Container[str]) -> bool:
+    """Whether a folder with files of these names is a run's.
+
+    A configuration alone does not make one: any project may have a config.yaml.
+    """
+    known = any(name in names for name in _RUN_FILES) or folder.name.startswith("seed_")
+    return SUMMARY in names or (CONFIG in names and known)
+
+
+def read(folder: Path) -> Run | Rejected:
+    """Read a run folder.
+
+    Args:
+        folder: One that `is_run`.
+
+    Returns:
+        The run, or why the folder could not be used.
+    """
+    try:
+        return _read(folder)
+    except _UnusableError as error:
+        return Rejected(folder, str(error))
+
+
+def _read(folder: Path) -> Run:
+    config = _content(folder / CONFIG) if (folder / CONFIG).exists() else {}
+    past = history(folder / EVENTS)
+    values = _of_config(config, past.config)
+    if (folder / SUMMARY).exists():
+        values |= _of_summary(_content(folder / SUMMARY))
+    elif not (folder / EVENTS).exists() and not any((folder / LOGS).glob("*")):
+        values |= {"status": "not started", "reason": "no events"}
+    else:
+        values |= last_sign(folder / EVENTS)
+    values |= _of_system(folder / SYSTEM)
+    values["steady_samples_per_s"] = steady_rate(past.blocks)
+    return Run(
+        path=folder,
+        digest=_digest(config) if config else None,
+        stopped=past.stopped,
+        evaluations=tuple(past.evaluations),
+        blocks=tuple(past.blocks),
+        **values,
+    )
+
+
+def steady_rate(blocks: Sequence[Block]) -> float | None:
+    """Samples per second, median of the blocks but the first, which warms caches.
+
+    A single block is all there is. Blocks without samples or time say nothing.
+    """
+    rates = [
+        block.samples / block.seconds
+        for block in (blocks[1:] or blocks)
+        if block.samples and block.seconds > 0
+    ]
+    return statistics.median(rates) if rates else None
+
+
+def _content(path: Path) -> dict[str, Any]:
+    parse = json.loads if path.suffix == ".json" else yaml.safe_load
+    try:
+        content = parse(path.read_text("utf-8"))
+    except OSError as error:
+        raise _UnusableError(f"{path.name} cannot be read: {error.strerror}") from error
+    except (ValueError, yaml.YAMLError, RecursionError) as error:
+        raise _UnusableError(f"{path.name} is damaged: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise _UnusableError(f"{path.name} is damaged: it holds no mapping")
+    return content
+
+
+def _typed(values: dict[str, Any], kinds: dict[str, type]) -> dict[str, Any]:
+    """The fields among the values; a number that is not finite is unknown."""
+    typed: dict[str, Any] = {}
+    for name, kind in kinds.items():
+        value: Any = values.get(name)
+        if value is None:
+            continue
+        if kind is float and type(value) is int and abs(value) < 2**53:
+            value = float(value)
+        if type(value) is not kind:
+            raise _UnusableError(f"{name} is {value!r:.60}, not {_NOUNS[kind]} or null")
+        if not isinstance(value, float) or math.isfinite(value):
+            typed[name] = value
+    return typed
+
+
+def _of_summary(summary: dict[str, Any]) -> dict[str, Any]:
+    parts: dict[str, Any] = {}
+    for name, of in (("compliance", dict), ("ranks", list), ("problems", list)):
+        parts[name] = summary.get(name) or of()
+        if not isinstance(parts[name], of):
+            what = "an object" if of is dict else "a list"
+            raise _UnusableError(f"{SUMMARY}: {name} is {parts[name]!r:.60}, not {what} or null")
+    typed = _typed(
+        parts["compliance"] | {k: v for k, v in summary.items() if k not in parts}, _KINDS
+    )
+    problems = parts["compliance"].get("problems") or parts["problems"]
+    if isinstance(problems, list):
+        typed["problems"] = tuple(map(str, problems))
+    typed["ranks"] = tuple(
+        Rank(**_typed(rank, _RANK_KINDS))
+        for rank in parts["ranks"]
+        if isinstance(rank, dict) and "rank" in rank
+    )
+    return typed
+
+
+def _of_config(config: dict[str, Any], told: dict[str, Any]) -> dict[str, Any]:
+    """What is known of a run before it started; what has another type than it should is not.
+
+    Args:
+        config: The frozen configuration.
+        told: What the run made of it: some numbers are known only when the data set is.
+    """
+
+    def at(*names: str) -> Any:
+        value: Any = config
+        for name in names:
+            value = value.get(name) if isinstance(value, dict) else None
+        return value
+
+    submitter = at("submission", "org")
+    wanted = {
+        "benchmark": at("benchmark", "id") or at("benchmark"),
+        "seed": at("seed"),
+        "metric": at("target", "metric"),
+        "target": at("target", "threshold"),
+        "global_batch": at("data", "global_batch") or told.get("global_batch"),
+        "train_samples": at("data", "train_samples") or told.get("train_samples"),
+        "precision": at("precision"),
+        "submitter": None if submitter == "unspecified" else submitter,
+    }
+    known: dict[str, Any] = {}
+    for name, value in wanted.items():
+        try:
+            known |= _typed({name: value}, _KINDS)
+        except _UnusableError:
+            continue
+    return known
+
+
+def _of_system(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        return {}
+    content = _content(path)
+    description, system = content.get("description"), content.get("id")
+    return {
+        "system": system if isinstance(system, str) and system else None,
+        "description": description if isinstance(description, dict) else {},
+    }
+
+
+def _digest(config: dict[str, Any]) -> str:
+    kept = {name: value for name, value in config.items() if name not in _NOT_IN_DIGEST}
+    for name, part in kept.items():  # a part may be told the run's seed, as data are
+        if isinstance(part, dict) and part.get("seed", config.get("seed")) == config.get("seed"):
+            kept[name] = {key: value for key, value in part.items() if key != "seed"}
+    return hashlib.sha256(repr(kept).encode()).hexdigest()[:12]

@@ -1,0 +1,126 @@
+"""Reads events.jsonl, the record of a run of ttt: when what happened, and its last sign of life.
+
+A killed run may have cut the last line; what cannot be read is left out. May not know what else is
+in a run folder, but for the configuration that the record itself tells of.
+"""
+
+import fcntl
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ttt.report.run import Block, Evaluation
+
+_TAIL = 1 << 16  # bytes; many times the longest event
+_YEAR_10000 = 253402300800  # seconds since the epoch, where datetime ends
+
+
+@dataclass(slots=True)
+class History:
+    """The course of one run; seconds are those since RUN_START.
+
+    Attributes:
+        stopped: RUN_STOP in seconds since the epoch.
+        evaluations: Every value of the metric.
+        blocks: Training between evaluations.
+        config: What the run said of itself when it began.
+    """
+
+    stopped: float | None = None
+    evaluations: list[Evaluation] = field(default_factory=list)
+    blocks: list[Block] = field(default_factory=list)
+    config: dict[str, Any] = field(default_factory=dict)
+
+
+def history(events: Path) -> History:
+    """What happened, line by line; empty where there is no record."""
+    found = History()
+    started: float | None = None
+    block: tuple[float, float | None] | None = None  # begin, samples by then
+    for kind, time, data in _events(events):
+        if kind == "config" and not found.config:
+            found.config = data
+        if kind == "run_start" and started is None:
+            started = time
+        if started is None:
+            continue
+        match kind:
+            case "block_start":
+                block = time, _number(data.get("samples"))
+            case "block_stop" if block is not None:
+                begin, before = block
+                after = _number(data.get("samples"))
+                samples = None if before is None or after is None else after - before
+                found.blocks.append(Block(begin - started, time - begin, samples))
+                block = None
+            case "quality" if (value := _number(data.get("value"))) is not None:
+                epochs, samples = _number(data.get("epoch")), _number(data.get("samples"))
+                found.evaluations.append(Evaluation(time - started, value, epochs, samples))
+            case "run_stop":
+                found.stopped = time
+    return found
+
+
+def _events(events: Path) -> Iterator[tuple[str, float, dict[str, Any]]]:
+    try:
+        with events.open("rb") as file:
+            for line in file:
+                if b'"progress"' in line:  # most of the file, and nothing of what is asked
+                    continue
+                if (event := _event(line)) is not None:
+                    yield event
+    except OSError:
+        return
+
+
+def _event(line: bytes) -> tuple[str, float, dict[str, Any]] | None:
+    try:
+        event = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    match event:
+        case {"kind": str(kind), "time": int() | float() as time} if 0 <= time < _YEAR_10000:
+            data = event.get("data")
+            return kind, float(time), data if isinstance(data, dict) else {}
+    return None
+
+
+def _number(value: Any) -> float | None:
+    """A finite number as a float, None of anything else."""
+    if type(value) not in (int, float) or not abs(value) < 2**1023 or math.isnan(value):
+        return None
+    return float(value)
+
+
+def last_sign(events: Path) -> dict[str, str]:
+    """Status and last whole event of a run without a summary."""
+    status = "died"
+    try:
+        with events.open("rb") as file:
+            status = "running" if _locked(file.fileno()) else "died"
+            file.seek(max(0, events.stat().st_size - _TAIL))
+            lines = file.read().splitlines()
+    except OSError:
+        lines = []
+    for line in reversed(lines):
+        if (event := _event(line)) is None:
+            continue
+        kind, time, _ = event
+        when = datetime.fromtimestamp(time, UTC).isoformat(" ", "seconds")
+        if status == "died" and kind == "suspended":
+            status = kind
+        return {"status": status, "reason": f"no summary; last event {kind} at {when}"}
+    return {"status": status, "reason": "no events"}
+
+
+def _locked(file: int) -> bool:
+    """Whether a living process keeps the record to itself, here or where the folder is shared."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    return False

@@ -1,0 +1,270 @@
+"""All that a study says of each experiment, side by side, and the answer in a sentence. Pure.
+
+A study holds every analysis by itself. Readers look at one experiment at a time: here they are put
+together, once for all forms. May not know how anything looks.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ttt.report.diagnosis import Finding
+from ttt.report.hardware import Profile, Row
+from ttt.report.run import Run
+from ttt.report.scaling import Efficiency, Point, Sweep
+from ttt.report.score import Group, agreed
+from ttt.report.stability import Comparison, Stability
+from ttt.report.study import Study
+from ttt.report.words import (
+    counted,
+    duration,
+    machine,
+    names,
+    percent,
+    printable,
+    unit_for,
+)
+
+_Key = tuple[str | None, str | None, float | None, str | None]
+PLURAL = {"accelerator": "accelerators", "process": "processes"}
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One finding, in as many runs of a group as have it.
+
+    Attributes:
+        finding: That of the run which it cost most.
+        runs: All that have it.
+    """
+
+    finding: Finding
+    runs: tuple[Run, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One experiment and everything known of it.
+
+    Attributes:
+        group: Its runs and score.
+        name: Tells it from the other experiments of its task.
+        stability: How sure the score is.
+        point: Its place in a sweep; None where it is in none.
+        row: Its line of the hardware table, if it has one.
+        seen: What its runs lost time to, the most expensive first.
+    """
+
+    group: Group
+    name: str
+    stability: Stability
+    point: Point | None
+    row: Row | None
+    seen: tuple[Seen, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What may be compared: everything trained to the same quality under the same rules.
+
+    Attributes:
+        benchmark: What was trained.
+        title: Such as "resnet to top1 0.759, rules 4.0.0".
+        results: In the order they were found.
+        sweeps: Of these.
+        comparisons: Between these.
+    """
+
+    benchmark: str
+    title: str
+    results: tuple[Result, ...]
+    sweeps: tuple[Sweep, ...]
+    comparisons: tuple[Comparison, ...]
+
+
+def identity(group: Group) -> Path:
+    """What a group is known by, wherever a study speaks of it."""
+    return group.runs[0].path
+
+
+def tasks(study: Study) -> list[Task]:
+    """Everything of a study but its hardware table, profiles and rejects, by what may compete."""
+    points = {identity(each.group): each for sweep in study.sweeps for each in sweep.points}
+    rows = {identity(row.group): row for row in study.rows}
+    found = {run.path: findings for run, findings in study.findings}
+    places: dict[_Key, list[int]] = {}
+    for place, group in enumerate(study.groups):
+        places.setdefault(_key(group), []).append(place)
+    return [
+        Task(
+            benchmark=key[0] or "unknown benchmark",
+            title=_title(key),
+            results=tuple(
+                Result(
+                    group=study.groups[place],
+                    name=name,
+                    stability=study.stability[place],
+                    point=points.get(identity(study.groups[place])),
+                    row=rows.get(identity(study.groups[place])),
+                    seen=tuple(_seen(study.groups[place], found)),
+                )
+                for place, name in zip(
+                    members, names([study.groups[place] for place in members]), strict=True
+                )
+            ),
+            sweeps=tuple(each for each in study.sweeps if _key(each.points[0].group) == key),
+            comparisons=tuple(each for each in study.comparisons if _key(each.first) == key),
+        )
+        for key, members in places.items()
+    ]
+
+
+def _key(group: Group) -> _Key:
+    return (
+        agreed(run.benchmark for run in group.runs),
+        agreed(run.metric for run in group.runs),
+        agreed(run.target for run in group.runs),
+        agreed(run.ruleset for run in group.runs),
+    )
+
+
+def _title(key: _Key) -> str:
+    benchmark, metric, target, ruleset = key
+    parts = [benchmark or "unknown benchmark"]
+    if target is not None:
+        parts.append(f"to {metric} {target:g}" if metric else f"to {target:g}")
+    title = " ".join(parts)
+    return printable(f"{title}, rules {ruleset}" if ruleset else title)
+
+
+def _seen(group: Group, found: dict[Path, tuple[Finding, ...]]) -> Iterable[Seen]:
+    by_what: dict[str, list[tuple[Run, Finding]]] = {}
+    for run in group.runs:
+        for finding in found.get(run.path, ()):
+            by_what.setdefault(finding.what, []).append((run, finding))
+    seen = [
+        Seen(max((finding for _, finding in each), key=_cost), tuple(run for run, _ in each))
+        for each in by_what.values()
+    ]
+    return sorted(seen, key=lambda each: _cost(each.finding), reverse=True)
+
+
+def _cost(finding: Finding) -> float:
+    return -1.0 if finding.share is None else finding.share
+
+
+def answer(task: Task) -> str:
+    """Who is fastest, how far it scales and what stops it, as one or two sentences."""
+    scored = [each for each in task.results if each.group.score.seconds is not None]
+    if not scored:
+        return f"No score from {counted(len(task.results), 'experiment')}."
+    best = min(scored, key=lambda each: each.group.score.seconds or 0.0)
+    unit = unit_for([each.group.score.seconds for each in scored])
+    took = duration(best.group.score.seconds, best.group.resolution, unit)
+    fastest = f", the fastest of {len(scored)}" if len(scored) > 1 else ""
+    text = f"{took} on {_machine(best.group)}{fastest}."
+    if best.point is not None and best.point.bottleneck is not None:
+        sweep = next(each for each in task.sweeps if best.point in each.points)
+        first = sweep.points[0].workers
+        text += (
+            f" With {best.point.workers / first:.3g} times as many {PLURAL[sweep.unit]} as the"
+            f" smallest of its sweep, {first:,}, it is {best.point.speed_up:.3g} times as fast:"
+            f" {percent(best.point.efficiency.time_to_train)} of the ideal."
+            f" {sentence(best.point.bottleneck)}"
+        )
+    return text
+
+
+def _machine(group: Group) -> str:
+    submitter = agreed(run.submitter for run in group.runs)
+    text = machine(group) or "an unknown machine"
+    return f"{text} ({printable(submitter)})" if submitter else text
+
+
+def compared(comparison: Comparison, name: dict[Path, str]) -> str:
+    """What a comparison says, in a sentence."""
+    first, second = name[identity(comparison.first)], name[identity(comparison.second)]
+    text = f"{first} is {comparison.ratio:.3g} times as fast as {second}"
+    if comparison.hidden:
+        text += ", a difference below one evaluation interval"
+    if comparison.p_value is None:
+        text += "; too few runs to tell them apart"
+    else:
+        surely = "tells them apart" if comparison.p_value < 0.05 else "does not tell them apart"
+        text += f"; Welch's t-test {surely} (p = {comparison.p_value:.2g})"
+    if comparison.runs is not None:
+        text += f"; it takes {counted(comparison.runs, 'run')} of each to be sure"
+    return f"{text}."
+
+
+def laws(sweep: Sweep) -> str:
+    """The fits of a sweep, in a sentence; empty without any."""
+    # A law with one unknown goes through any two points: the second confirms nothing.
+    return "; ".join(
+        f"{fit.law}'s law: {100 * fit.serial:.3g}% of the work does not scale ("
+        + (f"{fit.points} points within {percent(fit.error)})" if fit.points > 2 else "two points)")
+        for fit in sweep.fits
+    )
+
+
+def profiles(study: Study) -> tuple[Profile, ...]:
+    """The systems that can be judged over several benchmarks: two or more that ran two or more."""
+    several = [
+        each
+        for each in study.profiles
+        if sum(ratio is not None for ratio in each.ratios.values()) > 1
+    ]
+    return tuple(several) if len(several) > 1 else ()
+
+
+def losses(of: Efficiency) -> dict[str, float]:
+    """The share of the ideal that each cause took, which add up to 1 - efficiency.
+
+    The causes multiply: their logarithms add up, and share out what is lost. A factor above 1
+    made up for others and takes nothing. With a factor unknown nothing can be shared out.
+    """
+    if of.time_to_train is None or of.time_to_train >= 1:
+        return {}
+    lost = 1 - of.time_to_train
+    factors = {"throughput": of.throughput, "statistical": of.statistical, "overhead": of.overhead}
+    logs = {
+        name: max(0.0, -math.log(value))
+        for name, value in factors.items()
+        if value is not None and value > 0
+    }
+    total = sum(logs.values())
+    if len(logs) < len(factors) or not total:
+        return {"unknown": lost}
+    return {name: lost * log / total for name, log in logs.items() if log}
+
+
+def whose(sweep: Sweep) -> str:
+    """What makes a sweep differ from others of its task."""
+    parts = [sweep.submitter, sweep.accelerator or "no accelerator"]
+    return printable(", ".join(filter(None, parts)))
+
+
+def recount(seen: Seen, group: Group) -> str:
+    """In which runs a finding is: empty for a single run, "all 5 runs" or "runs with seed 3, 4"."""
+    if len(group.runs) == 1:
+        return ""
+    if len(seen.runs) == len(group.runs):
+        return f"all {len(group.runs)} runs"
+    seeds: Sequence[int | None] = [run.seed for run in seen.runs]
+    known = ", ".join(str(seed) for seed in seeds[:5] if seed is not None)
+    word = "seed" if len(seeds) == 1 else "seeds"
+    which = f", {word} {known}{', …' if len(seeds) > 5 else ''}" if known else ""
+    return f"{len(seen.runs)} of {len(group.runs)} runs{which}"
+
+
+def problems(result: Result) -> list[str]:
+    """Why a result would not stand: what is wrong with the set of runs, then with each log."""
+    of_runs = dict.fromkeys(problem for run in result.group.runs for problem in run.problems)
+    return [*result.group.problems, *of_runs]
+
+
+def sentence(text: str) -> str:
+    """Text of an analysis as a sentence of its own."""
+    text = printable(text).strip().rstrip(".")
+    return f"{text[:1].upper()}{text[1:]}."

@@ -1,0 +1,1 @@
+"""A submission as MLCommons takes it: planned, built and judged by MLCommons' own tools."""

@@ -1,0 +1,102 @@
+"""Writes a planned submission. May not judge it."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import mkdtemp
+
+from ttt.compliance import RULES_FILE
+from ttt.errors import ConfigError
+from ttt.submission import implementation
+from ttt.submission.plan import Plan, Result
+from ttt.submission.refusals import Wish
+
+PARAMETERS = "package_checker_params"  # by which a submitter may ask package_checker to skip tests
+
+
+@contextmanager
+def draft(out: Path) -> Iterator[Path]:
+    """A folder beside `out` to build in; what is left in it at the end is removed.
+
+    Raises:
+        ConfigError: `out` is taken, or its folder cannot be written to.
+    """
+    if out.is_file() or (out.is_dir() and any(out.iterdir())):
+        raise ConfigError(
+            [f"--out {out} exists and is not an empty folder; allowed: a new one; --out {out}.new"]
+        )
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(mkdtemp(prefix=f"{out.name}.draft-", dir=out.parent))
+    except OSError as error:
+        raise ConfigError([f"--out {out} cannot be written: {error.strerror}"]) from error
+    folder.chmod(0o755)  # mkdtemp's is for nobody else
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def build(plan: Plan, folder: Path) -> Path:
+    """Write every result of a plan, also of one with problems.
+
+    Logs, power files and somebody else's systems files are copied byte by byte.
+
+    Returns:
+        The submitter's folder, which MLCommons' tools take.
+    """
+    root = folder / plan.wish.submitter
+    for part in ("results", "systems", "benchmarks"):
+        (root / part).mkdir(parents=True)
+    for result in plan.results:
+        _write_results(result, root / "results" / result.system / result.benchmark, plan.wish)
+        _write_system(result, plan.wish.submitter, root / "systems" / f"{result.system}.json")
+        _write_implementation(result, root / "benchmarks" / result.benchmark)
+    return root
+
+
+def _write_results(result: Result, folder: Path, wish: Wish) -> None:
+    folder.mkdir(parents=True)
+    for number, entry in enumerate(result.entries):
+        assert entry.log is not None
+        shutil.copyfile(entry.log, folder / f"result_{number}.txt")
+        if entry.power is not None and (wish.power or not entry.ours):
+            shutil.copytree(entry.power, folder / "power" / f"result_{number}")
+        parameters = entry.log.parent / PARAMETERS
+        if not entry.ours and parameters.is_file():
+            shutil.copyfile(parameters, folder / PARAMETERS)
+
+
+def _write_system(result: Result, submitter: str, file: Path) -> None:
+    first = result.entries[0]
+    if first.system_file is not None:
+        shutil.copyfile(first.system_file, file)
+    else:  # the name the logs have, as it is written here
+        described = dict(first.description) | {"submitter": submitter}
+        file.write_text(json.dumps(described, indent=2) + "\n")
+
+
+def _write_implementation(result: Result, folder: Path) -> None:
+    first = result.entries[0]
+    if first.implementation is not None:  # of a benchmark, so that of several systems
+        shutil.copytree(first.implementation, folder, symlinks=True, dirs_exist_ok=True)
+        return
+    target = folder / "implementations" / result.system
+    target.mkdir(parents=True)
+    for name, text in implementation.files(result).items():
+        (target / name).write_text(text)
+    rules = first.path / RULES_FILE
+    if first.ours and rules.is_file():
+        shutil.copyfile(rules, target / RULES_FILE)
+
+
+def settle(folder: Path, out: Path) -> Path:
+    """Give a finished draft its name; `out` itself, or the next that is free."""
+    target, number = out, 1
+    while target.exists() and not (target.is_dir() and not any(target.iterdir())):
+        number += 1
+        target = out.with_name(f"{out.name}-{number}")
+    folder.rename(target)
+    return target

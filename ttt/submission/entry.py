@@ -1,0 +1,212 @@
+"""One run as evidence for a submission: its log, and what a plan must know beside it.
+
+A log is the same evidence whoever wrote it, so what decides is read from the log: a summary could
+say otherwise. What a run folder of ttt keeps beside its log, its machine, configuration and commit,
+comes from there. May not know what a submission demands.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ttt.compliance import Verdict, check_file
+from ttt.compliance.records import Record, records
+from ttt.errors import ConfigError
+from ttt.report.run import Run
+from ttt.report.systems import place_of
+
+Seed = tuple[str, str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One run.
+
+    Attributes:
+        path: Its run folder, or its log.
+        ours: Whether it is a run folder of ttt.
+        log: Its result file; None if it has none.
+        verdict: What the compliance engine says of the log; None without one.
+        benchmark: By the log, as the next ones.
+        division: closed or open.
+        org: submission_org.
+        global_batch: Samples an update.
+        statuses: Of every run_stop.
+        resumed: Whether it went on in other processes.
+        started: run_start, in seconds since the epoch.
+        seconds: From run_start to run_stop.
+        seeds: File, line and value of every seed.
+        seed: What a run folder was started with.
+        digest: Stands for the configuration, or for the folder of somebody else's log.
+        processes: How many there were, None if unknown.
+        system: What its machine is called; None if unknown.
+        description: The fields of MLPerf's systems file.
+        system_file: Where somebody else's systems file is.
+        power: Folder of the run's power files.
+        implementation: Folder of the code, in somebody else's tree.
+        environment: What ttt wrote down of commit, command and versions.
+        why: Why there is no finished log.
+    """
+
+    path: Path
+    ours: bool
+    log: Path | None = None
+    verdict: Verdict | None = None
+    benchmark: str | None = None
+    division: str | None = None
+    org: str | None = None
+    global_batch: Any = None
+    statuses: tuple[Any, ...] = ()
+    resumed: bool = False
+    started: float | None = None
+    seconds: float | None = None
+    seeds: tuple[Seed, ...] = ()
+    seed: int | None = None
+    digest: str | None = None
+    processes: int | None = None
+    system: str | None = None
+    description: Mapping[str, Any] = field(default_factory=dict)
+    system_file: Path | None = None
+    power: Path | None = None
+    implementation: Path | None = None
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    why: str | None = None
+
+    @property
+    def converged(self) -> bool:
+        """Whether the run may be scored; a log that fails its check may not."""
+        passed = self.verdict is not None and self.verdict.passed
+        return passed and self.statuses[:1] == ("success",)
+
+
+def read(run: Run, ruleset: str) -> Entry:
+    """Read one run.
+
+    Args:
+        run: As the report has found it.
+        ruleset: The ruleset its log is checked by.
+
+    Raises:
+        ConfigError: What ttt wrote down of the run is damaged.
+    """
+    ours = run.source == "run folder"
+    log = _log(run) if ours else run.path
+    beside = _of_folder(run) if ours else _of_tree(run)
+    if log is None:
+        why = f"status {run.status}, {run.reason}"
+        return Entry(path=run.path, ours=ours, benchmark=run.benchmark, why=why, **beside)
+    said = _Said()
+    for record in records(log):
+        said.take(record)
+    return Entry(
+        path=run.path,
+        ours=ours,
+        log=log,
+        verdict=check_file(log, ruleset),
+        benchmark=said.word("submission_benchmark"),
+        division=said.word("submission_division"),
+        org=said.word("submission_org"),
+        global_batch=said.first.get("global_batch_size"),
+        statuses=tuple(said.statuses),
+        resumed="resumed" in said.first,
+        started=said.started,
+        seconds=run.elapsed_s,
+        seeds=tuple(said.seeds),
+        **beside,
+    )
+
+
+@dataclass(slots=True)
+class _Said:
+    """What a log says."""
+
+    first: dict[str, Any] = field(default_factory=dict)
+    started: float | None = None
+    statuses: list[Any] = field(default_factory=list)
+    seeds: list[Seed] = field(default_factory=list)
+
+    def take(self, record: Record) -> None:
+        if record.fields is None or not isinstance(key := record.fields["key"], str):
+            return
+        value, metadata = record.fields["value"], record.fields["metadata"]
+        self.first.setdefault(key, value)
+        if key == "run_start" and self.started is None and record.time_ms is not None:
+            self.started = record.time_ms / 1000 if math.isfinite(record.time_ms) else None
+        if not isinstance(metadata, dict):
+            return
+        if key == "run_stop":
+            self.statuses.append(metadata.get("status"))
+        if key == "seed" and isinstance(value, (int, float, str)):
+            with suppress(
+                ValueError, OverflowError
+            ):  # no number: then this is no seed, as for the checker
+                place = (str(metadata.get("file")), str(metadata.get("lineno")))
+                self.seeds.append((*place, int(value)))
+
+    def word(self, key: str) -> str | None:
+        """The first value of a key, None where that is no text."""
+        value = self.first.get(key)
+        return value if isinstance(value, str) else None
+
+
+def _log(run: Run) -> Path | None:
+    """The log of a run that has ended, well or not: a log that still grows is no evidence."""
+    if run.status in ("not started", "running", "suspended"):
+        return None
+    return next(iter(run.path.glob("result_*.txt")), None)
+
+
+def _of_folder(run: Run) -> dict[str, Any]:
+    power = run.path / "power"
+    return {
+        "seed": run.seed,
+        "digest": run.digest,
+        "processes": yaml.safe_load(configuration(run.path) or "{}").get("processes"),
+        "system": run.system,
+        "description": run.description,
+        "power": power if power.is_dir() else None,
+        "environment": _environment(run.path / "environment.json"),
+    }
+
+
+def _environment(file: Path) -> dict[str, Any]:
+    if not file.is_file():
+        return {}
+    try:
+        content = json.loads(file.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError([f"{file} cannot be read: {error}; run it again"]) from error
+    if not isinstance(content, dict):
+        raise ConfigError([f"{file} holds no JSON object; run it again"])
+    return content
+
+
+def _of_tree(run: Run) -> dict[str, Any]:
+    """What stands around <submitter>/results/<system>/<benchmark>/result_<i>.txt."""
+    folder, place = run.path.absolute().parent, place_of(run.path)
+    if place.system is None:
+        return {}
+    submitter = folder.parents[2]
+    described = submitter / "systems" / f"{place.system}.json"
+    power = folder / "power" / run.path.stem
+    implementation = submitter / "benchmarks" / folder.name
+    return {
+        "digest": run.digest,
+        "system": place.system,
+        "description": place.description,
+        "system_file": described if described.is_file() else None,
+        "power": power if power.is_dir() else None,
+        "implementation": implementation if implementation.is_dir() else None,
+    }
+
+
+def configuration(folder: Path) -> str | None:
+    """The frozen config.yaml of a run folder, None if there is none."""
+    file = folder / "config.yaml"
+    return file.read_text() if file.is_file() else None

@@ -1,0 +1,120 @@
+"""What goes where in a submission. Pure: may not read or write a file."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from ttt.compliance import runs_needed
+from ttt.submission.entry import Entry
+from ttt.submission.refusals import (
+    Reasons,
+    Wish,
+    failure,
+    failures_allowed,
+    is_folder,
+    of_entry,
+    of_result,
+    of_submitter,
+    of_system,
+)
+from ttt.submission.window import median_window
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """One folder results/<system>/<benchmark>.
+
+    Attributes:
+        system: Name of the folder and of its systems file.
+        benchmark: Id of the benchmark.
+        entries: Its runs, in the order of result_0, result_1 and so on.
+    """
+
+    system: str
+    benchmark: str
+    entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A submission.
+
+    Attributes:
+        wish: What was asked for.
+        results: What can be built, wrong or not.
+        problems: Why it would be refused.
+        notes: What a person should know all the same.
+    """
+
+    wish: Wish
+    results: tuple[Result, ...]
+    problems: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def plan(entries: Sequence[Entry], wish: Wish) -> Plan:
+    """Decide what goes where, and find everything that is wrong with it."""
+    wanted = [one for one in entries if wish.division in (None, one.division) or one.log is None]
+    notes, reasons = list[str](), Reasons()
+    if others := len(entries) - len(wanted):
+        notes.append(f"{others} runs are not of the {wish.division} division and left out")
+    of_submitter(wish, reasons)
+    for entry in wanted:
+        of_entry(entry, wish, reasons)
+    results = []
+    named = wanted if is_folder(wish.submitter) else []
+    for (system, benchmark), members in _groups(named).items():
+        chosen = _chosen(benchmark, members)
+        where = f"{system}/{benchmark}"
+        of_result(where, benchmark, chosen, wish, reasons)
+        notes += _notes(where, benchmark, members, chosen)
+        results.append(Result(system=system, benchmark=benchmark, entries=_numbered(chosen)))
+    for name in dict.fromkeys(result.system for result in results):
+        runs = [one for result in results if result.system == name for one in result.entries]
+        of_system(name, runs, wish, reasons)
+    if not wanted:
+        reasons.add("there is no run to package; allowed: run folders, or a tree of results")
+    return Plan(wish=wish, results=tuple(results), problems=reasons.told(), notes=tuple(notes))
+
+
+def _groups(entries: Iterable[Entry]) -> dict[tuple[str, str], list[Entry]]:
+    """The runs of each result; a machine used in several sizes is several systems."""
+    sized: dict[tuple[str, str, int | None], list[Entry]] = {}
+    sizes: dict[str, set[int | None]] = {}
+    for entry in entries:
+        if entry.log is not None and is_folder(entry.system) and is_folder(entry.benchmark):
+            system, benchmark = str(entry.system), str(entry.benchmark)
+            sized.setdefault((system, benchmark, entry.processes), []).append(entry)
+            sizes.setdefault(system, set()).add(entry.processes)
+    return {
+        (system if len(sizes[system]) == 1 else f"{system}_{processes}procs", benchmark): members
+        for (system, benchmark, processes), members in sized.items()
+    }
+
+
+def _chosen(benchmark: str, members: Sequence[Entry]) -> list[Entry]:
+    runs = runs_needed(benchmark) or len(members)
+    return median_window(members, runs, failures_allowed(benchmark))
+
+
+def _numbered(entries: Sequence[Entry]) -> tuple[Entry, ...]:
+    """In the order of their numbers where these are 0 to N-1, else in that of their start."""
+    names = {one.log.stem: one for one in entries if one.log is not None}
+    wanted = [f"result_{number}" for number in range(len(entries))]
+    return tuple(names[name] for name in wanted) if {*names} == {*wanted} else tuple(entries)
+
+
+def _notes(
+    where: str, benchmark: str, members: Sequence[Entry], chosen: Sequence[Entry]
+) -> list[str]:
+    notes = []
+    if len(chosen) < len(members):
+        notes.append(
+            f"{where}: of {len(members)} runs the {len(chosen)} consecutive ones with the median"
+            f" score are taken, {chosen[0].log} to {chosen[-1].log}"
+        )
+    failed = [one for one in chosen if not one.converged]
+    if len(failed) <= failures_allowed(benchmark):
+        notes += [
+            f"{where}: {one.log} is scored as the slowest; it {failure(one)}" for one in failed
+        ]
+    return notes

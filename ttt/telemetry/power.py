@@ -1,0 +1,295 @@
+"""What a run spends: joules by the counters of GPUs and processors, read beside the run.
+
+One process of each node reads the GPUs this run uses there and all processors of the node, once a
+second in a thread, and a last time when the clock has stopped. The counters are those of the
+components: NVML's total energy, and RAPL (Intel SDM, volume 3, "Power and Thermal Management";
+powercap in the Linux documentation). Fans, disks, network cards and the losses of the power supply
+are not in it, and MLPerf wants power measured where the node is plugged in: this is no MLPerf power
+result. Processors are counted whole, whoever else uses them.
+
+zeus finds the counters. Its own watch for RAPL counters that wrap around is a process for each
+counter, which would import the training program once more; a reading a second makes it needless.
+"""
+
+import socket
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import torch
+
+from ttt.errors import MissingExtra
+from ttt.protocols import World
+from ttt.schema.choices import Energy
+
+_PERIOD_SECONDS = 1.0  # MLPerf's power rules: at least a sample a second
+
+
+@dataclass(frozen=True, slots=True)
+class Counter:
+    """Something that counts joules upward.
+
+    Attributes:
+        part: "gpu", "cpu" or "dram".
+        read: Joules since some moment of the past.
+        wraps_at_j: Where it begins again at zero; None if it never does.
+    """
+
+    part: str
+    read: Callable[[], float]
+    wraps_at_j: float | None = None
+
+    def since(self, before: float, now: float) -> float:
+        """Joules between two readings; at most one turn lies between them.
+
+        Raises:
+            ValueError: A counter that does not wrap went back.
+        """
+        if now < before and self.wraps_at_j is None:
+            raise ValueError(f"the {self.part} counter went from {before:g} J back to {now:g} J")
+        return now - before + (self.wraps_at_j or 0.0) * (now < before)
+
+
+@dataclass(slots=True)
+class Spent:
+    """What one node spent.
+
+    Attributes:
+        host: The node.
+        begin: First reading, in seconds on the clock of the node.
+        end: The last.
+        joules: Between the two, by part.
+        watts: (seconds, mean power of all parts since the reading before).
+        reason: Why nothing is known, if so.
+    """
+
+    host: str
+    begin: float = 0.0
+    end: float = 0.0
+    joules: dict[str, float] = field(default_factory=dict)
+    watts: list[tuple[float, float]] = field(default_factory=list)
+    reason: str | None = None
+
+
+def counters(device: torch.device, gpus: int) -> list[Counter]:
+    """The counters of this node.
+
+    Args:
+        device: What the run computes on; on a CPU the node's GPUs do not count.
+        gpus: How many of the visible GPUs the run uses on this node, from the first on.
+
+    Raises:
+        MissingExtra: zeus is not installed.
+        OSError: Nothing that the run needs can be read; the text says why.
+    """
+    if find_spec("zeus") is None:
+        raise MissingExtra("zeus", "energy", "measuring energy")
+    if device.type != "cuda":
+        return _processors()
+    found = _gpus(gpus)
+    try:
+        return found + _processors()
+    except OSError:  # the larger part is known, and the scope says that it is only that
+        return found
+
+
+def _gpus(count: int) -> list[Counter]:
+    from zeus.device import get_gpus  # noqa: PLC0415 - an extra
+    from zeus.exception import ZeusBaseError  # noqa: PLC0415
+
+    try:
+        devices = get_gpus().gpus[:count]
+        for gpu in devices:
+            gpu.get_total_energy_consumption()  # those before Volta have no counter
+    except (ZeusBaseError, ValueError) as error:  # zeus does not know GPUs by their UUIDs
+        raise OSError(f"no energy counters of GPUs: {error}") from error
+
+    def reader(gpu: Any) -> Callable[[], float]:
+        return lambda: gpu.get_total_energy_consumption() / 1e3
+
+    return [Counter("gpu", reader(gpu)) for gpu in devices]
+
+
+def _processors() -> list[Counter]:
+    from zeus.device.cpu import get_cpus  # noqa: PLC0415 - an extra
+    from zeus.device.cpu.common import ZeusCPUNoPermissionError  # noqa: PLC0415
+    from zeus.exception import ZeusBaseError  # noqa: PLC0415
+
+    try:
+        packages = get_cpus().cpus
+    except ZeusCPUNoPermissionError as error:
+        raise OSError(
+            "only root may read the processors' energy counters, /sys/class/powercap/*/energy_uj;"
+            " allow it, or run zeus' daemon"
+        ) from error
+    except ZeusBaseError as error:
+        raise OSError("this machine shows no energy counters of its processors (RAPL)") from error
+    found = []
+    for package in packages:
+        zone = getattr(package, "rapl_file", None)
+        if zone is None:  # zeus' daemon reads for us and does not say where its counters wrap
+            found.append(Counter("cpu", _daemon(package)))
+        elif zone.name.startswith("package"):  # "psys" has the packages in it once more
+            found += [_zone("cpu", zone)] + ([_zone("dram", package.dram)] if package.dram else [])
+    if not found:
+        raise OSError("no processor package has an energy counter")
+    return found
+
+
+def _daemon(package: Any) -> Callable[[], float]:
+    return lambda: package.get_total_energy_consumption().cpu_mj / 1e3
+
+
+def _zone(part: str, zone: Any) -> Counter:
+    path = Path(zone.energy_uj_path)
+    return Counter(part, lambda: float(path.read_text()) / 1e6, zone.max_energy_range_uj / 1e6)
+
+
+class PowerMeter:
+    """Reads counters for as long as it is entered. Where there are none it does nothing.
+
+    Args:
+        found: The counters; or why there are none.
+        now: Seconds, as the event log has them.
+        period: Seconds between readings.
+    """
+
+    def __init__(
+        self,
+        found: Sequence[Counter] | str,
+        now: Callable[[], float],
+        period: float = _PERIOD_SECONDS,
+    ) -> None:
+        reason = found if isinstance(found, str) else None
+        self._counters: Sequence[Counter] = () if isinstance(found, str) else found
+        self._now, self._period = now, period
+        self._last: tuple[float, list[float]] = (0.0, [])
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="power", daemon=True)
+        self.spent = Spent(socket.gethostname(), reason=reason)
+
+    def __enter__(self) -> Self:
+        if not self._counters:
+            return self
+        with self._excused():
+            self._last = self._read()
+            self.spent.begin = self.spent.end = self._last[0]
+            self.spent.joules = dict.fromkeys((counter.part for counter in self._counters), 0.0)
+            self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._thread.is_alive():
+            self._done.set()
+            self._thread.join()
+
+    def _watch(self) -> None:
+        """Read once a second, and once more at the end."""
+        ended = False
+        while not ended and self.spent.reason is None:
+            ended = self._done.wait(self._period)
+            with self._excused():
+                self._add(*self._read())
+
+    @contextmanager
+    def _excused(self) -> Iterator[None]:
+        """A counter that fails makes the energy unknown, and the run goes on."""
+        try:
+            yield
+        except Exception as error:  # as many kinds as there are counters
+            self.spent.reason = f"{type(error).__name__}: {error}"
+
+    def _read(self) -> tuple[float, list[float]]:
+        # MLPerf's power logs have milliseconds; power times time is then what the counters said.
+        return round(self._now(), 3), [counter.read() for counter in self._counters]
+
+    def _add(self, moment: float, values: list[float]) -> None:
+        before, spent = self._last, self.spent
+        gone = [
+            counter.since(old, new)
+            for counter, old, new in zip(self._counters, before[1], values, strict=True)
+        ]
+        for counter, joules in zip(self._counters, gone, strict=True):
+            spent.joules[counter.part] += joules
+        if moment > before[0]:
+            spent.watts.append((moment, sum(gone) / (moment - before[0])))
+        spent.end, self._last = moment, (moment, values)
+
+
+def open_meter(wish: Energy, world: World, now: Callable[[], float], *, past: bool) -> PowerMeter:
+    """The meter of this process; that of the first on each node does the measuring.
+
+    Args:
+        wish: What the configuration says.
+        world: The processes of the run.
+        now: Seconds, as the event log has them.
+        past: Whether earlier processes did a part of this run, and nobody knows what they spent.
+    """
+    if wish is Energy.off:
+        return PowerMeter("system.energy=off", now)
+    if past:
+        return PowerMeter("the run was resumed, and nothing is known of its first part", now)
+    if world.local_rank:
+        return PowerMeter("measured by local rank 0", now)
+    try:
+        return PowerMeter(counters(world.device, world.local_size), now)
+    except (MissingExtra, ImportError, OSError) as error:
+        return PowerMeter(str(error), now)
+
+
+def energy(nodes: Sequence[Spent], elapsed: float, samples: float) -> dict[str, Any]:
+    """What all nodes together spent on a run: mean power times the time on the clock.
+
+    That is how MLCommons' result_summarizer has it; the readings begin and end a moment outside of
+    the run. A part that is not known of every node is left out of the sum, and of the scope.
+
+    Args:
+        nodes: One for each.
+        elapsed: Seconds from RUN_START to RUN_STOP.
+        samples: Training samples used by then.
+
+    Returns:
+        `energy_j`, `energy_reason`, `samples_per_j`, and `energy`: {gpu_j, cpu_j, scope}, where the
+        memory of the host is part of cpu_j if the scope says dram.
+    """
+    nothing = {"energy_j": None, "samples_per_j": None, "energy": None}
+    for node in nodes:
+        if node.reason or node.end <= node.begin:
+            where = f"{node.host}: " if len(nodes) > 1 else ""
+            why = node.reason or "no time between readings"
+            return nothing | {"energy_reason": where + why}
+    scope = [part for part in nodes[0].joules if all(part in node.joules for node in nodes)]
+    if not scope:
+        return nothing | {"energy_reason": "no part can be read on every node"}
+
+    def total(parts: Sequence[str]) -> float | None:
+        known = [part for part in parts if part in scope]
+        if not known:
+            return None
+        return sum(_joules(node, known, elapsed) for node in nodes)
+
+    joules = total(scope) or 0.0
+    return {
+        "energy_j": joules,
+        "energy_reason": None,
+        "samples_per_j": samples / joules if joules else None,
+        "energy": {
+            "gpu_j": total(["gpu"]),
+            "cpu_j": total(["cpu", "dram"]),
+            "scope": " + ".join(scope),
+        },
+    }
+
+
+def _joules(node: Spent, parts: Sequence[str], elapsed: float) -> float:
+    return sum(node.joules[part] for part in parts) / (node.end - node.begin) * elapsed
