@@ -2,8 +2,8 @@
 
     python bench/read_logs.py TREE ... [--logs 2000] [--jobs 1]
 
-Each TREE is a submitter's folder in a folder of its round, as results/v4.0/NVIDIA. Copies of them
-are laid side by side until there are as many logs as asked for; then the same copies are read by
+Each TREE is a submitter's folder in a folder of its round, as results/v4.0/NVIDIA. Its systems are
+copied beside each other until there are as many logs as asked for; then the same logs are read by
 `ttt report` (read, check, score, reference convergence points) and summarized by the official
 command, submitter by submitter, as it takes no more. Time and peak memory are those of a command
 with all its children.
@@ -34,17 +34,21 @@ if __name__ == "__main__":
 
 
 def build(trees: list[Path], logs: int, into: Path) -> list[tuple[Path, str]]:
-    """Copy trees until there are enough logs; folders of submitters and their rulesets."""
-    made: list[tuple[Path, str]] = []
+    """Copy the systems of trees until there are enough logs; submitters and their rulesets."""
+    made: dict[Path, str] = {}
     count = number = 0
     while count < logs:
         for tree in trees:
-            copy = into / tree.parent.name / f"{tree.name}_{number}"
-            shutil.copytree(tree, copy)
-            count += len(list(copy.rglob("result_*.txt")))
-            made.append((copy, f"{tree.parent.name.removeprefix('v')}.0"))
+            copy = into / tree.parent.name / tree.name
+            made[copy] = f"{tree.parent.name.removeprefix('v')}.0"
+            (copy / "systems").mkdir(parents=True, exist_ok=True)
+            for system in (tree / "results").iterdir():
+                shutil.copytree(system, copy / "results" / f"{system.name}_{number}")
+                count += len(list(system.rglob("result_*.txt")))
+                described = copy / "systems" / f"{system.name}_{number}.json"
+                shutil.copy(tree / "systems" / f"{system.name}.json", described)
         number += 1
-    return made
+    return list(made.items())
 
 
 @dataclass

@@ -95,6 +95,16 @@ def test_the_digest_is_the_configuration_without_the_seed(tmp_path):
     assert one == two != other
 
 
+def test_what_a_node_costs_makes_no_other_experiment(tmp_path):
+    digests = []
+    for name, system in (("a", "{id: x, price_per_hour: 2.5}"), ("b", "{id: x}"), ("c", "{id: y}")):
+        folder = finished(tmp_path / name, 1)
+        with (folder / "config.yaml").open("a") as config:
+            config.write(f"system: {system}\ntracking: {{mode: {name}}}\n")
+        digests.append(find([folder]).runs[0].digest)
+    assert digests[0] == digests[1] != digests[2]
+
+
 @pytest.mark.parametrize(
     ("events", "said"),
     [

@@ -12,7 +12,7 @@ from compliance_logs import ours, record, resnet, write
 from run_folders import finished
 from ttt.report.find import find
 from ttt.report.rcp import judge
-from ttt.report.score import group
+from ttt.report.score import Rcp, group
 
 TREES = [
     ("v0.7/NVIDIA", "0.7.0", 3),
@@ -138,6 +138,21 @@ def test_a_damaged_log_leaves_no_verdict(tmp_path):
     each = _judged(tmp_path)
     assert each.rcp.verdict is None
     assert "cannot read the logs" in each.problems[-1]
+
+
+@pytest.mark.parametrize("epoch", [float("nan"), 0, -3, float("inf")])
+def test_epochs_that_cannot_be_leave_no_verdict(tmp_path, epoch):
+    for number in range(5):
+        _resnet(tmp_path, number, epoch=epoch)
+    each = _judged(tmp_path)
+    assert each.rcp == Rcp(None, f"the runs took {float(epoch)} epochs, says a log")
+    assert each.scaled_seconds is None
+
+
+def test_too_few_runs_are_not_judged(tmp_path):
+    for number in range(2):
+        _resnet(tmp_path, number)
+    assert _judged(tmp_path).rcp is None
 
 
 def test_the_official_summarizer_takes_the_same_start_and_stop(tmp_path):

@@ -135,3 +135,10 @@ def test_what_a_log_says_cannot_steer_the_terminal(details):
     assert "alert" in text
     assert "\x1b" not in text
     text.encode()
+
+
+def test_the_published_scaling_of_resnet_fits_a_batch_log(shared):
+    text = shown(study(find([shared / "mlperf_results" / "v4.0" / "NVIDIA"])))
+    row = next(line for line in text.splitlines() if line.startswith(" 3,584"))
+    assert row.split() == "3,584 57,344 0.183 ± 0.009 72.52 16% 39% 45% 91%".split()
+    assert max(len(line) for line in text.splitlines() if " ± " in line or "─" in line) <= 80

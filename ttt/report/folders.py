@@ -24,6 +24,7 @@ _RUN_FILES = {SUMMARY, EVENTS, "environment.json"}
 
 # What may differ between runs that are repetitions of each other.
 _NOT_IN_DIGEST = {"seed", "runs", "run", "index", "run_root", "command", "tracking"}
+_NOT_IN_PART = {"system": ("price_per_hour", "energy")}
 
 
 class _UnusableError(Exception):
@@ -199,7 +200,10 @@ def _of_system(path: Path) -> dict[str, Any]:
 
 def _digest(config: dict[str, Any]) -> str:
     kept = {name: value for name, value in config.items() if name not in _NOT_IN_DIGEST}
-    for name, part in kept.items():  # a part may be told the run's seed, as data are
-        if isinstance(part, dict) and part.get("seed", config.get("seed")) == config.get("seed"):
-            kept[name] = {key: value for key, value in part.items() if key != "seed"}
+    for name, part in kept.items():
+        if isinstance(part, dict):
+            left_out = set(_NOT_IN_PART.get(name, ()))
+            if part.get("seed") == config.get("seed"):  # a part may be told it, as data are
+                left_out.add("seed")
+            kept[name] = {key: value for key, value in part.items() if key not in left_out}
     return hashlib.sha256(repr(kept).encode()).hexdigest()[:12]

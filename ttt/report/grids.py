@@ -44,12 +44,14 @@ class Head:
         right: Whether it holds numbers, which line up at the right.
         wide: Whether a narrow terminal can do without it.
         brief: A shorter title for that; None if it is short.
+        page: Whether it is too long for any terminal.
     """
 
     text: str
     right: bool = True
     wide: bool = False
     brief: str | None = None
+    page: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,10 @@ def _text(value: str | None) -> Cell:
 
 def _number(value: float | None, form: str = ",.4g") -> Cell:
     return Cell(number(value, form), value)
+
+
+def _cost(value: float | None) -> Cell:
+    return _number(value, ",.2f" if value is None or value >= 1 else ".2g")
 
 
 def _percent(value: float | None) -> Cell:
@@ -183,10 +189,7 @@ def hardware(rows: Sequence[Row]) -> Grid:
             (Head("submitter", right=False, wide=True), lambda row: _text(row.submitter)),
             (Head("system", right=False), lambda row: _text(row.system)),
             (Head("nodes", wide=True), lambda row: _number(row.nodes, ",d")),
-            (
-                Head("accelerators", brief="accel."),
-                lambda row: _number(row.accelerators or None, ",d"),
-            ),
+            (Head("workers"), lambda row: _number(workers(row.group), ",d")),
             (Head("accelerator", right=False, wide=True), lambda row: _text(row.accelerator)),
             (Head("processor", right=False, wide=True), lambda row: _text(row.processor)),
             (Head("memory", wide=True), lambda row: _text(row.memory)),
@@ -196,9 +199,12 @@ def hardware(rows: Sequence[Row]) -> Grid:
             ),
             (Head("samples/s"), lambda row: _number(row.samples_per_s, ",.0f")),
             (Head("samples/J"), lambda row: _number(row.samples_per_j, ",.3g")),
-            (Head("cost"), lambda row: _number(row.cost, ",.2f")),
             (
-                Head("features", right=False, wide=True),
+                Head("cost"),
+                lambda row: _number(row.cost, ",.2f" if (row.cost or 0) >= 1 else ".2g"),
+            ),
+            (
+                Head("features", right=False, page=True),
                 lambda row: _text(", ".join(row.features)),
             ),
         ],

@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -139,10 +139,11 @@ def profiles(groups: Sequence[Group]) -> list[Profile]:
     and rho(tau) the share of benchmarks where r <= tau, the integral of rho from 1 to 4, over 3. A
     benchmark that a system has no score for is never within any factor.
     """
+    tasks = {task(group) for group in groups}
     times: dict[str, dict[str, float]] = {}
     for group in groups:
         if group.score.seconds is not None and task(group)[0] is not None:
-            of = times.setdefault(_title(task(group), groups), {})
+            of = times.setdefault(_title(task(group), tasks), {})
             name = _system(group)
             of[name] = min(group.score.seconds, of.get(name, math.inf))
     if len(times) < 2:
@@ -152,10 +153,10 @@ def profiles(groups: Sequence[Group]) -> list[Profile]:
     return sorted(made, key=lambda profile: -profile.score)
 
 
-def _title(of: Task, groups: Sequence[Group]) -> str:
+def _title(of: Task, tasks: Collection[Task]) -> str:
     """A benchmark's name, with what else tells it apart from others of that name."""
     benchmark, target, ruleset = of
-    same = [each for each in map(task, groups) if each[0] == benchmark]
+    same = [each for each in tasks if each[0] == benchmark]
     parts = [str(benchmark)]
     if len({each[1] for each in same}) > 1 and target is not None:
         parts.append(f"to {target:g}")

@@ -145,7 +145,7 @@ def _run(path: Path, log: _Log, place: Place, verdict: Verdict) -> Run:
         accelerator_memory_bytes=amount(told.get("accelerator_memory_capacity")),
         passed=verdict.passed,
         problems=(*verdict.problems, *older, *doubts, *filter(None, [place.problem])),
-        official=benchmark in official_ids(),
+        official=None if benchmark is None else benchmark in official_ids(),
         ruleset=verdict.ruleset,
         division=text(first.get("submission_division")),
         **_target(log, verdict),

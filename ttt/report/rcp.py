@@ -8,7 +8,9 @@ log messages and wants a folder of logs, so it is given both here, and writes no
 May not know how runs are grouped or scored.
 """
 
+import math
 import tempfile
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +19,7 @@ from typing import Any
 from ttt.compliance import at_least, usage_of
 from ttt.compliance.records import LONGEST, TOKEN, lines
 from ttt.report.run import Run
-from ttt.report.score import Rcp, agreed
+from ttt.report.score import Rcp, agreed, dropped
 
 _FIRST = "1.0.0"  # ruleset, before which there were no reference points
 _SAME = ("benchmark", "ruleset")
@@ -38,12 +40,15 @@ def judge(runs: Sequence[Run]) -> Rcp | None:
 
     Returns:
         None unless all are of one official benchmark, in the closed division and by a ruleset that
-        has reference points for it.
+        has reference points for it, and enough for an olympic mean.
     """
     benchmark, ruleset = (agreed(getattr(run, name) for run in runs) for name in _SAME)
-    closed = all(run.official and run.division == "closed" for run in runs if run.division)
+    official = agreed(run.official for run in runs)
+    closed = official and agreed(run.division for run in runs) == "closed"
     logs = [log for log in map(_log, runs) if log is not None]
-    if not (closed and logs and benchmark and ruleset and at_least(ruleset, _FIRST)):
+    if not (closed and benchmark and ruleset and at_least(ruleset, _FIRST)):
+        return None
+    if len(logs) <= 2 * dropped(benchmark):
         return None
     from mlperf_logging.rcp_checker import rcp_checker  # noqa: PLC0415  with scipy, a second
 
@@ -60,6 +65,8 @@ def judge(runs: Sequence[Run]) -> Rcp | None:
             )
         except Exception as error:  # by a damaged log; the command line ends in this traceback
             return Rcp(None, f"the checker cannot read the logs: {error!r:.200}")
+    if said.mean is not None and not (said.mean > 0 and math.isfinite(said.mean)):
+        return Rcp(None, f"the runs took {said.mean} epochs, says a log")
     return _rcp(passed, message, float(scaling), said)
 
 
@@ -113,6 +120,8 @@ class _Said:
 def _heard(checker: Any) -> Iterator[_Said]:
     logging, checker.logging = checker.logging, _Said()
     try:
-        yield checker.logging
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of numpy, of epochs that cannot be
+            yield checker.logging
     finally:
         checker.logging = logging

@@ -68,7 +68,7 @@ class Run:
     what its configuration says, its last sign of life as reason, and the status "running" while its
     rank 0 keeps the record locked, "suspended" when it was left to go on later, "not started" where
     there never was a sign, as when it waits in a scheduler's queue, and "died" else. An MLPerf log
-    has the status of its run_stop, and "died" without one.
+    has the status of its run_stop, and "died" without that or run_start.
 
     Attributes:
         path: Its folder, or its log.
@@ -79,6 +79,8 @@ class Run:
         system: Name of the systems file, or what a machine was called.
         description: The fields of MLPerf's systems file, as far as known.
         stopped: RUN_STOP in seconds since the epoch.
+        epochs: Where it ended; None of a log that counts samples and does not tell how many an
+            epoch has.
         steady_samples_per_s: Median rate of the blocks but the first.
         communication_fraction: Share of the time of steps in which gradients were exchanged and
             nothing was computed, worst rank.

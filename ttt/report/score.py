@@ -264,11 +264,11 @@ def _problems(
     if not any(run.official for run in runs):
         return
     benchmark = _benchmark(runs)
-    needed, dropped = runs_needed(benchmark), _DROPPED.get(benchmark, 1)
+    needed, allowed = runs_needed(benchmark), dropped(benchmark)
     if needed is not None and len(runs) != needed:
         yield f"{benchmark} takes exactly {needed} runs, here are {len(runs)}"
-    if (failed := sum(time is None for time in times)) > dropped:
-        yield f"{failed} runs without a valid time, {dropped} may be"
+    if (failed := sum(time is None for time in times)) > allowed:
+        yield f"{failed} runs without a valid time, {allowed} may be"
         for run in runs:
             if run.passed is False and run.problems:
                 yield f"{run.path.name}: {run.problems[0]}"

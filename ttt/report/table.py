@@ -128,7 +128,7 @@ def _grid(grid: Grid, title: str, console: Console) -> None:
         return
     table = _plain_table()
     wide = console.width >= _WIDE
-    shown = [wide or not head.wide for head in grid.heads]
+    shown = [not head.page and (wide or not head.wide) for head in grid.heads]
     for place, head in enumerate(grid.heads):
         if shown[place]:
             name = head.text if wide else head.brief or head.text

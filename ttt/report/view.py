@@ -185,7 +185,7 @@ def _machine(group: Group) -> str:
 def compared(comparison: Comparison, name: dict[Path, str]) -> str:
     """What a comparison says, in a sentence."""
     first, second = name[identity(comparison.first)], name[identity(comparison.second)]
-    text = f"{first} is {comparison.ratio:.3g} times as fast as {second}"
+    text = f"{first}: {comparison.ratio:.3g} times as fast as {second}"
     if comparison.hidden:
         text += ", a difference below one evaluation interval"
     if comparison.p_value is None:

@@ -4,12 +4,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ttt.compliance import runs_needed
+from ttt.report.score import dropped
 from ttt.submission.entry import Entry
 from ttt.submission.refusals import (
     Reasons,
     Wish,
     failure,
-    failures_allowed,
     is_folder,
     of_entry,
     of_result,
@@ -93,7 +93,7 @@ def _groups(entries: Iterable[Entry]) -> dict[tuple[str, str], list[Entry]]:
 
 def _chosen(benchmark: str, members: Sequence[Entry]) -> list[Entry]:
     runs = runs_needed(benchmark) or len(members)
-    return median_window(members, runs, failures_allowed(benchmark))
+    return median_window(members, runs, dropped(benchmark))
 
 
 def _numbered(entries: Sequence[Entry]) -> tuple[Entry, ...]:
@@ -113,7 +113,7 @@ def _notes(
             f" score are taken, {chosen[0].log} to {chosen[-1].log}"
         )
     failed = [one for one in chosen if not one.converged]
-    if len(failed) <= failures_allowed(benchmark):
+    if len(failed) <= dropped(benchmark):
         notes += [
             f"{where}: {one.log} is scored as the slowest; it {failure(one)}" for one in failed
         ]

@@ -14,6 +14,7 @@ from typing import Any
 
 from ttt.compliance import at_least, official_ids, runs_needed, usage_of
 from ttt.compliance.rulesets import rulesets_of
+from ttt.report.score import dropped
 from ttt.schema.system import FIELDS, STATUSES
 from ttt.submission.entry import Entry, Seed
 
@@ -60,11 +61,6 @@ def _sentence(reason: str, about: Sequence[Path | str]) -> str:
         return reason
     more = f" and {len(about) - 1} more" if len(about) > 1 else ""
     return f"{about[0]}{more}: {reason}"
-
-
-def failures_allowed(benchmark: str) -> int:
-    """Runs that may fail, as the scoring drops them: 4 of unet3d's 40, one of all others."""
-    return 4 if benchmark == "unet3d" else 1
 
 
 def failure(entry: Entry) -> str:
@@ -152,7 +148,7 @@ def of_result(
     where: str, benchmark: str, entries: Sequence[Entry], wish: Wish, reasons: Reasons
 ) -> None:
     """What is wrong with the runs of one result together."""
-    runs, allowed = runs_needed(benchmark), failures_allowed(benchmark)
+    runs, allowed = runs_needed(benchmark), dropped(benchmark)
     if runs is not None and len(entries) < runs:
         reasons.add(f"{where} has {len(entries)} results; allowed: exactly {runs}; runs={runs}")
     failed = [one for one in entries if judged(one, wish) and not one.converged]
