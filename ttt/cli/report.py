@@ -30,7 +30,7 @@ def main(argv: Sequence[str]) -> int:
 
 def _report(arguments: argparse.Namespace) -> None:
     console = Console()
-    found = find(arguments.path, jobs=arguments.jobs)
+    found = find(arguments.path, jobs=arguments.jobs, ruleset=arguments.ruleset)
     what = study(found)
     if arguments.json is not None:
         write_json(arguments.json, as_json(what))
@@ -95,6 +95,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--wandb-dir", metavar="DIR", default=".", help="W&B's files go to DIR/wandb; default: here"
+    )
+    parser.add_argument(
+        "--ruleset",
+        metavar="R",
+        help="by which MLPerf logs are checked; default: that of a folder such as v4.0 above"
+        " them, else the newest that has the benchmark",
     )
     parser.add_argument(
         "--jobs", type=_count, metavar="N", help="processes that read logs; default: every core"

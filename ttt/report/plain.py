@@ -70,9 +70,9 @@ def _result(result: Result) -> dict[str, Any]:
         "name": result.name,
         "runs": len(group.runs),
         "converged": sum(time is not None for time in group.times),
-        "score_minutes": _minutes(group.score.seconds),
+        "score_minutes": group.score.minutes,
         "score_method": group.score.method,
-        "scaled_score_minutes": _minutes(group.scaled_seconds),
+        "scaled_score_minutes": group.scaled_minutes,
         "rcp": _object(group.rcp),
         "resolution_s": group.resolution,
         "interval_s": result.stability.interval and list(result.stability.interval),
@@ -101,10 +101,6 @@ def _result(result: Result) -> dict[str, Any]:
 
 def _agreed(group: Group, name: str) -> Any:
     return agreed(getattr(run, name) for run in group.runs)
-
-
-def _minutes(seconds: float | None) -> float | None:
-    return None if seconds is None else seconds / 60
 
 
 def _object(of: Spread | Rcp | Efficiency | Fit | Profile | None) -> dict[str, Any] | None:

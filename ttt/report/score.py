@@ -29,15 +29,18 @@ _DROPPED = {"unet3d": 4}
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """A time in seconds and how it was reached, or why there is none.
+    """A time and how it was reached, or why there is none.
 
     Attributes:
         seconds: The score; None if there is none.
         method: What was averaged, or the reason why nothing was.
+        minutes: The score once more, computed in the order in which result_summarizer does: every
+            time in minutes first, then the mean. So it has the same digits, to the last.
     """
 
     seconds: float | None
     method: str
+    minutes: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +113,13 @@ class Group:
     rcp: Rcp | None = None
     scaled_seconds: float | None = None
 
+    @property
+    def scaled_minutes(self) -> float | None:
+        """The same in minutes, with the digits of result_summarizer."""
+        if self.scaled_seconds is None or self.score.minutes is None or self.rcp is None:
+            return None
+        return self.score.minutes * self.rcp.scaling
+
 
 def olympic(times: Sequence[float | None], drop: int = 1) -> Score:
     """The olympic mean.
@@ -130,15 +140,19 @@ def olympic(times: Sequence[float | None], drop: int = 1) -> Score:
         return Score(None, f"{failed} of {runs} runs without a valid time, {allowed} {noun}")
     if runs < enough:
         what = "a single run" if runs == 1 else f"plain mean of {runs} runs"
-        return Score(statistics.fmean(valid), f"{what}, no olympic mean")
+        return _mean(valid, f"{what}, no olympic mean")
     kept = valid[drop : runs - drop]  # a failed run is among the slowest and is in `valid` no more
     many = "" if drop == 1 else f"{drop} "
     slowest = f"{many}slowest"
     if failed:
         slowest = "the one without a valid time" if drop == 1 else f"{slowest} ({failed} without)"
-    return Score(
-        statistics.fmean(kept), f"olympic mean of {runs} runs, {many}fastest and {slowest} dropped"
-    )
+    return _mean(kept, f"olympic mean of {runs} runs, {many}fastest and {slowest} dropped")
+
+
+def _mean(times: Sequence[float], method: str) -> Score:
+    # Logs are in whole milliseconds, to which the time is rounded back.
+    minutes = [round(time * 1000, 6) / 60 / 1000 for time in times]
+    return Score(statistics.fmean(times), method, sum(minutes) / len(minutes))
 
 
 def dropped(benchmark: str | None) -> int:
