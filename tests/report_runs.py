@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from ttt.report.analysis.score import Group, group
 from ttt.report.run import Run
-from ttt.report.score import Group, group
 
 
 def run(seed: int = 1, **changes: object) -> Run:

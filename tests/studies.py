@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from ttt.report.analysis.study import Study, study
 from ttt.report.run import Block, Evaluation, Found, Rejected, Run
-from ttt.report.study import Study, study
 
 NOWHERE = Path("results/nowhere/result_0.txt")
 HOSTILE = "<script>alert('x')</script>&\"$\\frac{\x1b[31m_"

@@ -18,7 +18,7 @@ from ttt import config
 from ttt.cli.run import problems
 from ttt.launch import sbatch, slurm, slurm_job
 from ttt.launch.job import Job
-from ttt.report.find import find
+from ttt.report.source.find import find
 from ttt.schema.launchers import Mode, SlurmConfig, limit_seconds
 
 GOLDEN = PROJECT / "tests" / "golden"

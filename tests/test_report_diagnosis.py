@@ -3,12 +3,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from report_runs import run
-from ttt.report.diagnosis import diagnose
-from ttt.report.hardware import hardware, profiles
+from ttt.report.analysis.diagnosis import diagnose
+from ttt.report.analysis.hardware import hardware, profiles
+from ttt.report.analysis.scaling import sweeps
+from ttt.report.analysis.score import group
+from ttt.report.analysis.stability import comparisons, stability
 from ttt.report.run import Block, Rank
-from ttt.report.scaling import sweeps
-from ttt.report.score import group
-from ttt.report.stability import comparisons, stability
 
 GIB = 2**30
 

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from compliance_logs import ours, resnet, text, write
 from run_folders import finished
 from ttt.errors import ConfigError
-from ttt.report import find as finder
-from ttt.report.find import find
+from ttt.report.analysis.score import group
 from ttt.report.run import Found
-from ttt.report.score import group
+from ttt.report.source import find as finder
+from ttt.report.source.find import find
 
 
 def _logs(folder, count, log=None):

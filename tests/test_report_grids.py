@@ -3,9 +3,9 @@ import dataclasses
 import pytest
 
 import studies
-from ttt.report.grids import hardware, overview, verdict
-from ttt.report.score import group
-from ttt.report.view import recount, tasks
+from ttt.report.analysis.score import group
+from ttt.report.forms.grids import hardware, overview, verdict
+from ttt.report.forms.view import recount, tasks
 
 
 def test_a_column_nobody_fills_is_left_out():

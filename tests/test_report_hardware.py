@@ -1,7 +1,7 @@
 import pytest
 
 from report_runs import experiment, of_size
-from ttt.report.hardware import hardware, profiles
+from ttt.report.analysis.hardware import hardware, profiles
 
 
 def test_a_row_has_what_buyers_ask():

@@ -11,7 +11,7 @@ import pytest
 
 import studies
 from ttt.errors import ConfigError, MissingExtra
-from ttt.report.page import page, write_page
+from ttt.report.forms.page import page, write_page
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 # Says what the page looks like from inside, where only the source can be read from outside.

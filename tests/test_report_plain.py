@@ -7,7 +7,7 @@ import pytest
 
 import studies
 from ttt.errors import ConfigError
-from ttt.report.plain import as_json, write_csv
+from ttt.report.forms.plain import as_json, write_csv
 
 
 def strict(study):

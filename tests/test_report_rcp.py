@@ -10,9 +10,9 @@ from mlperf_logging.result_summarizer import result_summarizer
 from compliance_logs import find as pick
 from compliance_logs import ours, record, resnet, write
 from run_folders import finished
-from ttt.report.find import find
-from ttt.report.rcp import judge
-from ttt.report.score import Rcp, group
+from ttt.report.analysis.rcp import judge
+from ttt.report.analysis.score import Rcp, group
+from ttt.report.source.find import find
 
 TREES = [
     ("v0.7/NVIDIA", "0.7.0", 3),

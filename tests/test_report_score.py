@@ -9,8 +9,8 @@ from mlperf_logging.result_summarizer import result_summarizer
 from compliance_logs import find as pick
 from compliance_logs import ours, resnet, write
 from run_folders import aborted, died, finished
-from ttt.report.find import find
-from ttt.report.score import Rcp, Score, group, olympic, spread, valid_time
+from ttt.report.analysis.score import Rcp, Score, group, olympic, spread, valid_time
+from ttt.report.source.find import find
 
 TIMES = st.lists(st.floats(1e-3, 1e6), min_size=3, max_size=12)
 

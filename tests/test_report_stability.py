@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from report_runs import experiment, of_size
-from ttt.report.score import group
-from ttt.report.stability import comparisons, runs_needed, stability, welch
+from ttt.report.analysis.score import group
+from ttt.report.analysis.stability import comparisons, runs_needed, stability, welch
 
 TIMES = st.lists(st.floats(1.0, 1e5), min_size=3, max_size=10)
 

@@ -1,8 +1,8 @@
 import pytest
 
 import studies
-from ttt.report.score import group
-from ttt.report.words import duration, names, percent, printable, unit_for
+from ttt.report.analysis.score import group
+from ttt.report.analysis.words import duration, names, percent, printable, unit_for
 
 
 def named(*runs):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from submissions import SYSTEM
-from ttt.report.find import find
+from ttt.report.source.find import find
 from ttt.submission.build import build
 from ttt.submission.entry import read
 from ttt.submission.judges import judge

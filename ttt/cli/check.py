@@ -11,7 +11,7 @@ from ttt import errors
 from ttt.compliance import RULES_FILE, Verdict, bare_command, check_file, rulesets
 from ttt.errors import NOT_COMPLIANT, OK, TttError
 from ttt.report.files import write_json
-from ttt.report.results import find_results
+from ttt.report.source.results import find_results
 
 
 def main(argv: Sequence[str]) -> int:

@@ -14,8 +14,8 @@ from rich.text import Text
 from ttt import errors
 from ttt.compliance import newest_ruleset, rulesets
 from ttt.errors import NOT_COMPLIANT, OK, ConfigError, TttError
-from ttt.report.find import find
 from ttt.report.run import Run
+from ttt.report.source.find import find
 from ttt.submission.build import build, draft, settle
 from ttt.submission.entry import Entry, read
 from ttt.submission.judges import Judgement, judge

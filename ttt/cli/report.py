@@ -10,11 +10,11 @@ from rich.text import Text
 
 from ttt import errors
 from ttt.errors import OK, ConfigError, TttError
+from ttt.report.analysis.study import Study, study
 from ttt.report.files import write_json
-from ttt.report.find import find
-from ttt.report.plain import as_json, write_csv
-from ttt.report.study import Study, study
-from ttt.report.table import show_study
+from ttt.report.forms.plain import as_json, write_csv
+from ttt.report.forms.table import show_study
+from ttt.report.source.find import find
 
 
 def main(argv: Sequence[str]) -> int:
@@ -48,16 +48,16 @@ def _written(arguments: argparse.Namespace, what: Study) -> list[str]:
     """Write the forms that take a library of their own; a line about each."""
     lines = []
     if arguments.html is not None:
-        from ttt.report.page import write_page  # noqa: PLC0415  matplotlib takes half a second
+        from ttt.report.forms.page import write_page  # noqa: PLC0415  matplotlib takes half a second
 
         write_page(what, arguments.html, command=shlex.join(["ttt", "report", *arguments.path]))
         lines.append(f"page: {arguments.html}")
     if arguments.figures is not None:
-        from ttt.report.charts import write_figures  # noqa: PLC0415
+        from ttt.report.forms.charts import write_figures  # noqa: PLC0415
 
         lines += [f"figure: {path}" for path in write_figures(what, Path(arguments.figures))]
     if arguments.wandb is not None:
-        from ttt.report.tracking import push  # noqa: PLC0415  wandb takes a second
+        from ttt.report.forms.tracking import push  # noqa: PLC0415  wandb takes a second
 
         lines += push(
             what,

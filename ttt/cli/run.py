@@ -24,7 +24,7 @@ from ttt.cli.rehearse import rehearse
 from ttt.dist.rank import Placement, from_environment, half_told
 from ttt.errors import OK, ConfigError, TttError, show
 from ttt.launch.job import Job, Launcher, worst
-from ttt.report import table
+from ttt.report.forms import table
 from ttt.schema.closed import broken_rules
 from ttt.schema.run import RunConfig
 

@@ -19,7 +19,7 @@ from ttt.compliance import Verdict, check_file
 from ttt.compliance.records import Record, records
 from ttt.errors import ConfigError
 from ttt.report.run import Run
-from ttt.report.systems import place_of
+from ttt.report.source.systems import place_of
 
 Seed = tuple[str, str, int]
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ttt.compliance import runs_needed
-from ttt.report.score import dropped
+from ttt.report.analysis.score import dropped
 from ttt.submission.entry import Entry
 from ttt.submission.refusals import (
     Reasons,

@@ -14,7 +14,7 @@ from typing import Any
 
 from ttt.compliance import at_least, official_ids, runs_needed, usage_of
 from ttt.compliance.rulesets import rulesets_of
-from ttt.report.score import dropped
+from ttt.report.analysis.score import dropped
 from ttt.schema.system import FIELDS, STATUSES
 from ttt.submission.entry import Entry, Seed
 

@@ -8,12 +8,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from ttt.report.hardware import Profile, Row
-from ttt.report.scaling import Efficiency, Point, Sweep
-from ttt.report.score import Group, agreed
-from ttt.report.size import workers
-from ttt.report.view import PLURAL, Result
-from ttt.report.words import (
+from ttt.report.analysis.hardware import Profile, Row
+from ttt.report.analysis.scaling import Efficiency, Point, Sweep
+from ttt.report.analysis.score import Group, agreed
+from ttt.report.analysis.size import workers
+from ttt.report.analysis.words import (
     UNKNOWN,
     in_unit,
     measured,
@@ -22,6 +21,7 @@ from ttt.report.words import (
     printable,
     unit_for,
 )
+from ttt.report.forms.view import PLURAL, Result
 
 T = TypeVar("T")
 Key = float | str | None

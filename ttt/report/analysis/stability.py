@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ttt.report.score import Group
-from ttt.report.size import Task, task
-from ttt.report.words import counted, duration, percent, unit_for
+from ttt.report.analysis.score import Group
+from ttt.report.analysis.size import Task, task
+from ttt.report.analysis.words import counted, duration, percent, unit_for
 
 _ENOUGH = 3  # runs: with two, Student's t is 12.7 standard errors wide
 _WIDE = 0.05  # standard deviation over mean from which a spread is worth a word

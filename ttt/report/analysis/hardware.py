@@ -6,9 +6,9 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass
 from functools import partial
 
-from ttt.report.score import Group, agreed
-from ttt.report.size import Task, task, unit, workers
-from ttt.report.words import counted
+from ttt.report.analysis.score import Group, agreed
+from ttt.report.analysis.size import Task, task, unit, workers
+from ttt.report.analysis.words import counted
 
 _WORST = 4.0  # factor behind the fastest at which a system earns nothing
 

@@ -12,13 +12,12 @@ from rich.table import Table
 from rich.text import Text
 
 from ttt.compliance import LABEL
-from ttt.report import grids
-from ttt.report.find import find
-from ttt.report.grids import Grid
-from ttt.report.run import Rejected, Run
-from ttt.report.score import Group, agreed, group
-from ttt.report.study import Study
-from ttt.report.view import (
+from ttt.report.analysis.score import Group, agreed, group
+from ttt.report.analysis.study import Study
+from ttt.report.analysis.words import UNKNOWN, number, printable, seconds, spread
+from ttt.report.forms import grids
+from ttt.report.forms.grids import Grid
+from ttt.report.forms.view import (
     Result,
     Task,
     compared,
@@ -30,7 +29,8 @@ from ttt.report.view import (
     tasks,
     whose,
 )
-from ttt.report.words import UNKNOWN, number, printable, seconds, spread
+from ttt.report.run import Rejected, Run
+from ttt.report.source.find import find
 
 _COLOURS = {"success": "green", "aborted": "yellow", "died": "red", "running": "cyan"}
 _MANY = 40  # runs; more of them are read as a line for each experiment

@@ -15,8 +15,8 @@ from typing import Any, get_args, get_type_hints
 
 import yaml
 
-from ttt.report.record import history, last_sign
 from ttt.report.run import Block, Rank, Rejected, Run
+from ttt.report.source.record import history, last_sign
 
 CONFIG, SUMMARY, EVENTS, LOGS = "config.yaml", "summary.json", "events.jsonl", "logs"
 SYSTEM = "system.json"

@@ -1,7 +1,7 @@
 """The figures of a report: for its page as SVG that takes the page's colours, for papers as files.
 
-Which figures there are and what they say beside the drawing; the drawing is in ttt.report.drawing,
-the only module that knows matplotlib. May not compute anything: what is shown, a study says.
+Which figures there are and what they say beside the drawing; the drawing is in `drawing`, the only
+module that knows matplotlib. May not compute anything: what is shown, a study says.
 """
 
 import re
@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ttt.errors import ConfigError, MissingExtra
-from ttt.report.study import Study
-from ttt.report.view import Task, profiles, tasks
+from ttt.report.analysis.study import Study
+from ttt.report.forms.view import Task, profiles, tasks
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -47,7 +47,7 @@ def charts(study: Study) -> list[Chart]:
         MissingExtra: matplotlib is not installed.
     """
     try:
-        from ttt.report import drawing  # noqa: PLC0415  takes half a second, and may be absent
+        from ttt.report.forms import drawing  # noqa: PLC0415  takes half a second, may be absent
     except ImportError as error:
         raise MissingExtra("matplotlib", "report", "a page or figure of a report") from error
     made = [chart for task in tasks(study) for chart in _of_task(task)]
@@ -63,7 +63,7 @@ def charts(study: Study) -> list[Chart]:
 
 
 def _of_task(task: Task) -> Iterator[Chart]:
-    from ttt.report import drawing  # noqa: PLC0415
+    from ttt.report.forms import drawing  # noqa: PLC0415
 
     benchmark = re.sub("[^a-z0-9]+", "-", task.benchmark.lower()).strip("-")
     if task.sweeps:
@@ -140,7 +140,7 @@ def write_figures(study: Study, folder: str | Path) -> list[Path]:
 
 
 def _saved(chart: Chart, form: str, *, transparent: bool = False) -> bytes:
-    from ttt.report import drawing  # noqa: PLC0415
+    from ttt.report.forms import drawing  # noqa: PLC0415
 
     buffer = BytesIO()
     drawing.save(lambda: chart.draw(_INK), buffer, form, salt=chart.name, transparent=transparent)

@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 
-from ttt.report.diagnosis import Finding, diagnose
-from ttt.report.hardware import Profile, Row, hardware, profiles
-from ttt.report.rcp import judge
+from ttt.report.analysis.diagnosis import Finding, diagnose
+from ttt.report.analysis.hardware import Profile, Row, hardware, profiles
+from ttt.report.analysis.rcp import judge
+from ttt.report.analysis.scaling import Sweep, sweeps
+from ttt.report.analysis.score import Group, group
+from ttt.report.analysis.stability import Comparison, Stability, comparisons, stability
 from ttt.report.run import Found, Rejected, Run
-from ttt.report.scaling import Sweep, sweeps
-from ttt.report.score import Group, group
-from ttt.report.stability import Comparison, Stability, comparisons, stability
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from ttt.report.losses import cold_s, evaluation_s, outside_s, share
-from ttt.report.ranks import stragglers, waiting_most
+from ttt.report.analysis.losses import cold_s, evaluation_s, outside_s, share
+from ttt.report.analysis.ranks import stragglers, waiting_most
+from ttt.report.analysis.words import counted, duration, percent, unit_for
 from ttt.report.run import Run
-from ttt.report.words import counted, duration, percent, unit_for
 
 _EVERY = "target.eval_every_epochs=N or target.eval_every_samples=N"
 

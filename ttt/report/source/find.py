@@ -15,9 +15,9 @@ from functools import partial
 from pathlib import Path
 
 from ttt.compliance import require_known
-from ttt.report import folders, mllogs
 from ttt.report.files import natural
 from ttt.report.run import Found, Rejected, Run
+from ttt.report.source import folders, mllogs
 
 LOG = "result_*.txt"
 _MANY = 64  # logs, below which a second process costs more than it brings

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 
 from ttt.compliance import LABEL
 from ttt.errors import ConfigError, MissingExtra
-from ttt.report import grids
-from ttt.report.charts import Chart, charts, inline_svg
-from ttt.report.grids import Grid
-from ttt.report.study import Study
-from ttt.report.view import (
+from ttt.report.analysis.study import Study
+from ttt.report.analysis.words import counted, printable
+from ttt.report.forms import grids
+from ttt.report.forms.charts import Chart, charts, inline_svg
+from ttt.report.forms.grids import Grid
+from ttt.report.forms.view import (
     Result,
     Task,
     answer,
@@ -31,7 +32,6 @@ from ttt.report.view import (
     tasks,
     whose,
 )
-from ttt.report.words import counted, printable
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -106,7 +106,7 @@ def page(study: Study, *, command: str) -> str:
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    source = resources.files("ttt.report").joinpath("page.html.j2").read_text("utf-8")
+    source = resources.files("ttt.report.forms").joinpath("page.html.j2").read_text("utf-8")
     drawn = charts(study)
     sections = [_section(place, task, drawn) for place, task in enumerate(tasks(study), 1)]
     return environment.from_string(source).render(

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ttt.report.scaling import Point, Sweep
-from ttt.report.score import Group, agreed
-from ttt.report.study import Study
+from ttt.report.analysis.scaling import Point, Sweep
+from ttt.report.analysis.score import Group, agreed
+from ttt.report.analysis.study import Study
 from ttt.sinks.series import sweep_point, workers
 
 _EFFICIENCIES = ("throughput", "statistical", "overhead", "time_to_train")

@@ -17,12 +17,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from ttt.report.hardware import Profile
-from ttt.report.scaling import Sweep
-from ttt.report.score import agreed
-from ttt.report.size import workers
-from ttt.report.view import PLURAL, Result, Task, identity, losses, whose
-from ttt.report.words import in_unit, percent, printable, unit_for
+from ttt.report.analysis.hardware import Profile
+from ttt.report.analysis.scaling import Sweep
+from ttt.report.analysis.score import agreed
+from ttt.report.analysis.size import workers
+from ttt.report.analysis.words import in_unit, percent, printable, unit_for
+from ttt.report.forms.view import PLURAL, Result, Task, identity, losses, whose
 
 _WIDTH = 4.2  # inches
 _COLOURS = ("#1f82c4", "#d55e00", "#009e73", "#cc79a7", "#b8860b", "#56b4e9", "#7f6fc9")

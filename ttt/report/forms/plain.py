@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from ttt.errors import ConfigError
-from ttt.report.hardware import Profile
-from ttt.report.scaling import Efficiency, Fit, Point, Sweep
-from ttt.report.score import Group, Rcp, Spread, agreed
-from ttt.report.stability import Comparison
-from ttt.report.study import Study
-from ttt.report.view import Result, Seen, identity, problems, tasks
+from ttt.report.analysis.hardware import Profile
+from ttt.report.analysis.scaling import Efficiency, Fit, Point, Sweep
+from ttt.report.analysis.score import Group, Rcp, Spread, agreed
+from ttt.report.analysis.stability import Comparison
+from ttt.report.analysis.study import Study
+from ttt.report.forms.view import Result, Seen, identity, problems, tasks
 
 _AGREED = (
     "submitter system benchmark official ruleset division metric target accelerators"

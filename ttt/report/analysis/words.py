@@ -6,7 +6,7 @@ May not know any form: the terminal, the page and the charts say the same in the
 import math
 from collections.abc import Callable, Sequence
 
-from ttt.report.score import Group, Spread, agreed
+from ttt.report.analysis.score import Group, Spread, agreed
 
 UNKNOWN = "-"
 _MINUTES_FROM = 300.0  # seconds; MLPerf speaks in minutes, a bench of ours takes seconds

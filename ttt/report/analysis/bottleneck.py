@@ -3,8 +3,8 @@
 import math
 from collections.abc import Mapping
 
-from ttt.report.size import Size, unit
-from ttt.report.words import percent
+from ttt.report.analysis.size import Size, unit
+from ttt.report.analysis.words import percent
 
 _WORTH_TELLING = 0.95  # of ideal: above, there is no bottleneck to speak of
 _ALSO = 0.2  # of the whole loss: what the second cause has to have to be told

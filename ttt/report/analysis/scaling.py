@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ttt.report.bottleneck import bottleneck
-from ttt.report.laws import amdahl, gustafson
-from ttt.report.score import Group, agreed
-from ttt.report.size import Size, Unit, measure, task, unit
+from ttt.report.analysis.bottleneck import bottleneck
+from ttt.report.analysis.laws import amdahl, gustafson
+from ttt.report.analysis.score import Group, agreed
+from ttt.report.analysis.size import Size, Unit, measure, task, unit
 
 _ABSURD = 1e12
 

@@ -13,10 +13,10 @@ from typing import Any
 
 from ttt.compliance import Verdict, check_file, official_ids, rulesets, target_of, usage_of
 from ttt.compliance.records import Record, records
-from ttt.report import progress
-from ttt.report.folders import steady_rate
 from ttt.report.run import Evaluation, Rejected, Run
-from ttt.report.systems import Place, amount, place_of, text, whole
+from ttt.report.source import progress
+from ttt.report.source.folders import steady_rate
+from ttt.report.source.systems import Place, amount, place_of, text, whole
 
 _DAYS_30 = 30 * 24 * 3600.0
 _TOGETHER = 1.0  # seconds; as much may two processes disagree that write one log

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from ttt.report.losses import cold_s, evaluation_s, outside_s, share
+from ttt.report.analysis.losses import cold_s, evaluation_s, outside_s, share
+from ttt.report.analysis.score import Group, agreed, dropped
 from ttt.report.run import Run
-from ttt.report.score import Group, agreed, dropped
 
 Unit = Literal["accelerator", "process"]
 _MOMENT, _AGES = 1e-6, 1e12  # seconds, beyond which a score is of a damaged clock

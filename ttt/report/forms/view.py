@@ -9,14 +9,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ttt.report.diagnosis import Finding
-from ttt.report.hardware import Profile, Row
-from ttt.report.run import Run
-from ttt.report.scaling import Efficiency, Point, Sweep
-from ttt.report.score import Group, agreed
-from ttt.report.stability import Comparison, Stability
-from ttt.report.study import Study
-from ttt.report.words import (
+from ttt.report.analysis.diagnosis import Finding
+from ttt.report.analysis.hardware import Profile, Row
+from ttt.report.analysis.scaling import Efficiency, Point, Sweep
+from ttt.report.analysis.score import Group, agreed
+from ttt.report.analysis.stability import Comparison, Stability
+from ttt.report.analysis.study import Study
+from ttt.report.analysis.words import (
     counted,
     duration,
     machine,
@@ -25,6 +24,7 @@ from ttt.report.words import (
     printable,
     unit_for,
 )
+from ttt.report.run import Run
 
 _Key = tuple[str | None, str | None, float | None, str | None]
 PLURAL = {"accelerator": "accelerators", "process": "processes"}

@@ -18,8 +18,8 @@ from typing import Any
 
 from ttt.compliance import at_least, usage_of
 from ttt.compliance.records import LONGEST, TOKEN, lines
+from ttt.report.analysis.score import Rcp, agreed, dropped
 from ttt.report.run import Run
-from ttt.report.score import Rcp, agreed, dropped
 
 _FIRST = "1.0.0"  # ruleset, before which there were no reference points
 _SAME = ("benchmark", "ruleset")

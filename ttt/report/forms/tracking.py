@@ -13,11 +13,11 @@ from typing import Any
 
 from ttt.errors import ConfigError, MissingExtra, TttError
 from ttt.events import Event, Kind
-from ttt.report import overview
-from ttt.report.dashboard import create
+from ttt.report.analysis.score import Group, agreed
+from ttt.report.analysis.study import Study
+from ttt.report.forms import overview
+from ttt.report.forms.dashboard import create
 from ttt.report.run import Run
-from ttt.report.score import Group, agreed
-from ttt.report.study import Study
 from ttt.sinks.series import (
     Series,
     axes,

@@ -1,0 +1,1 @@
+"""What runs say: pure functions from runs to figures and sentences."""

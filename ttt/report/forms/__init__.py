@@ -1,0 +1,1 @@
+"""How a study is shown: terminal, files, page, figures, W&B. Computes nothing."""
