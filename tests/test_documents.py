@@ -8,7 +8,9 @@ from ttt.__main__ import COMMANDS
 
 
 def test_links_lead_somewhere():
-    targets = re.findall(r"\]\((?!https?:)([^)#]+)\)", (PROJECT / "README.md").read_text())
+    text = (PROJECT / "README.md").read_text()
+    targets = re.findall(r"\]\((?!https?:)([^)#]+)\)", text)
+    targets += re.findall(r"src=\"([^\"]+)\"", text)
     assert targets
     for target in targets:
         assert (PROJECT / target).exists(), target

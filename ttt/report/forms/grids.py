@@ -174,7 +174,10 @@ def scaling(sweep: Sweep) -> Grid:
             (Head("x\N{NO-BREAK SPACE}overhead", brief="x over- head"), share("overhead")),
             (Head("samples/s", wide=True), lambda point: _number(point.samples_per_s, ",.0f")),
             (Head("epochs", wide=True), lambda point: _number(point.epochs)),
-            (Head("scaling", right=False, wide=True), lambda point: _text(point.mode)),
+            (
+                Head("scaling", right=False, wide=True),
+                lambda point: _text("base" if point is sweep.points[0] else point.mode),
+            ),
         ],
     )
 
