@@ -1,4 +1,9 @@
+import csv
 import json
+import re
+from pathlib import Path
+
+import pytest
 
 from run_folders import finished
 from ttt.cli import report
@@ -27,3 +32,31 @@ def test_a_json_file_that_cannot_be_written_is_wrong_use(tmp_path, capsys):
     finished(tmp_path, 1)
     assert report.main([str(tmp_path), "--json", str(tmp_path / "no" / "out.json")]) == 2
     assert "--json" in capsys.readouterr().err
+
+
+def test_every_form_in_one_command(tmp_path, monkeypatch, capsys):
+    for module in ("matplotlib", "jinja2", "wandb"):
+        pytest.importorskip(module)
+    monkeypatch.chdir(tmp_path)
+    for seed in (1, 2, 3):
+        finished(tmp_path / "launch", seed, world_size=1, time_to_train_s=18.0)
+        finished(tmp_path / "wider", seed)
+    forms = ["--csv", "out.csv", "--html", "out.html", "--figures", "figures", "--wandb"]
+    assert report.main(["launch", "wider", *forms]) == 0
+    said = capsys.readouterr().out
+    assert "page: out.html" in said
+    assert "ttt report launch wider" in (tmp_path / "out.html").read_text()
+    with (tmp_path / "out.csv").open() as written:
+        scores = [float(line["score_minutes"]) for line in csv.DictReader(written)]
+    assert sorted(scores) == [10 / 60, 18 / 60]
+    figures = re.findall(r"figure: (.*)", said)
+    assert figures
+    assert sorted(map(Path, figures)) == sorted(Path("figures").iterdir())
+    assert len(list(tmp_path.glob("wandb/offline-run-*"))) == 7  # six runs and what they say
+
+
+@pytest.mark.parametrize("ruleset", ["9.9.9", "four"])
+def test_an_unknown_ruleset_is_wrong_use(tmp_path, capsys, ruleset):
+    finished(tmp_path, 1)
+    assert report.main([str(tmp_path), "--ruleset", ruleset]) == 2
+    assert ruleset in capsys.readouterr().err

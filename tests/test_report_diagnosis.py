@@ -25,10 +25,11 @@ def test_a_run_with_nothing_wrong_or_known_has_no_findings():
 
 def test_waiting_for_data():
     ranks = tuple(Rank(number, "abc"[number], data_wait_s=20.0 + 20 * number) for number in (0, 1))
-    found = only(data_wait_fraction=0.4, train_s=90.0, ranks=ranks)
+    found = only(data_wait_fraction=0.4, train_s=90.0, ranks=ranks, loader="dali")
     assert (found.what, found.share) == ("waiting for data", pytest.approx(0.36))
     assert found.measured == "40% of the training time, most of all rank 1 on b"
     assert "data.loader=resident" in found.advice
+    assert "data." not in only(data_wait_fraction=0.4).advice
     assert diagnose(run(data_wait_fraction=0.05)) == []
 
 

@@ -78,6 +78,7 @@ class Run:
         submitter: Who says so.
         system: Name of the systems file, or what a machine was called.
         description: The fields of MLPerf's systems file, as far as known.
+        loader: What reads the images; None where there are none.
         stopped: RUN_STOP in seconds since the epoch.
         epochs: Where it ended; None of a log that counts samples and does not tell how many an
             epoch has.
@@ -107,6 +108,7 @@ class Run:
     higher_is_better: bool | None = None
     quality: float | None = None
     precision: str | None = None
+    loader: str | None = None
     global_batch: int | None = None
     train_samples: int | None = None
     stopped: float | None = None

@@ -7,6 +7,11 @@ from ttt.report.analysis.ranks import stragglers, waiting_most
 from ttt.report.analysis.words import counted, duration, percent, unit_for
 from ttt.report.run import Run
 
+_READING = {
+    "dali": "decode once, with data.loader=resident, or data.loader=cached data.cache_mb=N; or give"
+    " a process more cores (data.threads=N)",
+    "cached": "more of them kept decoded (data.cache_mb=N), or more cores a process",
+}
 _EVERY = "target.eval_every_epochs=N or target.eval_every_samples=N"
 
 
@@ -57,8 +62,7 @@ def _waiting(run: Run) -> Finding | None:
         "waiting for data",
         f"{percent(run.data_wait_fraction)} of the training time"
         + (f", most of all {worst}" if worst else ""),
-        "more cores a process (data.threads=N), storage nearby; images can be decoded once"
-        " (data.loader=resident, or data.loader=cached data.cache_mb=N)",
+        _READING.get(run.loader or "", "more cores a process, storage nearby"),
         _of_training(run.data_wait_fraction, run),
     )
 

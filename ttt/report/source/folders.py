@@ -176,6 +176,7 @@ def _of_config(config: dict[str, Any], told: dict[str, Any]) -> dict[str, Any]:
         "global_batch": at("data", "global_batch") or told.get("global_batch"),
         "train_samples": at("data", "train_samples") or told.get("train_samples"),
         "precision": at("precision"),
+        "loader": at("data", "loader"),
         "submitter": None if submitter == "unspecified" else submitter,
     }
     known: dict[str, Any] = {}
