@@ -1,8 +1,9 @@
-"""What a setting costs: runs with it and without, in turn, so that a noisy machine disturbs both alike.
+"""What a setting costs: runs with it and without, in turn; noise of the machine disturbs both alike.
 
-    python bench/versus.py tracking=wandb [--against tracking=none] [--repeat 10] [overrides of both ...]
+    python bench/versus.py tracking=wandb [--against tracking=none] [--repeat 10] [overrides ...]
 
-Prints medians of fresh runs, and the median of the ratios of neighbours with their quartiles.
+Prints medians of fresh runs with it and without, and the median of the ratios of neighbours with
+their quartiles.
 """
 
 import argparse
