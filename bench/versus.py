@@ -1,4 +1,4 @@
-"""What a setting costs: runs with it and without, in turn; noise of the machine disturbs both alike.
+"""What a setting costs: runs with it and without, in turn, as the noise of a machine disturbs both.
 
     python bench/versus.py tracking=wandb [--against tracking=none] [--repeat 10] [overrides ...]
 
