@@ -157,9 +157,15 @@ def test_the_last_event_is_found_at_the_end_of_a_long_file(tmp_path):
     assert "block_stop" in run.reason
 
 
-def test_a_number_that_is_not_finite_is_unknown(tmp_path):
-    (run,) = find([finished(tmp_path, 1, quality=float("nan"))]).runs
-    assert run.quality is None
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -1.0, 1e300])
+def test_what_nothing_can_have_measured_is_unknown(tmp_path, value):
+    (run,) = find([finished(tmp_path, 1, eval_interval_s=value, peak_memory_bytes=10**400)]).runs
+    assert (run.eval_interval_s, run.peak_memory_bytes) == (None, None)
+
+
+def test_a_quality_may_be_below_zero(tmp_path):
+    (run,) = find([finished(tmp_path, 1, quality=-2.5, target=-3.0)]).runs
+    assert (run.quality, run.target) == (-2.5, -3.0)
 
 
 @pytest.mark.parametrize(
@@ -176,12 +182,16 @@ def test_a_number_that_is_not_finite_is_unknown(tmp_path):
         (json.dumps({"compliance": {"passed": "yes"}}), "passed is 'yes', not true, false or null"),
     ],
 )
-def test_a_damaged_summary_is_told_and_the_rest_read(tmp_path, summary, why):
+def test_a_damaged_summary_is_told_and_counts_as_a_run_without_a_time(tmp_path, summary, why):
     finished(tmp_path, 1)
     bad = finished(tmp_path, 2)
     (bad / "summary.json").write_text(summary)
     found = find([tmp_path])
-    assert [run.seed for run in found.runs] == [1]
+    assert found.rejected == ()
+    assert [(run.seed, run.status) for run in found.runs] == [(1, "success"), (2, "died")]
+    assert why in found.runs[1].reason
+    (bad / "config.yaml").unlink()
+    found = find([tmp_path])
     assert [each.path for each in found.rejected] == [bad]
     assert why in found.rejected[0].reason
 

@@ -5,7 +5,7 @@ import pytest
 import studies
 from ttt.report.analysis.score import group
 from ttt.report.forms.grids import hardware, overview, verdict
-from ttt.report.forms.view import recount, tasks
+from ttt.report.forms.view import answer, compared, identity, recount, tasks
 
 
 def test_a_column_nobody_fills_is_left_out():
@@ -24,6 +24,23 @@ def test_the_fastest_is_first_and_those_without_a_score_last():
     grid = overview(task.results)
     place = [head.text for head in grid.heads].index("system")
     assert [row[place].key for row in grid.rows] == ["fast", "slow", "failed"]
+
+
+def test_official_runs_compete_whether_their_logs_name_the_metric_or_not():
+    named = studies.runs("ours", 500.0, official=True)
+    (task,) = tasks(studies.of(named, studies.runs("vendor", official=True, metric=None)))
+    assert task.title == "resnet to top1 0.759, rules 4.0.0"
+    assert answer(task).startswith("8.5 ± 1.7 min on 8 x H100 (Acme), the fastest of 2.")
+    (comparison,) = task.comparisons
+    assert "ours: 1.2 times as fast as 8" in compared(
+        comparison, {identity(each.group): each.name for each in task.results}
+    )
+
+
+def test_divisions_are_told_apart():
+    opened = studies.runs("a", official=True, division="open")
+    titles = [task.title for task in tasks(studies.of(opened, studies.runs("b", official=True)))]
+    assert titles[0] == f"{titles[1]}, open division"
 
 
 @pytest.mark.parametrize(

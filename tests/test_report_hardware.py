@@ -1,7 +1,10 @@
+import dataclasses
+
 import pytest
 
 from report_runs import experiment, of_size
 from ttt.report.analysis.hardware import hardware, profiles
+from ttt.report.analysis.score import group
 
 
 def test_a_row_has_what_buyers_ask():
@@ -25,6 +28,22 @@ def test_a_row_has_what_buyers_ask():
     assert (row.accelerator, row.processor, row.memory) == ("H100", "Xeon", "80 GB")
     assert (row.seconds, row.samples_per_s, row.samples_per_j, row.cost) == (110, 100, 3, 7)
     assert row.features == ("NVLink 900 GB/s", "InfiniBand NDR", "PyTorch", "bf16")
+
+
+def test_a_run_without_a_time_makes_nothing_cheaper_nor_faster():
+    timed = [100.0, 100.0, 100.0]
+    made = group(
+        dataclasses.replace(run, cost=0.1 if time is None else 10.0, samples_per_j=time)
+        for run, time in zip(experiment([*timed, None]).runs, [*timed, None], strict=True)
+    )
+    (row,) = hardware(made)
+    assert (row.cost, row.samples_per_j, row.samples_per_s) == (10.0, 100.0, 100.0)
+
+
+def test_runs_of_several_prices_have_no_cost():
+    runs = experiment([100.0, 100.0], cost=10.0).runs
+    made = group(dataclasses.replace(run, price_per_hour=run.seed + 1.0) for run in runs)
+    assert hardware(made)[0].cost is None
 
 
 def test_what_is_unknown_stays_unknown():

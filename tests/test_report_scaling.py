@@ -109,6 +109,8 @@ def test_the_fastest_of_a_size_is_its_point():
         {"ruleset": "5.1.0"},
         {"target": 0.98},
         {"benchmark": "clicks"},
+        {"precision": "bf16"},
+        {"trained": "another model"},
     ],
 )
 def test_what_is_not_alike_is_not_one_sweep(change):
@@ -140,6 +142,19 @@ def test_progress_is_that_of_the_runs_that_are_scored():
     ]
     (sweep,) = sweeps([base, *group(changed)])
     assert sweep.points[1].epochs == 10.0
+
+
+def test_a_single_run_does_not_name_the_bottleneck():
+    """Of three runs one is scored; what explains its time is asked of all."""
+    base = of_size(8, 100.0, communication_fraction=0.0)
+    three = experiment([70.0, 80.0, 90.0], accelerators=16, world_size=16, samples_per_s=130.0)
+    shares = (0.05, 0.4, 0.06)
+    (wide,) = group(
+        dataclasses.replace(run, communication_fraction=share)
+        for run, share in zip(three.runs, shares, strict=True)
+    )
+    (sweep,) = sweeps([base, wide])
+    assert "nothing hides" not in sweep.points[1].bottleneck
 
 
 def bottleneck(base=None, **changes):

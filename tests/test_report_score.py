@@ -1,5 +1,6 @@
 import math
 import statistics
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -125,12 +126,14 @@ def test_a_group_says_how_finely_time_was_seen(tmp_path):
     assert each.time.std == 0.0
 
 
-def test_a_seed_that_was_run_twice_leaves_no_score(tmp_path):
+def test_seeds_that_one_launch_ran_twice_leave_no_score(tmp_path):
     for launch in ("first", "second"):
         finished(tmp_path / launch, 7)
-    finished(tmp_path / "first", 8)
-    [found] = group(find([tmp_path]).runs)
-    assert found.score == Score(None, "seed 7 was run more than once")
+        finished(tmp_path / launch, 8)
+    runs = find([tmp_path]).runs
+    [found] = group([replace(run, path=tmp_path / str(place)) for place, run in enumerate(runs)])
+    why = "seeds 7, 8 were run more than once; give ttt report fewer of the folders"
+    assert found.score == Score(None, why)
 
 
 def _official(folder, count, *, seeds=None, status="success", **changes):
@@ -161,8 +164,8 @@ def test_who_and_where_if_all_agree(tmp_path):
     assert (each.problems, each.score.seconds) == ((), 122.0)
     log = tmp_path / "result_0.txt"
     log.write_text(log.read_text().replace("somebody", "another"))
-    [each] = group(find([tmp_path]).runs)
-    assert each.submitter is None
+    groups = group(find([tmp_path]).runs)
+    assert [each.submitter for each in groups] == ["another", "somebody"]
 
 
 def test_an_official_result_takes_so_many_runs(tmp_path):
@@ -177,6 +180,16 @@ def test_official_seeds_are_a_problem_of_the_package_and_not_of_the_score(tmp_pa
     assert each.problems == (
         "seed 1 was run more than once",
         "1 of 5 runs log no seed, which package_checker wants",
+    )
+
+
+def test_a_copy_of_an_official_log_is_a_problem(tmp_path):
+    _official(tmp_path, 4, submission_benchmark="resnet")
+    (tmp_path / "result_4.txt").write_bytes((tmp_path / "result_1.txt").read_bytes())
+    [each] = group(find([tmp_path]).runs)
+    assert each.problems == (
+        "result_4.txt is a copy of result_1.txt",
+        "seed 1 was run more than once",
     )
 
 

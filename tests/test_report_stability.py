@@ -8,7 +8,7 @@ from scipy import stats
 
 from report_runs import experiment, of_size
 from ttt.report.analysis.score import group
-from ttt.report.analysis.stability import comparisons, runs_needed, stability, welch
+from ttt.report.analysis.stability import MANY, comparisons, runs_needed, stability, welch
 
 TIMES = st.lists(st.floats(1.0, 1e5), min_size=3, max_size=10)
 
@@ -97,19 +97,37 @@ def test_too_few_runs_have_no_p_value():
     assert runs_needed([2.0, 3.0], [2.0, 3.0]) is None
 
 
-@pytest.mark.parametrize(("distance", "power"), [(10.0, 0.8), (5.0, 0.8), (2.0, 0.8)])
-def test_the_runs_needed_have_the_power_promised(distance, power):
-    """By the noncentral t distribution, of which the formula is an approximation."""
-    first = [100.0, 105.0, 95.0, 100.0]
-    count = runs_needed(first, [each + distance for each in first])
+def _found(runs, distance, first, second):
+    """How often Welch's test finds a difference, by scipy's noncentral t distribution."""
+    parts = [first**2 / runs, second**2 / runs]
+    freedom = sum(parts) ** 2 / sum(part**2 / (runs - 1) for part in parts)
+    limit, shift = stats.t.ppf(0.975, freedom), distance / sum(parts) ** 0.5
+    return stats.nct.sf(limit, freedom, shift) + stats.nct.cdf(-limit, freedom, shift)
 
-    def found(runs):
-        shift = distance / (statistics.stdev(first) * (2 / runs) ** 0.5)
-        freedom = 2 * (runs - 1)
-        return stats.nct.sf(stats.t.ppf(0.975, freedom), freedom, shift)
 
-    assert found(count) >= power - 0.01
-    assert found(count - 1) < power + 0.01
+@pytest.mark.parametrize(
+    ("first", "second", "distance"),
+    [(1, 1, 20.0), (1, 1, 3.9), (1, 1, 3.0), (0.1, 1, 3.0), (1.5, 2.21, 10.2), (1, 2, 0.5)],
+)
+def test_the_runs_needed_have_the_power_promised_and_one_less_has_not(first, second, distance):
+    count = runs_needed(
+        [100 - first, 100, 100 + first], [100 + distance + d * second for d in (-1, 0, 1)]
+    )
+    assert _found(count, distance, first, second) >= 0.8
+    assert count == 2 or _found(count - 1, distance, first, second) < 0.8
+
+
+def test_differences_nobody_could_show_and_times_that_never_differ():
+    assert runs_needed([1.0, 2.0, 3.0], [1.0, 2.0, 3.0 + 1e-9]) == MANY
+    assert runs_needed([2.0, 2.0], [3.0, 3.0]) is None
+    assert runs_needed([2.0, 2.0 + 1e-9], [3.0, 3.0]) == 2
+
+
+def test_scores_and_means_that_disagree_say_no_number_of_runs():
+    lucky = experiment([10.0, 10.0, 40.0], accelerators=2)
+    steady = experiment([12.0, 12.0, 12.1], accelerators=2, global_batch=9)
+    [told] = comparisons([lucky, steady])
+    assert (told.first, told.runs) == (lucky, None)
 
 
 def test_neighbours_in_rank_are_compared():
@@ -120,7 +138,16 @@ def test_neighbours_in_rank_are_compared():
     assert told[0].p_value is None
 
 
-@pytest.mark.parametrize("change", [{"target": 0.5}, {"benchmark": "x"}, {"ruleset": "5.1.0"}])
+def test_the_same_runs_do_not_compete_nor_those_without_a_target():
+    once, again = (of_size(8, 90.0, stopped=7.0, system=name) for name in ("a", "b"))
+    assert comparisons([once, again]) == []
+    aimless = [of_size(8, each, target=None) for each in (80.0, 90.0)]
+    assert comparisons(aimless) == []
+
+
+@pytest.mark.parametrize(
+    "change", [{"target": 0.5}, {"benchmark": "x"}, {"ruleset": "5.1.0"}, {"division": "open"}]
+)
 def test_other_tasks_are_not_compared(change):
     assert comparisons([of_size(8, 90.0), of_size(8, 80.0, **change)]) == []
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+LARGEST = 1e15  # of any measured number; what is beyond was damaged, and would overflow later
+
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
@@ -78,6 +80,7 @@ class Run:
         submitter: Who says so.
         system: Name of the systems file, or what a machine was called.
         description: The fields of MLPerf's systems file, as far as known.
+        trained: Stands for the model and its task in the configuration; None of a log.
         loader: What reads the images; None where there are none.
         stopped: RUN_STOP in seconds since the epoch.
         epochs: Where it ended; None of a log that counts samples and does not tell how many an
@@ -108,6 +111,7 @@ class Run:
     higher_is_better: bool | None = None
     quality: float | None = None
     precision: str | None = None
+    trained: str | None = None
     loader: str | None = None
     global_batch: int | None = None
     train_samples: int | None = None

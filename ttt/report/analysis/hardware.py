@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from ttt.report.analysis.score import Group, agreed
-from ttt.report.analysis.size import Task, task, unit, workers
+from ttt.report.analysis.size import Goal, goal, unit, workers
 from ttt.report.analysis.words import counted
 
 _WORST = 4.0  # factor behind the fastest at which a system earns nothing
@@ -27,9 +27,9 @@ class Row:
         processor: Model name of the host's.
         memory: Of one accelerator, of the host where there is none, as text with its unit.
         seconds: The score.
-        samples_per_s: Median of the runs while training.
-        samples_per_j: Median of the runs.
-        cost: Of one run, mean; in the currency of the price.
+        samples_per_s: Median of the runs with a time, while training.
+        samples_per_j: Median of these.
+        cost: Of one of these, mean; in the currency of the price. None if they have several prices.
         features: What stands out: interconnect, network, framework, precision.
     """
 
@@ -69,16 +69,18 @@ class Profile:
 
 def hardware(groups: Sequence[Group]) -> list[Row]:
     """A row for each group, fastest first within a benchmark; those without a score last."""
-    order = {task(group): place for place, group in reversed(list(enumerate(groups)))}
+    order = {goal(group): place for place, group in reversed(list(enumerate(groups)))}
 
     def rank(row: Row) -> tuple[int, float]:
-        return order[task(row.group)], math.inf if row.seconds is None else row.seconds
+        return order[goal(row.group)], math.inf if row.seconds is None else row.seconds
 
     return sorted(map(_row, groups), key=rank)
 
 
 def _row(group: Group) -> Row:
     runs, field = group.runs, partial(_field, group)
+    timed = [run for run, time in zip(runs, group.times, strict=True) if time is not None]
+    one_price = len({run.price_per_hour for run in timed}) == 1
     accelerator = agreed(run.accelerator_name for run in runs)
     memory = field("accelerator_memory_capacity") or _gibibytes(group)
     return Row(
@@ -91,9 +93,9 @@ def _row(group: Group) -> Row:
         processor=field("host_processor_model_name"),
         memory=field("host_memory_capacity") if accelerator is None else memory,
         seconds=group.score.seconds,
-        samples_per_s=_middle(run.samples_per_s for run in runs),
-        samples_per_j=_middle(run.samples_per_j for run in runs),
-        cost=_known(statistics.fmean, (run.cost for run in runs)),
+        samples_per_s=_middle(run.samples_per_s for run in timed),
+        samples_per_j=_middle(run.samples_per_j for run in timed),
+        cost=_known(statistics.fmean, (run.cost for run in timed)) if one_price else None,
         features=tuple(_features(group)),
     )
 
@@ -139,11 +141,11 @@ def profiles(groups: Sequence[Group]) -> list[Profile]:
     and rho(tau) the share of benchmarks where r <= tau, the integral of rho from 1 to 4, over 3. A
     benchmark that a system has no score for is never within any factor.
     """
-    tasks = {task(group) for group in groups}
+    tasks = {goal(group) for group in groups}
     times: dict[str, dict[str, float]] = {}
     for group in groups:
-        if group.score.seconds is not None and task(group)[0] is not None:
-            of = times.setdefault(_title(task(group), tasks), {})
+        if group.score.seconds is not None and goal(group).benchmark is not None:
+            of = times.setdefault(_title(goal(group), tasks), {})
             name = _system(group)
             of[name] = min(group.score.seconds, of.get(name, math.inf))
     if len(times) < 2:
@@ -153,16 +155,17 @@ def profiles(groups: Sequence[Group]) -> list[Profile]:
     return sorted(made, key=lambda profile: -profile.score)
 
 
-def _title(of: Task, tasks: Collection[Task]) -> str:
+def _title(of: Goal, tasks: Collection[Goal]) -> str:
     """A benchmark's name, with what else tells it apart from others of that name."""
-    benchmark, target, ruleset = of
-    same = [each for each in tasks if each[0] == benchmark]
-    parts = [str(benchmark)]
-    if len({each[1] for each in same}) > 1 and target is not None:
-        parts.append(f"to {target:g}")
-    if len({each[2] for each in same}) > 1 and ruleset is not None:
-        parts.append(f"({ruleset})")
-    return " ".join(parts)
+    same = [each for each in tasks if each.benchmark == of.benchmark]
+    parts = [str(of.benchmark)]
+    if len({(each.metric, each.target) for each in same}) > 1 and of.target is not None:
+        parts.append(f"to {of.metric or ''} {of.target:g}")
+    if len({each.ruleset for each in same}) > 1 and of.ruleset is not None:
+        parts.append(f"({of.ruleset})")
+    if len({each.division for each in same}) > 1 and of.division is not None:
+        parts.append(f"({of.division})")
+    return " ".join(" ".join(parts).split())
 
 
 def _system(group: Group) -> str:

@@ -11,7 +11,7 @@ from typing import Literal
 from ttt.report.analysis.bottleneck import bottleneck
 from ttt.report.analysis.laws import amdahl, gustafson
 from ttt.report.analysis.score import Group, agreed
-from ttt.report.analysis.size import Size, Unit, measure, task, unit
+from ttt.report.analysis.size import Size, Unit, goal, measure, unit
 
 _ABSURD = 1e12
 
@@ -111,24 +111,28 @@ class Sweep:
 def sweeps(groups: Sequence[Group]) -> list[Sweep]:
     """Every sweep that is among these groups, in the order of the first of each.
 
-    Groups belong together that share benchmark, target, rules, division, submitter and accelerator
-    (the host's processor where there is none); their configurations differ, as batch and launcher
-    have to. A joint submission, as "NVIDIA+CoreWeave", belongs to the first it names. Of several
-    groups of one size the fastest is the point, as that size can do it: the first of equals.
+    Groups belong together that share benchmark, target, rules, division, submitter, precision, what
+    was trained, and accelerator (the host's processor where there is none); their configurations
+    differ, as batch and launcher have to. A joint submission, as "NVIDIA+CoreWeave", belongs to the
+    first it names. Of several groups of one size the fastest is the point, as that size can do it:
+    the first of equals.
     """
     families: dict[tuple[object, ...], list[Size]] = {}
     for group in groups:
         size = measure(group)
-        if size is not None and task(group)[0] is not None:
+        if size is not None and goal(group).benchmark is not None:
             families.setdefault(_family(group), []).append(size)
     fastest = [list(_fastest(sizes)) for sizes in families.values()]
     return [_sweep(sizes) for sizes in fastest if len(sizes) > 1]
 
 
 def _family(group: Group) -> tuple[object, ...]:
-    division = agreed(run.division for run in group.runs)
-    official = agreed(run.official for run in group.runs)
-    return (*task(group), division, official, _whose(group), _accelerator(group))
+    alike = (
+        agreed(run.official for run in group.runs),
+        agreed(run.precision for run in group.runs),
+        agreed(run.trained for run in group.runs),
+    )
+    return (goal(group), *alike, _whose(group), _accelerator(group))
 
 
 def _whose(group: Group) -> str | None:
@@ -165,7 +169,7 @@ def _sweep(sizes: Sequence[Size]) -> Sweep:
         for size, rate, mode in zip(sizes, rates, [of_all, *modes], strict=True)
     )
     return Sweep(
-        benchmark=str(task(base.group)[0]),
+        benchmark=str(goal(base.group).benchmark),
         submitter=_whose(base.group),
         accelerator=_accelerator(base.group),
         unit=unit(base.group),

@@ -12,16 +12,16 @@ May not know files or how a score is shown.
 """
 
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, TypeVar
 
 from ttt.compliance import at_least, runs_needed
+from ttt.report.analysis.repetitions import copies, repeated_seeds, repetitions
 from ttt.report.run import Run
 
 T = TypeVar("T")
-Machine = tuple[int | None, int | None, str | None]
+_MOMENT = 1e-6  # seconds; nothing was trained in less
 
 # How many runs are dropped at either end, as result_summarizer has it; it keeps them in its code.
 _DROPPED = {"unet3d": 4}
@@ -175,51 +175,17 @@ def valid_time(run: Run) -> float | None:
     a time that no clock can have measured.
     """
     valid = run.status == "success" and run.passed is not False
-    return run.time_to_train_s if valid and (run.time_to_train_s or 0) > 0 else None
+    return run.time_to_train_s if valid and (run.time_to_train_s or 0) > _MOMENT else None
 
 
-def group(runs: Sequence[Run], judge: Judge | None = None) -> list[Group]:
+def group(runs: Iterable[Run], judge: Judge | None = None) -> list[Group]:
     """Put together the runs that repeat each other, in the order of the first of each.
-
-    Repetitions have the same benchmark, target and configuration on the same machine. A run that
-    died left no word of its machine: it belongs to the one its launch used. MLPerf logs repeat each
-    other if they lie in the same folder; a damaged one that names no benchmark has the others'.
 
     Args:
         runs: All of them.
         judge: Gives the verdict on the convergence of an experiment; without it there is none.
     """
-    groups: dict[tuple[object, ...], list[Run]] = {}
-    for run, key in zip(runs, _keys(runs), strict=True):
-        groups.setdefault(key, []).append(run)
-    return [_group(tuple(members), judge) for members in groups.values()]
-
-
-def _keys(runs: Sequence[Run]) -> list[tuple[object, ...]]:
-    """What each run has in common with those that it repeats, or that repeat it."""
-    machines: dict[tuple[Path, str | None], Machine] = {}
-    names: dict[str | None, str | None] = {}
-    for run in runs:
-        if run.world_size is not None:
-            machines.setdefault(_launch(run), _machine(run))
-        if run.benchmark is not None:
-            names.setdefault(run.digest, run.benchmark)
-    keys: list[tuple[object, ...]] = []
-    for run in runs:
-        if run.source == "MLPerf log":
-            keys.append((run.source, run.digest, run.benchmark or names.get(run.digest)))
-        else:
-            machine = _machine(run) if run.world_size is not None else machines.get(_launch(run))
-            keys.append((run.source, run.digest, run.benchmark, run.target, machine))
-    return keys
-
-
-def _launch(run: Run) -> tuple[Path, str | None]:
-    return run.path.resolve().parent, run.digest
-
-
-def _machine(run: Run) -> Machine:
-    return run.world_size, run.nodes, run.accelerator_name
+    return [_group(members, judge) for members in repetitions(runs)]
 
 
 def _group(runs: tuple[Run, ...], judge: Judge | None) -> Group:
@@ -248,9 +214,9 @@ def _group(runs: tuple[Run, ...], judge: Judge | None) -> Group:
 
 
 def _score(runs: tuple[Run, ...], times: tuple[float | None, ...]) -> Score:
-    twice = _repeated(runs)
-    if twice and not agreed(run.official for run in runs):  # official logs have it as a problem
-        return Score(None, f"seed {twice} was run more than once")
+    again = _again(runs)
+    if again and not agreed(run.official for run in runs):  # official logs have it as a problem
+        return Score(None, f"{again}; give ttt report fewer of the folders")
     if any(_is_weak(run) for run in runs):
         return Score(None, "weak scaling is scored by models a minute, which is not done here")
     return olympic(times, dropped(_benchmark(runs)))
@@ -265,10 +231,16 @@ def _benchmark(runs: Iterable[Run]) -> str:
     return agreed(run.benchmark for run in runs) or ""
 
 
-def _repeated(runs: Iterable[Run]) -> str:
-    """The seeds of more than one run: MLCommons' package_checker wants another for each."""
-    seeds = [run.seed for run in runs if run.seed is not None]
-    return ", ".join(map(str, sorted({seed for seed in seeds if seeds.count(seed) > 1})))
+def _again(runs: Sequence[Run]) -> str | None:
+    """What was counted twice: MLCommons' package_checker wants another seed for each run."""
+    if seeds := repeated_seeds(runs):
+        noun, verb = ("seed", "was") if len(seeds) == 1 else ("seeds", "were")
+        return f"{noun} {', '.join(map(str, seeds))} {verb} run more than once"
+    return next(_copied(runs), None)
+
+
+def _copied(runs: Sequence[Run]) -> Iterator[str]:
+    return (f"{run.path.name} is a copy of {first.path.name}" for run, first in copies(runs))
 
 
 def _problems(
@@ -289,10 +261,11 @@ def _problems(
     rulesets = sorted({run.ruleset for run in runs if run.ruleset is not None})
     if len(rulesets) > 1:
         yield f"logs were checked by different rulesets: {', '.join(rulesets)}"
+    yield from _copied(runs)
     closed = agreed(run.division for run in runs) == "closed"
     if closed and rulesets and all(at_least(each, "1.0.0") for each in rulesets):
-        if twice := _repeated(runs):
-            yield f"seed {twice} was run more than once"
+        if repeated_seeds(runs) and (again := _again(runs)):
+            yield again
         if seedless := sum(run.seed is None for run in runs):
             yield f"{seedless} of {len(runs)} runs log no seed, which package_checker wants"
     if rcp is not None and rcp.verdict != "passed":

@@ -1,23 +1,41 @@
 """What the runs of one experiment measured together, as scaling needs it. Pure."""
 
 import statistics
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from ttt.report.analysis.losses import cold_s, evaluation_s, outside_s, share
 from ttt.report.analysis.score import Group, agreed, dropped
 from ttt.report.run import Run
 
 Unit = Literal["accelerator", "process"]
-_MOMENT, _AGES = 1e-6, 1e12  # seconds, beyond which a score is of a damaged clock
 
-Task = tuple[str | None, float | None, str | None]
+
+class Goal(NamedTuple):
+    """What has to be the same for times to compare.
+
+    Attributes:
+        benchmark: What was trained.
+        metric: Of its quality; None of official benchmarks, whose logs need not name it.
+        target: Its threshold.
+        ruleset: From one to the next the rules of a benchmark change.
+        division: The open one lets everybody change what is trained.
+    """
+
+    benchmark: str | None
+    metric: str | None
+    target: float | None
+    ruleset: str | None
+    division: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """One size of a machine, as its runs that count saw it: medians, but for means of progress.
+    """One size of a machine, as its runs saw it: medians, but for means of progress.
+
+    Times, rates and progress are of the runs whose mean the score is. Shares, which explain them,
+    are of all that converged: of three runs a single one is left to make the score.
 
     Attributes:
         group: All its runs.
@@ -50,13 +68,15 @@ class Size:
     outside: float | None
 
 
-def task(group: Group) -> Task:
-    """What its runs had to do: benchmark, target and ruleset, by those that are not damaged."""
+def goal(group: Group) -> Goal:
+    """What its runs had to do, by those that are not damaged."""
     runs = group.runs
-    return (
+    return Goal(
         agreed(run.benchmark for run in runs),
+        None if group.official else agreed(run.metric for run in runs),
         agreed(run.target for run in runs),
         agreed(run.ruleset for run in runs),
+        agreed(run.division for run in runs),
     )
 
 
@@ -80,7 +100,7 @@ def counting(group: Group) -> tuple[Run, ...]:
     """
     timed = [(time, run) for time, run in zip(group.times, group.runs, strict=True) if time]
     timed.sort(key=lambda each: each[0])
-    drop = dropped(task(group)[0])
+    drop = dropped(goal(group).benchmark)
     if len(group.times) <= 2 * drop:
         return tuple(run for _, run in timed)
     return tuple(run for _, run in timed[drop : len(group.times) - drop])
@@ -90,12 +110,13 @@ def measure(group: Group) -> Size | None:
     """The size of an experiment that has a score and whose workers are known; else None."""
     count = workers(group)
     seconds = group.score.seconds
-    if seconds is None or not _MOMENT < seconds < _AGES or count is None or count < 1:
+    if seconds is None or count is None or count < 1:
         return None
     runs = counting(group)
+    valid = [run for run, time in zip(group.runs, group.times, strict=True) if time is not None]
 
-    def middle(of: Callable[[Run], float | None]) -> float | None:
-        return _known(statistics.median, map(of, runs))
+    def middle(of: Callable[[Run], float | None], among: Sequence[Run] = runs) -> float | None:
+        return _known(statistics.median, map(of, among))
 
     return Size(
         group,
@@ -106,11 +127,11 @@ def measure(group: Group) -> Size | None:
         overall=middle(lambda run: run.samples_per_s),
         epochs=_known(statistics.fmean, (run.epochs for run in runs)),
         samples=_known(statistics.fmean, (run.samples for run in runs)),
-        waiting=middle(lambda run: run.data_wait_fraction),
-        communication=middle(lambda run: run.communication_fraction),
-        evaluation=middle(lambda run: share(evaluation_s(run), run)),
-        cold=middle(lambda run: share(cold_s(run), run)),
-        outside=middle(lambda run: share(outside_s(run), run)),
+        waiting=middle(lambda run: run.data_wait_fraction, valid),
+        communication=middle(lambda run: run.communication_fraction, valid),
+        evaluation=middle(lambda run: share(evaluation_s(run), run), valid),
+        cold=middle(lambda run: share(cold_s(run), run), valid),
+        outside=middle(lambda run: share(outside_s(run), run), valid),
     )
 
 

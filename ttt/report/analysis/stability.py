@@ -3,16 +3,21 @@
 import itertools
 import math
 import statistics
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from ttt.report.analysis.repetitions import copies
 from ttt.report.analysis.score import Group
-from ttt.report.analysis.size import Task, task
+from ttt.report.analysis.size import Goal, goal
 from ttt.report.analysis.words import counted, duration, percent, unit_for
 
 _ENOUGH = 3  # runs: with two, Student's t is 12.7 standard errors wide
 _WIDE = 0.05  # standard deviation over mean from which a spread is worth a word
+MANY = 1000  # runs; nobody does more to tell two systems apart
+_POWER = 0.8
+_SURE = 100.0  # standard errors
 _COARSE, _FINE = 0.05, 0.02  # of the score: evaluation intervals that hide much, and nothing
 
 
@@ -39,8 +44,10 @@ class Comparison:
         first: The one with the lower score.
         second: The other.
         ratio: Score of the second over score of the first, at least 1.
-        p_value: Of the two having the same mean time (Welch's t-test); None with too few runs.
-        runs: Runs of each it takes to tell them apart (5 % error, 80 % power); None if unknown.
+        p_value: Of the two having the same mean time (Welch's t-test); None with too few runs, or
+            if no time differs from another.
+        runs: Runs of each with which this test tells them apart four times out of five; MANY is as
+            many or more. None if unknown, and where scores and means disagree on who is faster.
         hidden: Whether the difference is below one evaluation interval of either. Not where all
             runs of both took the same epochs with the same batch: they differ in speed alone.
     """
@@ -118,18 +125,22 @@ def _time(seconds: float) -> str:
 
 
 def comparisons(groups: Sequence[Group]) -> list[Comparison]:
-    """Every pair of experiments next to each other in rank, of the same benchmark and target.
+    """Every pair of experiments next to each other in rank that had to do the same.
 
-    The ruleset has to be the same too: from one to the next the rules of a benchmark change.
+    Where the target is not known nobody can say so. Copies of the same runs do not compete.
     """
-    rivals: dict[Task, list[Group]] = {}
+    rivals: dict[Goal, list[Group]] = {}
     for group in groups:
-        if group.score.seconds is not None:
-            rivals.setdefault(task(group), []).append(group)
+        if group.score.seconds is not None and goal(group).target is not None:
+            rivals.setdefault(goal(group), []).append(group)
     found = []
     for each in rivals.values():
         each.sort(key=_score)
-        found += [_compare(first, second) for first, second in itertools.pairwise(each)]
+        found += [
+            _compare(first, second)
+            for first, second in itertools.pairwise(each)
+            if not copies([*first.runs, *second.runs])
+        ]
     return found
 
 
@@ -147,7 +158,7 @@ def _compare(first: Group, second: Group) -> Comparison:
         second,
         ratio=_score(second) / _score(first),
         p_value=welch(quick, slow),
-        runs=runs_needed(quick, slow),
+        runs=runs_needed(quick, slow) if statistics.fmean(quick) < statistics.fmean(slow) else None,
         hidden=near and not _same_path(first, second),
     )
 
@@ -183,23 +194,36 @@ def welch(first: Sequence[float], second: Sequence[float]) -> float | None:
 
 
 def runs_needed(first: Sequence[float], second: Sequence[float]) -> int | None:
-    """Runs of each it takes to find the difference of these means (5% error, 80% power).
+    """Runs of each with which Welch's test finds the difference of these means.
 
-    n = (z_0.975 + z_0.8)^2 (s1^2 + s2^2) / d^2 + z_0.975^2 / 4; the last term is for the t
-    distribution (Guenther, "Sample size formulas for normal theory t tests", The American
-    Statistician 35, 1981).
+    With 5 % error, in 80 % of cases: the least n for which the noncentral t distribution leaves
+    that much beyond the test's limit, as far as these means and variances are the true ones.
 
     Returns:
-        At least 2; None with fewer than two values of either, or equal means.
+        2 to MANY, which is as many or more; None with fewer than two values of either, equal means,
+        or where nothing varies.
     """
     if min(len(first), len(second)) < 2:
         return None
-    distance = statistics.fmean(first) - statistics.fmean(second)
-    variances = statistics.variance(first) + statistics.variance(second)
-    if not distance:
+    distance = abs(statistics.fmean(first) - statistics.fmean(second))
+    variances = [statistics.variance(values) for values in (first, second)]
+    if not distance or not sum(variances):
         return None
-    error, power = statistics.NormalDist().inv_cdf(0.975), statistics.NormalDist().inv_cdf(0.8)
-    return max(2, math.ceil((error + power) ** 2 * variances / distance**2 + error**2 / 4))
+    return bisect_left(
+        range(MANY), _POWER, lo=2, key=lambda runs: _power(runs, distance, variances)
+    )
+
+
+def _power(runs: int, distance: float, variances: Sequence[float]) -> float:
+    """How often Welch's test tells two apart with so many runs of each."""
+    from scipy.special import nctdtr  # noqa: PLC0415  as below
+
+    freedom = (runs - 1) * sum(variances) ** 2 / sum(each**2 for each in variances)
+    effect = distance * math.sqrt(runs / sum(variances))
+    if effect > _SURE:  # where nctdtr gives up
+        return 1.0
+    limit = _t_quantile(freedom)
+    return float(1 - nctdtr(freedom, effect, limit) + nctdtr(freedom, effect, -limit))
 
 
 def _t_quantile(freedom: float) -> float:

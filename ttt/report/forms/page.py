@@ -25,6 +25,7 @@ from ttt.report.forms.view import (
     compared,
     identity,
     laws,
+    over,
     problems,
     profiles,
     recount,
@@ -107,7 +108,7 @@ def page(study: Study, *, command: str) -> str:
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     source = resources.files("ttt.report.forms").joinpath("page.html.j2").read_text("utf-8")
-    drawn = charts(study)
+    drawn, several = charts(study), profiles(study)
     sections = [_section(place, task, drawn) for place, task in enumerate(tasks(study), 1)]
     return environment.from_string(source).render(
         read=_read(study),
@@ -115,8 +116,8 @@ def page(study: Study, *, command: str) -> str:
         hardware=_Table("hardware", "Hardware", grids.hardware(study.rows)),
         profile=_Table(
             "profile",
-            "Over several benchmarks",
-            grids.profile(profiles(study)),
+            over(several),
+            grids.profile(several),
         ),
         profiles=[_figure(chart) for chart in drawn if chart.task is None],
         rejected=[(printable(str(each.path)), printable(each.reason)) for each in study.rejected],

@@ -23,6 +23,7 @@ from ttt.report.forms.view import (
     compared,
     identity,
     laws,
+    over,
     problems,
     profiles,
     recount,
@@ -60,7 +61,8 @@ def show_study(study: Study, console: Console, *, details: bool | None = None) -
     for task in shown:
         _task(task, console, details)
     _grid(grids.hardware(study.rows), "Hardware", console)
-    _grid(grids.profile(profiles(study)), "Over several benchmarks (1 is fastest in all)", console)
+    several = profiles(study)
+    _grid(grids.profile(several), f"{over(several)} (1 is fastest in all)", console)
     _findings(shown, console)
     _rejected(study.rejected, console)
 

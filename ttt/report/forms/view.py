@@ -13,7 +13,8 @@ from ttt.report.analysis.diagnosis import Finding
 from ttt.report.analysis.hardware import Profile, Row
 from ttt.report.analysis.scaling import Efficiency, Point, Sweep
 from ttt.report.analysis.score import Group, agreed
-from ttt.report.analysis.stability import Comparison, Stability
+from ttt.report.analysis.size import Goal, goal
+from ttt.report.analysis.stability import MANY, Comparison, Stability
 from ttt.report.analysis.study import Study
 from ttt.report.analysis.words import (
     counted,
@@ -26,7 +27,6 @@ from ttt.report.analysis.words import (
 )
 from ttt.report.run import Run
 
-_Key = tuple[str | None, str | None, float | None, str | None]
 PLURAL = {"accelerator": "accelerators", "process": "processes"}
 
 
@@ -93,13 +93,13 @@ def tasks(study: Study) -> list[Task]:
     points = {identity(each.group): each for sweep in study.sweeps for each in sweep.points}
     rows = {identity(row.group): row for row in study.rows}
     found = {run.path: findings for run, findings in study.findings}
-    places: dict[_Key, list[int]] = {}
+    places: dict[Goal, list[int]] = {}
     for place, group in enumerate(study.groups):
-        places.setdefault(_key(group), []).append(place)
+        places.setdefault(goal(group), []).append(place)
     return [
         Task(
-            benchmark=key[0] or "unknown benchmark",
-            title=_title(key),
+            benchmark=key.benchmark or "unknown benchmark",
+            title=_title(key, [study.groups[place] for place in members]),
             results=tuple(
                 Result(
                     group=study.groups[place],
@@ -113,29 +113,22 @@ def tasks(study: Study) -> list[Task]:
                     members, names([study.groups[place] for place in members]), strict=True
                 )
             ),
-            sweeps=tuple(each for each in study.sweeps if _key(each.points[0].group) == key),
-            comparisons=tuple(each for each in study.comparisons if _key(each.first) == key),
+            sweeps=tuple(each for each in study.sweeps if goal(each.points[0].group) == key),
+            comparisons=tuple(each for each in study.comparisons if goal(each.first) == key),
         )
         for key, members in places.items()
     ]
 
 
-def _key(group: Group) -> _Key:
-    return (
-        agreed(run.benchmark for run in group.runs),
-        agreed(run.metric for run in group.runs),
-        agreed(run.target for run in group.runs),
-        agreed(run.ruleset for run in group.runs),
-    )
-
-
-def _title(key: _Key) -> str:
-    benchmark, metric, target, ruleset = key
-    parts = [benchmark or "unknown benchmark"]
-    if target is not None:
-        parts.append(f"to {metric} {target:g}" if metric else f"to {target:g}")
-    title = " ".join(parts)
-    return printable(f"{title}, rules {ruleset}" if ruleset else title)
+def _title(of: Goal, groups: Sequence[Group]) -> str:
+    metric = of.metric or agreed(run.metric for group in groups for run in group.runs)
+    parts = [of.benchmark or "unknown benchmark"]
+    if of.target is not None:
+        parts.append(f"to {metric} {of.target:g}" if metric else f"to {of.target:g}")
+    said = [" ".join(parts), f"rules {of.ruleset}" if of.ruleset else None]
+    official = any(group.official for group in groups)
+    said.append(f"{of.division} division" if official and of.division == "open" else None)
+    return printable(", ".join(filter(None, said)))
 
 
 def _seen(group: Group, found: dict[Path, tuple[Finding, ...]]) -> Iterable[Seen]:
@@ -188,24 +181,28 @@ def compared(comparison: Comparison, name: dict[Path, str]) -> str:
     text = f"{first}: {comparison.ratio:.3g} times as fast as {second}"
     if comparison.hidden:
         text += ", a difference below one evaluation interval"
-    if comparison.p_value is None:
+    if min(len(comparison.first.runs), len(comparison.second.runs)) < 2:
         text += "; too few runs to tell them apart"
-    else:
+    elif comparison.p_value is not None:
         surely = "tells them apart" if comparison.p_value < 0.05 else "does not tell them apart"
         text += f"; Welch's t-test {surely} (p = {comparison.p_value:.2g})"
     if comparison.runs is not None:
-        text += f"; it takes {counted(comparison.runs, 'run')} of each to be sure"
+        runs = f"{MANY:,} runs or more" if comparison.runs == MANY else f"{comparison.runs} runs"
+        text += f"; {runs} of each tell so much apart four times out of five"
     return f"{text}."
 
 
 def laws(sweep: Sweep) -> str:
     """The fits of a sweep, in a sentence; empty without any."""
+    first = counted(sweep.points[0].workers, sweep.unit, PLURAL[sweep.unit])
+    of = {"Amdahl": f"the time on {first}", "Gustafson": "the time on many"}
     # A law with one unknown goes through any two points: the second confirms nothing.
-    return "; ".join(
-        f"{fit.law}'s law: {100 * fit.serial:.3g}% of the work does not scale ("
+    shares = [
+        f"{100 * fit.serial:.3g}% of {of[fit.law]} by {fit.law}'s law ("
         + (f"{fit.points} points within {percent(fit.error)})" if fit.points > 2 else "two points)")
         for fit in sweep.fits
-    )
+    ]
+    return f"serial share: {'; '.join(shares)}" if shares else ""
 
 
 def profiles(study: Study) -> tuple[Profile, ...]:
@@ -216,6 +213,11 @@ def profiles(study: Study) -> tuple[Profile, ...]:
         if sum(ratio is not None for ratio in each.ratios.values()) > 1
     ]
     return tuple(several) if len(several) > 1 else ()
+
+
+def over(profiles: Sequence[Profile]) -> str:
+    """How many benchmarks the profiles are made of, as a title."""
+    return f"Over {max((len(each.ratios) for each in profiles), default=0)} benchmarks"
 
 
 def losses(of: Efficiency) -> dict[str, float]:

@@ -7,7 +7,6 @@ lost. May not know how folders are found, nor how runs are scored or shown.
 
 import hashlib
 import json
-import math
 import statistics
 from collections.abc import Container, Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any, get_args, get_type_hints
 
 import yaml
 
-from ttt.report.run import Block, Rank, Rejected, Run
+from ttt.report.run import LARGEST, Block, Rank, Rejected, Run
 from ttt.report.source.record import history, last_sign
 
 CONFIG, SUMMARY, EVENTS, LOGS = "config.yaml", "summary.json", "events.jsonl", "logs"
@@ -40,6 +39,7 @@ def _kinds(of: type) -> dict[str, type]:
 
 
 _KINDS = {name: kind for name, kind in _kinds(Run).items() if name != "digest"}
+_SIGNED = ("target", "quality")
 _RANK_KINDS = _kinds(Rank)
 _NOUNS = {str: "text", bool: "true, false", int: "a whole number", float: "a number"}
 
@@ -73,7 +73,12 @@ def _read(folder: Path) -> Run:
     past = history(folder / EVENTS)
     values = _of_config(config, past.config)
     if (folder / SUMMARY).exists():
-        values |= _of_summary(_content(folder / SUMMARY))
+        try:
+            values |= _of_summary(_content(folder / SUMMARY))
+        except _UnusableError as error:
+            if not config:
+                raise
+            values |= {"status": "died", "reason": str(error)}  # it was a run: no failure is lost
     elif not (folder / EVENTS).exists() and not any((folder / LOGS).glob("*")):
         values |= {"status": "not started", "reason": "no events"}
     else:
@@ -83,6 +88,7 @@ def _read(folder: Path) -> Run:
     return Run(
         path=folder,
         digest=_digest(config) if config else None,
+        trained=_digest({name: config[name] for name in ("model", "task") if name in config}),
         stopped=past.stopped,
         evaluations=tuple(past.evaluations),
         blocks=tuple(past.blocks),
@@ -117,19 +123,24 @@ def _content(path: Path) -> dict[str, Any]:
 
 
 def _typed(values: dict[str, Any], kinds: dict[str, type]) -> dict[str, Any]:
-    """The fields among the values; a number that is not finite is unknown."""
+    """The fields among the values; a number that nothing can have measured is unknown."""
     typed: dict[str, Any] = {}
     for name, kind in kinds.items():
         value: Any = values.get(name)
         if value is None:
             continue
-        if kind is float and type(value) is int and abs(value) < 2**53:
+        if kind is float and type(value) is int and abs(value) < LARGEST:
             value = float(value)
         if type(value) is not kind:
             raise _UnusableError(f"{name} is {value!r:.60}, not {_NOUNS[kind]} or null")
-        if not isinstance(value, float) or math.isfinite(value):
+        if kind in (str, bool) or _can_be(name, value):
             typed[name] = value
     return typed
+
+
+def _can_be(name: str, value: Any) -> bool:
+    least = -LARGEST if name in _SIGNED else 0
+    return name == "seed" or bool(least <= value < LARGEST)
 
 
 def _of_summary(summary: dict[str, Any]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from ttt.report.source.folders import steady_rate
 from ttt.report.source.systems import Place, amount, place_of, text, whole
 
 _DAYS_30 = 30 * 24 * 3600.0
+_YEARS_100 = 100 * 365 * 24 * 3600.0
 _TOGETHER = 1.0  # seconds; as much may two processes disagree that write one log
 
 
@@ -163,7 +164,7 @@ def _elapsed(clock: _Clock) -> tuple[float | None, list[str]]:
     if start is None or stop is None:
         return None, []
     seconds = (stop - start) / 1000
-    if not 0 < seconds < math.inf:
+    if not 0 < seconds < _YEARS_100:
         return None, [f"run_stop is {seconds:g} s after run_start, which no clock can say"]
     doubts = []
     if seconds > _DAYS_30:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ttt.report.run import Block, Evaluation
+from ttt.report.run import LARGEST, Block, Evaluation
 
 # How many of what `epoch_num` counts make a sample, where it does not count epochs; the tokens of
 # gpt3 come in sequences of 2,048.
@@ -31,8 +31,8 @@ _IN_A_SAMPLE = {
 
 
 def number(value: Any) -> float | None:
-    """A finite number, None of anything else."""
-    if type(value) not in (int, float) or not abs(value) < 2**1023:
+    """A number that can be a measurement, None of anything else."""
+    if type(value) not in (int, float) or not abs(value) < LARGEST:
         return None
     return float(value)
 

@@ -6,14 +6,13 @@ in a run folder, but for the configuration that the record itself tells of.
 
 import fcntl
 import json
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ttt.report.run import Block, Evaluation
+from ttt.report.run import LARGEST, Block, Evaluation
 
 _TAIL = 1 << 16  # bytes; many times the longest event
 _YEAR_10000 = 253402300800  # seconds since the epoch, where datetime ends
@@ -90,8 +89,8 @@ def _event(line: bytes) -> tuple[str, float, dict[str, Any]] | None:
 
 
 def _number(value: Any) -> float | None:
-    """A finite number as a float, None of anything else."""
-    if type(value) not in (int, float) or not abs(value) < 2**1023 or math.isnan(value):
+    """A number that can be a measurement, as a float; None of anything else."""
+    if type(value) not in (int, float) or not abs(value) < LARGEST:
         return None
     return float(value)
 

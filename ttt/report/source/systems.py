@@ -67,7 +67,7 @@ def _place(folder: Path) -> Place:
 def whole(value: Any) -> int | None:
     """A count, which systems files have as number or as text; None of anything else."""
     if type(value) is int:
-        return value if value >= 0 else None
+        return value if 0 <= value < 2**64 else None
     if isinstance(value, str) and re.fullmatch(r"\s*[0-9]{1,9}\s*", value):
         return int(value)
     return None
