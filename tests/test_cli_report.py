@@ -60,3 +60,32 @@ def test_an_unknown_ruleset_is_wrong_use(tmp_path, capsys, ruleset):
     finished(tmp_path, 1)
     assert report.main([str(tmp_path), "--ruleset", ruleset]) == 2
     assert ruleset in capsys.readouterr().err
+
+
+def test_a_price_makes_a_cost(tmp_path, capsys):
+    folder = finished(tmp_path, 1, elapsed_s=36.0)
+    (folder / "system.json").write_text('{"id": "box"}')
+    out = tmp_path / "out.json"
+    assert report.main([str(tmp_path), "--price", "box=50", "--json", str(out)]) == 0
+    assert json.loads(out.read_text())["results"][0]["cost"] == 0.5
+    assert report.main([str(tmp_path), "--price", "bix=50"]) == 2
+    assert "no run was on bix; allowed: box" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--price", "box"],
+        ["--price", "=1"],
+        ["--price", "box=-1"],
+        ["--jobs", "0"],
+        ["--jobs", "many"],
+    ],
+)
+def test_what_cannot_be_understood_is_told_in_a_sentence(words, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        report.main(["somewhere", *words])
+    assert stopped.value.code == 2
+    said = capsys.readouterr().err
+    assert f"{words[1]!r} is not" in said
+    assert "_count" not in said

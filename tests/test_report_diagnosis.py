@@ -86,7 +86,7 @@ def test_evaluations_far_apart_and_never_both():
 def test_official_rules_say_how_often_to_evaluate():
     changes = {"source": "MLPerf log", "official": True}
     far = only(eval_s=1.0, train_s=99.0, eval_interval_s=50.0, **changes)
-    assert far.advice.startswith("official rules say how often")
+    assert far.advice.startswith("the rules say how often")
     many = only(eval_s=30.0, train_s=70.0, eval_interval_s=5.0, **changes)
     assert many.advice == "a larger evaluation batch"
 

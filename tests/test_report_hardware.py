@@ -86,6 +86,8 @@ def test_profiles_are_algoperfs():
         of_size(8, 45.0, system="C"),
         of_size(8, 200.0, system="A", benchmark="clicks"),
         of_size(8, 100.0, system="B", benchmark="clicks"),
+        experiment([None], system="C", benchmark="clicks"),
+        of_size(8, 1.0, system="D", benchmark="clicks"),
     ]
     a, b, c = profiles(groups)
     assert a.system == "Us, A, 8 accelerators"
@@ -101,10 +103,25 @@ def test_one_benchmark_is_no_profile():
     assert profiles([of_size(8, 10.0), of_size(16, 5.0)]) == []
 
 
+def test_systems_that_never_met_have_no_profile():
+    met = [of_size(8, 10.0, system=name) for name in "AB"]
+    assert profiles([*met, *(of_size(8, 9.0, benchmark=name) for name in "cd")]) == []
+
+
+def test_nobody_is_judged_by_what_others_did_not_try():
+    groups = [of_size(8, 10.0, benchmark=task, system=name) for name in "AB" for task in "cd"]
+    alone = of_size(8, 10.0, system="A", benchmark="e")
+    assert [(each.system[4], each.score) for each in profiles([*groups, alone])] == [
+        ("A", 1.0),
+        ("B", 1.0),
+    ]
+
+
 def test_a_system_is_as_fast_as_its_best_configuration():
     slow, fast = of_size(8, 30.0), of_size(8, 20.0, precision="bf16")
-    (profile,) = profiles([slow, fast, of_size(8, 9.0, benchmark="clicks")])
-    assert profile.score == 1.0
+    other = [of_size(16, 20.0), of_size(16, 9.0, benchmark="clicks")]
+    mine, _ = profiles([slow, fast, of_size(8, 9.0, benchmark="clicks"), *other])
+    assert mine.score == 1.0
 
 
 def test_systems_files_of_several_frameworks_are_one_system():
@@ -113,13 +130,15 @@ def test_systems_files_of_several_frameworks_are_one_system():
         of_size(8, 10.0, system="eos_mxnet", **name),
         of_size(8, 10.0, system="eos_hugectr", benchmark="clicks", **name),
         of_size(16, 5.0, system="eos_n2", **name),
+        of_size(16, 10.0, system="eos_n2_hugectr", benchmark="clicks", **name),
     ]
     assert [(each.system, each.score) for each in profiles(groups)] == [
+        ("Us, Eos, 16 accelerators", 1.0),
         ("Us, Eos, 8 accelerators", pytest.approx((2 / 3 + 1) / 2)),
-        ("Us, Eos, 16 accelerators", 0.5),
     ]
 
 
 def test_another_target_is_another_benchmark():
-    (profile,) = profiles([of_size(8, 10.0), of_size(8, 5.0, target=0.5)])
-    assert set(profile.ratios) == {"digits to 0.97", "digits to 0.5"}
+    targets = (0.97, 0.5)
+    one, _ = profiles([of_size(n, 80.0 / n, target=each) for n in (8, 16) for each in targets])
+    assert set(one.ratios) == {"digits to 0.97", "digits to 0.5"}

@@ -90,7 +90,7 @@ def test_amdahl_is_put_through_the_times_of_a_sweep():
     times = {8: 100.0, 16: 55.0, 32: 32.5}  # 10% do not get faster
     (sweep,) = sweeps([of_size(n, seconds) for n, seconds in times.items()])
     (fit,) = sweep.fits
-    assert (fit.law, fit.points) == ("Amdahl", 3)
+    assert (fit.law, fit.sizes) == ("Amdahl", (8, 16, 32))
     assert fit.serial == pytest.approx(0.1, abs=1e-6)
 
 

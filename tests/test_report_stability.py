@@ -40,7 +40,7 @@ def test_the_score_lies_in_its_interval(times):
 def test_two_runs_have_no_interval():
     told = stability(experiment([10.0, 11.0]))
     assert told.interval is None
-    assert told.warnings[0].startswith("2 runs cannot tell how far seeds scatter")
+    assert told.warnings[0].startswith("2 runs with a time cannot tell how far seeds scatter")
 
 
 def test_runs_that_did_not_converge_have_no_epochs_in_it():
@@ -136,6 +136,12 @@ def test_neighbours_in_rank_are_compared():
     assert [(each.first, each.second) for each in told] == [(fast, middle), (middle, slow)]
     assert [each.ratio for each in told] == [1.5, 1.5]
     assert told[0].p_value is None
+
+
+def test_neighbours_of_the_same_size_are_compared_past_others():
+    small, big, large = (of_size(size, each) for size, each in ((8, 90.0), (16, 50.0), (8, 30.0)))
+    told = [(each.first, each.second) for each in comparisons([small, big, large])]
+    assert told == [(large, big), (large, small), (big, small)]
 
 
 def test_the_same_runs_do_not_compete_nor_those_without_a_target():

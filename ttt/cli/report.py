@@ -1,6 +1,7 @@
 """`ttt report PATH...`: who is faster, how it scales, why it stops scaling, and what it costs."""
 
 import argparse
+import math
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from rich.text import Text
 
 from ttt import errors
 from ttt.errors import OK, ConfigError, TttError
+from ttt.report.analysis.price import priced
 from ttt.report.analysis.study import Study, study
 from ttt.report.files import write_json
 from ttt.report.forms.plain import as_json, write_csv
@@ -31,7 +33,7 @@ def main(argv: Sequence[str]) -> int:
 def _report(arguments: argparse.Namespace) -> None:
     console = Console()
     found = find(arguments.path, jobs=arguments.jobs, ruleset=arguments.ruleset)
-    what = study(found)
+    what = study(priced(found, dict(arguments.price)))
     if arguments.json is not None:
         write_json(arguments.json, as_json(what))
     if arguments.csv is not None:
@@ -75,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Compare runs: ttt's run folders, and anybody's MLPerf results. Shows scores as"
         " MLPerf's rules have them, scaling and what limits it, hardware and cost, how stable"
         " training is, and what runs lost time to.",
+        epilog="Exit codes: 0 reported, 2 wrong use or nothing to report.",
     )
     parser.add_argument(
         "path", nargs="+", metavar="PATH", help="run folders, result files, or folders above some"
@@ -88,13 +91,21 @@ def _parser() -> argparse.ArgumentParser:
         nargs="?",
         const="offline",
         choices=("offline", "online"),
-        help="also show everything in W&B; online uploads it and makes a dashboard",
+        help="after PATH: also show everything in W&B; online uploads it and makes a dashboard",
     )
     parser.add_argument(
         "--wandb-project", metavar="NAME", help="default: a project for each benchmark"
     )
     parser.add_argument(
         "--wandb-dir", metavar="DIR", default=".", help="W&B's files go to DIR/wandb; default: here"
+    )
+    parser.add_argument(
+        "--price",
+        action="append",
+        default=[],
+        type=_price,
+        metavar="SYSTEM=P",
+        help="what a node of a system costs an hour, in any currency; for each system once",
     )
     parser.add_argument(
         "--ruleset",
@@ -109,6 +120,17 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _count(text: str) -> int:
-    if (number := int(text)) < 1:
-        raise ValueError(text)
+    if not text.isdecimal() or (number := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of processes, 1 or more")
     return number
+
+
+def _price(text: str) -> tuple[str, float]:
+    system, _, price = text.rpartition("=")
+    try:
+        value = float(price)
+    except ValueError:
+        value = -1.0
+    if not system or not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not SYSTEM=P, as in h100_n8=98.3")
+    return system, value

@@ -115,7 +115,7 @@ def _granularity(run: Run) -> Finding | None:
         return None
     if evaluations is None or part / 2 - evaluations <= 0.02:
         return None
-    advice = "official rules say how often: a recipe that reaches its target just before one"
+    advice = "the rules say how often: settings that reach the target just before an evaluation"
     return Finding(
         "evaluations far apart",
         f"one every {_time(2 * half)}: a target reached at any time between waits {_time(half)} on"

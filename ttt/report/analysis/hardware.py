@@ -1,5 +1,6 @@
 """What buyers ask: which system, how fast, for how much; and over several benchmarks. Pure."""
 
+import itertools
 import math
 import statistics
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -27,6 +28,7 @@ class Row:
         processor: Model name of the host's.
         memory: Of one accelerator, of the host where there is none, as text with its unit.
         seconds: The score.
+        accelerator_hours: The score times the accelerators.
         samples_per_s: Median of the runs with a time, while training.
         samples_per_j: Median of these.
         cost: Of one of these, mean; in the currency of the price. None if they have several prices.
@@ -42,6 +44,7 @@ class Row:
     processor: str | None
     memory: str | None
     seconds: float | None
+    accelerator_hours: float | None
     samples_per_s: float | None
     samples_per_j: float | None
     cost: float | None
@@ -93,6 +96,7 @@ def _row(group: Group) -> Row:
         processor=field("host_processor_model_name"),
         memory=field("host_memory_capacity") if accelerator is None else memory,
         seconds=group.score.seconds,
+        accelerator_hours=_hours(group),
         samples_per_s=_middle(run.samples_per_s for run in timed),
         samples_per_j=_middle(run.samples_per_j for run in timed),
         cost=_known(statistics.fmean, (run.cost for run in timed)) if one_price else None,
@@ -104,6 +108,11 @@ def _field(group: Group, name: str) -> str | None:
     """A field of the systems file as text; some write numbers, and an empty one is unknown."""
     told = agreed(str(run.description.get(name) or "").strip() or None for run in group.runs)
     return told if told is None else " ".join(told.split())
+
+
+def _hours(group: Group) -> float | None:
+    seconds, count = group.score.seconds, agreed(run.accelerators for run in group.runs)
+    return seconds * count / 3600 if seconds is not None and count else None
 
 
 def _gibibytes(group: Group) -> str | None:
@@ -133,26 +142,40 @@ def _known(average: Callable[[list[float]], float], values: Iterable[float | Non
 
 
 def profiles(groups: Sequence[Group]) -> list[Profile]:
-    """A profile of each system that ran one of two or more benchmarks; the best first.
+    """A profile of each system that competes in two or more benchmarks; the best first.
 
     The performance profile of Dolan and More, "Benchmarking optimization software with performance
     profiles", Math. Programming 91, 2002, scored as in Dahl et al., "Benchmarking Neural Network
     Training Algorithms", arXiv:2306.07179, 2023: with r the score over the best one of a benchmark
     and rho(tau) the share of benchmarks where r <= tau, the integral of rho from 1 to 4, over 3. A
-    benchmark that a system has no score for is never within any factor.
+    benchmark that a system tried and has no score for is never within any factor. Only systems that
+    tried the same benchmarks are in it: nobody is judged by what others did not try.
     """
-    tasks = {goal(group) for group in groups}
-    times: dict[str, dict[str, float]] = {}
+    tried: dict[str, dict[Goal, float]] = {}
     for group in groups:
-        if group.score.seconds is not None and goal(group).benchmark is not None:
-            of = times.setdefault(_title(goal(group), tasks), {})
-            name = _system(group)
-            of[name] = min(group.score.seconds, of.get(name, math.inf))
-    if len(times) < 2:
-        return []
-    systems = dict.fromkeys(name for of in times.values() for name in of)
-    made = [_profile(name, times) for name in systems]
-    return sorted(made, key=lambda profile: -profile.score)
+        if goal(group).benchmark is not None:
+            of = tried.setdefault(_system(group), {})
+            seconds = math.inf if group.score.seconds is None else group.score.seconds
+            of[goal(group)] = min(seconds, of.get(goal(group), math.inf))
+    shared = _shared(tried)
+    rivals = [name for name, of in tried.items() if shared and of.keys() >= set(shared)]
+    times = {_title(each, shared): {name: tried[name][each] for name in rivals} for each in shared}
+    return sorted((_profile(name, times) for name in rivals), key=lambda each: -each.score)
+
+
+def _shared(tried: Mapping[str, Mapping[Goal, float]]) -> Sequence[Goal]:
+    """The two or more benchmarks that make the largest table without a gap; empty if none do."""
+    choices = [
+        frozenset(one.keys() & other.keys())
+        for one, other in itertools.combinations(tried.values(), 2)
+    ]
+
+    def cells(goals: frozenset[Goal]) -> int:
+        return len(goals) * sum(goals <= of.keys() for of in tried.values())
+
+    best = max((each for each in choices if len(each) > 1), key=cells, default=frozenset())
+    found = dict.fromkeys(each for of in tried.values() for each in of)
+    return [each for each in found if each in best]
 
 
 def _title(of: Goal, tasks: Collection[Goal]) -> str:
@@ -183,10 +206,10 @@ def _system(group: Group) -> str:
 
 
 def _profile(system: str, times: Mapping[str, Mapping[str, float]]) -> Profile:
-    ratios = {
-        benchmark: of[system] / min(of.values()) if system in of else None
-        for benchmark, of in times.items()
-    }
+    ratios: dict[str, float | None] = {}
+    for benchmark, of in times.items():
+        best = min(of.values())
+        ratios[benchmark] = of[system] / best if of[system] < math.inf else None
     near = [ratio for ratio in ratios.values() if ratio is not None and ratio <= _WORST]
     factors = sorted({1.0, *near, _WORST})
     shares = [sum(ratio <= factor for ratio in near) / len(ratios) for factor in factors]

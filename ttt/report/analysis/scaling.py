@@ -73,16 +73,16 @@ class Fit:
     """A law of scaling put through the points.
 
     Attributes:
-        law: "Amdahl" (of times, a fixed problem) or "Gustafson" (of rates, a growing one).
+        law: "Amdahl" (of times, the same batch) or "Gustafson" (of rates, a batch that grew).
         serial: The share that more workers do not help, 0 to 1.
         error: Largest relative distance of a point from the law.
-        points: Through how many it was put; any two lie on some law, which proves nothing.
+        sizes: Workers of the points; any two lie on some law, which proves nothing.
     """
 
     law: Literal["Amdahl", "Gustafson"]
     serial: float
     error: float
-    points: int
+    sizes: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,11 +228,11 @@ def _fits(points: Sequence[Point]) -> Iterator[Fit]:
     same = [point for point in others if point.mode == "strong"]
     if same:
         times = [(point.workers, point.seconds) for point in [base, *same]]
-        yield Fit("Amdahl", *amdahl(times), points=len(times))
+        yield Fit("Amdahl", *amdahl(times), tuple(size for size, _ in times))
     rates = [
         (point.workers, point.samples_per_s)
         for point in [base, *(point for point in others if point.mode in ("weak", "mixed"))]
         if point.samples_per_s is not None and point.efficiency.throughput is not None
     ]
     if len(rates) > 1:
-        yield Fit("Gustafson", *gustafson(rates), points=len(rates))
+        yield Fit("Gustafson", *gustafson(rates), tuple(size for size, _ in rates))

@@ -1,6 +1,5 @@
 """How sure a score is: convergence over seeds, its interval, and what tells two apart. Pure."""
 
-import itertools
 import math
 import statistics
 from bisect import bisect_left
@@ -10,7 +9,7 @@ from dataclasses import dataclass
 
 from ttt.report.analysis.repetitions import copies
 from ttt.report.analysis.score import Group
-from ttt.report.analysis.size import Goal, goal
+from ttt.report.analysis.size import Goal, goal, workers
 from ttt.report.analysis.words import counted, duration, percent, unit_for
 
 _ENOUGH = 3  # runs: with two, Student's t is 12.7 standard errors wide
@@ -89,7 +88,7 @@ def _warnings(group: Group, times: Sequence[float], epochs: Sequence[float]) -> 
         return
     if len(times) < _ENOUGH:
         yield (
-            f"{counted(len(times), 'run')} cannot tell how far seeds scatter: an olympic mean takes"
+            f"{counted(len(times), 'run')} with a time cannot tell how far seeds scatter: it takes"
             f" {_ENOUGH} or more"
         )
     if len(times) > 1 and statistics.stdev(times) > _WIDE * statistics.fmean(times):
@@ -127,7 +126,8 @@ def _time(seconds: float) -> str:
 def comparisons(groups: Sequence[Group]) -> list[Comparison]:
     """Every pair of experiments next to each other in rank that had to do the same.
 
-    Where the target is not known nobody can say so. Copies of the same runs do not compete.
+    Next to each other among all of them, or among those with as many workers. Where the target is
+    not known nobody can say so. Copies of the same runs do not compete.
     """
     rivals: dict[Goal, list[Group]] = {}
     for group in groups:
@@ -138,10 +138,20 @@ def comparisons(groups: Sequence[Group]) -> list[Comparison]:
         each.sort(key=_score)
         found += [
             _compare(first, second)
-            for first, second in itertools.pairwise(each)
+            for first, second in _neighbours(each)
             if not copies([*first.runs, *second.runs])
         ]
     return found
+
+
+def _neighbours(ranked: Sequence[Group]) -> Iterator[tuple[Group, Group]]:
+    """The next in rank of each, and the next of its size, unless that is the same one."""
+    for place, first in enumerate(ranked[:-1], 1):
+        yield first, ranked[place]
+        alike = (each for each in ranked[place:] if workers(each) == workers(first) is not None)
+        same_size = next(alike, ranked[place])
+        if same_size is not ranked[place]:
+            yield first, same_size
 
 
 def _score(group: Group) -> float:

@@ -27,6 +27,7 @@ from ttt.report.analysis.words import (
 )
 from ttt.report.run import Run
 
+_ERROR = 0.05  # of Welch's test: from which on it does not tell two apart
 PLURAL = {"accelerator": "accelerators", "process": "processes"}
 
 
@@ -155,8 +156,7 @@ def answer(task: Task) -> str:
     best = min(scored, key=lambda each: each.group.score.seconds or 0.0)
     unit = unit_for([each.group.score.seconds for each in scored])
     took = duration(best.group.score.seconds, best.group.resolution, unit)
-    fastest = f", the fastest of {len(scored)}" if len(scored) > 1 else ""
-    text = f"{took} on {_machine(best.group)}{fastest}."
+    text = f"{took} on {_machine(best.group)}{_rank(best, scored, task)}."
     if best.point is not None and best.point.bottleneck is not None:
         sweep = next(each for each in task.sweeps if best.point in each.points)
         first = sweep.points[0].workers
@@ -167,6 +167,24 @@ def answer(task: Task) -> str:
             f" {sentence(best.point.bottleneck)}"
         )
     return text
+
+
+def _rank(best: Result, scored: Sequence[Result], task: Task) -> str:
+    """How sure it is that the best is the best, and which it is where the machine does not tell."""
+    if len(scored) < 2:
+        return ""
+    alike = sum(_machine(each.group) == _machine(best.group) for each in scored) > 1
+    which = f", {best.name}" if alike else ""
+    name = {identity(each.group): each.name for each in scored}
+    rivals = [each for each in task.comparisons if each.first is best.group]
+    close = [
+        name[identity(each.second)]
+        for each in rivals
+        if each.hidden or each.p_value is None or each.p_value >= _ERROR
+    ]
+    if close:
+        return f"{which}: the lowest of {len(scored)}, not told apart from {close[0]}"
+    return f"{which}, the fastest of {len(scored)}"
 
 
 def _machine(group: Group) -> str:
@@ -184,7 +202,7 @@ def compared(comparison: Comparison, name: dict[Path, str]) -> str:
     if min(len(comparison.first.runs), len(comparison.second.runs)) < 2:
         text += "; too few runs to tell them apart"
     elif comparison.p_value is not None:
-        surely = "tells them apart" if comparison.p_value < 0.05 else "does not tell them apart"
+        surely = "tells them apart" if comparison.p_value < _ERROR else "does not tell them apart"
         text += f"; Welch's t-test {surely} (p = {comparison.p_value:.2g})"
     if comparison.runs is not None:
         runs = f"{MANY:,} runs or more" if comparison.runs == MANY else f"{comparison.runs} runs"
@@ -195,24 +213,17 @@ def compared(comparison: Comparison, name: dict[Path, str]) -> str:
 def laws(sweep: Sweep) -> str:
     """The fits of a sweep, in a sentence; empty without any."""
     first = counted(sweep.points[0].workers, sweep.unit, PLURAL[sweep.unit])
-    of = {"Amdahl": f"the time on {first}", "Gustafson": "the time on many"}
-    # A law with one unknown goes through any two points: the second confirms nothing.
-    shares = [
-        f"{100 * fit.serial:.3g}% of {of[fit.law]} by {fit.law}'s law ("
-        + (f"{fit.points} points within {percent(fit.error)})" if fit.points > 2 else "two points)")
-        for fit in sweep.fits
-    ]
+    of = {
+        "Amdahl": f"the time-to-train on {first} by Amdahl's law",
+        "Gustafson": "the time of a step on many by Gustafson's law",
+    }
+    shares = []
+    for fit in sweep.fits:
+        sizes = ", ".join(f"{size:,}" for size in fit.sizes)
+        # A law with one unknown goes through any two points: the second confirms nothing.
+        how = f"within {percent(fit.error)}" if len(fit.sizes) > 2 else "two points fit any law"
+        shares.append(f"{100 * fit.serial:.3g}% of {of[fit.law]} (at {sizes}; {how})")
     return f"serial share: {'; '.join(shares)}" if shares else ""
-
-
-def profiles(study: Study) -> tuple[Profile, ...]:
-    """The systems that can be judged over several benchmarks: two or more that ran two or more."""
-    several = [
-        each
-        for each in study.profiles
-        if sum(ratio is not None for ratio in each.ratios.values()) > 1
-    ]
-    return tuple(several) if len(several) > 1 else ()
 
 
 def over(profiles: Sequence[Profile]) -> str:
