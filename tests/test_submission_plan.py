@@ -74,6 +74,10 @@ REFUSED = [
     (with_one(division="open"), "mixes runs of division closed, open"),
     (with_one(seeds=()), "logs no seed"),
     (with_one(seeds=FIVE[0].seeds), "repeats seed 0 of seed_0/result_0.txt"),
+    (
+        with_one(started=FIVE[1].started, seconds=FIVE[1].seconds),
+        "result_4.txt: is a copy of seed_1/result_1.txt",
+    ),
     (with_one(resumed=True), "seed_4: was suspended and resumed"),
     (with_one(environment={"git": {"dirty": True}}), "uncommitted changes"),
     (with_one(log=None, why="status died, no events"), "has no finished result file (status died"),

@@ -166,6 +166,12 @@ def of_result(
                 f"{where} mixes runs of {what} {', '.join(different)}; allowed: one; package them"
                 " one at a time"
             )
+    first: dict[tuple[float, float], Entry] = {}
+    for one in entries:
+        if one.started is not None and one.seconds is not None:
+            same = first.setdefault((one.started, one.seconds), one)
+            if same is not one:
+                reasons.add(f"is a copy of {same.log}; allowed: every run once", one.log)
     without = [one.path for one in entries if one.ours and one.power is None]
     for path in without if wish.power else ():  # package_checker's PowerChecker
         reasons.add("has no power files; allowed: all runs of a result or none", path)
