@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ttt.errors import ConfigError, MissingExtra
 from ttt.report.analysis.study import Study
-from ttt.report.forms.view import Task, profiles, tasks
+from ttt.report.forms.view import Task, tasks
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -51,7 +51,7 @@ def charts(study: Study) -> list[Chart]:
     except ImportError as error:
         raise MissingExtra("matplotlib", "report", "a page or figure of a report") from error
     made = [chart for task in tasks(study) for chart in _of_task(task)]
-    if competing := profiles(study):
+    if competing := study.profiles:
         caption = (
             "Share of the benchmarks on which a system takes at most this many times as long as"
             " the fastest system there. A curve at the top left is fast everywhere; the score is"

@@ -201,9 +201,13 @@ def hardware(rows: Sequence[Row]) -> Grid:
                 lambda row: Cell(measured(row.seconds, row.group.resolution, unit), row.seconds),
             ),
             (Head("samples/s"), lambda row: _number(row.samples_per_s, ",.0f")),
+            (
+                Head("accelerator-hours", brief="accel.-h"),
+                lambda row: _number(row.accelerator_hours, ",.3g"),
+            ),
             (Head("samples/J"), lambda row: _number(row.samples_per_j, ",.3g")),
             (
-                Head("cost"),
+                Head("cost of a run", brief="cost"),
                 lambda row: _number(row.cost, ",.2f" if (row.cost or 0) >= 1 else ".2g"),
             ),
             (

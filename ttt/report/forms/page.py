@@ -27,7 +27,6 @@ from ttt.report.forms.view import (
     laws,
     over,
     problems,
-    profiles,
     recount,
     sentence,
     tasks,
@@ -108,7 +107,7 @@ def page(study: Study, *, command: str) -> str:
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     source = resources.files("ttt.report.forms").joinpath("page.html.j2").read_text("utf-8")
-    drawn, several = charts(study), profiles(study)
+    drawn, several = charts(study), study.profiles
     sections = [_section(place, task, drawn) for place, task in enumerate(tasks(study), 1)]
     return environment.from_string(source).render(
         read=_read(study),

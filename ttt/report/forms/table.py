@@ -25,7 +25,6 @@ from ttt.report.forms.view import (
     laws,
     over,
     problems,
-    profiles,
     recount,
     tasks,
     whose,
@@ -61,7 +60,7 @@ def show_study(study: Study, console: Console, *, details: bool | None = None) -
     for task in shown:
         _task(task, console, details)
     _grid(grids.hardware(study.rows), "Hardware", console)
-    several = profiles(study)
+    several = study.profiles
     _grid(grids.profile(several), f"{over(several)} (1 is fastest in all)", console)
     _findings(shown, console)
     _rejected(study.rejected, console)
