@@ -12,6 +12,9 @@ SYSTEM = dict.fromkeys(FIELDS, "") | {
     "division": "open",
     "status": "Available cloud",
     "system_name": "a machine",
+    "number_of_nodes": "1",
+    "host_processors_per_node": "1",
+    "accelerators_per_node": "0",
 }
 CONFIG = """\
 benchmark: {{id: {benchmark}}}

@@ -1,6 +1,7 @@
 """`ttt package`: a tree that stands only if MLCommons' own tools take it."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -95,7 +96,7 @@ def test_power_files_come_along_where_asked_for_and_only_for_all_runs(tmp_path: 
         assert (results / "power" / f"result_{i}" / "node_0.txt").read_text() == "watts\n"
     shutil.rmtree(runs / "seed_3" / "power")
     assert typed(runs, tmp_path / "other", "--power") == USAGE
-    assert "seed_3: has no power files" in capsys.readouterr().err
+    assert "seed_3: has power files of 0 nodes, of 1; allowed" in capsys.readouterr().err
 
 
 def test_a_run_that_goes_on_is_no_failure(tmp_path: Path, capsys):
@@ -131,7 +132,8 @@ def test_a_submission_is_of_one_round(tmp_path: Path, capsys):
 
 
 def test_nothing_to_package(tmp_path: Path, capsys):
-    assert typed(tmp_path, tmp_path / "out") == USAGE
+    (tmp_path / "runs").mkdir()
+    assert typed(tmp_path / "runs", tmp_path / "out") == USAGE
     assert "there is no run under" in capsys.readouterr().err
 
 
@@ -150,3 +152,43 @@ def test_a_systems_file_written_by_a_person_is_taken(tmp_path: Path, capsys):
     options = ("--unofficial", "--system", str(tmp_path / "big.json"))
     assert typed(launch(tmp_path / "runs", runs=1, benchmark="digits"), out, *options) == OK
     assert json.loads((out / "somebody/systems/big.json").read_text())["cooling"] == "water"
+
+
+def test_a_systems_file_of_another_machine_is_refused(tmp_path: Path, capsys):
+    (tmp_path / "big.json").write_text(json.dumps(SYSTEM | {"number_of_nodes": "4"}))
+    runs = launch(tmp_path / "runs", runs=1, benchmark="digits")
+    options = ("--unofficial", "--system", str(tmp_path / "big.json"))
+    assert typed(runs, tmp_path / "out", *options) == USAGE
+    assert "has number_of_nodes 4" in capsys.readouterr().err
+
+
+def test_a_package_among_the_runs_would_be_packaged_itself(tmp_path: Path, capsys):
+    runs = launch(tmp_path / "runs")
+    assert typed(runs, runs / "package") == USAGE
+    assert "allowed: a folder beside" in capsys.readouterr().err
+    assert not (runs / "package").exists()
+
+
+def test_a_link_to_an_empty_folder_is_one(tmp_path: Path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "out").symlink_to(tmp_path / "real")
+    assert typed(launch(tmp_path / "runs"), tmp_path / "out") == OK
+    assert (tmp_path / "real" / "somebody" / "results").is_dir()
+
+
+def test_code_with_links_is_copied_once_for_all_its_systems(tmp_path: Path, monkeypatch):
+    assert typed(launch(tmp_path / "runs"), tmp_path / "first") == OK
+    tree = tmp_path / "first" / "somebody"
+    shutil.copytree(tree / "results" / "box", tree / "results" / "pod")
+    for log in (tree / "results" / "pod" / "resnet").glob("*.txt"):  # on another day
+        later = re.sub(
+            r'("time_ms": )(\d+)', lambda at: f"{at[1]}{int(at[2]) + 10**8}", log.read_text()
+        )
+        log.write_text(later)
+    shutil.copy(tree / "systems" / "box.json", tree / "systems" / "pod.json")
+    (tree / "results" / "pod" / "package_checker_params").write_text("{}")
+    (tree / "benchmarks" / "resnet" / "link").symlink_to("implementations")
+    assert typed(tree, tmp_path / "second") == OK
+    again = tmp_path / "second" / "somebody"
+    assert (again / "benchmarks" / "resnet" / "link").is_symlink()
+    assert (again / "results" / "pod" / "package_checker_params").read_text() == "{}"

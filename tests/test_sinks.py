@@ -202,6 +202,8 @@ def test_a_run_costs_its_nodes_for_the_time_on_the_clock():
     time.sleep(60)
     log.emit(Kind.RUN_STOP, 1, epoch=1, samples=10, status="aborted", reason="")
     assert summary.result()["cost"] == pytest.approx(1.2)
+    summary.write(Event(Kind.RESUMED, 1002.0, 7, {"started": 1000.0, "lost_s": 60.0}))
+    assert summary.result()["cost"] is None  # nobody paid for the time in the queue
 
 
 def test_an_aborted_run_has_no_time_to_train(tmp_path):

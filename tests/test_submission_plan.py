@@ -35,6 +35,7 @@ def entry(number: int, *, passed: bool = True, **changes: object) -> Entry:
         processes=8,
         system="box",
         description=SYSTEM | {"division": "closed"},
+        environment={"git": {"commit": "abc", "dirty": False}},
     )
     return replace(good, **changes)
 
@@ -78,8 +79,22 @@ REFUSED = [
         with_one(started=FIVE[1].started, seconds=FIVE[1].seconds),
         "result_4.txt: is a copy of seed_1/result_1.txt",
     ),
+    (with_one(environment={"git": {"commit": "other"}}), "mixes runs of commit abc, other"),
+    (all_with(environment={}), "seed_0 and 4 more: ran from an unknown commit"),
+    (
+        all_with(description=SYSTEM | {"division": "closed", "accelerators_per_node": "2x"}),
+        "has accelerators_per_node '2x'; allowed: a number",
+    ),
+    (
+        [*FIVE, replace(entry(9, digest="other"), seconds=1.0)],
+        "box/resnet mixes runs of folder or configuration abc, other",
+    ),
+    (
+        [*FIVE, *(replace(one, system="another", processes=None) for one in FIVE)],
+        "is a copy of seed_0/result_0.txt",
+    ),
     (with_one(resumed=True), "seed_4: was suspended and resumed"),
-    (with_one(environment={"git": {"dirty": True}}), "uncommitted changes"),
+    (with_one(environment={"git": {"commit": "abc", "dirty": True}}), "uncommitted changes"),
     (with_one(log=None, why="status died, no events"), "has no finished result file (status died"),
     (all_with(system=None), "--system FILE.json describes it"),
     (all_with(system="my box"), "system 'my box' is not a name"),
@@ -129,7 +144,7 @@ def test_the_open_division_is_free_of_what_only_closed_forbids():
         description=SYSTEM,
         seeds=(),
         resumed=True,
-        environment={"git": {"dirty": True}},
+        environment={"git": {"commit": "abc", "dirty": True}},
     )
     assert plan(free, WISH).problems == ()
 
@@ -160,7 +175,8 @@ def test_a_run_that_left_no_word_of_its_division_is_not_left_out():
 
 
 def test_a_machine_in_two_sizes_is_two_systems():
-    planned = plan([*FIVE, *all_with(processes=16)], WISH)
+    later = [replace(one, processes=16, started=one.started + 1e6) for one in FIVE]
+    planned = plan([*FIVE, *later], WISH)
     assert planned.problems == ()
     assert [result.system for result in planned.results] == ["box_8procs", "box_16procs"]
 

@@ -99,6 +99,16 @@ def test_a_counter_that_fails_makes_the_energy_unknown_and_the_run_goes_on():
         assert "StopIteration" in energy([spent], 1.0, 1)["energy_reason"]
 
 
+def test_a_counter_that_does_not_move_is_dead():
+    nodes = [Spent("n1", 0, 10, {"gpu": 9.0}), Spent("n2", 0, 10, {"gpu": 0.0})]
+    told = energy(nodes, 10, 1)
+    assert told["energy_j"] is None
+    assert told["energy_reason"] == "n2: the counter of gpu did not move"
+    assert (
+        energy([Spent("n1", 0, 0.5, {"cpu": 0.0})], 0.5, 1)["energy_j"] == 0.0
+    )  # too short to say
+
+
 def test_only_what_every_node_knows_is_summed():
     nodes = [
         Spent("n1", 0, 10, {"gpu": 100.0, "cpu": 50.0, "dram": 5.0}),

@@ -94,13 +94,16 @@ def block_times(last: int, ranks: Sequence[Sequence[BlockTimes]]) -> list[dict[s
 
 
 def spent(parts: Parts, power: PowerMeter, folder: Path) -> dict[str, Any]:
-    """Energy of all nodes, as far as counters know it; their power logs go into the run folder."""
+    """Energy of all nodes; their power logs go into the run folder if it is known of every one.
+
+    Logs of some of the nodes, or until a counter failed, would pass for those of the whole run.
+    """
     nodes = parts.world.gather_nodes(power.spent)
-    if parts.world.rank == 0:
+    told = energy(nodes, parts.clock.elapsed, parts.position(parts.learner.steps)["samples"])
+    if parts.world.rank == 0 and told["energy_j"] is not None:
         for number, node in enumerate(nodes):
-            if node.watts:
-                write_power(folder / "power" / f"node_{number}.txt", node)
-    return energy(nodes, parts.clock.elapsed, parts.position(parts.learner.steps)["samples"])
+            write_power(folder / "power" / f"node_{number}.txt", node)
+    return told
 
 
 def check(run_config: RunConfig, folder: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -36,7 +37,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _package(arguments: argparse.Namespace) -> int:
-    console, out = Console(), Path(arguments.out)
+    console, out = Console(), _out(arguments)
     with draft(out) as folder:  # refused before anything slow begins
         wanted = _planned(arguments)
         for note in wanted.notes:
@@ -45,7 +46,10 @@ def _package(arguments: argparse.Namespace) -> int:
             raise ConfigError(wanted.problems)
         for problem in wanted.problems:
             console.print(Text(f"MLCommons would refuse: {problem}", "red"), soft_wrap=True)
-        root = build(wanted, folder)
+        try:
+            root = build(wanted, folder)
+        except OSError as error:
+            raise ConfigError([f"{error.filename} cannot be copied: {error.strerror}"]) from error
         with console.status("MLCommons' tools look at it"):
             judgements = judge(root, wanted.wish.ruleset)
         good = not wanted.problems and all(one.passed is not False for one in judgements)
@@ -55,6 +59,17 @@ def _package(arguments: argparse.Namespace) -> int:
     verdict = "packaged" if good else "not for MLCommons, kept to be looked at"
     console.print(Text(f"{verdict}: {root}", "green" if good else "bold red"), soft_wrap=True)
     return OK if good else NOT_COMPLIANT
+
+
+def _out(arguments: argparse.Namespace) -> Path:
+    """The new folder; among the runs it would be packaged itself the next time."""
+    out = Path(os.path.realpath(arguments.out))
+    for path in map(os.path.realpath, arguments.path):
+        if out.is_relative_to(path):
+            raise ConfigError(
+                [f"--out {arguments.out} is in {path}, which is packaged; allowed: a folder beside"]
+            )
+    return out
 
 
 def _planned(arguments: argparse.Namespace) -> Plan:
@@ -108,6 +123,15 @@ def _described(entry: Entry, system: str | None) -> Entry:
         raise ConfigError([f"--system {file} cannot be read: {error}"]) from error
     if not isinstance(description, dict):
         raise ConfigError([f"--system {file} holds no object; allowed: MLPerf's systems file"])
+    for name in ("number_of_nodes", "accelerators_per_node"):
+        known, said = (str(each.get(name) or "") for each in (entry.description, description))
+        if known and said and known != said:
+            raise ConfigError(
+                [
+                    f"--system {file} has {name} {said}, {entry.path} ran with {known}; allowed: a"
+                    " description of the machine it ran on"
+                ]
+            )
     return replace(entry, system=file.stem, description=description)
 
 

@@ -106,8 +106,11 @@ class Summary:
 
 
 def _cost(result: dict[str, Any]) -> float | None:
-    """Price of the machines for the time on the clock, in the currency of `price_per_hour`."""
+    """Price of the machines for the time on the clock, in the currency of `price_per_hour`.
+
+    None for a run that was resumed: nobody paid for the time it waited, and how long is not known.
+    """
     price, seconds = result["price_per_hour"], result["elapsed_s"]
-    if price is None or seconds is None:
+    if price is None or seconds is None or result["lost_s"]:
         return None
     return float(price * result["nodes"] * seconds / 3600)

@@ -50,10 +50,11 @@ def build(plan: Plan, folder: Path) -> Path:
     root = folder / plan.wish.submitter
     for part in ("results", "systems", "benchmarks"):
         (root / part).mkdir(parents=True)
+    copied: set[Path] = set()
     for result in plan.results:
         _write_results(result, root / "results" / result.system / result.benchmark, plan.wish)
         _write_system(result, plan.wish.submitter, root / "systems" / f"{result.system}.json")
-        _write_implementation(result, root / "benchmarks" / result.benchmark)
+        _write_implementation(result, root / "benchmarks" / result.benchmark, copied)
     return root
 
 
@@ -64,9 +65,10 @@ def _write_results(result: Result, folder: Path, wish: Wish) -> None:
         shutil.copyfile(entry.log, folder / f"result_{number}.txt")
         if entry.power is not None and (wish.power or not entry.ours):
             shutil.copytree(entry.power, folder / "power" / f"result_{number}")
-        parameters = entry.log.parent / PARAMETERS
-        if not entry.ours and parameters.is_file():
-            shutil.copyfile(parameters, folder / PARAMETERS)
+        if not entry.ours:  # of this benchmark, and of all on this system
+            for here, there in ((entry.log.parent, folder), (entry.log.parents[1], folder.parent)):
+                if (here / PARAMETERS).is_file():
+                    shutil.copyfile(here / PARAMETERS, there / PARAMETERS)
 
 
 def _write_system(result: Result, submitter: str, file: Path) -> None:
@@ -78,10 +80,12 @@ def _write_system(result: Result, submitter: str, file: Path) -> None:
         file.write_text(json.dumps(described, indent=2) + "\n")
 
 
-def _write_implementation(result: Result, folder: Path) -> None:
+def _write_implementation(result: Result, folder: Path, copied: set[Path]) -> None:
     first = result.entries[0]
     if first.implementation is not None:  # of a benchmark, so that of several systems
-        shutil.copytree(first.implementation, folder, symlinks=True, dirs_exist_ok=True)
+        if first.implementation not in copied:
+            shutil.copytree(first.implementation, folder, symlinks=True, dirs_exist_ok=True)
+            copied.add(first.implementation)
         return
     target = folder / "implementations" / result.system
     target.mkdir(parents=True)

@@ -49,6 +49,7 @@ class Entry:
         description: The fields of MLPerf's systems file.
         system_file: Where somebody else's systems file is.
         power: Folder of the run's power files.
+        power_logs: How many of them are there, one for each node.
         implementation: Folder of the code, in somebody else's tree.
         environment: What ttt wrote down of commit, command and versions.
         why: Why there is no finished log.
@@ -74,6 +75,7 @@ class Entry:
     description: Mapping[str, Any] = field(default_factory=dict)
     system_file: Path | None = None
     power: Path | None = None
+    power_logs: int = 0
     implementation: Path | None = None
     environment: Mapping[str, Any] = field(default_factory=dict)
     why: str | None = None
@@ -102,8 +104,11 @@ def read(run: Run, ruleset: str) -> Entry:
         why = f"status {run.status}, {run.reason}"
         return Entry(path=run.path, ours=ours, benchmark=run.benchmark, why=why, **beside)
     said = _Said()
-    for record in records(log):
-        said.take(record)
+    try:
+        for record in records(log):
+            said.take(record)
+    except OSError as error:
+        return Entry(path=run.path, ours=ours, why=f"{log.name}: {error.strerror}", **beside)
     return Entry(
         path=run.path,
         ours=ours,
@@ -116,7 +121,7 @@ def read(run: Run, ruleset: str) -> Entry:
         statuses=tuple(said.statuses),
         resumed="resumed" in said.first,
         started=said.started,
-        seconds=run.elapsed_s,
+        seconds=said.seconds,
         seeds=tuple(said.seeds),
         **beside,
     )
@@ -128,6 +133,7 @@ class _Said:
 
     first: dict[str, Any] = field(default_factory=dict)
     started: float | None = None
+    stopped: float | None = None
     statuses: list[Any] = field(default_factory=list)
     seeds: list[Seed] = field(default_factory=list)
 
@@ -136,8 +142,11 @@ class _Said:
             return
         value, metadata = record.fields["value"], record.fields["metadata"]
         self.first.setdefault(key, value)
-        if key == "run_start" and self.started is None and record.time_ms is not None:
-            self.started = record.time_ms / 1000 if math.isfinite(record.time_ms) else None
+        moment = record.time_ms if math.isfinite(record.time_ms or math.nan) else None
+        if key == "run_start" and self.started is None and moment is not None:
+            self.started = moment / 1000
+        if key == "run_stop" and self.stopped is None and moment is not None:
+            self.stopped = moment / 1000
         if not isinstance(metadata, dict):
             return
         if key == "run_stop":
@@ -148,6 +157,13 @@ class _Said:
             ):  # no number: then this is no seed, as for the checker
                 place = (str(metadata.get("file")), str(metadata.get("lineno")))
                 self.seeds.append((*place, int(value)))
+
+    @property
+    def seconds(self) -> float | None:
+        """Between the first run_start and the first run_stop."""
+        if self.started is None or self.stopped is None:
+            return None
+        return self.stopped - self.started
 
     def word(self, key: str) -> str | None:
         """The first value of a key, None where that is no text."""
@@ -171,6 +187,7 @@ def _of_folder(run: Run) -> dict[str, Any]:
         "system": run.system,
         "description": run.description,
         "power": power if power.is_dir() else None,
+        "power_logs": len(list(power.glob("node_*.txt"))),
         "environment": _environment(run.path / "environment.json"),
     }
 
@@ -182,8 +199,11 @@ def _environment(file: Path) -> dict[str, Any]:
         content = json.loads(file.read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise ConfigError([f"{file} cannot be read: {error}; run it again"]) from error
-    if not isinstance(content, dict):
-        raise ConfigError([f"{file} holds no JSON object; run it again"])
+    kinds = {"git": dict, "packages": dict, "command": list}
+    if not isinstance(content, dict) or any(
+        not isinstance(content.get(name) or kind(), kind) for name, kind in kinds.items()
+    ):
+        raise ConfigError([f"{file} is damaged; run it again"])
     return content
 
 

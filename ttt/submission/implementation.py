@@ -27,7 +27,10 @@ def files(result: Result) -> dict[str, str]:
     lines = dict.fromkeys(shlex.join(command) for command in commands if command)
     script = ["#!/bin/sh", "# What was typed for these results.", "set -e", *lines]
     packages = _agreed(entry.environment.get("packages") for entry in result.entries)
-    pinned = [f"{name}=={version}" for name, version in packages.items() if version]
+    # Of "2.13.0+cpu" no index but its maker's own knows what follows the plus.
+    pinned = [
+        f"{name}=={str(version).partition('+')[0]}" for name, version in packages.items() if version
+    ]
     return found | {
         SCRIPT: "\n".join(script) + "\n",
         CONSTRAINTS: "".join(f"{line}\n" for line in pinned),
@@ -79,7 +82,7 @@ def _readme(result: Result, commands: list[str]) -> str:
             "",
             "```sh",
             *checkout,
-            f"pip install -c {CONSTRAINTS} .",
+            f"pip install -c {CONSTRAINTS} '.[dali,digits,text]'",
             *commands,
             "```",
             "",

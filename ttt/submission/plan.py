@@ -11,7 +11,9 @@ from ttt.submission.refusals import (
     Wish,
     failure,
     is_folder,
+    of_copies,
     of_entry,
+    of_members,
     of_result,
     of_submitter,
     of_system,
@@ -60,11 +62,13 @@ def plan(entries: Sequence[Entry], wish: Wish) -> Plan:
     of_submitter(wish, reasons)
     for entry in wanted:
         of_entry(entry, wish, reasons)
+    of_copies(wanted, reasons)
     results = []
     named = wanted if is_folder(wish.submitter) else []
     for (system, benchmark), members in _groups(named).items():
         chosen = _chosen(benchmark, members)
         where = f"{system}/{benchmark}"
+        of_members(where, members, reasons)
         of_result(where, benchmark, chosen, wish, reasons)
         notes += _notes(where, benchmark, members, chosen)
         results.append(Result(system=system, benchmark=benchmark, entries=_numbered(chosen)))
@@ -84,11 +88,14 @@ def _groups(entries: Iterable[Entry]) -> dict[tuple[str, str], list[Entry]]:
         if entry.log is not None and is_folder(entry.system) and is_folder(entry.benchmark):
             system, benchmark = str(entry.system), str(entry.benchmark)
             sized.setdefault((system, benchmark, entry.processes), []).append(entry)
-            sizes.setdefault(system, set()).add(entry.processes)
-    return {
-        (system if len(sizes[system]) == 1 else f"{system}_{processes}procs", benchmark): members
-        for (system, benchmark, processes), members in sized.items()
-    }
+            if entry.processes is not None:
+                sizes.setdefault(system, set()).add(entry.processes)
+    groups: dict[tuple[str, str], list[Entry]] = {}
+    for (system, benchmark, processes), members in sized.items():
+        alone = processes is None or len(sizes[system]) == 1
+        name = system if alone else f"{system}_{processes}procs"
+        groups.setdefault((name, benchmark), []).extend(members)
+    return groups
 
 
 def _chosen(benchmark: str, members: Sequence[Entry]) -> list[Entry]:

@@ -19,6 +19,7 @@ from ttt.schema.system import FIELDS, STATUSES
 from ttt.submission.entry import Entry, Seed
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")  # of a folder that repo_checker takes
+_COUNTS = ("number_of_nodes", "host_processors_per_node", "accelerators_per_node")
 _FOLDER = "a name for a folder of a submission; allowed: letters, digits and _ . + -"
 
 
@@ -144,6 +145,32 @@ def _folder(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_.+-]+", "_", name).strip("_.+-") or "NAME"
 
 
+def of_copies(entries: Sequence[Entry], reasons: Reasons) -> None:
+    """Whether a run is there twice: no two begin and end in the same milliseconds."""
+    first: dict[tuple[float, float], Entry] = {}
+    for one in entries:
+        if one.started is not None and one.seconds is not None:
+            same = first.setdefault((one.started, one.seconds), one)
+            if same is not one:
+                reasons.add(f"is a copy of {same.log}; allowed: every run once", one.log)
+
+
+def of_members(where: str, entries: Sequence[Entry], reasons: Reasons) -> None:
+    """Whether all runs repeat one experiment, before those that count are chosen among them."""
+    alike = {
+        "division": [one.division for one in entries],
+        "global_batch_size": [one.global_batch for one in entries],
+        "folder or configuration": [one.digest for one in entries],
+        "commit": [(one.environment.get("git") or {}).get("commit") for one in entries],
+    }
+    for what, values in alike.items():
+        if len(different := list(dict.fromkeys(map(str, values)))) > 1:
+            reasons.add(
+                f"{where} mixes runs of {what} {', '.join(different)}; allowed: one; package them"
+                " one at a time"
+            )
+
+
 def of_result(
     where: str, benchmark: str, entries: Sequence[Entry], wish: Wish, reasons: Reasons
 ) -> None:
@@ -155,26 +182,14 @@ def of_result(
     if len(failed) > allowed:
         for one in failed:
             reasons.add(f"{failure(one)}; at most {allowed} of {len(entries)} runs may", one.log)
-    alike = {
-        "division": [one.division for one in entries],
-        "global_batch_size": [one.global_batch for one in entries],
-        "folder or configuration": [one.digest for one in entries],
-    }
-    for what, values in alike.items():
-        if len(different := list(dict.fromkeys(map(str, values)))) > 1:
+    for one in (one for one in entries if one.ours) if wish.power else ():
+        nodes = str(one.description.get("number_of_nodes") or one.power_logs or 1)
+        if str(one.power_logs) != nodes:  # package_checker's PowerChecker takes any number
             reasons.add(
-                f"{where} mixes runs of {what} {', '.join(different)}; allowed: one; package them"
-                " one at a time"
+                f"has power files of {one.power_logs} nodes, of {nodes}; allowed: all runs of a"
+                " result and all nodes, or none, without --power",
+                one.path,
             )
-    first: dict[tuple[float, float], Entry] = {}
-    for one in entries:
-        if one.started is not None and one.seconds is not None:
-            same = first.setdefault((one.started, one.seconds), one)
-            if same is not one:
-                reasons.add(f"is a copy of {same.log}; allowed: every run once", one.log)
-    without = [one.path for one in entries if one.ours and one.power is None]
-    for path in without if wish.power else ():  # package_checker's PowerChecker
-        reasons.add("has no power files; allowed: all runs of a result or none", path)
     if benchmark in official_ids():
         _of_closed([one for one in entries if one.division == "closed"], wish, reasons)
 
@@ -189,7 +204,14 @@ def _of_closed(entries: Sequence[Entry], wish: Wish, reasons: Reasons) -> None:
                 " benchmark.division=open",
                 one.path,
             )
-        if (one.environment.get("git") or {}).get("dirty"):
+        git = one.environment.get("git") or {}
+        if one.ours and not git.get("commit"):
+            reasons.add(
+                "ran from an unknown commit (git in environment.json), which nobody can review; run"
+                " it from a clone",
+                one.path,
+            )
+        if git.get("dirty"):
             reasons.add(
                 "ran from uncommitted changes (git.dirty in environment.json), which nobody can"
                 " review; commit them and run again",
@@ -219,6 +241,15 @@ def of_system(name: str, entries: Sequence[Entry], wish: Wish, reasons: Reasons)
             " field, empty if unknown; --system FILE.json",
             file,
         )
+    for field in _COUNTS:
+        if field in description and not str(description[field]).strip().isdecimal():
+            typed = f"system.description.{field}=N before the run, or --system FILE.json"
+            way = typed if ours else "correct the file"
+            reasons.add(
+                f"has {field} {description[field]!r}; allowed: a number, which result_summarizer"
+                f" reckons with; {way}",
+                file,
+            )
     for other in entries[1:]:
         if changed := _changed(description, other.description):
             reasons.add(

@@ -243,7 +243,7 @@ def open_meter(wish: Energy, world: World, now: Callable[[], float], *, past: bo
         return PowerMeter("measured by local rank 0", now)
     try:
         return PowerMeter(counters(world.device, world.local_size), now)
-    except (MissingExtra, ImportError, OSError) as error:
+    except (MissingExtra, ImportError, OSError, ValueError) as error:  # a file may hold no number
         return PowerMeter(str(error), now)
 
 
@@ -264,10 +264,12 @@ def energy(nodes: Sequence[Spent], elapsed: float, samples: float) -> dict[str, 
     """
     nothing = {"energy_j": None, "samples_per_j": None, "energy": None}
     for node in nodes:
+        where = f"{node.host}: " if len(nodes) > 1 else ""
         if node.reason or node.end <= node.begin:
-            where = f"{node.host}: " if len(nodes) > 1 else ""
             why = node.reason or "no time between readings"
             return nothing | {"energy_reason": where + why}
+        if still := _still(node):
+            return nothing | {"energy_reason": f"{where}the counter of {still} did not move"}
     scope = [part for part in nodes[0].joules if all(part in node.joules for node in nodes)]
     if not scope:
         return nothing | {"energy_reason": "no part can be read on every node"}
@@ -289,6 +291,13 @@ def energy(nodes: Sequence[Spent], elapsed: float, samples: float) -> dict[str, 
             "scope": " + ".join(scope),
         },
     }
+
+
+def _still(node: Spent) -> str | None:
+    """A part that spent nothing in longer than a second: its counter is dead, not the machine."""
+    if node.end - node.begin <= 1.0:
+        return None
+    return next((part for part, joules in node.joules.items() if not joules), None)
 
 
 def _joules(node: Spent, parts: Sequence[str], elapsed: float) -> float:
