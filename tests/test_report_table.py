@@ -94,7 +94,10 @@ def test_a_sweep_is_shown_with_its_bottlenecks_and_its_law():
     row = next(line.split() for line in scaling if line.startswith("   512"))
     assert row == "512 16,384 0.68 ± 0.14 15.00 23% 33% 70% 100%".split()
     assert any(line.startswith("512: ") for line in scaling)
-    assert "of the time on many by Gustafson's law (two points)" in " ".join(scaling)
+    assert (
+        "of the time of a step on many by Gustafson's law (at 8, 512; two points fit any law)"
+        in " ".join(scaling)
+    )
     assert "8: None" not in text
 
 

@@ -14,7 +14,7 @@ from fakes import FakeTime
 from test_sinks import tell
 from test_sinks_wandb import inspect
 from ttt.events import EventLog, Kind
-from ttt.report.forms.tracking import run_identity
+from ttt.report.forms.tracking import _written, run_identity
 from ttt.report.source.find import find
 from ttt.sinks.jsonl import JsonLines
 from ttt.sinks.mllog import MlperfLog
@@ -166,6 +166,18 @@ def test_the_summary_has_the_sweep_the_scores_and_the_page(pushed):
     [table] = newest.rglob("experiments*.table.json")
     assert len(json.loads(table.read_text())["data"]) == 4
     assert "report-digits" in json.dumps(records)
+
+
+def test_what_was_never_uploaded_is_not_there_for_a_server(pushed):
+    folder, _ = pushed
+    said = python(folder, PUSH, "runs", "results", "online")
+    assert "nobody is logged in" in said  # it had something to upload
+    directory = next(iter((folder / "wandb").glob("offline-run-*")))
+    number = directory.name.rpartition("-")[2]
+    assert _written(folder, number, "offline") == directory
+    assert _written(folder, number, "online") is None
+    (directory / f"run-{number}.wandb.synced").touch()
+    assert _written(folder, number, "online") == directory
 
 
 def test_without_a_login_nothing_is_uploaded_and_the_way_out_is_told(pushed):

@@ -16,11 +16,13 @@ from ttt.report.analysis.words import (
     UNKNOWN,
     in_unit,
     measured,
+    names,
     number,
     percent,
     printable,
     unit_for,
 )
+from ttt.report.forms.doubts import verdict
 from ttt.report.forms.view import PLURAL, Result
 
 T = TypeVar("T")
@@ -101,6 +103,7 @@ def overview(results: Sequence[Result]) -> Grid:
     """A line for each experiment of a task, the fastest first."""
     results = sorted(results, key=lambda each: each.group.score.seconds or math.inf)
     unit = unit_for([each.group.score.seconds for each in results])
+    unclear = len({_place(each.group) for each in results}) < len(results)
 
     def score(each: Result) -> Cell:
         group = each.group
@@ -112,6 +115,7 @@ def overview(results: Sequence[Result]) -> Grid:
     return _grid(
         results,
         [
+            (Head("experiment", right=False), lambda each: _text(each.name if unclear else None)),
             (
                 Head("submitter", right=False),
                 lambda each: _text(_all(each.group, "submitter")),
@@ -140,20 +144,6 @@ def overview(results: Sequence[Result]) -> Grid:
     )
 
 
-def verdict(group: Group) -> str:
-    """Whether the result would stand: "yes" or "no" where rules say; else "unofficial".
-
-    A log that failed its check is no obstacle by itself: it counts as the one run that may fail.
-    """
-    if group.score.seconds is None:
-        return "no"
-    if group.official:
-        return "no" if group.problems else "yes"
-    if any(run.passed is False for run in group.runs):
-        return "no"
-    return "not checked" if any(run.passed is None for run in group.runs) else "unofficial"
-
-
 def scaling(sweep: Sweep) -> Grid:
     """A line for each point of a sweep."""
     unit = unit_for([each.seconds for each in sweep.points])
@@ -172,7 +162,10 @@ def scaling(sweep: Sweep) -> Grid:
             (Head("=\N{NO-BREAK SPACE}throughput", brief="= through- put"), share("throughput")),
             (Head("x\N{NO-BREAK SPACE}statistical", brief="x statis- tical"), share("statistical")),
             (Head("x\N{NO-BREAK SPACE}overhead", brief="x over- head"), share("overhead")),
-            (Head("samples/s", wide=True), lambda point: _number(point.samples_per_s, ",.0f")),
+            (
+                Head("steady samples/s", wide=True),
+                lambda point: _number(point.samples_per_s, ",.0f"),
+            ),
             (Head("epochs", wide=True), lambda point: _number(point.epochs)),
             (
                 Head("scaling", right=False, wide=True),
@@ -185,10 +178,17 @@ def scaling(sweep: Sweep) -> Grid:
 def hardware(rows: Sequence[Row]) -> Grid:
     """The hardware table."""
     unit = unit_for([each.seconds for each in rows])
+    places = [(_all(row.group, "benchmark"), _place(row.group)) for row in rows]
+    unclear = len(set(places)) < len(places)
+    named = dict(zip(map(id, rows), names([row.group for row in rows]), strict=True))
     return _grid(
         rows,
         [
             (Head("benchmark", right=False), lambda row: _text(_all(row.group, "benchmark"))),
+            (
+                Head("experiment", right=False),
+                lambda row: _text(named[id(row)] if unclear else None),
+            ),
             (Head("submitter", right=False, wide=True), lambda row: _text(row.submitter)),
             (Head("system", right=False), lambda row: _text(row.system)),
             (Head("nodes", wide=True), lambda row: _number(row.nodes, ",d")),
@@ -219,7 +219,8 @@ def hardware(rows: Sequence[Row]) -> Grid:
 
 
 def stability(results: Sequence[Result]) -> Grid:
-    """How sure each score is, where more than one run tells."""
+    """How sure each score is, where more than one run tells; the fastest first."""
+    results = sorted(results, key=lambda each: each.group.score.seconds or math.inf)
     unit = unit_for([each.group.score.seconds for each in results])
 
     def interval(each: Result) -> Cell:
@@ -273,6 +274,11 @@ def _efficiency(each: Result) -> float | None:
 def _converged(group: Group) -> Cell:
     count = sum(time is not None for time in group.times)
     return Cell(f"{count} of {len(group.runs)}", count)
+
+
+def _place(group: Group) -> tuple[object, ...]:
+    """By what a reader tells experiments apart in a table of systems."""
+    return _all(group, "submitter"), _all(group, "system"), workers(group)
 
 
 def _workers(point: Point) -> Cell:

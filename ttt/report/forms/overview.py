@@ -4,15 +4,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ttt.report.analysis.hardware import Row
 from ttt.report.analysis.scaling import Point, Sweep
 from ttt.report.analysis.score import Group, agreed
 from ttt.report.analysis.study import Study
+from ttt.report.forms.doubts import verdict
 from ttt.sinks.series import sweep_point, workers
 
 _EFFICIENCIES = ("throughput", "statistical", "overhead", "time_to_train")
 COLUMNS = (
     *("submitter", "system", "accelerator", "workers", "nodes", "global_batch", "precision"),
-    *("runs", "converged", "score_s", "resolution_s", "samples_per_s", "epochs", "speed_up"),
+    *("runs", "converged", "score_s", "resolution_s", "samples_per_s", "accelerator_hours"),
+    *("samples_per_j", "cost", "valid", "epochs", "speed_up"),
     *(f"{name}_efficiency" for name in _EFFICIENCIES),
     "bottleneck",
 )
@@ -31,7 +34,8 @@ def show(tracker: Any, study: Study, groups: Sequence[Group]) -> None:
     own = {id(group) for group in groups}
     sweeps = [sweep for sweep in study.sweeps if id(sweep.points[0].group) in own]
     points = {id(point.group): point for sweep in sweeps for point in sweep.points}
-    rows = [_row(group, points.get(id(group))) for group in groups]
+    machines = {id(row.group): row for row in study.rows}
+    rows = [_row(group, points.get(id(group)), machines.get(id(group))) for group in groups]
     table = wandb.Table(columns=list(COLUMNS), data=[list(row.values()) for row in rows])
     scatter = wandb.plot.scatter
     charts = {
@@ -58,7 +62,7 @@ def attach(tracker: Any, page: Path, name: str) -> None:
     tracker.log_artifact(artifact)
 
 
-def _row(group: Group, point: Point | None) -> dict[str, Any]:
+def _row(group: Group, point: Point | None, machine: Row | None) -> dict[str, Any]:
     """A line of the table, named as `COLUMNS`."""
     facts = _facts(group)
     row = {
@@ -73,7 +77,11 @@ def _row(group: Group, point: Point | None) -> dict[str, Any]:
         "converged": sum(time is not None for time in group.times),
         "score_s": group.score.seconds,
         "resolution_s": group.resolution,
-        "samples_per_s": point and point.samples_per_s,
+        "samples_per_s": machine and machine.samples_per_s,
+        "accelerator_hours": machine and machine.accelerator_hours,
+        "samples_per_j": machine and machine.samples_per_j,
+        "cost": machine and machine.cost,
+        "valid": verdict(group),
         "epochs": group.epochs and group.epochs.mean,
         "speed_up": point and point.speed_up,
     }

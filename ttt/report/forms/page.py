@@ -17,6 +17,7 @@ from ttt.report.analysis.study import Study
 from ttt.report.analysis.words import counted, printable
 from ttt.report.forms import grids
 from ttt.report.forms.charts import Chart, charts, inline_svg
+from ttt.report.forms.doubts import cautions, problems
 from ttt.report.forms.grids import Grid
 from ttt.report.forms.view import (
     Result,
@@ -26,7 +27,6 @@ from ttt.report.forms.view import (
     identity,
     laws,
     over,
-    problems,
     recount,
     sentence,
     tasks,
@@ -140,9 +140,7 @@ def _section(place: int, task: Task, drawn: Sequence[Chart]) -> _Section:
     name = f"{place}-" + re.sub("[^a-z0-9]+", "-", task.title.lower()).strip("-")
     wrong = [f"{_of(each, task)}{line}" for each in task.results for line in problems(each)]
     named = {identity(each.group): each.name for each in task.results}
-    unsure = [
-        f"{_of(each, task)}{line}" for each in task.results for line in each.stability.warnings
-    ]
+    unsure = [f"{_of(each, task)}{line}" for each in task.results for line in cautions(each)]
     pairs = [compared(each, named) for each in task.comparisons]
     return _Section(
         name=name,

@@ -16,7 +16,8 @@ from ttt.report.analysis.scaling import Efficiency, Fit, Point, Sweep
 from ttt.report.analysis.score import Group, Rcp, Spread, agreed
 from ttt.report.analysis.stability import Comparison
 from ttt.report.analysis.study import Study
-from ttt.report.forms.view import Result, Seen, identity, problems, tasks
+from ttt.report.forms.doubts import problems, why_failed
+from ttt.report.forms.view import Result, Seen, identity, tasks
 
 _AGREED = (
     "submitter system benchmark official ruleset division metric target accelerators"
@@ -82,6 +83,8 @@ def _result(result: Result) -> dict[str, Any]:
         "bottleneck": point.bottleneck if point else None,
         "samples_per_s": row.samples_per_s if row else None,
         "samples_per_j": row.samples_per_j if row else None,
+        "accelerator_hours": row.accelerator_hours if row else None,
+        "price_per_hour": _agreed(group, "price_per_hour"),
         "cost": row.cost if row else None,
         "energy_j": [run.energy_j for run in group.runs],
         "energy_reason": _agreed(group, "energy_reason"),
@@ -93,6 +96,11 @@ def _result(result: Result) -> dict[str, Any]:
         "time_s": _object(group.time),
         "epochs_to_target": _object(group.epochs),
         "problems": problems(result),
+        "reasons": [
+            {"seed": run.seed, "status": run.status, "reason": why_failed(run)}
+            for run, time in zip(group.runs, group.times, strict=True)
+            if time is None
+        ],
         "warnings": list(result.stability.warnings),
         "findings": [_finding(each) for each in result.seen],
         "paths": [str(run.path) for run in group.runs],
@@ -174,6 +182,8 @@ def _flat(result: Mapping[str, Any]) -> dict[str, Any]:
             flat |= {f"{name}_{part}": value and value[part] for part in _PARTS[name]}
         elif isinstance(value, dict):
             flat |= {f"{name}_{part}": each for part, each in value.items()}
+        elif name == "reasons":
+            flat[name] = "; ".join(f"seed {each['seed']}: {each['reason']}" for each in value)
         elif name == "findings":
             flat[name] = "; ".join(f"{each['what']}: {each['measured']}" for each in value)
         elif isinstance(value, list):

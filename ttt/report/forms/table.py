@@ -3,7 +3,7 @@
 May not know where runs come from, nor compute anything a reader could want to compute again.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from rich import box
@@ -16,6 +16,7 @@ from ttt.report.analysis.score import Group, agreed, group
 from ttt.report.analysis.study import Study
 from ttt.report.analysis.words import UNKNOWN, number, printable, seconds, spread
 from ttt.report.forms import grids
+from ttt.report.forms.doubts import cautions, problems, remarks
 from ttt.report.forms.grids import Grid
 from ttt.report.forms.view import (
     Result,
@@ -24,7 +25,6 @@ from ttt.report.forms.view import (
     identity,
     laws,
     over,
-    problems,
     recount,
     tasks,
     whose,
@@ -34,14 +34,14 @@ from ttt.report.source.find import find
 
 _COLOURS = {"success": "green", "aborted": "yellow", "died": "red", "running": "cyan"}
 _MANY = 40  # runs; more of them are read as a line for each experiment
-_WIDE = 110  # columns; a batch job's output has 80
+_NAME = 20  # characters that a name keeps on a line
 
 
 def closing(run_dirs: Iterable[str | Path], console: Console) -> None:
     """Print the runs of a launch that has ended, and their score."""
     found = find(run_dirs)
     for each in group(found.runs):
-        _experiment(each, console)
+        _experiment(each, console, _title(each))
         console.print()
     _rejected(found.rejected, console)
 
@@ -64,12 +64,24 @@ def show_study(study: Study, console: Console, *, details: bool | None = None) -
     _grid(grids.profile(several), f"{over(several)} (1 is fastest in all)", console)
     _findings(shown, console)
     _rejected(study.rejected, console)
+    if not details:
+        _lines(list(_legend(study)), console)
+
+
+def _legend(study: Study) -> Iterator[str]:
+    """What the signs of the tables mean, where no experiment has told it."""
+    if study.groups:
+        yield "± is one evaluation interval: no time is known better than that"
+    if any(run.official is False for group in study.groups for run in group.runs):
+        yield f"unofficial is {LABEL}"
 
 
 def _task(task: Task, console: Console, details: bool) -> None:
     if details:
-        for each in task.results:
-            _experiment(each.group, console)
+        titles = [_title(each.group) for each in task.results]
+        for each, title in zip(task.results, titles, strict=True):
+            unclear = titles.count(title) > 1
+            _experiment(each.group, console, f"{title}: {each.name}" if unclear else title)
             _sure(each, console)
             console.print()
     else:
@@ -77,6 +89,8 @@ def _task(task: Task, console: Console, details: bool) -> None:
         lines = [f"{each.name}: {problem}" for each in task.results for problem in problems(each)]
         _lines(lines, console)
         _grid(grids.stability(task.results), "How sure the scores are", console)
+        told = [f"{each.name}: {line}" for each in task.results for line in cautions(each)]
+        _lines(told, console)
     for sweep in task.sweeps:
         _grid(grids.scaling(sweep), f"Scaling of {task.title} ({whose(sweep)})", console)
         held = [f"{each.workers:,}: {each.bottleneck}" for each in sweep.points if each.bottleneck]
@@ -91,7 +105,7 @@ def _sure(result: Result, console: Console) -> None:
     if result.stability.interval is not None:
         low, high = result.stability.interval
         console.print(f"95 % sure to be between {low:.4g} and {high:.4g} s", soft_wrap=True)
-    for line in (*result.stability.warnings, *problems(result)):
+    for line in (*cautions(result), *remarks(result)):
         console.print(Text(printable(line), "yellow"), soft_wrap=True)
 
 
@@ -128,7 +142,7 @@ def _grid(grid: Grid, title: str, console: Console) -> None:
     if not grid.rows:
         return
     table = _plain_table()
-    wide = console.width >= _WIDE
+    wide = _width(grid) <= console.width
     shown = [not head.page and (wide or not head.wide) for head in grid.heads]
     for place, head in enumerate(grid.heads):
         if shown[place]:
@@ -145,6 +159,17 @@ def _grid(grid: Grid, title: str, console: Console) -> None:
     console.print()
 
 
+def _width(grid: Grid) -> int:
+    """Columns of a terminal in which a table is shown whole; names wrap."""
+    total = 0
+    for place, head in enumerate(grid.heads):
+        if not head.page:
+            longest = max(len(row[place].text) for row in grid.rows)
+            words = max(map(len, head.text.split(" ")))
+            total += 1 + max(words, longest if head.right else min(longest, _NAME))
+    return total
+
+
 def _plain_table() -> Table:
     table = Table()
     table.box, table.show_edge, table.pad_edge = box.SIMPLE_HEAD, False, False
@@ -152,8 +177,8 @@ def _plain_table() -> Table:
     return table
 
 
-def _experiment(each: Group, console: Console) -> None:
-    console.print(Text(_title(each), "bold"), soft_wrap=True)
+def _experiment(each: Group, console: Console, title: str) -> None:
+    console.print(Text(title, "bold"), soft_wrap=True)
     console.print(_runs(each))
     for run in each.runs:
         if run.status != "success" and run.reason:

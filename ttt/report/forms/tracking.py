@@ -102,7 +102,7 @@ def _push(study: Study, place: _Place, page: Path | None) -> Iterator[str]:
         for run in group.runs:
             if run.status in _UNFINISHED:
                 unfinished += 1
-            elif found := _tracked(run, place.directory):
+            elif found := _tracked(run, place):
                 tracked.append(found)
             else:
                 _rebuild(run, place)
@@ -133,16 +133,17 @@ def run_identity(run: Run) -> str:
     return identity(*who, run.path.name, run.seed, run.stopped)
 
 
-def _tracked(run: Run, directory: Path) -> Path | None:
+def _tracked(run: Run, place: _Place) -> Path | None:
     """W&B's folder of a run that has one: from when it went on, or pushed there before.
 
     What W&B has only a part of is rebuilt: a run that was killed, or that it could not follow.
     """
-    places = [directory]
+    places = [place.directory]
     if run.source == "run folder" and run.status != "died" and not _lost(run.path):
         settings = frozen(run.path).get("ttt", {}).get("tracking") or {}
         places += [run.path, Path(settings.get("dir") or run.path)]
-    return next(filter(None, (_written(place, run_identity(run)) for place in places)), None)
+    number = run_identity(run)
+    return next(filter(None, (_written(each, number, place.mode) for each in places)), None)
 
 
 def _lost(folder: Path) -> bool:
@@ -153,9 +154,19 @@ def _lost(folder: Path) -> bool:
         return False
 
 
-def _written(directory: Path, number: str) -> Path | None:
-    """W&B's folder of the run with this id, below a directory."""
-    return next(iter(sorted((directory / "wandb").glob(f"*run-*-{number}"))), None)
+def _written(directory: Path, number: str, mode: Mode) -> Path | None:
+    """W&B's folder of the run with this id, below a directory.
+
+    Online, one that was never uploaded does not count: `wandb sync` leaves a mark beside its file.
+    """
+    folders = sorted((directory / "wandb").glob(f"*run-*-{number}"))
+    if mode == "online":
+        folders = [
+            each
+            for each in folders
+            if each.name.startswith("run-") or any(each.glob("*.wandb.synced"))
+        ]
+    return next(iter(folders), None)
 
 
 def _rebuild(run: Run, place: _Place) -> None:
@@ -239,7 +250,7 @@ def _summarise(study: Study, benchmark: str | None, place: _Place, page: Path | 
     groups = [group for group in study.groups if _benchmark(group) == benchmark]
     members = sorted(run_identity(run) for group in groups for run in group.runs)
     number = identity("summary", benchmark, *members)
-    if _written(place.directory, number):
+    if _written(place.directory, number, place.mode):
         return False
     tracker = place.start(
         benchmark,

@@ -271,12 +271,6 @@ def recount(seen: Seen, group: Group) -> str:
     return f"{len(seen.runs)} of {len(group.runs)} runs{which}"
 
 
-def problems(result: Result) -> list[str]:
-    """Why a result would not stand: what is wrong with the set of runs, then with each log."""
-    of_runs = dict.fromkeys(problem for run in result.group.runs for problem in run.problems)
-    return [*result.group.problems, *of_runs]
-
-
 def sentence(text: str) -> str:
     """Text of an analysis as a sentence of its own."""
     text = printable(text).strip().rstrip(".")
