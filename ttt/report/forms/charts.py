@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _INK = "#1b1c1d"  # of text and axes; found again in an SVG, and nowhere else in it
+_HOLLOW = " Hollow marks are results outside of these sweeps."
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +67,14 @@ def _of_task(task: Task) -> Iterator[Chart]:
     from ttt.report.forms import drawing  # noqa: PLC0415
 
     benchmark = re.sub("[^a-z0-9]+", "-", task.benchmark.lower()).strip("-")
+    outside = len(task.results) > sum(len(sweep.points) for sweep in task.sweeps)
     if task.sweeps:
         yield Chart(
             f"time-to-train-{benchmark}",
             task.title,
             "Time-to-train",
             "Bars are one evaluation interval: no time is known better. Dashed is the ideal, half"
-            " the time on twice as many. Hollow marks are results outside of these sweeps.",
+            " the time on twice as many." + (_HOLLOW if outside else ""),
             lambda ink: drawing.time_to_train(task, ink),
         )
         yield Chart(

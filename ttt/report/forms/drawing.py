@@ -67,25 +67,25 @@ def time_to_train(task: Task, ink: str) -> Figure:
     figure, axes = _empty(ink, 3.4)
     in_sweep = {identity(each.group) for sweep in task.sweeps for each in sweep.points}
     others = [
-        (count, each.group.score.seconds)
+        (count, each.group.score.seconds, each.name)
         for each in task.results
         if identity(each.group) not in in_sweep
         and (count := workers(each.group)) is not None
         and each.group.score.seconds is not None
     ]
     times = [each.seconds for sweep in task.sweeps for each in sweep.points]
-    times += [time for _, time in others]
+    times += [time for _, time, _ in others]
     counts = [each.workers for sweep in task.sweeps for each in sweep.points]
     unit = unit_for(times)
     axes.set(xscale="log", yscale="log")
     for (colour, marker), sweep in zip(_styles(len(task.sweeps)), task.sweeps, strict=True):
         _sweep(axes, sweep, unit, colour, marker)
-    if others:
-        axes.plot(
-            [count for count, _ in others],
-            [in_unit(time, unit) for _, time in others],
-            "o", mfc="none", mec=_MUTED, ls="none", ms=5, zorder=1,
-        )  # fmt: skip
+    for count, time, name in others:
+        place = count, in_unit(time, unit)
+        axes.plot(*place, "o", mfc="none", mec=ink, ms=8, zorder=4)
+        axes.annotate(
+            printable(name), place, (7, 3), textcoords="offset points", fontsize=7, color=ink
+        )
     _log_ticks(axes.xaxis, _with_room(counts))
     _log_ticks(axes.yaxis, _round_numbers(axes.get_ylim()))
     axes.set_xlabel(PLURAL[task.sweeps[0].unit])
@@ -189,7 +189,8 @@ def quality(task: Task, ink: str) -> Figure:
         axes.axhline(target, color=ink, ls=(0, (4, 3)), lw=1)
     metric = agreed(run.metric for each in ordered for run in each.group.runs)
     axes.set_xlabel(f"time in {unit}")
-    axes.set_ylabel(printable(metric or "quality"))
+    falls = agreed(run.higher_is_better for each in ordered for run in each.group.runs) is False
+    axes.set_ylabel(printable(metric or "quality") + (" (lower is better)" if falls else ""))
     axes.grid(color=_MUTED, alpha=0.25, lw=0.6)
     _legend(axes, [each.name for each in ordered], ink, markers=False)
     return figure
