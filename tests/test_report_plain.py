@@ -97,3 +97,13 @@ def test_nothing_is_a_head_and_no_row(tmp_path):
 def test_a_csv_that_cannot_be_written_is_wrong_use(tmp_path):
     with pytest.raises(ConfigError, match="--csv"):
         write_csv(studies.of(), tmp_path / "no" / "out.csv")
+
+
+def test_why_runs_failed_is_in_every_form(tmp_path):
+    failed = studies.run("a", 9, status="aborted", time_to_train_s=None, reason="out of time")
+    what = studies.of([*studies.runs("a"), failed])
+    (result,) = as_json(what)["results"]
+    assert result["reasons"] == [{"seed": 9, "status": "aborted", "reason": "out of time"}]
+    assert result["accelerator_hours"] == pytest.approx(8 * result["score_minutes"] / 60)
+    write_csv(what, tmp_path / "out.csv")
+    assert "seed 9: out of time" in (tmp_path / "out.csv").read_text()

@@ -145,3 +145,27 @@ def test_the_published_scaling_of_resnet_fits_a_batch_log(shared):
     row = next(line for line in text.splitlines() if line.startswith(" 3,584"))
     assert row.split() == "3,584 57,344 0.183 ± 0.009 72.52 16% 39% 45% 91%".split()
     assert max(len(line) for line in text.splitlines() if " ± " in line or "─" in line) <= 80
+
+
+@pytest.mark.parametrize("width", range(80, 170, 5))
+def test_no_word_of_a_head_is_broken(width):
+    text = shown(studies.sweep(), width, details=False)
+    heads = text[text.index("Scaling of") :].split("─", 1)[0]
+    words = " ".join(heads.replace("- ", "-").split())
+    assert "speed-up" in words
+    assert "train (" in words or "time-to-train" in words
+    assert not re.search(r"\bthroughpu\b|\btime-to-tr\b|\bstatistica\b", words)
+
+
+def test_many_experiments_explain_their_signs_once():
+    text = shown(studies.sweep(), details=False)
+    assert text.count("± is one evaluation interval") == text.count(f"unofficial is {LABEL}") == 1
+    assert "an olympic mean" not in text  # as every experiment says where each run is shown
+
+
+def test_experiments_of_one_title_have_a_name():
+    text = shown(
+        studies.of(*(studies.runs(name, global_batch=n) for name, n in (("a", 1), ("b", 2))))
+    )
+    assert "8 x H100: 8 accelerators, batch 1" in text
+    assert "8 x H100: 8 accelerators, batch 2" in text

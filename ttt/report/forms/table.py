@@ -166,7 +166,7 @@ def _width(grid: Grid) -> int:
         if not head.page:
             longest = max(len(row[place].text) for row in grid.rows)
             words = max(map(len, head.text.split(" ")))
-            total += 1 + max(words, longest if head.right else min(longest, _NAME))
+            total += 2 + max(words, longest if head.right else min(longest, _NAME))
     return total
 
 
