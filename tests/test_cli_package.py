@@ -85,6 +85,7 @@ def test_a_benchmark_of_our_own_is_for_an_archive(tmp_path: Path, capsys):
     assert typed(runs, out, "--unofficial") == OK
     said = capsys.readouterr().out
     assert "package_checker: ruleset 6.1.0 has no digits: not judged" in said
+    assert "read them before they are published" in said
     assert (out / "somebody" / "results" / "box" / "digits" / "result_1.txt").is_file()
 
 

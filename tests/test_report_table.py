@@ -82,7 +82,7 @@ def test_every_experiment_of_a_sweep_has_a_line_in_80_columns():
     text = shown(studies.sweep(), details=False)
     assert "resnet to top1 0.759, rules 4.0.0" in text
     row = next(line.split() for line in text.splitlines() if " acme_512 " in line)
-    assert row == "Acme acme_512 512 0.68 ± 0.14 3 of 3 unofficial".split()
+    assert row == "Acme acme_512 0.68 ± 0.14 512 3 of 3 unofficial".split()
     tables = [line for line in text.splitlines() if "─" in line or " ± " in line]
     assert len(tables) > 8
     assert max(map(len, tables)) <= 80

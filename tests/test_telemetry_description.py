@@ -46,6 +46,9 @@ def sys(tmp_path):
         write(
             root, **{f"{folder}/rate": "400 Gb/sec (4X NDR)", f"{folder}/link_layer": "InfiniBand"}
         )
+        write(root, **{f"{folder}/state": "4: ACTIVE"})
+    unplugged = "class/infiniband/mlx5_9/ports/1"
+    write(root, **{f"{unplugged}/rate": "400 Gb/sec (4X NDR)", f"{unplugged}/state": "1: DOWN"})
     return root
 
 

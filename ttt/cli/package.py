@@ -23,6 +23,10 @@ from ttt.submission.judges import Judgement, judge
 from ttt.submission.plan import Plan, plan
 from ttt.submission.refusals import Wish
 
+_PATHS = (
+    "config_<i>.yaml and run_and_time.sh hold the command and the paths as they were typed; read"
+    " them before they are published"
+)
 _WORDS = {True: ("passed", "green"), False: ("FAILED", "bold red"), None: ("not judged", "yellow")}
 
 
@@ -89,7 +93,8 @@ def _planned(arguments: argparse.Namespace) -> Plan:
     )
     planned = plan(entries, wish)
     unused = [f"not used: {one.path}: {one.reason}" for one in found.rejected]
-    return replace(planned, notes=(*unused, *planned.notes))
+    ours = any(one.ours for result in planned.results for one in result.entries)
+    return replace(planned, notes=(*unused, *planned.notes, *([_PATHS] if ours else [])))
 
 
 def _ruleset(runs: Sequence[Run]) -> str:

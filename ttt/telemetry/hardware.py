@@ -84,7 +84,8 @@ def network(sys: Path = _SYS) -> dict[str, str]:
     for port in sorted(sys.glob("class/infiniband/*/ports/*")):
         rate = _text(port / "rate")  # "400 Gb/sec (4X NDR)"
         kind = _text(port / "link_layer") or "InfiniBand"
-        if rate and kind == "InfiniBand":  # RoCE is counted by its Ethernet card
+        active = "ACTIVE" in (_text(port / "state") or "")  # "4: ACTIVE", as against "1: DOWN"
+        if rate and active and kind == "InfiniBand":  # RoCE is counted by its Ethernet card
             links[f"{kind} {rate.split()[0]} Gb/s"] += 1
     for card in sorted(sys.glob("class/net/*")):
         speed = _text(card / "speed")  # Mb/s; -1 where there is no cable, or a virtual machine

@@ -124,6 +124,8 @@ def overview(results: Sequence[Result]) -> Grid:
                 Head("system", right=False),
                 lambda each: _text(_all(each.group, "system") or each.name),
             ),
+            (Head(f"score ({unit})"), score),
+            (Head(f"scaled ({unit})"), scaled),
             (
                 Head("accelerator", right=False, wide=True),
                 lambda each: _text(_all(each.group, "accelerator_name")),
@@ -134,8 +136,6 @@ def overview(results: Sequence[Result]) -> Grid:
                 Head("batch", wide=True),
                 lambda each: _number(_all(each.group, "global_batch"), ",d"),
             ),
-            (Head(f"score ({unit})"), score),
-            (Head(f"scaled ({unit})"), scaled),
             (Head("epochs", wide=True), lambda each: _number(_epochs(each.group))),
             (Head("efficiency", wide=True), lambda each: _percent(_efficiency(each))),
             (Head("converged"), lambda each: _converged(each.group)),
