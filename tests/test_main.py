@@ -8,15 +8,16 @@ from conftest import command, environment
 from ttt.errors import BROKEN_PIPE, OK, USAGE
 
 
-def test_a_reader_that_has_seen_enough_gets_no_traceback():
+@pytest.mark.parametrize("words", [["run", "--help"], ["--help"]])
+def test_a_reader_that_has_seen_enough_gets_no_traceback(words):
     reading, writing = os.pipe()
     os.close(reading)  # as `head` does, before anything is written
     done = subprocess.run(
-        command("run", "--help"),
+        command(*words),
         check=False,
         stdout=writing,
         stderr=subprocess.PIPE,
-        env=environment(),
+        env=environment(PYTHONUNBUFFERED=""),  # as for most: little is written before the end
     )
     os.close(writing)
     assert (done.returncode, done.stderr) == (BROKEN_PIPE, b"")

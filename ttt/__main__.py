@@ -22,7 +22,10 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns its exit code (see `ttt.errors`)."""
     words = sys.argv[1:] if arguments is None else arguments
     try:
-        return dispatch(words)
+        try:
+            return dispatch(words)
+        finally:
+            sys.stdout.flush()  # else Python does it when nobody can catch what that raises
     except TttError as error:
         show(error)
         return error.exit_code
