@@ -82,10 +82,17 @@ class Run:
         description: The fields of MLPerf's systems file, as far as known.
         trained: Stands for the model and its task in the configuration; None of a log.
         loader: What reads the images; None where there are none.
+        sequence_length: Tokens of a sample, where all have the same number.
+        replicas: Copies of the model that train side by side; None where that is not disclosed.
         stopped: RUN_STOP in seconds since the epoch.
+        eval_s: Seconds on the clock in which it was evaluated and nothing was trained.
+        eval_beside_s: Seconds of evaluations that took no time: beside training, or after RUN_STOP.
         epochs: Where it ended; None of a log that counts samples and does not tell how many an
             epoch has.
+        samples_per_s: While training, over all of it.
         steady_samples_per_s: Median rate of the blocks but the first.
+        tracked_samples_per_s: What the submitter's own code, or ttt's worker, measured.
+        samples_certain: Whether what a sample is stands on more than what the log alone says.
         communication_fraction: Share of the time of steps in which gradients were exchanged and
             nothing was computed, worst rank.
         recompiles: Compilations after RUN_START.
@@ -93,6 +100,7 @@ class Run:
         price_per_hour: Of one node.
         passed: The compliance verdict.
         problems: What the checker or a reader found wrong.
+        doubts: What a log says that cannot be, and what was taken in its place.
         official: Whether it was by the rules of an official MLPerf benchmark.
     """
 
@@ -115,11 +123,14 @@ class Run:
     loader: str | None = None
     global_batch: int | None = None
     train_samples: int | None = None
+    sequence_length: int | None = None
+    replicas: int | None = None
     stopped: float | None = None
     time_to_train_s: float | None = None
     elapsed_s: float | None = None
     train_s: float | None = None
     eval_s: float | None = None
+    eval_beside_s: float | None = None
     init_s: float | None = None
     eval_interval_s: float | None = None
     epochs: float | None = None
@@ -127,6 +138,8 @@ class Run:
     steps: int | None = None
     samples_per_s: float | None = None
     steady_samples_per_s: float | None = None
+    tracked_samples_per_s: float | None = None
+    samples_certain: bool = True
     step_ms_p50: float | None = None
     step_ms_p90: float | None = None
     step_ms_p99: float | None = None
@@ -148,6 +161,7 @@ class Run:
     accelerator_name: str | None = None
     passed: bool | None = None
     problems: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
     official: bool | None = None
     ruleset: str | None = None
     division: str | None = None

@@ -17,6 +17,7 @@ from ttt.report.run import Evaluation, Rejected, Run
 from ttt.report.source import progress
 from ttt.report.source.folders import steady_rate
 from ttt.report.source.systems import Place, amount, place_of, text, whole
+from ttt.report.source.units import Position, tokens_in_a_sample
 
 _DAYS_30 = 30 * 24 * 3600.0
 _YEARS_100 = 100 * 365 * 24 * 3600.0
@@ -123,6 +124,7 @@ def _run(path: Path, log: _Log, place: Place, verdict: Verdict) -> Run:
     elapsed, doubts = _elapsed(log.clock)
     status, benchmark = _status(log), text(first.get("submission_benchmark"))
     nodes, per_node = whole(told.get("number_of_nodes")), whole(told.get("accelerators_per_node"))
+    accelerators = None if nodes is None or per_node is None else nodes * per_node
     older = verdict.warnings if not verdict.passed else ()
     return Run(
         path=path,
@@ -141,7 +143,8 @@ def _run(path: Path, log: _Log, place: Place, verdict: Verdict) -> Run:
         init_s=_between(log.clock.init_start, log.clock.init_stop),
         precision=text(first.get("lowest_numerical_precision_in_linear")),
         nodes=nodes,
-        accelerators=None if nodes is None or per_node is None else nodes * per_node,
+        accelerators=accelerators,
+        replicas=_replicas(first, accelerators),
         accelerator_name=text(told.get("accelerator_model_name")),
         accelerator_memory_bytes=amount(told.get("accelerator_memory_capacity")),
         passed=verdict.passed,
@@ -150,8 +153,20 @@ def _run(path: Path, log: _Log, place: Place, verdict: Verdict) -> Run:
         ruleset=verdict.ruleset,
         division=text(first.get("submission_division")),
         **_target(log, verdict),
-        **_course(log, elapsed),
+        **_course(log, verdict, elapsed),
     )
+
+
+def _replicas(first: dict[str, Any], accelerators: int | None) -> int | None:
+    """Copies of the model that train side by side, where the log discloses how it is cut.
+
+    Experts are spread among copies, so expert parallelism makes none fewer.
+    """
+    cuts = [whole(first.get(f"{axis}_parallelism")) for axis in ("tensor", "pipeline", "context")]
+    if accelerators is None or any(cut is None for cut in cuts):
+        return None
+    together = math.prod(cut or 0 for cut in cuts)
+    return accelerators // together if together and not accelerators % together else None
 
 
 def _elapsed(clock: _Clock) -> tuple[float | None, list[str]]:
@@ -211,37 +226,47 @@ def _target(log: _Log, verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def _course(log: _Log, elapsed: float | None) -> dict[str, Any]:
+def _course(log: _Log, verdict: Verdict, elapsed: float | None) -> dict[str, Any]:
     """How training went on."""
     begin = log.clock.run_start
     benchmark = text(log.first.get("submission_benchmark")) or ""
-    epoch_size = whole(log.first.get("train_samples"))
     batch = whole(log.first.get("global_batch_size"))
-    known: dict[str, Any] = {"global_batch": batch, "train_samples": epoch_size}
+    train_samples = whole(log.first.get("train_samples"))
+    known: dict[str, Any] = {
+        "global_batch": batch,
+        "train_samples": train_samples,
+        "sequence_length": tokens_in_a_sample(
+            benchmark, whole(log.first.get("max_sequence_length"))
+        ),
+    }
     if begin is None:
         return known
-    counts = (log.stop or {}).get
-    stop = progress.Position(
-        progress.number(counts("epoch_num")), progress.number(counts("samples_count"))
-    )
-    unit = log.course.unit(benchmark, epoch_size, batch, stop)
-    evaluations = log.course.evaluations(begin, unit)
-    blocks = log.course.blocks(begin, unit)
-    last = log.course.last(unit, stop)
-    train_s = sum(block.seconds for block in blocks) or None
-    eval_s = log.course.eval_s()
+    counts, course = (log.stop or {}).get, log.course
+    stop = Position(progress.number(counts("epoch_num")), progress.number(counts("samples_count")))
+    rules = verdict.ruleset, verdict.division == "closed" and verdict.official
+    unit = course.unit(benchmark, train_samples, batch, stop, rules)
+    last = course.last(unit, stop)
+    end = None if elapsed is None else log.clock.run_stop
+    spans = course.spans(begin, end, unit, last)
+    evaluations = course.evaluations(begin, end, unit, spans.blocks)
+    train_s = sum(block.seconds for block in spans.blocks) or None
     return known | {
+        "train_samples": unit.epoch if unit.doubt else train_samples,
+        "doubts": (unit.doubt,) if unit.doubt else (),
+        "samples_certain": unit.certain,
         "evaluations": evaluations,
-        "blocks": blocks,
+        "blocks": spans.blocks,
         "quality": evaluations[-1].quality if evaluations else None,
         "epochs": last.epochs,
         "samples": last.samples,
         "train_s": train_s,
-        "eval_s": eval_s,
-        "eval_fraction": eval_s / elapsed if eval_s is not None and elapsed else None,
+        "eval_s": spans.eval_s,
+        "eval_beside_s": spans.beside_s,
+        "eval_fraction": spans.eval_s / elapsed if spans.eval_s is not None and elapsed else None,
         "eval_interval_s": _interval(evaluations),
         "samples_per_s": last.samples / train_s if last.samples and train_s else None,
-        "steady_samples_per_s": steady_rate(blocks),
+        "steady_samples_per_s": steady_rate(spans.blocks),
+        "tracked_samples_per_s": course.tracked(batch),
     }
 
 

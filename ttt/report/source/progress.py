@@ -1,33 +1,20 @@
-"""How a run went on by its MLPerf log: evaluations, and training between them.
+"""How a run went on by its MLPerf log: evaluations, training between them, what it tracked.
 
-Benchmarks differ in what they count: most have epochs in `epoch_num`, some samples or even tokens
-under the same name, newer ones `samples_count`. Records of epochs, blocks and evaluations may each
-be there or not; the finest that tell of samples are taken. Knows keys and metadata, no file.
+Records of epochs, blocks and evaluations may each be there or not; every rank may tell the same.
+Knows keys and metadata, no file.
 """
 
 import math
-from bisect import bisect_left
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ttt.report.run import LARGEST, Block, Evaluation
+from ttt.report.source.spans import Interval, Spans, spans
+from ttt.report.source.units import Position, Unit, counted_from, unit_of, without_epoch
 
-# How many of what `epoch_num` counts make a sample, where it does not count epochs; the tokens of
-# gpt3 come in sequences of 2,048.
-_IN_A_SAMPLE = {
-    "bert": 1,
-    "gpt3": 2048,
-    "stable_diffusion": 1,
-    "llama2_70b_lora": 1,
-    "llama31_8b": 1,
-    "llama31_405b": 1,
-    "flux1": 1,
-    "gpt_oss_20b": 1,
-    "deepseekv3_671b": 1,
-    "qwen35_397b_grpo": 1,
-    "dlrmv4": 1,
-}
+_TOGETHER = 1000.0  # ms; as much may two processes disagree that write one log
 
 
 def number(value: Any) -> float | None:
@@ -37,50 +24,12 @@ def number(value: Any) -> float | None:
     return float(value)
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
-    """How far training had come, in what the log says and in both units as far as known."""
-
-    epoch_num: float | None
-    samples_count: float | None
-    epochs: float | None = None
-    samples: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Unit:
-    """What a log counts in.
-
-    Attributes:
-        in_a_sample: How many of `epoch_num` make a sample; None where it counts epochs.
-        epoch: Samples of an epoch; None if unknown.
-    """
-
-    in_a_sample: int | None
-    epoch: int | None
-
-    def position(self, at: Position) -> Position:
-        """The same position with epochs and samples."""
-        epochs, samples = at.epoch_num, at.samples_count
-        if self.in_a_sample is not None:
-            if samples is None and epochs is not None:
-                samples = epochs / self.in_a_sample
-            epochs = samples / self.epoch if samples is not None and self.epoch else None
-        if epochs is None and samples is not None and self.epoch:
-            epochs = samples / self.epoch
-        if samples is None and epochs is not None and self.epoch:
-            samples = epochs * self.epoch
-        return Position(at.epoch_num, at.samples_count, epochs, samples)
-
-
-@dataclass(frozen=True, slots=True)
-class _Interval:
-    """Something with a start and a stop, in milliseconds since the epoch."""
+@dataclass(slots=True)
+class _Opened:
+    """A start that waits for its stop."""
 
     begin: float
-    end: float
     first: Position
-    last: Position
     epochs: float | None
 
 
@@ -91,9 +40,12 @@ class Course:
     Times come in milliseconds since the epoch, as logged, and go out in seconds since run_start.
     """
 
-    _open: dict[str, tuple[float, Position, float | None]] = field(default_factory=dict)
-    _closed: dict[str, list[_Interval]] = field(default_factory=dict)
+    _open: dict[str, dict[float | None, _Opened]] = field(default_factory=dict)
+    _closed: dict[str, dict[float | None, Interval]] = field(default_factory=dict)
     _values: list[tuple[float, float, Position]] = field(default_factory=list)
+    _tracked: list[float] = field(default_factory=list)
+    _step_seconds: list[float] = field(default_factory=list)
+    _first_epoch: float | None = None
     _metric: Any = None
     _last: Position | None = None
 
@@ -103,14 +55,37 @@ class Course:
         name, _, what = key.partition("_")
         if key in ("eval_accuracy", "eval_error"):
             self._evaluated(time_ms, value, metadata.get("metric"), at)
-        elif name in ("epoch", "block", "eval") and what == "start":
-            count = 1.0 if name == "epoch" else number(metadata.get("epoch_count"))
-            self._open.setdefault(name, (time_ms, at, count))  # every rank may tell the same
-        elif name in ("epoch", "block", "eval") and what == "stop" and name in self._open:
-            begin, first, count = self._open.pop(name)
-            if time_ms >= begin:
-                interval = _Interval(begin, time_ms, first, at, count)
-                self._closed.setdefault(name, []).append(interval)
+        elif key == "tracked_stats":
+            self._track(value)
+        elif name in ("epoch", "block", "eval") and what in ("start", "stop"):
+            first = number(metadata.get("first_epoch_num"))
+            counted = (first, at.epoch_num, at.samples_count)
+            label = next((each for each in counted if each is not None), None)
+            if what == "start":
+                count = 1.0 if name == "epoch" else number(metadata.get("epoch_count"))
+                self._begin(name, label, _Opened(time_ms, at, count))
+            else:
+                self._end(name, label, time_ms, at)
+
+    def _begin(self, name: str, label: float | None, opened: _Opened) -> None:
+        if name != "eval" and self._first_epoch is None:
+            self._first_epoch = label
+        if label is None or label not in self._closed.get(name, ()):
+            self._open.setdefault(name, {}).setdefault(label, opened)  # every rank tells the same
+
+    def _end(self, name: str, label: float | None, time_ms: float, at: Position) -> None:
+        """Close what has the same label; a stop may have another than its start."""
+        waiting, closed = self._open.get(name, {}), self._closed.setdefault(name, {})
+        if label not in waiting:
+            if label is not None and label in closed:
+                return  # another rank's
+            label = next(reversed(waiting), None)
+        if (opened := waiting.pop(label, None)) is None or time_ms < opened.begin:
+            return
+        place = label if label is not None and label not in closed else -1.0 - len(closed)
+        closed[place] = Interval(
+            opened.begin, time_ms, opened.first, at, label=label, epochs=opened.epochs
+        )
 
     def _evaluated(self, time_ms: float, value: Any, metric: Any, at: Position) -> None:
         self._last = at
@@ -119,20 +94,35 @@ class Course:
         if quality is not None and metric == self._metric:
             self._values.append((time_ms, quality, at))
 
+    def _track(self, value: Any) -> None:
+        """Keep what a submitter's own code measured: samples a second, or seconds of a step."""
+        if not isinstance(value, dict):
+            return
+        for name, kept in (("throughput", self._tracked), ("train_step_time", self._step_seconds)):
+            if (told := number(value.get(name))) is not None and told > 0:
+                kept.append(told)
+
     def unit(
-        self, benchmark: str, train_samples: int | None, batch: int | None, stop: Position
+        self,
+        benchmark: str,
+        train_samples: int | None,
+        batch: int | None,
+        stop: Position,
+        rules: tuple[str | None, bool],
     ) -> Unit:
         """What this log counts in.
 
-        Where samples are counted no run sees all of them. Some logs then have as `train_samples`
-        what was trained, which is no epoch.
+        Args:
+            benchmark: Its id.
+            train_samples: What the log says of the training set.
+            batch: Samples of an update.
+            stop: What run_stop says.
+            rules: The ruleset, and whether it is the closed division.
         """
-        in_a_sample = _IN_A_SAMPLE.get(benchmark)
-        if in_a_sample is not None and train_samples is not None:
-            trained = self.last(Unit(in_a_sample, None), stop).samples
-            if trained is None or train_samples <= trained + (batch or 0):
-                train_samples = None
-        return Unit(in_a_sample, train_samples or None)
+        unit = unit_of(benchmark, train_samples, *rules)
+        numbers = [at.epoch_num for _, _, at in self._values if at.epoch_num is not None]
+        unit = counted_from(unit, self._first_epoch, numbers)
+        return without_epoch(unit, self.last(unit, stop).samples, batch)
 
     def last(self, unit: Unit, stop: Position) -> Position:
         """Where training ended: at the last evaluation, as the RCP checker has it.
@@ -145,63 +135,73 @@ class Course:
         samples = stop.samples_count if at.samples_count is None else at.samples_count
         return unit.position(Position(at.epoch_num, samples))
 
-    def evaluations(self, start: float, unit: Unit) -> tuple[Evaluation, ...]:
-        """Every value of the metric that is a number."""
+    def tracked(self, batch: int | None) -> float | None:
+        """Samples a second by the log's own statistics: the median, without the first of several.
+
+        The first has the warm-up in it.
+        """
+        if self._tracked:
+            return statistics.median(self._tracked[1:] or self._tracked)
+        if self._step_seconds and batch:
+            return batch / statistics.median(self._step_seconds[1:] or self._step_seconds)
+        return None
+
+    def spans(self, start: float, stop: float | None, unit: Unit, end: Position) -> Spans:
+        """How the time on the clock was spent.
+
+        Args:
+            start: run_start.
+            stop: run_stop; None of a run without, which is taken to its last sign.
+            unit: What is counted.
+            end: Where training ended.
+        """
+        told = {name: [*self._closed.get(name, {}).values()] for name in ("epoch", "block", "eval")}
+        for name in ("epoch", "block"):  # some logs tell of starts alone: one ends what was before
+            told[name] += self._unended(name)
+        if stop is None:
+            ends = (each.end for pieces in told.values() for each in pieces)
+            stop = max((each for each in ends if math.isfinite(each)), default=start)
+        return spans(told, start, stop, unit, end)
+
+    def _unended(self, name: str) -> list[Interval]:
+        """What has begun and not ended; the last of it has no number of epochs yet."""
+        left = list(self._open.get(name, {}).items())
+        return [
+            Interval(
+                one.begin,
+                math.inf,
+                one.first,
+                one.first,
+                label=label,
+                epochs=one.epochs if place + 1 < len(left) else None,
+            )
+            for place, (label, one) in enumerate(left)
+        ]
+
+    def evaluations(
+        self, start: float, stop: float | None, unit: Unit, blocks: Sequence[Block]
+    ) -> tuple[Evaluation, ...]:
+        """Every value of the metric that is a number.
+
+        What was evaluated after run_stop was off the clock: its time is when training was there.
+        """
         found = []
         for time_ms, quality, raw in self._values:
             at = unit.position(raw)
-            found.append(Evaluation((time_ms - start) / 1000, quality, at.epochs, at.samples))
+            seconds = (time_ms - start) / 1000
+            if stop is not None and time_ms > stop + _TOGETHER:
+                seconds = _reached_at(at.samples, blocks, (stop - start) / 1000)
+            found.append(Evaluation(seconds, quality, at.epochs, at.samples))
         return tuple(found)
 
-    def eval_s(self) -> float | None:
-        """Seconds spent in evaluations; None if nothing tells."""
-        evals = self._closed.get("eval")
-        return sum(each.end - each.begin for each in evals) / 1000 if evals else None
 
-    def blocks(self, start: float, unit: Unit) -> tuple[Block, ...]:
-        """The finest pieces of training, without the evaluations in them."""
-        evals = sorted(self._closed.get("eval", ()), key=lambda each: each.begin)
-        begins = [each.begin for each in evals]
-        choices = [
-            [_block(each, start, unit, begins) for each in self._closed.get(name, ())]
-            for name in ("epoch", "block")
-        ]
-        choices.append(_between(evals, start, unit))
-        best = max(choices, key=lambda blocks: (_told(blocks), len(blocks)))
-        return tuple(best)
-
-
-def _told(blocks: Sequence[Block]) -> int:
-    return sum(block.samples is not None for block in blocks)
-
-
-def _block(of: _Interval, start: float, unit: Unit, evals: Sequence[float]) -> Block:
-    place = bisect_left(evals, of.begin)
-    inside = place < len(evals) and evals[place] < of.end
-    end = evals[place] if inside else of.end
-    samples = _difference(unit.position(of.first).samples, unit.position(of.last).samples)
-    if of.first.samples_count is None or of.last.samples_count is None:
-        samples = None
-        if of.epochs and unit.epoch and unit.in_a_sample is None:
-            samples = of.epochs * unit.epoch
-    return Block((of.begin - start) / 1000, (end - of.begin) / 1000, samples)
-
-
-def _between(evals: Sequence[_Interval], start: float, unit: Unit) -> list[Block]:
-    blocks = []
-    begin, before = start, 0.0
-    for each in evals:
-        samples = unit.position(each.first).samples
-        if each.begin > begin:
-            trained = None if samples is None else _difference(before, samples)
-            seconds = (each.begin - begin) / 1000
-            blocks.append(Block((begin - start) / 1000, seconds, trained))
-        begin = max(begin, each.end)
-        before = before if samples is None else samples
-    return blocks
-
-
-def _difference(before: float | None, after: float | None) -> float | None:
-    if before is None or after is None or not math.isfinite(after - before) or after <= before:
-        return None
-    return after - before
+def _reached_at(samples: float | None, blocks: Sequence[Block], elapsed: float) -> float:
+    """The moment on the clock at which so many samples were trained; its end if none tells."""
+    before = 0.0
+    for block in blocks if samples is not None else ():
+        if block.samples is None:
+            break
+        if samples is not None and before + block.samples >= samples - 0.5:
+            return block.begin + block.seconds * min(1.0, (samples - before) / block.samples)
+        before += block.samples
+    return elapsed
