@@ -9,6 +9,7 @@ from ttt.report.run import Run
 
 def run(seed: int = 1, **changes: object) -> Run:
     """A run of 100 s on 8 accelerators that reached its target after 10 epochs of 1,000 samples."""
+    rate = changes.get("samples_per_s", 100.0)
     known = {
         "path": Path(f"launch/seed_{seed}"),
         "digest": "d",
@@ -23,8 +24,9 @@ def run(seed: int = 1, **changes: object) -> Run:
         "eval_s": 0.0,
         "global_batch": 80,
         "epochs": 10.0,
-        "samples": 10_000.0,
-        "samples_per_s": 100.0,
+        "samples": 1000.0 * float(changes.get("epochs") or 10.0),  # type: ignore[arg-type]
+        "samples_per_s": rate,
+        "tracked_samples_per_s": rate,
         "world_size": 8,
         "accelerators": 8,
         "accelerator_name": "H100",

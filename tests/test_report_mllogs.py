@@ -32,9 +32,9 @@ def test_what_a_good_log_says(tmp_path):
     )  # fmt: skip
     assert (run.status, run.passed, run.problems, run.reason) == ("success", True, (), None)
     assert (run.submitter, run.system, run.seed) == ("somebody", "a machine", 3)
-    assert (run.global_batch, run.train_samples) == (64, 1437)
+    assert (run.global_batch, run.train_samples) == (64, 1_281_167)
     assert (run.time_to_train_s, run.elapsed_s, run.init_s) == (120.0, 120.0, 60.0)
-    assert (run.epochs, run.samples, run.quality) == (2.0, 2874.0, 0.7591)
+    assert (run.epochs, run.samples, run.quality) == (2.0, 2_562_334.0, 0.7591)
     assert [(each.seconds, each.epochs) for each in run.evaluations] == [(0.0, 1.0), (60.0, 2.0)]
     assert run.stopped == 1_700_000_180.0
     assert (run.target, run.higher_is_better) == (0.759, True)  # by the rules
@@ -247,6 +247,6 @@ def test_the_finest_pieces_of_training_are_taken_without_evaluations(tmp_path):
         timed("block_stop", 20, first_epoch_num=1),
         log[-1],
     ]
-    assert _read(tmp_path, log).blocks == (Block(0.0, 10.0, 1437.0), Block(10.0, 6.0, 1437.0))
+    assert _read(tmp_path, log).blocks == (Block(0.0, 10.0, 1281167.0), Block(10.0, 6.0, 1281167.0))
     without = [each for each in log if not each["key"].startswith("epoch_")]
-    assert _read(tmp_path, without).blocks == (Block(0.0, 16.0, 2874.0),)
+    assert _read(tmp_path, without).blocks == (Block(0.0, 16.0, 2562334.0),)

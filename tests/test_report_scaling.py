@@ -70,9 +70,9 @@ def test_the_product_of_the_efficiencies_is_that_of_the_time():
     [
         ((80, 80, 80), ["strong", "strong", "strong"], "strong", ["Amdahl"]),
         ((80, 160, 320), ["weak", "weak", "weak"], "weak", ["Gustafson"]),
-        ((80, 80, 320), ["mixed", "strong", "weak"], "mixed", ["Amdahl", "Gustafson"]),
-        ((80, 100, 120), ["mixed", "mixed", "mixed"], "mixed", ["Gustafson"]),
-        ((80, None, 80), ["unknown", "unknown", "strong"], "unknown", ["Amdahl"]),
+        ((80, 80, 320), ["mixed", "strong", "weak"], "mixed", []),  # two points fit any law
+        ((80, 100, 120), ["mixed", "mixed", "mixed"], "mixed", []),
+        ((80, None, 80), ["unknown", "unknown", "strong"], "unknown", []),
     ],
 )
 def test_strong_and_weak_by_the_batch(batches, modes, of_all, laws):
@@ -201,7 +201,8 @@ def test_without_measures_network_and_little_work_cannot_be_told_apart():
     said = bottleneck(samples_per_s=200.0)
     assert said == (
         "network, or too little work for each accelerator: each accelerator does 50% of the samples"
-        " a second it does among 8, with 2.5 a step instead of 10"
+        " a second it does among 8; a step of 2.5 samples each takes 400 ms, one of 10 samples each"
+        " 800 ms among 8"
     )
     weak = bottleneck(samples_per_s=200.0, global_batch=320)
     assert weak.startswith("network, or what workers of a machine share")

@@ -1,48 +1,65 @@
 """Which of three efficiencies costs a size most, and what is known of why, in words. Pure."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from ttt.report.analysis.size import Size, unit
 from ttt.report.analysis.words import percent
 
 _WORTH_TELLING = 0.95  # of ideal: above, there is no bottleneck to speak of
 _ALSO = 0.2  # of the whole loss: what the second cause has to have to be told
+_SAME = 0.05  # relative difference of step times below which the network makes none
 _EXPLAINS = 0.5  # of a loss: a cause that explains as much of it is called the cause
 
 
-def bottleneck(base: Size, size: Size, efficiency: Mapping[str, float | None]) -> str | None:
+def bottleneck(
+    sizes: Sequence[Size], size: Size, efficiency: Mapping[str, float | None]
+) -> str | None:
     """The first thing that keeps a size from its ideal time, and the next if it matters.
 
     Efficiencies multiply, so their logarithms are the parts of the loss.
 
     Args:
-        base: The smallest size of the sweep.
-        size: Another.
+        sizes: Those of the sweep, the smallest first.
+        size: Another than the first.
         efficiency: "throughput", "statistical" and "overhead" of `size` against `base`.
 
     Returns:
         As "batch size: 1.96 times the epochs at 12.6 times the batch leave 51% of the speed-up";
         None if less than 5% is lost, or nothing is known of the parts.
     """
+    base = sizes[0]
     costs = {name: -math.log(part) for name, part in efficiency.items() if part is not None}
     total = math.log((size.workers / base.workers) / (base.seconds / size.seconds))
     if total < -math.log(_WORTH_TELLING):
         return None
     names = [name for name in costs if costs[name] > _ALSO * total]
     names.sort(key=lambda name: -costs[name])
-    causes = [_cause(name, math.exp(-costs[name]), base, size) for name in names[:2]]
+    causes = []
+    for name in names[:2]:
+        part = math.exp(-costs[name])
+        match name:
+            case "throughput":
+                causes.append(_throughput(part, sizes, size))
+            case "statistical":
+                causes.append(_statistical(part, base, size))
+            case _:
+                causes.append(_overhead(part, base, size))
     return "; next ".join(causes) or None
 
 
-def _cause(name: str, part: float, base: Size, size: Size) -> str:
-    explain = {"throughput": _throughput, "statistical": _statistical, "overhead": _overhead}
-    return explain[name](part, base, size)
-
-
 def _statistical(part: float, base: Size, size: Size) -> str:
-    more = f"{1 / part:.2f} times the {'samples' if size.epochs is None else 'epochs'}"
     left = f"leave {percent(part)} of the speed-up"
+    now, before, noun = size.epochs, base.epochs, "epochs"
+    if now is None or before is None:
+        now, before, noun = size.samples or 0.0, base.samples or 0.0, "samples"
+    more = f"{1 / part:.2f} times the {noun}"
+    apart = size.spacing or base.spacing
+    if apart and 0 < now - before <= 1.05 * apart:  # chance may have done it
+        return (
+            f"convergence: the target was seen no more than one evaluation later, at {now:.4g}"
+            f" {noun} instead of {before:.4g}, which {left.replace('leave', 'leaves')}"
+        )
     if not size.global_batch or not base.global_batch:
         return f"convergence: {more} {left}"
     if size.global_batch == base.global_batch:
@@ -52,8 +69,8 @@ def _statistical(part: float, base: Size, size: Size) -> str:
     )
 
 
-def _throughput(part: float, base: Size, size: Size) -> str:
-    one = unit(size.group)
+def _throughput(part: float, sizes: Sequence[Size], size: Size) -> str:
+    base, one = sizes[0], unit(size.group)
     left = f"each {one} does {percent(part)} of the samples a second it does {_among(base)}"
     waits = _explained(part, base.waiting, size.waiting)
     exchanges = _explained(part, base.communication, size.communication)
@@ -63,15 +80,68 @@ def _throughput(part: float, base: Size, size: Size) -> str:
     if exchanges >= _EXPLAINS:
         growth = _growth(base.communication, size.communication, base)
         return f"network: nothing hides the exchange of gradients in {growth}, and {left}"
-    if not size.global_batch or not base.global_batch:
-        return f"network, or too little work for each {one}: {left}"
-    each, before = size.global_batch / size.workers, base.global_batch / base.workers
-    if math.isclose(each, before, rel_tol=0.01):  # as much work as ever
-        return f"network, or what workers of a machine share: {left}, with {_amount(each)} a step"
+    return f"{_network_or_work(sizes, size)}: {left}{_steps(base, size)}"
+
+
+def _network_or_work(sizes: Sequence[Size], size: Size) -> str:
+    """Decided by another size whose workers have as much to do in a step, if there is one.
+
+    Steps that take as long among more workers are not slowed down by the network.
+    """
+    one, base = unit(size.group), sizes[0]
+    mine, step = _share_of_batch(size), size.step_ms
+    alike = [
+        other
+        for other in sizes
+        if other is not size
+        and mine is not None
+        and math.isclose(_share_of_batch(other) or 0.0, mine, rel_tol=0.01)
+        and other.step_ms is not None
+    ]
+    if base in alike:
+        return "network, or what workers of a machine share"
+    if not alike or step is None:
+        return f"network, or too little work for each {one}"
+    other = max(alike, key=lambda each: abs(math.log(each.workers / size.workers)))
+    other_step = other.step_ms or step
+    few, many = (step, other_step) if size.workers < other.workers else (other_step, step)
+    if many <= (1 + _SAME) * few:
+        return (
+            f"too little work for each {one}, not the network: a step takes {step:.3g} ms here and"
+            f" {other_step:.3g} ms among {other.workers:,} with as much work each"
+        )
     return (
-        f"network, or too little work for each {one}: {left},"
-        f" with {_amount(each)} a step instead of {_amount(before)}"
+        f"network: with as much work each a step takes {step:.3g} ms here and {other_step:.3g} ms"
+        f" among {other.workers:,}"
     )
+
+
+def _steps(base: Size, size: Size) -> str:
+    """What a step took in both sizes, and what each worker had to do in it."""
+    step, before = size.step_ms, base.step_ms
+    if step is None or before is None:
+        return ""
+    now, then = (_work(each) for each in (size, base))
+    return f"; a step of {now} takes {step:.3g} ms, one of {then} {before:.3g} ms {_among(base)}"
+
+
+def _share_of_batch(size: Size) -> float | None:
+    """Samples of each worker in a step: of each copy of the model, where it is cut.
+
+    None where more workers than samples show that it is cut, and the log does not say how.
+    """
+    if not size.global_batch:
+        return None
+    share = size.global_batch / (size.replicas or size.workers)
+    return share if share >= 1 else None
+
+
+def _work(size: Size) -> str:
+    share = _share_of_batch(size)
+    if share is None:
+        return f"{size.global_batch:,} samples over all"
+    each = "each copy of the model" if size.replicas not in (None, size.workers) else "each"
+    return f"{_amount(share)} samples {each}"
 
 
 def _explained(part: float, before: float | None, now: float | None) -> float:

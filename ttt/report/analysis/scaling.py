@@ -5,17 +5,23 @@ time-to-train efficiency = throughput efficiency x statistical efficiency x over
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from ttt.report.analysis.bottleneck import bottleneck
 from ttt.report.analysis.laws import amdahl, gustafson
+from ttt.report.analysis.rates import alike
 from ttt.report.analysis.score import Group, agreed
 from ttt.report.analysis.size import Size, Unit, goal, measure, unit
 
 _ABSURD = 1e12
 
+_USUAL = 1.15  # a factor above it nearly always means that the base or the log was misread
+_ENOUGH = 3  # points through which a law says something
+_FITS = 0.1  # largest relative distance of a point from a law that is worth telling
+
 Mode = Literal["strong", "weak", "mixed", "unknown"]
+Law = Literal["Amdahl", "Gustafson"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +29,11 @@ class Efficiency:
     """Shares of the ideal, against the smallest point of a sweep, which has 1 everywhere.
 
     Attributes:
-        throughput: Samples a second for each worker.
+        throughput: Samples a second for each worker while training; over all the time on the clock
+            where `overhead` is unknown.
         statistical: Epochs of the smallest point over epochs of this one.
-        overhead: What is left: evaluation, start-up, the cold first block.
+        overhead: What is left: evaluation, start-up, the cold first block. None where two
+            witnesses do not agree on how fast it trained.
         time_to_train: The product: speed-up over growth.
     """
 
@@ -45,7 +53,7 @@ class Point:
         global_batch: Samples per update.
         seconds: The score.
         resolution: One evaluation interval in seconds: the score is not known better.
-        samples_per_s: Steady rate over all workers, median of the runs.
+        samples_per_s: Rate over all workers while training; on the clock where that is not sure.
         epochs: Mean of the runs whose mean the score is.
         speed_up: Against the smallest point.
         mode: Against the smallest point: strong, the same batch; weak, a batch that grew with the
@@ -53,6 +61,8 @@ class Point:
         efficiency: Why the speed-up is what it is.
         bottleneck: The first thing that holds it back, in words; None for the smallest, and where
             less than 5% of the ideal is lost.
+        step_ms: Milliseconds of an update, where two witnesses agree on the rate.
+        remarks: Why a factor is withheld, or above what can be expected.
     """
 
     group: Group
@@ -66,6 +76,8 @@ class Point:
     mode: Mode
     efficiency: Efficiency
     bottleneck: str | None
+    step_ms: float | None = None
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +88,10 @@ class Fit:
         law: "Amdahl" (of times, the same batch) or "Gustafson" (of rates, a batch that grew).
         serial: The share that more workers do not help, 0 to 1.
         error: Largest relative distance of a point from the law.
-        sizes: Workers of the points; any two lie on some law, which proves nothing.
+        sizes: Workers of the points, three or more: any two lie on some law.
     """
 
-    law: Literal["Amdahl", "Gustafson"]
+    law: Law
     serial: float
     error: float
     sizes: tuple[int, ...]
@@ -96,7 +108,7 @@ class Sweep:
         unit: What workers are, in the singular.
         points: Two or more, from the smallest.
         mode: Of all points together.
-        fits: One for each law that makes sense for the mode; empty where nothing fits.
+        fits: One for each law that makes sense for the mode and that the points obey within 10 %.
     """
 
     benchmark: str
@@ -160,13 +172,8 @@ def _sweep(sizes: Sequence[Size]) -> Sweep:
     of_all: Mode = modes[0] if len(set(modes)) == 1 else "mixed"
     if "unknown" in modes:
         of_all = "unknown"
-    # Rates with and without the first block do not compare.
-    rates = [size.steady for size in sizes]
-    if None in rates:
-        rates = [size.overall for size in sizes]
     points = tuple(
-        _point(size, rate, base, rates[0], mode)
-        for size, rate, mode in zip(sizes, rates, [of_all, *modes], strict=True)
+        _point(size, sizes, mode) for size, mode in zip(sizes, [of_all, *modes], strict=True)
     )
     return Sweep(
         benchmark=str(goal(base.group).benchmark),
@@ -188,30 +195,79 @@ def _mode(base: Size, size: Size) -> Mode:
     return "weak" if math.isclose(grown, size.workers / base.workers, rel_tol=0.01) else "mixed"
 
 
-def _point(
-    size: Size, rate: float | None, base: Size, base_rate: float | None, mode: Mode
-) -> Point:
+def _point(size: Size, sizes: Sequence[Size], mode: Mode) -> Point:
+    base = sizes[0]
     growth, speed_up = size.workers / base.workers, base.seconds / size.seconds
-    total = speed_up / growth
-    faster = _ratio(rate, base_rate)
-    throughput = None if faster is None else faster / growth
-    statistical = _ratio(base.epochs, size.epochs) or _ratio(base.samples, size.samples)
-    overhead = total / (throughput * statistical) if throughput and statistical else None
-    efficiency = Efficiency(throughput, statistical, overhead, total)
-    parts = {"throughput": throughput, "statistical": statistical, "overhead": overhead}
+    efficiency, told = _efficiency(size, base)
+    parts = {
+        "throughput": efficiency.throughput,
+        "statistical": efficiency.statistical,
+        "overhead": efficiency.overhead,
+    }
+    split = base.confirmed and size.confirmed
     return Point(
         group=size.group,
         workers=size.workers,
         global_batch=size.global_batch,
         seconds=size.seconds,
         resolution=size.group.resolution,
-        samples_per_s=rate,
+        samples_per_s=size.training if split else size.on_clock,
         epochs=size.epochs,
         speed_up=speed_up,
         mode=mode,
-        efficiency=efficiency,
-        bottleneck=None if size is base else bottleneck(base, size, parts),
+        efficiency=replace(efficiency, time_to_train=speed_up / growth),
+        bottleneck=None if size is base else bottleneck(sizes, size, parts),
+        step_ms=size.step_ms,
+        remarks=tuple(told),
     )
+
+
+def _efficiency(size: Size, base: Size) -> tuple[Efficiency, list[str]]:
+    """The factors that are believed, and a sentence for each that is not or is beyond the usual."""
+    growth, told = size.workers / base.workers, list[str]()
+    total = base.seconds / size.seconds / growth
+    statistical = _ratio(base.epochs, size.epochs) or _ratio(base.samples, size.samples)
+    if statistical is not None and statistical > _USUAL:
+        told.append(_fewer(size, base, statistical))
+
+    def factors(rate: float | None, other: float | None) -> tuple[float | None, float | None]:
+        faster = _ratio(rate, other)
+        throughput = None if faster is None else faster / growth
+        return throughput, total / (
+            throughput * statistical
+        ) if throughput and statistical else None
+
+    both = base.confirmed and size.confirmed
+    throughput, overhead = factors(size.training, base.training) if both else (None, None)
+    if both and max(throughput or 0, overhead or 0) > _USUAL:
+        again = factors(size.tracked, base.tracked)
+        pairs = zip((throughput, overhead), again, strict=True)
+        if not all(one is None or alike(one, other) for one, other in pairs):
+            name, factor = _largest(throughput, overhead)
+            told.append(f"{name} {factor:.0%} is withheld: a second witness does not bear it out")
+            both = False
+    if not both:
+        throughput, overhead = factors(size.on_clock, base.on_clock)[0], None
+        if throughput is not None and throughput > _USUAL:
+            told.append(f"throughput {throughput:.0%} is withheld: nothing else bears it out")
+            throughput = None
+    return Efficiency(throughput, statistical, overhead), told
+
+
+def _largest(throughput: float | None, overhead: float | None) -> tuple[str, float]:
+    named = {"throughput": throughput or 0.0, "overhead": overhead or 0.0}
+    name = max(named, key=lambda each: named[each])
+    return name, named[name]
+
+
+def _fewer(size: Size, base: Size, statistical: float) -> str:
+    """What the evaluation interval has to do with fewer epochs than the smallest point took."""
+    now, before, noun = size.epochs, base.epochs, "epochs"
+    if now is None or before is None:
+        now, before, noun = size.samples or 0.0, base.samples or 0.0, "samples"
+    apart = size.spacing or base.spacing
+    every = f", seen every {apart:.4g} {noun}" if apart else ""
+    return f"statistical {statistical:.0%}: {now:.4g} {noun} instead of {before:.4g}{every}"
 
 
 def _ratio(first: float | None, second: float | None) -> float | None:
@@ -223,16 +279,28 @@ def _ratio(first: float | None, second: float | None) -> float | None:
 
 
 def _fits(points: Sequence[Point]) -> Iterator[Fit]:
-    """Amdahl of what kept its batch, Gustafson of what did not, each with the smallest point."""
+    """Amdahl where the batch stayed, Gustafson where the work of each worker did; from three sizes.
+
+    With two, any law fits; where the work of a worker changed neither law speaks of what was
+    measured.
+    """
     base, *others = points
-    same = [point for point in others if point.mode == "strong"]
-    if same:
-        times = [(point.workers, point.seconds) for point in [base, *same]]
-        yield Fit("Amdahl", *amdahl(times), tuple(size for size, _ in times))
+    times = [
+        (point.workers, point.seconds)
+        for point in [base, *(point for point in others if point.mode == "strong")]
+    ]
     rates = [
         (point.workers, point.samples_per_s)
-        for point in [base, *(point for point in others if point.mode in ("weak", "mixed"))]
+        for point in [base, *(point for point in others if point.mode == "weak")]
         if point.samples_per_s is not None and point.efficiency.throughput is not None
     ]
-    if len(rates) > 1:
-        yield Fit("Gustafson", *gustafson(rates), tuple(size for size, _ in rates))
+    if len(times) >= _ENOUGH:
+        yield from _good("Amdahl", amdahl(times), times)
+    if len(rates) >= _ENOUGH:
+        yield from _good("Gustafson", gustafson(rates), rates)
+
+
+def _good(law: Law, fit: tuple[float, float], points: Sequence[tuple[int, float]]) -> Iterator[Fit]:
+    serial, error = fit
+    if error <= _FITS:
+        yield Fit(law, serial, error, tuple(size for size, _ in points))

@@ -3,9 +3,11 @@
 import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal, NamedTuple
 
 from ttt.report.analysis.losses import cold_s, evaluation_s, outside_s, share
+from ttt.report.analysis.rates import rate
 from ttt.report.analysis.score import Group, agreed, dropped
 from ttt.report.run import Run
 
@@ -42,10 +44,15 @@ class Size:
         workers: Accelerators; processes where there are none.
         global_batch: Samples per update.
         seconds: The score.
-        steady: Samples a second over all workers, without the first block.
-        overall: Samples a second over all of training.
+        replicas: Copies of the model that train side by side; None where it is not disclosed.
+        training: Samples a second over all workers while training, without the first block.
+        tracked: The same by what the submitter's code tracked.
+        on_clock: Samples a second over all workers and all the time on the clock.
+        confirmed: Whether two witnesses agree on the rate while training, in every run.
         epochs: Epochs to the target.
         samples: Samples to the target.
+        spacing: Between evaluations, in what progress is told: epochs, samples where these are
+            unknown.
         waiting: Share of the time in which batches were waited for.
         communication: Share of the time of steps that exchanged gradients and computed nothing.
         evaluation: Share of the time in evaluations.
@@ -57,15 +64,26 @@ class Size:
     workers: int
     global_batch: int | None
     seconds: float
-    steady: float | None
-    overall: float | None
+    replicas: int | None
+    training: float | None
+    tracked: float | None
+    on_clock: float | None
+    confirmed: bool
     epochs: float | None
     samples: float | None
+    spacing: float | None
     waiting: float | None
     communication: float | None
     evaluation: float | None
     cold: float | None
     outside: float | None
+
+    @property
+    def step_ms(self) -> float | None:
+        """Milliseconds of an update, by the rate while training; None where that is not sure."""
+        if not self.global_batch or not self.training or not self.confirmed:
+            return None
+        return 1000 * self.global_batch / self.training
 
 
 def goal(group: Group) -> Goal:
@@ -123,16 +141,29 @@ def measure(group: Group) -> Size | None:
         count,
         agreed(run.global_batch for run in group.runs),
         seconds,
-        steady=middle(lambda run: run.steady_samples_per_s),
-        overall=middle(lambda run: run.samples_per_s),
+        replicas=agreed(run.replicas for run in group.runs),
+        training=middle(lambda run: rate(run).training),
+        tracked=middle(lambda run: rate(run).tracked),
+        on_clock=middle(lambda run: rate(run).on_clock),
+        confirmed=all(rate(run).confirmed for run in runs),
         epochs=_known(statistics.fmean, (run.epochs for run in runs)),
         samples=_known(statistics.fmean, (run.samples for run in runs)),
+        spacing=middle(_spacing),
         waiting=middle(lambda run: run.data_wait_fraction, valid),
         communication=middle(lambda run: run.communication_fraction, valid),
         evaluation=middle(lambda run: share(evaluation_s(run), run), valid),
         cold=middle(lambda run: share(cold_s(run), run), valid),
         outside=middle(lambda run: share(outside_s(run), run), valid),
     )
+
+
+def _spacing(run: Run) -> float | None:
+    """How far evaluations are apart, in epochs, or samples; the first may come late."""
+    places = [each.samples if run.epochs is None else each.epochs for each in run.evaluations]
+    told = sorted({place for place in places if place is not None})
+    if len(told) < 2:
+        return told[0] if told else None
+    return statistics.median(after - before for before, after in pairwise(told))
 
 
 def _known(average: Callable[[list[float]], float], values: Iterable[float | None]) -> float | None:

@@ -85,6 +85,7 @@ def _read(folder: Path) -> Run:
         values |= last_sign(folder / EVENTS)
     values |= _of_system(folder / SYSTEM)
     values["steady_samples_per_s"] = steady_rate(past.blocks)
+    values["tracked_samples_per_s"] = values.get("samples_per_s")  # the worker's own clock
     return Run(
         path=folder,
         digest=_digest(config) if config else None,
