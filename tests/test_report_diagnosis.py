@@ -56,6 +56,7 @@ def test_stragglers_are_named_with_their_hosts(compute, hosts, named):
     assert found.what == "stragglers"
     assert found.measured.startswith(f"{named}: {max(compute)} ms of computation a step, 10 ms on")
     assert found.share == pytest.approx((max(compute) - 10) / 20)
+    assert ("leave it out" in found.advice) == (len(set(hosts)) > 1)  # there is only this one
 
 
 def test_ranks_that_compute_alike_are_no_stragglers():
@@ -88,7 +89,9 @@ def test_official_rules_say_how_often_to_evaluate():
     far = only(eval_s=1.0, train_s=99.0, eval_interval_s=50.0, **changes)
     assert far.advice.startswith("the rules say how often")
     many = only(eval_s=30.0, train_s=70.0, eval_interval_s=5.0, **changes)
-    assert many.advice == "a larger evaluation batch"
+    assert many.advice == "a larger evaluation batch, or evaluation beside training"
+    beside = only(eval_s=30.0, eval_beside_s=9.0, train_s=70.0, eval_interval_s=5.0, **changes)
+    assert beside.advice == "more of it beside training, where a part is already"
 
 
 def test_a_cold_first_block():

@@ -64,15 +64,17 @@ def _rank(parts: Parts) -> dict[str, Any]:
 
 
 def communication_fraction(ranks: Sequence[dict[str, Any]]) -> float | None:
-    """Share of a step in which gradients were exchanged and nothing was computed, worst rank.
+    """Share of forward, backward and exchange in which a rank computed nothing, worst rank.
 
-    Both are medians, of the updates that were timed and of all; None where a rank knows neither.
+    Both parts are medians of the same updates, those that the reducer timed: these are few, and
+    slower than the median of all where a run is short. None where a rank does not know them.
     """
     shares: list[float] = []
     for rank in ranks:
-        if rank["exposed_ms"] is None or not rank["step_ms_p50"]:
+        computed, exposed = rank["compute_ms"], rank["exposed_ms"]
+        if exposed is None or (exposed and computed is None):
             return None
-        shares.append(min(1.0, rank["exposed_ms"] / rank["step_ms_p50"]))
+        shares.append(exposed / (computed + exposed) if exposed else 0.0)
     return max(shares)
 
 

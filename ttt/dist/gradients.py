@@ -47,7 +47,8 @@ class GradientTimes:
         computed = told["forward_compute_time"] + told["backward_compute_time"]
         exchanged = told["backward_comm_time"]
         hidden = told["backward_compute_comm_overlap_time"]
-        self._samples.append((computed / 1e6, exchanged / 1e6, (exchanged - hidden) / 1e6))
+        exposed = max(0.0, exchanged - hidden)
+        self._samples.append((computed / 1e6, exchanged / 1e6, exposed / 1e6))
 
     def breakdown(self, accumulate: int) -> Breakdown:
         """Medians over the updates that were timed.

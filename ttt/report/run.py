@@ -93,7 +93,7 @@ class Run:
         steady_samples_per_s: Median rate of the blocks but the first.
         tracked_samples_per_s: What the submitter's own code, or ttt's worker, measured.
         samples_certain: Whether what a sample is stands on more than what the log alone says.
-        communication_fraction: Share of the time of steps in which gradients were exchanged and
+        communication_fraction: Share of forward, backward and exchange of gradients in which
             nothing was computed, worst rank.
         recompiles: Compilations after RUN_START.
         energy_reason: Why there is no energy.

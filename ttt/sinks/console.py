@@ -221,7 +221,8 @@ def _communication(summary: dict) -> list[tuple[str, str]]:  # type: ignore[type
     share = summary["communication_fraction"]
     if summary["world_size"] == 1 or share is None:
         return []
-    return [("communication", f"{share:.1%} of a step with nothing computed, worst rank")]
+    text = f"{share:.1%} of forward and backward waits for the exchange of gradients, worst rank"
+    return [("communication", text)]
 
 
 def _spent(summary: dict) -> list[tuple[str, str]]:  # type: ignore[type-arg]

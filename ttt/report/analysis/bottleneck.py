@@ -107,11 +107,11 @@ def _network_or_work(sizes: Sequence[Size], size: Size) -> str:
     few, many = (step, other_step) if size.workers < other.workers else (other_step, step)
     if many <= (1 + _SAME) * few:
         return (
-            f"too little work for each {one}, not the network: a step takes {step:.3g} ms here and"
-            f" {other_step:.3g} ms among {other.workers:,} with as much work each"
+            f"too little work for each {one}, not the network: a step takes {_ms(step)} here and"
+            f" {_ms(other_step)} among {other.workers:,} with as much work each"
         )
     return (
-        f"network: with as much work each a step takes {step:.3g} ms here and {other_step:.3g} ms"
+        f"network: with as much work each a step takes {_ms(step)} here and {_ms(other_step)}"
         f" among {other.workers:,}"
     )
 
@@ -122,7 +122,7 @@ def _steps(base: Size, size: Size) -> str:
     if step is None or before is None:
         return ""
     now, then = (_work(each) for each in (size, base))
-    return f"; a step of {now} takes {step:.3g} ms, one of {then} {before:.3g} ms {_among(base)}"
+    return f"; a step of {now} takes {_ms(step)}, one of {then} {_ms(before)} {_among(base)}"
 
 
 def _share_of_batch(size: Size) -> float | None:
@@ -141,7 +141,11 @@ def _work(size: Size) -> str:
     if share is None:
         return f"{size.global_batch:,} samples over all"
     each = "each copy of the model" if size.replicas not in (None, size.workers) else "each"
-    return f"{_amount(share)} samples {each}"
+    return f"{_amount(share)} {'sample' if share == 1 else 'samples'} {each}"
+
+
+def _ms(value: float) -> str:
+    return f"{value:,.0f} ms" if value >= 100 else f"{value:.3g} ms"
 
 
 def _explained(part: float, before: float | None, now: float | None) -> float:

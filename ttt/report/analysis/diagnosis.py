@@ -72,7 +72,8 @@ def _communication(run: Run) -> Finding | None:
         return None
     return Finding(
         "communication not hidden",
-        f"{percent(run.communication_fraction)} of a step exchanges gradients and computes nothing",
+        f"{percent(run.communication_fraction)} of forward, backward and exchange of gradients"
+        " computes nothing",
         "more work between exchanges: a larger data.global_batch or accumulate=N; ttt doctor"
         " measures the network",
         _of_training(run.communication_fraction, run),
@@ -84,11 +85,13 @@ def _stragglers(run: Run) -> Finding | None:
     if slow is None:
         return None
     lost = slow.compute_ms - slow.median_ms
+    several = len({rank.host for rank in run.ranks}) > 1
     return Finding(
         "stragglers",
         f"{slow.names}: {slow.compute_ms:.3g} ms of computation a step, {slow.median_ms:.3g} ms on"
         " the median rank; all wait for the slowest",
-        "look for other jobs, clocks and cooling of that machine with ttt doctor, or leave it out",
+        "look for other jobs, clocks and cooling of that machine with ttt doctor"
+        + (", or leave it out" if several else ""),
         _of_training(lost / run.step_ms_p50, run) if run.step_ms_p50 else None,
     )
 
@@ -100,6 +103,10 @@ def _evaluation(run: Run) -> Finding | None:
         return None
     times = f" in {counted(len(run.evaluations), 'evaluation')}" if run.evaluations else ""
     advice = _advice(run, "a larger evaluation batch", "data.eval_batch=N")
+    if run.eval_beside_s:
+        advice = "more of it beside training, where a part is already"
+    elif run.source == "MLPerf log":
+        advice += ", or evaluation beside training"
     if half is not None and part / 2 > half and not run.official:
         advice = f"{_advice(run, 'fewer evaluations', _EVERY)}; {advice}"
     return Finding(

@@ -7,13 +7,13 @@ agrees.
 """
 
 import math
-import statistics
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ttt.report.analysis.losses import cold_s, evaluation_s, outside_s, share
-from ttt.report.run import Run
+from ttt.report.run import LARGEST, Run
 
+_LEAST = 1e-9  # samples a second; nothing trains as slowly
 DIFFER = 0.15  # share by which two witnesses may differ and still say the same
 
 
@@ -43,13 +43,14 @@ def clock_rate(run: Run) -> float | None:
 
 def rate(run: Run) -> Rate:
     """The rates of a run, as far as they are known and believed."""
-    steady = run.steady_samples_per_s or run.samples_per_s or None
-    tracked = run.tracked_samples_per_s or None
-    if not run.samples or not run.elapsed_s:
+    steady = _measured(run.steady_samples_per_s) or _measured(run.samples_per_s)
+    tracked = _measured(run.tracked_samples_per_s)
+    on_clock = _measured(run.samples / run.elapsed_s if run.samples and run.elapsed_s else None)
+    if on_clock is None:
         agreed = alike(steady, tracked)
         return Rate(training=steady if agreed else None, tracked=tracked, confirmed=agreed)
-    on_clock = run.samples / run.elapsed_s
-    if tracked is None or alike(steady, tracked):
+    # Some leave the first steps out of what they track, some do not.
+    if tracked is None or alike(steady, tracked) or alike(run.samples_per_s, tracked):
         return _by_pieces(run, on_clock, steady, tracked)
     if not run.samples_certain and not alike(on_clock, tracked):
         return Rate(
@@ -61,7 +62,7 @@ def rate(run: Run) -> Rate:
         found = _by_pieces(run, on_clock, steady, None)
         said = (
             f"the log tracked {_per_s(tracked)}, by which its samples would take"
-            f" {run.samples / tracked / run.elapsed_s:.3g} times as long as the clock ran; the"
+            f" {on_clock / tracked:.3g} times as long as the clock ran; the"
             f" {_per_s(on_clock)} on the clock are used"
         )
         return Rate(on_clock, found.training, tracked, found.confirmed, said)
@@ -128,19 +129,25 @@ def _because(run: Run) -> str:
     return f", of which {' and '.join(told)}" if told else ""
 
 
+def _measured(value: float | None) -> float | None:
+    """The value if something can have measured it."""
+    return value if value is not None and _LEAST < value < LARGEST else None
+
+
 def _per_s(value: float) -> str:
-    digits = max(0, 2 - math.floor(math.log10(value))) if value > 0 else 0
-    return f"{round(value, 2 - math.floor(math.log10(value))):,.{digits}f}/s"
+    digits = 2 - math.floor(math.log10(value))
+    return f"{round(value, digits):,.{max(0, digits)}f}/s"
 
 
-def remarks(runs: Iterable[Run]) -> list[str]:
-    """What is to be said of the rates of runs that repeat each other, each thing once.
+def remarks(runs: Sequence[Run]) -> list[str]:
+    """What is to be said of the rates of runs that repeat each other.
 
-    The runs of one experiment differ by little: the sentence of the one in the middle stands for
-    all that have one.
+    They differ by little: one sentence stands for all that have one, that of the run in the middle.
     """
     told = [(found.on_clock or 0.0, found.remark) for found in map(rate, runs) if found.remark]
     if not told:
         return []
-    middle = statistics.median_low(sorted(each for each, _ in told))
-    return [next(remark for each, remark in told if each == middle and remark)]
+    told.sort()
+    sentence = told[(len(told) - 1) // 2][1]
+    some = f"{len(told)} of {len(runs)} runs: " if len(told) < len(runs) else ""
+    return [f"{some}{sentence}"]

@@ -54,7 +54,7 @@ class Size:
         spacing: Between evaluations, in what progress is told: epochs, samples where these are
             unknown.
         waiting: Share of the time in which batches were waited for.
-        communication: Share of the time of steps that exchanged gradients and computed nothing.
+        communication: Share of forward, backward and exchange in which nothing was computed.
         evaluation: Share of the time in evaluations.
         cold: Share of the time the first block took beyond steady training.
         outside: Share of the time that was neither training nor evaluation.

@@ -88,7 +88,7 @@ class Course:
         )
 
     def _evaluated(self, time_ms: float, value: Any, metric: Any, at: Position) -> None:
-        self._last = at
+        self._last = _further(self._last, at)
         self._metric = metric if not self._values else self._metric
         quality = number(value)  # of several metrics, the one that came first
         if quality is not None and metric == self._metric:
@@ -125,7 +125,9 @@ class Course:
         return without_epoch(unit, self.last(unit, stop).samples, batch)
 
     def last(self, unit: Unit, stop: Position) -> Position:
-        """Where training ended: at the last evaluation, as the RCP checker has it.
+        """Where training ended: at the evaluation that came furthest.
+
+        That is the last one, but for what is evaluated after run_stop in any order.
 
         Args:
             unit: What is counted.
@@ -192,7 +194,18 @@ class Course:
             if stop is not None and time_ms > stop + _TOGETHER:
                 seconds = _reached_at(at.samples, blocks, (stop - start) / 1000)
             found.append(Evaluation(seconds, quality, at.epochs, at.samples))
-        return tuple(found)
+        return tuple(sorted(found, key=lambda each: each.seconds))
+
+
+def _further(one: Position | None, other: Position) -> Position:
+    """The further of two; the other where that cannot be told."""
+    if one is None:
+        return other
+    for name in ("samples_count", "epoch_num"):
+        before, after = getattr(one, name), getattr(other, name)
+        if before is not None and after is not None:
+            return one if before > after else other
+    return other
 
 
 def _reached_at(samples: float | None, blocks: Sequence[Block], elapsed: float) -> float:
