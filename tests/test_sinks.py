@@ -248,7 +248,11 @@ def test_a_person_is_told_where_tables_are_and_what_the_loader_says_of_its_batch
     log.emit(Kind.STATISTICS, 1, epoch=1, samples=10, **told)
     log.close()
     assert "table 0 on process 1" in text.getvalue()
-    for words in ("1,234 J (gpu + cpu counters), 0.5 samples/J", "25.0% of forward and backward", "a node-hour"):
+    for words in (
+        "1,234 J (gpu + cpu counters), 0.5 samples/J",
+        "25.0% of forward and backward",
+        "a node-hour",
+    ):
         assert words in text.getvalue()
     assert "padding 0.0125" in text.getvalue()
     assert summary.result()["data"] == {"padding": 0.0125}

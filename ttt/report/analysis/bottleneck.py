@@ -140,7 +140,7 @@ def _work(size: Size) -> str:
     share = _share_of_batch(size)
     if share is None:
         return f"{size.global_batch:,} samples over all"
-    each = "each copy of the model" if size.replicas not in (None, size.workers) else "each"
+    each = "in each copy of the model" if size.replicas not in (None, size.workers) else "each"
     return f"{_amount(share)} {'sample' if share == 1 else 'samples'} {each}"
 
 
