@@ -288,16 +288,17 @@ def test_scaling_json_of_somebody_else_is_none_of_ours(tmp_path):
     assert (each.scaling, each.problems) == (None, ())
 
 
-def test_a_tool_may_have_written_scaling_json(tmp_path):
-    _official(tmp_path, 5)
-    (tmp_path / "scaling.json").write_text('{"scaling_factor": 1.25}')
-    runs = find([tmp_path]).runs
-    told, other = (
-        group(runs, lambda _, scaling=scaling: Rcp("passed", "", scaling=scaling))[0].remarks
-        for scaling in (1.25, 1.5)
-    )
-    assert "package_checker computes of these logs" in told[0]
-    assert other == ()
+def test_a_tool_may_have_written_the_scaling_of_an_hpc_result(tmp_path):
+    """package_checker leaves its own file behind, and HPC's trees were published without."""
+    for benchmark, left in (("openfold", None), ("resnet", 1.25)):
+        runs = [_clock(n, 100.0 + n, benchmark=benchmark, scaling_factor=1.25) for n in range(5)]
+        alike, other = (
+            group(runs, lambda _, scaling=scaling: Rcp("passed", "", scaling=scaling))[0]
+            for scaling in (1.25, 1.5)
+        )
+        assert (alike.scaling, other.scaling) == (left, 1.25)
+        told = [each for each in alike.remarks if each.startswith("scaling.json says 1.2500")]
+        assert len(told) == (left is None)
 
 
 def test_energy_is_that_of_the_runs_in_the_mean(tmp_path):

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
+from ttt.compliance import usage_of
 from ttt.report.analysis.repetitions import repetitions
 from ttt.report.analysis.standing import counted_twice, standing
 from ttt.report.analysis.weak import Weak, is_weak, throughput
@@ -23,10 +24,10 @@ from ttt.report.run import Run
 
 T = TypeVar("T")
 _MOMENT = 1e-6  # seconds; nothing was trained in less
-_FILE = "scaling.json"
+_FILE, _COMPUTED = "scaling.json", "reference convergence points, by ttt"
 _BY_A_TOOL = (
-    "scaling.json says what package_checker computes of these logs, and writes there itself: it is"
-    " official if it was published"
+    "scaling.json says {factor:.4f}, which package_checker computes of these logs and writes there"
+    " by itself: the score is given without"
 )
 _DOUBTFUL = "counts as it does officially, but its clock contradicts itself"
 
@@ -237,7 +238,7 @@ def _group(runs: tuple[Run, ...], judge: Judge | None) -> Group:
         remarks=(
             *remarks,
             *(f"{run.path.name} {_DOUBTFUL}" for run in counting if not run.clock_trusted),
-            *([_BY_A_TOOL] if source == _FILE and rcp and rcp.scaling == scaling else []),
+            *_left_out(runs, scaling),
         ),
         rcp=rcp,
         scaling=scaling,
@@ -269,15 +270,26 @@ def _scaling(runs: Sequence[Run], rcp: Rcp | None) -> tuple[float | None, str | 
     """What the score is multiplied with, and who says so.
 
     A scaling.json beside the logs is the authority (training_rules.adoc, "Score scaling"), also one
-    that nobody can read; package_checker would write one where there is none.
+    that nobody can read; package_checker would write one where there is none. The trees of MLPerf
+    HPC were published without those that it writes for them today, so that there only a file that
+    says something else counts.
     """
+    hpc = any(usage_of(run.benchmark) == "hpc" for run in runs)
+    computed = rcp.scaling if rcp is not None and rcp.verdict == "passed" else None
     if any(run.official for run in runs):
         factor = agreed(run.scaling_factor for run in runs)
-        if factor is not None or any(run.scaling_problem for run in runs):
-            return factor, None if factor is None else _FILE
-    if rcp is None or rcp.verdict != "passed":
-        return None, None
-    return rcp.scaling, "reference convergence points, by ttt"
+        if factor is not None and not (hpc and factor == computed):
+            return factor, _FILE
+        if any(run.scaling_problem for run in runs):
+            return None, None
+    return (None, None) if hpc or computed is None else (computed, _COMPUTED)
+
+
+def _left_out(runs: Sequence[Run], scaling: float | None) -> list[str]:
+    factor = agreed(run.scaling_factor for run in runs)
+    if factor is None or scaling is not None or any(map(is_weak, runs)):
+        return []
+    return [_BY_A_TOOL.format(factor=factor)]
 
 
 def _averaged(times: Sequence[float | None], drop: int) -> list[int]:
