@@ -3,10 +3,11 @@
 May not know which run a log belongs to, nor print anything.
 """
 
+import os
 import tempfile
 from collections.abc import Container, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
@@ -16,15 +17,9 @@ import yaml
 from mlperf_logging.compliance_checker import mlp_compliance, mlp_parser
 
 from ttt.compliance.ours import LABEL, RULES_FILE, write_rules
-from ttt.compliance.rulesets import (
-    ENGINE,
-    USAGES,
-    official_ids,
-    rulesets,
-    rulesets_of,
-    usage_of,
-)
-from ttt.compliance.scan import Scan, scan
+from ttt.compliance.rounds import Choice, choose, day_of, plausible
+from ttt.compliance.rulesets import ENGINE, USAGES, official_ids, rulesets, usage_of
+from ttt.compliance.scan import Scan, Seed, scan
 from ttt.compliance.sentences import plain, sentences
 from ttt.errors import ConfigError
 
@@ -35,6 +30,8 @@ RESUMED = (
 )
 
 _START = 1 << 20  # bytes that tell what a file is
+# The engine, of a key of which one record must meet the target, and none did.
+_MISSED = tuple(f"Failed checks for {key}" for key in ("eval_", "aggregated_eval_", "averaged_"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +43,13 @@ class Verdict:
         benchmark: What the log says it is; None if it does not say.
         official: Whether that is an id of an official benchmark, judged by its official rules.
         ruleset: The ruleset applied; None if no rules were.
+        reason: Why this ruleset; None if no rules were applied.
         division: What the log says; None if it does not say.
         passed: Whether every rule was kept.
         problems: A sentence for each broken rule.
         warnings: Sentences that do not change the verdict.
+        converged: Whether the run ended, says "success", and reached the target of its rules.
+        seeds: File, line and value of every seed.
     """
 
     path: Path
@@ -60,6 +60,9 @@ class Verdict:
     passed: bool
     problems: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    reason: str | None = None
+    converged: bool = False
+    seeds: tuple[Seed, ...] = ()
 
     @property
     def label(self) -> str:
@@ -67,16 +70,24 @@ class Verdict:
         return "official MLPerf rules" if self.official else LABEL
 
 
-def check_file(path: str | Path, ruleset: str | None = None) -> Verdict:
+def check_file(
+    path: str | Path,
+    ruleset: str | None = None,
+    *,
+    ran: tuple[str, str] | None = None,
+    werror: bool = False,
+) -> Verdict:
     """Check one result log.
 
-    An official benchmark meets the official rules, a workload of our own the rules of
-    `ttt.compliance.ours`. A log that does not say which benchmark it is meets the common rules of
-    the newest ruleset, which it cannot pass.
+    An official benchmark meets the official rules of its round (`ttt.compliance.rounds`), a
+    workload of our own the rules of `ttt.compliance.ours`. A log that does not say which benchmark
+    it is meets the common rules of the newest ruleset, which it cannot pass.
 
     Args:
         path: The log. Anything may be in it; what cannot be read is a verdict, not an exception.
-        ruleset: The ruleset to apply; None is the newest that has the benchmark.
+        ruleset: The ruleset a person asks for; None is that of the log's round.
+        ran: What the log's run folder says it was run under, and the file that says so.
+        werror: Whether what the engine warns of is a problem.
 
     Raises:
         ConfigError: The installed package does not have this ruleset.
@@ -91,25 +102,59 @@ def check_file(path: str | Path, ruleset: str | None = None) -> Verdict:
         return _unread(path, *(log.endless or [_what_it_is(path)]))
 
     benchmark, division = log.word("submission_benchmark"), log.word("submission_division")
-    official = benchmark in official_ids()
-    able = rulesets_of(benchmark or "", "open" if division == "open" else "closed")
-    if official and not able and ruleset is None:
-        why = f"no installed ruleset can check {benchmark}"
-        return Verdict(path, benchmark, True, None, division, False, (why,))
-    chosen = ruleset or (able or rulesets(usage_of(benchmark)))[0]
-    problems, warnings = _judge(log, chosen)
-    if problems and ruleset is None:
-        # Rules grow: a log from an earlier round is not wrong for lacking what came later.
-        older = next((name for name in able[1:] if not _judge(log, name)[0]), None)
-        warnings += [f"the log keeps every rule of ruleset {older}"] if older else []
+    folders = [each.name for each in Path(os.path.abspath(path)).parents]  # links are not followed
+    chosen = choose(
+        benchmark, division, day_of(log.started), folders=folders, asked=ruleset, ran=ran
+    )
+    if chosen.ruleset is None:
+        why = (chosen.reason,)
+        return Verdict(path, benchmark, True, None, division, False, why, seeds=tuple(log.seeds))
+    found = _judge(log, chosen.ruleset, werror)
+    if found.problems and not found.missed and ruleset is None:
+        chosen, found = _fitting(log, chosen, found, werror)
+    problems, warnings = list(found.problems), list(found.warnings)
     if "resumed" in log.first and division != "open":
         problems.append(RESUMED)
-    if not problems and any(status != "success" for status in log.statuses):
+    succeeded = bool(log.statuses) and all(status == "success" for status in log.statuses)
+    if not problems and not succeeded:
         # The engine passes any status; MLPerf's scoring counts such a run as not converged.
         warnings.append(plain(f"run_stop has status {log.statuses}, so the run has no score"))
     return Verdict(
-        path, benchmark, official, chosen, division, not problems, tuple(problems), tuple(warnings)
+        path=path,
+        benchmark=benchmark,
+        official=benchmark in official_ids(),
+        ruleset=chosen.ruleset,
+        reason=chosen.reason,
+        division=division,
+        passed=not problems,
+        problems=tuple(problems),
+        warnings=tuple(warnings),
+        converged=succeeded and not found.missed,
+        seeds=tuple(log.seeds),
     )
+
+
+def _fitting(
+    log: Scan, chosen: Choice, found: "_Findings", werror: bool
+) -> tuple[Choice, "_Findings"]:
+    """What to make of a log that breaks its ruleset but may have been written for another.
+
+    Where only its date spoke for the ruleset, one of a later round that it keeps is its own. Else
+    that is only told: rules grow, and a log is not wrong for lacking what another round wants.
+    """
+    benchmark, division = log.word("submission_benchmark"), log.word("submission_division")
+    if benchmark not in official_ids():
+        return chosen, found
+    likely = plausible(benchmark, division, day_of(log.started))
+    others = [one for one in likely if one != chosen.ruleset]
+    for other in reversed(others) if chosen.likely else others:
+        instead = _judge(log, other, werror)
+        if not instead.problems and chosen.likely:
+            return Choice(other, f"{chosen.reason} and its keys"), instead
+        if not instead.problems:
+            found.warnings.append(f"the log keeps every rule of ruleset {other}")
+            break
+    return chosen, found
 
 
 def require_known(ruleset: str | None) -> None:
@@ -142,31 +187,44 @@ def _what_it_is(path: Path) -> str:
     return "the file has no :::MLLOG record, so it is not an MLPerf log"
 
 
-def _judge(log: Scan, ruleset: str) -> tuple[list[str], list[str]]:
-    """Problems and warnings by one ruleset: the official one, or ours for a workload of our own."""
+@dataclass(frozen=True, slots=True)
+class _Findings:
+    """What the engine says, in sentences, and whether it found that the target was missed."""
+
+    problems: list[str]
+    warnings: list[str] = field(default_factory=list)
+    missed: bool = False
+
+
+def _judge(log: Scan, ruleset: str, werror: bool) -> _Findings:
+    """By one ruleset: the official one, or ours for a workload of our own."""
     benchmark = log.word("submission_benchmark")
     if benchmark is None or benchmark in official_ids():
-        return _run_engine(log, ruleset, f"{usage_of(benchmark)}_{ruleset}/common.yaml")
+        return _run_engine(log, ruleset, f"{usage_of(benchmark)}_{ruleset}/common.yaml", werror)
     with tempfile.TemporaryDirectory(prefix="ttt-") as folder:
         rules = Path(folder).resolve() / RULES_FILE
         write_rules(rules, ruleset)
-        return _run_engine(log, ruleset, str(rules))
+        return _run_engine(log, ruleset, str(rules), werror)
 
 
-def _run_engine(log: Scan, ruleset: str, config: str) -> tuple[list[str], list[str]]:
+def _run_engine(log: Scan, ruleset: str, config: str, werror: bool) -> _Findings:
     """What the engine's own command line does, step by step, without its logging and crashes."""
-    checker = mlp_compliance.make_checker("training", ruleset, quiet=False, werror=False)
+    checker = mlp_compliance.make_checker("training", ruleset, quiet=False, werror=werror)
     try:
         records, damaged = _parse(log, ruleset)
     except Exception as error:  # by a damaged record; the command line ends in this traceback
-        return log.damage or [f"the log cannot be parsed: {plain(repr(error))}"], []
+        return _Findings(log.damage or [f"the log cannot be parsed: {plain(repr(error))}"])
     messages = _Messages()
     checker.put_message = messages.put_message
     checker.overwrite_messages = messages.overwrite_messages
     problems = list(log.damage or ["a record cannot be parsed"]) if damaged else []
     problems += _apply(checker, records, config)
-    problems += sentences((message for _, message in messages.kept), log)
-    return problems, sentences(checker.warnings.values(), log)
+    told = [message for _, message in messages.kept]
+    return _Findings(
+        problems=problems + sentences(told, log),
+        warnings=sentences(checker.warnings.values(), log),
+        missed=any(message.startswith(_MISSED) for message in told),
+    )
 
 
 def _parse(log: Scan, ruleset: str) -> tuple[list[Any], bool]:

@@ -94,6 +94,7 @@ class Run:
         passed: The compliance verdict.
         problems: What the checker or a reader found wrong.
         official: Whether it was by the rules of an official MLPerf benchmark.
+        ruleset_reason: Why a log was judged by this ruleset.
     """
 
     path: Path
@@ -150,6 +151,7 @@ class Run:
     problems: tuple[str, ...] = ()
     official: bool | None = None
     ruleset: str | None = None
+    ruleset_reason: str | None = None
     division: str | None = None
     evaluations: tuple[Evaluation, ...] = ()
     blocks: tuple[Block, ...] = ()
