@@ -1,26 +1,18 @@
-"""Runs the official engine over one log and says what it found, whatever is in the file.
+"""The verdict on one log, whatever is in the file.
 
 May not know which run a log belongs to, nor print anything.
 """
 
 import os
-import tempfile
-from collections.abc import Container, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from functools import lru_cache
-from importlib import import_module
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
 
-import yaml
-from mlperf_logging.compliance_checker import mlp_compliance, mlp_parser
-
-from ttt.compliance.ours import LABEL, RULES_FILE, write_rules
+from ttt.compliance.engine import Findings, judge
+from ttt.compliance.ours import LABEL
 from ttt.compliance.rounds import Choice, choose, day_of, plausible
-from ttt.compliance.rulesets import ENGINE, USAGES, official_ids, rulesets, usage_of
+from ttt.compliance.rulesets import USAGES, official_ids, rulesets
 from ttt.compliance.scan import Scan, Seed, scan
-from ttt.compliance.sentences import plain, sentences
+from ttt.compliance.sentences import plain
 from ttt.errors import ConfigError
 
 # The rules want a run in one piece; the engine does not know the key by which ttt says otherwise.
@@ -30,8 +22,6 @@ RESUMED = (
 )
 
 _START = 1 << 20  # bytes that tell what a file is
-# The engine, of a key of which one record must meet the target, and none did.
-_MISSED = tuple(f"Failed checks for {key}" for key in ("eval_", "aggregated_eval_", "averaged_"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +99,7 @@ def check_file(
     if chosen.ruleset is None:
         why = (chosen.reason,)
         return Verdict(path, benchmark, True, None, division, False, why, seeds=tuple(log.seeds))
-    found = _judge(log, chosen.ruleset, werror)
+    found = judge(log, chosen.ruleset, werror)
     if found.problems and not found.missed and ruleset is None:
         chosen, found = _fitting(log, chosen, found, werror)
     problems, warnings = list(found.problems), list(found.warnings)
@@ -134,9 +124,7 @@ def check_file(
     )
 
 
-def _fitting(
-    log: Scan, chosen: Choice, found: "_Findings", werror: bool
-) -> tuple[Choice, "_Findings"]:
+def _fitting(log: Scan, chosen: Choice, found: Findings, werror: bool) -> tuple[Choice, Findings]:
     """What to make of a log that breaks its ruleset but may have been written for another.
 
     Where only its date spoke for the ruleset, one of a later round that it keeps is its own. Else
@@ -148,7 +136,7 @@ def _fitting(
     likely = plausible(benchmark, division, day_of(log.started))
     others = [one for one in likely if one != chosen.ruleset]
     for other in reversed(others) if chosen.likely else others:
-        instead = _judge(log, other, werror)
+        instead = judge(log, other, werror)
         if not instead.problems and chosen.likely:
             return Choice(other, f"{chosen.reason} and its keys"), instead
         if not instead.problems:
@@ -185,122 +173,3 @@ def _what_it_is(path: Path) -> str:
     if b"\0" in start:
         return "the file is binary, not a log"
     return "the file has no :::MLLOG record, so it is not an MLPerf log"
-
-
-@dataclass(frozen=True, slots=True)
-class _Findings:
-    """What the engine says, in sentences, and whether it found that the target was missed."""
-
-    problems: list[str]
-    warnings: list[str] = field(default_factory=list)
-    missed: bool = False
-
-
-def _judge(log: Scan, ruleset: str, werror: bool) -> _Findings:
-    """By one ruleset: the official one, or ours for a workload of our own."""
-    benchmark = log.word("submission_benchmark")
-    if benchmark is None or benchmark in official_ids():
-        return _run_engine(log, ruleset, f"{usage_of(benchmark)}_{ruleset}/common.yaml", werror)
-    with tempfile.TemporaryDirectory(prefix="ttt-") as folder:
-        rules = Path(folder).resolve() / RULES_FILE
-        write_rules(rules, ruleset)
-        return _run_engine(log, ruleset, str(rules), werror)
-
-
-def _run_engine(log: Scan, ruleset: str, config: str, werror: bool) -> _Findings:
-    """What the engine's own command line does, step by step, without its logging and crashes."""
-    checker = mlp_compliance.make_checker("training", ruleset, quiet=False, werror=werror)
-    try:
-        records, damaged = _parse(log, ruleset)
-    except Exception as error:  # by a damaged record; the command line ends in this traceback
-        return _Findings(log.damage or [f"the log cannot be parsed: {plain(repr(error))}"])
-    messages = _Messages()
-    checker.put_message = messages.put_message
-    checker.overwrite_messages = messages.overwrite_messages
-    problems = list(log.damage or ["a record cannot be parsed"]) if damaged else []
-    problems += _apply(checker, records, config)
-    told = [message for _, message in messages.kept]
-    return _Findings(
-        problems=problems + sentences(told, log),
-        warnings=sentences(checker.warnings.values(), log),
-        missed=any(message.startswith(_MISSED) for message in told),
-    )
-
-
-def _parse(log: Scan, ruleset: str) -> tuple[list[Any], bool]:
-    """The records as the engine's parser makes them, and whether there were others it could not.
-
-    It would read the file again, and cut each line by an expression that takes longer than all else
-    together. That is done: only its own parsing of a record is left.
-    """
-    parser = import_module(f"{mlp_parser.__name__}.ruleset_{ruleset.replace('.', '')}")
-    records, damaged = [], False
-    for index, text in enumerate(log.texts):
-        try:
-            records.append(parser.string_to_logline(index, text))
-        except ValueError:
-            damaged = True
-    return records, damaged
-
-
-class _Messages:
-    """Keeps every message of the engine, which by itself keeps only the last about each key."""
-
-    def __init__(self) -> None:
-        self.kept: list[tuple[str | None, str]] = []
-
-    def put_message(self, message: str, key: str | None = None) -> None:
-        self.kept.append((key, message))
-
-    def overwrite_messages(self, keys: Container[str]) -> None:
-        """A later rule file has its own rules for these keys."""
-        self.kept = [(key, message) for key, message in self.kept if key is None or key not in keys]
-
-
-class _ParsedRules:
-    """What the engine uses of `yaml`, with a memory: parsing rules is most of a check."""
-
-    BaseLoader = yaml.BaseLoader
-
-    @staticmethod
-    def load(file: TextIO, Loader: type[yaml.BaseLoader]) -> Any:  # noqa: N803  as in yaml
-        """The records of a rule file, which nobody changes."""
-        return _parsed(file.read())
-
-
-@lru_cache(maxsize=256)
-def _parsed(rules: str) -> Any:
-    return yaml.load(rules, Loader=yaml.BaseLoader)
-
-
-@contextmanager
-def _rules_parsed_once() -> Iterator[None]:
-    mlp_compliance.yaml = _ParsedRules
-    try:
-        yield
-    finally:
-        mlp_compliance.yaml = yaml
-
-
-def _apply(checker: mlp_compliance.ComplianceChecker, records: list[Any], config: str) -> list[str]:
-    """Apply a rule file and those it leads to; returns what stopped any of them short.
-
-    Rules lead on to files named by the log (`{division}_common.yaml`) and execute what they find
-    there, so nothing outside the engine's folder is followed.
-    """
-    stopped = []
-    queue = mlp_compliance.enqueued_configs
-    queue[:] = [config]  # an exception in the file before may have left some
-    while queue:
-        name = queue.pop(0)
-        rules = ENGINE / name
-        try:
-            if name != config and not rules.resolve(strict=True).is_relative_to(ENGINE.resolve()):
-                raise FileNotFoundError(name)
-            with _rules_parsed_once():
-                checker.configured_checks(records, str(rules))
-        except FileNotFoundError:
-            stopped.append(plain(f"there are no rules {name}"))
-        except Exception as error:  # by a value of a type the rules do not foresee
-            stopped.append(plain(f"the rules {Path(name).name} cannot judge a value: {error!r}"))
-    return stopped
