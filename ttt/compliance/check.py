@@ -93,15 +93,20 @@ def check_file(
 
     benchmark, division = log.word("submission_benchmark"), log.word("submission_division")
     folders = [each.name for each in Path(os.path.abspath(path)).parents]  # links are not followed
-    chosen = choose(
-        benchmark, division, day_of(log.started), folders=folders, asked=ruleset, ran=ran
-    )
+    day = day_of(log.started)
+    chosen = choose(benchmark, division, day, folders=folders, asked=ruleset, ran=ran)
     if chosen.ruleset is None:
         why = (chosen.reason,)
         return Verdict(path, benchmark, True, None, division, False, why, seeds=tuple(log.seeds))
     found = judge(log, chosen.ruleset, werror)
     if found.problems and not found.missed and ruleset is None:
         chosen, found = _fitting(log, chosen, found, werror)
+    return _verdict(path, log, chosen, found)
+
+
+def _verdict(path: Path, log: Scan, chosen: Choice, found: Findings) -> Verdict:
+    """What the engine found, and what it does not look at."""
+    benchmark, division = log.word("submission_benchmark"), log.word("submission_division")
     problems, warnings = list(found.problems), list(found.warnings)
     if "resumed" in log.first and division != "open":
         problems.append(RESUMED)
