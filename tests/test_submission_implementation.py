@@ -50,9 +50,8 @@ def script(folder: Path, name: str, cwd: Path, *arguments: str) -> subprocess.Co
 
 
 def test_the_scripts_of_a_package_make_its_result_again(ttt: Ttt, tmp_path: Path):
-    data = f"data.root={tmp_path / 'images'}"
-    run = ("run", "launcher=torchrun", "launcher.procs=2", data, f"run_root={tmp_path / 'runs'}")
-    assert ttt(*run).returncode == 0
+    data = f"data.root={tmp_path / 'images'}"  # as on a machine where data sets have their disk
+    assert ttt("run", "launcher=torchrun", "launcher.procs=2", data).returncode == 0
     folder = packaged(tmp_path / "runs", tmp_path / "out")
     text = "".join(file.read_text() for file in folder.iterdir() if file.is_file())
     assert str(tmp_path) not in text
@@ -200,6 +199,16 @@ def test_a_frozen_configuration_is_told_without_the_paths_of_the_machine():
     assert "/scratch" not in text
     again = yaml.safe_load(text)
     assert (again["data"]["root"], again["run_root"]) == ("data/ImageNet", "runs")
+
+
+def test_a_data_set_is_found_from_anywhere_beside_the_runs(tmp_path: Path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "manifest.json").write_text('{"source": "/raid/x", "counts": {"all": 3}}')
+    config = {"data": {"root": "data", "train_samples": 3}, "run_root": "my/runs"}
+    run = tmp_path / "my" / "runs" / "digits" / "launch" / "seed_1"
+    assert dataset.expected(config, run)["manifest"] == {"counts": {"all": 3}}
+    moved = tmp_path / "elsewhere" / "digits" / "launch" / "seed_1"
+    assert dataset.expected(config, moved)["manifest"] is None
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import json
 import pkgutil
 import shlex
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 from types import ModuleType
 from typing import Any
 
@@ -17,21 +17,35 @@ from ttt.submission.typed import value_of
 Config = Mapping[str, Any]
 
 
-def expected(frozen: Config) -> dict[str, Any]:
+def expected(frozen: Config, run: Path) -> dict[str, Any]:
     """What a data set must have to be that of the runs.
 
     Its manifest is that in data.root now, without the place its files came from; null where there
     is none, as on another machine than that of the runs.
+
+    Args:
+        frozen: The configuration of a run.
+        run: The folder of that run.
     """
     names = ("train_samples", "eval_samples", "train_dir", "eval_dir")
     known: dict[str, Any] = {name: value_of(frozen, f"data.{name}") for name in names}
+    root = _typed_in(frozen, run) / str(value_of(frozen, "data.root"))
     try:
-        manifest = json.loads((Path(str(value_of(frozen, "data.root"))) / MANIFEST).read_text())
+        manifest = json.loads((root / MANIFEST).read_text())
     except (OSError, ValueError):
         manifest = None
     if isinstance(manifest, dict):
         manifest.pop("source", None)
     return known | {"manifest": manifest}
+
+
+def _typed_in(frozen: Config, run: Path) -> Path:
+    """Where a run was typed, which its paths are relative to; it lies three below its run_root."""
+    run_root, above = PurePath(str(frozen.get("run_root"))), run.resolve().parents
+    parts = 0 if run_root.is_absolute() else len(run_root.parts)
+    if parts and len(above) > 2 + parts and above[2 + parts] / run_root == above[2]:
+        return above[2 + parts]
+    return Path()
 
 
 def preparation(frozen: Config) -> tuple[str, str | None] | None:

@@ -56,7 +56,7 @@ def _files(result: Result, configs: Sequence[dict[str, Any]], tree: Path) -> dic
         scripts.SETUP: scripts.setup(configs, first.environment.get("python")),
         scripts.INIT: scripts.init_datasets(config, dataset.preparation(config)),
         scripts.RUN: scripts.run_and_time(configs, _nodes(first)),
-        scripts.EXPECTED: json.dumps(dataset.expected(config), indent=2) + "\n",
+        scripts.EXPECTED: json.dumps(dataset.expected(config, first.path), indent=2) + "\n",
         scripts.CONSTRAINTS: _constraints(result, tree / scripts.CONSTRAINTS),
     }
     if (text := configuration(first.path)) is not None:
