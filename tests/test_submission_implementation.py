@@ -192,13 +192,30 @@ def test_what_is_typed_again_has_no_path_of_the_machine(config, nodes, line):
     assert typed.command_line(config, nodes) == line
 
 
+def test_a_strangers_run_folder_puts_nothing_of_its_own_into_a_script(tmp_path: Path):
+    evil = "x\ntouch made\n$(touch made)`touch made`"
+    config = frozen(f"a={evil}", f"$(touch made)=/{evil}", f"b$(touch made)={evil}")
+    config["data"] = {"root": f"data/{evil}"}
+    texts = {
+        "setup.sh": scripts.setup([config], evil),
+        "init_datasets.sh": scripts.init_datasets(config, None),
+        "run_and_time.sh": scripts.run_and_time([config], 1).replace("\nttt run", "\necho"),
+    }
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+        script(tmp_path, name, tmp_path, *([] if name != "setup.sh" else ["--help"]))
+        assert not (tmp_path / "made").exists(), name
+
+
 def test_a_frozen_configuration_is_told_without_the_paths_of_the_machine():
-    config = frozen("data.root=/raid/sets/ImageNet", tracking={"dir": "/scratch/me"})
+    dirs = {"dir": "/scratch/me", "short": "/d", "kept": "data/digits"}
+    config = frozen("data.root=/raid/sets/ImageNet", tracking=dirs)
     text = typed.relative(yaml.safe_dump(config), config)
     assert "/raid" not in text
     assert "/scratch" not in text
     again = yaml.safe_load(text)
     assert (again["data"]["root"], again["run_root"]) == ("data/ImageNet", "runs")
+    assert again["tracking"] == {"dir": "me", "short": "d", "kept": "data/digits"}
 
 
 def test_a_data_set_is_found_from_anywhere_beside_the_runs(tmp_path: Path):
@@ -256,12 +273,14 @@ def test_a_configuration_of_ones_own_comes_along(tmp_path: Path):
     own = tmp_path / "conf"
     (own / "benchmark").mkdir(parents=True)
     (own / "benchmark" / "mine.yaml").write_text("# mine\n")
+    (own / "id_rsa").write_text("secret\n")
     runs = launch(tmp_path / "runs", benchmark="digits", runs=1)
     file = runs / "seed_1" / "config.yaml"
     typed_so = f"[ttt, run, --config-dir, {own}, benchmark=mine, "
     file.write_text(file.read_text().replace("[ttt, run, ", typed_so))
     folder = packaged(runs, tmp_path / "out")
     assert (folder / "config_dir" / "benchmark" / "mine.yaml").read_text() == "# mine\n"
+    assert not (folder / "config_dir" / "id_rsa").exists()
     line = (folder / "run_and_time.sh").read_text().splitlines()[-1]
     assert '--config-dir "$here/config_dir" benchmark=mine' in line
     assert str(tmp_path) not in (folder / "config.yaml").read_text()

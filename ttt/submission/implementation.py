@@ -92,8 +92,20 @@ def _copy_own(config: Mapping[str, Any], folder: Path) -> str:
     here = f"`{typed.CONFIG_DIR}/` is the configuration that was given by `--config-dir`"
     if not Path(own).is_dir():
         return f"{here}: it is not here, since it was not there any more."
-    shutil.copytree(own, folder / typed.CONFIG_DIR, ignore=shutil.ignore_patterns(".*", "__pyc*"))
+    shutil.copytree(own, folder / typed.CONFIG_DIR, ignore=_not_configuration)
     return f"{here}; classes that it names must be importable in the folder you type in."
+
+
+def _not_configuration(folder: str, names: list[str]) -> list[str]:
+    """What is not to be published: a command may name any folder."""
+    kept = (".yaml", ".yml", ".py")
+    return [
+        name
+        for name in names
+        if name[0] == "."
+        or name == "__pycache__"
+        or not (name.endswith(kept) or Path(folder, name).is_dir())
+    ]
 
 
 def _agreed(values: Iterable[dict[str, Any] | None]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ttt.compliance.sentences import plain
 from ttt.submission.typed import command_line, data_root, value_of
 
 SETUP, INIT, RUN, VERIFY = "setup.sh", "init_datasets.sh", "run_and_time.sh", "verify_dataset.py"
@@ -36,7 +37,7 @@ def setup(configs: Sequence[Mapping[str, Any]], python: str | None) -> str:
         "#!/bin/sh\n"
         "# Once: installs ttt from source/, with the versions of these results, into .venv.\n"
         "# Usage: [VENV=DIR] [PYTHON=python3] sh setup.sh\n"
-        f"# The results were made with Python {python or 'of an unknown version'}.\n"
+        f"# The results were made with Python {plain(str(python or 'of an unknown version'))}.\n"
         f"set -eu\n{_HELP}{_HERE}"
         'venv=${VENV:-.venv}\n"${PYTHON:-python3}" -m venv "$venv"\n'
         f'"$venv/bin/python" -m pip install -c "$here/{CONSTRAINTS}"'
@@ -52,7 +53,7 @@ def init_datasets(config: Mapping[str, Any], preparation: tuple[str, str | None]
     told = f"# SOURCE: {needs}\n" if needs else ""
     return (
         "#!/bin/sh\n"
-        f"# Once: prepares the data set in DATADIR ({root}), off the clock, and verifies it.\n"
+        f"# Once: prepares the data set in DATADIR ({plain(root)}) and verifies it.\n"
         f"# Usage: [DATADIR=DIR] [VENV=DIR] sh {INIT}{usage}\n"
         f"{told}set -eu\n{_HELP}{_HERE}{_PATH}"
         f'DATADIR=${{DATADIR:-{shlex.quote(root)}}}\nif [ ! -d "$DATADIR" ]; then\n'
@@ -86,7 +87,7 @@ def run_and_time(configs: Sequence[Mapping[str, Any]], nodes: int) -> str:
         "#!/bin/sh\n"
         f"# Trains as for these results{where}; result_<i>.txt come to lie under RUNS (runs).\n"
         f"# Usage: [DATADIR=DIR] [RUNS=DIR] [VENV=DIR] sh {RUN} [SETTING=VALUE...]\n"
-        f"# DATADIR is {root} unless said otherwise; settings are those of ttt run --help.\n"
+        f"# DATADIR is {plain(root)} unless said otherwise; settings: ttt run --help.\n"
         f"set -eu\n{_HELP}"
         + (_HERE if any('"$here/' in line for line in lines) else "")
         + _PATH

@@ -43,7 +43,8 @@ def relative(text: str, config: Config) -> str:
             value_of(config, _DATA): data_root(config),
             value_of(config, _RUNS): "runs",
         }.get(path, name)
-        text = text.replace(path, instead)
+        whole = rf"(?<![\w.~/-]){re.escape(path)}(?![\w.-])"
+        text = re.sub(whole, str(instead).replace("\\", r"\\"), text)
     return text
 
 
@@ -89,7 +90,7 @@ def _starter(config: Config, nodes: int) -> str:
 def _word(word: str) -> str:
     """Quoted for the shell; a path of the machine as a variable."""
     name, equals, value = word.partition("=")
-    if not (equals and _is_machines(value)):
+    if not (equals and _is_machines(value) and re.fullmatch(r"[\w.+@/]+", name)):
         return shlex.quote(word)
     variable = re.sub(r"\W", "_", name.lstrip("+")).upper()
     return f'{name}="${{{variable}:?a path, for {name}}}"'
