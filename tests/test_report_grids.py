@@ -5,8 +5,9 @@ import pytest
 import studies
 from ttt.report.analysis.score import Score, Weak, group
 from ttt.report.forms.doubts import cautions, objections, problems, verdict
+from ttt.report.forms.experiment import score_lines
 from ttt.report.forms.grids import hardware, overview, scaling, stability
-from ttt.report.forms.sentences import answer, compared, recount
+from ttt.report.forms.sentences import answer, compared, recount, side_by_side
 from ttt.report.forms.view import identity, tasks
 
 
@@ -132,6 +133,19 @@ def test_what_is_the_same_of_all_experiments_is_told_once():
     assert line.startswith("evaluations are 2.06 min apart, 20% of the score: that hides smaller")
 
 
+def test_one_thing_that_is_wrong_with_several_results_is_told_once():
+    (task,) = tasks(studies.of(*(studies.runs(name, official=True) for name in "ab")))
+    (line, *_) = objections(task.results)
+    assert line == "both experiments: not valid: resnet takes exactly 5 runs, here are 3"
+    (task,) = tasks(studies.of(*(studies.runs(name, official=True) for name in "abc")))
+    other = dataclasses.replace(task.results[0].group, problems=())
+    results = [dataclasses.replace(task.results[0], group=other), *task.results[1:]]
+    (line, *_) = objections(results)
+    assert line == (
+        "8 accelerators, b; 8 accelerators, c: not valid: resnet takes exactly 5 runs, here are 3"
+    )
+
+
 def test_why_a_result_is_not_valid_stands_below_the_table_of_it():
     (result,) = tasks(studies.of(studies.runs("a", official=True)))[0].results
     assert verdict(result.group) == "no"
@@ -231,7 +245,10 @@ def test_models_side_by_side_have_a_score_of_their_own():
         what.groups[0], weak=weak, score=Score(None, "weak"), problems=(), remarks=("a remark",)
     )
     (task,) = tasks(dataclasses.replace(what, groups=(group,)))
-    assert answer(task) == "59 models, 32 accelerators each, 12.75 min, 4.63 models/min."
+    told = "59 models, 32 accelerators each, 12.75 min, 4.63 models/min"
+    assert answer(task) == f"{told}."
+    assert side_by_side(task) == [f"8 accelerators: {told}"]
+    assert score_lines(group, "min", "epochs")[0] == f"weak scaling: {told}"
     assert column(overview(task), "models/min") == ["4.63"]
     assert verdict(group) == "yes"
     assert objections(task.results) == ["a remark"]
@@ -242,4 +259,5 @@ def test_energy_is_told_where_it_was_measured():
     row = dataclasses.replace(
         what.rows[0], group=dataclasses.replace(what.rows[0].group, energy_j=1.949e6)
     )
-    assert column(hardware([row]), "energy (MJ)") == ["1.95"]
+    assert column(hardware([row]), "energy") == ["1.95 MJ"]
+    assert "energy to the target: 1.95 MJ" in score_lines(row.group, "min", "epochs")

@@ -9,6 +9,7 @@ from ttt.report.analysis.score import group
 from ttt.report.analysis.words import (
     between,
     duration,
+    energy,
     in_unit,
     measured,
     percent,
@@ -90,6 +91,17 @@ def test_any_time_and_any_interval_can_be_written(value, ends):
 @given(st.floats(1e-9, 1e15))
 def test_three_digits_are_within_half_of_the_last(value):
     assert float(significant(value).replace(",", "")) == pytest.approx(value, rel=0.0051)
+
+
+def test_energy_has_the_unit_it_is_best_read_in():
+    assert [energy(each) for each in (0.0, 870.0, 35_210.0, 1.949e6, 2.5e9, None)] == [
+        "0.00 J",
+        "870 J",
+        "35.2 kJ",
+        "1.95 MJ",
+        "2,500 MJ",
+        "-",
+    ]
 
 
 def test_samples_are_counted_until_there_are_millions():

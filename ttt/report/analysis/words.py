@@ -148,6 +148,14 @@ def samples(count: float | None) -> str:
     return f"{count:,.0f}" if count < 1e6 else f"{significant(count / 1e6)} M"
 
 
+def energy(joules: float | None) -> str:
+    """Such as "1.95 MJ" or "870 J"."""
+    if joules is None:
+        return UNKNOWN
+    power = min(2, max(0, _power(joules) // 3))
+    return f"{significant(joules / 1000**power)} {('J', 'kJ', 'MJ')[power]}"
+
+
 def throughput(group: Group, samples_per_s: float | None) -> tuple[float | None, str]:
     """What is done in a second, and of what: tokens where all samples have as many."""
     length = agreed(run.sequence_length for run in group.runs)

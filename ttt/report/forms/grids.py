@@ -15,6 +15,7 @@ from ttt.report.analysis.words import (
     PLURAL,
     UNKNOWN,
     between,
+    energy,
     in_unit,
     measured,
     significant,
@@ -36,7 +37,6 @@ from ttt.report.forms.doubts import verdict
 from ttt.report.forms.view import Result, Task, ranked
 
 _BRIEF = {"accelerator": "accel.", "process": "procs", "node": "nodes"}
-_MEGAJOULE = 1e6
 _ONE_BY_ONE = 10  # runs whose progress is told of each
 
 
@@ -201,7 +201,10 @@ def hardware(rows: Sequence[Row]) -> Grid:
                 Head("accelerator-hours", brief="accel.-h"),
                 lambda row: in_digits(row.accelerator_hours),
             ),
-            (Head("energy (MJ)", wide=True), lambda row: in_digits(_megajoules(row.group))),
+            (
+                Head("energy"),
+                lambda row: Cell(energy(row.group.energy_j), row.group.energy_j),
+            ),
             (Head("samples/J"), lambda row: in_digits(row.samples_per_j)),
             (Head("cost of a run", brief="cost"), lambda row: in_money(row.cost)),
             (
@@ -244,10 +247,6 @@ def _listed(values: Sequence[float], measure: Measure) -> str:
     if len(texts) <= _ONE_BY_ONE:
         return (", " if measure == "samples" else " ").join(texts)
     return ", ".join(f"{text} ({count})" for text, count in Counter(texts).items())
-
-
-def _megajoules(group: Group) -> float | None:
-    return None if group.energy_j is None else group.energy_j / _MEGAJOULE
 
 
 def _mean(group: Group, measure: Measure) -> float | None:

@@ -27,6 +27,7 @@ from ttt.report.forms.sentences import (
     rates,
     recount,
     sentence,
+    side_by_side,
     whose,
 )
 from ttt.report.forms.view import Task, ranked, tasks
@@ -131,13 +132,14 @@ def _read(study: Study) -> str:
 
 
 def _section(place: int, task: Task, drawn: Sequence[Chart]) -> _Section:
+    against = [*side_by_side(task), *objections(ranked(task))]
     name = f"{place}-" + re.sub("[^a-z0-9]+", "-", task.title.lower()).strip("-")
     return _Section(
         name=name,
         title=task.title,
         answer=answer(task),
         results=_Table(
-            f"results-{name}", "Results", grids.overview(task), _clean(objections(ranked(task)))
+            f"results-{name}", "Results", grids.overview(task), _clean(against)
         ),
         figures=tuple(_figure(chart) for chart in drawn if chart.task == task.title),
         scaling=tuple(

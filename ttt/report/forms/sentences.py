@@ -131,6 +131,13 @@ def _times(ratio: float) -> str:
     return f"{significant(ratio)} times"
 
 
+def side_by_side(task: Task) -> list[str]:
+    """The throughput of models trained at the same time, a line for each experiment."""
+    return [
+        f"{each.name}: {weak(each.group)}" for each in ranked(task) if each.group.weak is not None
+    ]
+
+
 def held_back(sweep: Sweep) -> list[str]:
     """What holds each size back, what is odd about its factors, and the laws: a line each."""
     told = [

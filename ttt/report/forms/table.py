@@ -6,40 +6,35 @@ May not know where runs come from, nor compute anything a reader could want to c
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from rich import box
 from rich.console import Console, JustifyMethod
-from rich.table import Table
 from rich.text import Text
 
 from ttt.compliance import LABEL
 from ttt.report.analysis.names import differences, joined
-from ttt.report.analysis.progress import Measure, measure_of, over_runs, progress, told
-from ttt.report.analysis.rates import clock_rate
-from ttt.report.analysis.score import Group, agreed, group
-from ttt.report.analysis.size import unit as unit_of_size
-from ttt.report.analysis.stability import confidence
+from ttt.report.analysis.progress import measure_of
+from ttt.report.analysis.score import group
 from ttt.report.analysis.study import Study
 from ttt.report.analysis.words import (
-    UNKNOWN,
-    between,
-    duration,
-    machine,
-    number,
     printable,
-    significant,
-    spread,
-    throughput,
     unit_of,
 )
 from ttt.report.forms import grids
 from ttt.report.forms.cells import Grid
 from ttt.report.forms.doubts import cautions, objections, remarks
-from ttt.report.forms.sentences import INTERVAL, comparisons, held_back, rates, recount, weak, whose
+from ttt.report.forms.experiment import plain_table, show_experiment, title_of
+from ttt.report.forms.sentences import (
+    INTERVAL,
+    comparisons,
+    held_back,
+    rates,
+    recount,
+    side_by_side,
+    whose,
+)
 from ttt.report.forms.view import Task, ranked, tasks
-from ttt.report.run import Rejected, Run
+from ttt.report.run import Rejected
 from ttt.report.source.find import find
 
-_COLOURS = {"success": "green", "aborted": "yellow", "died": "red", "running": "cyan"}
 _MANY = 40  # runs; more of them are read as a line for each experiment
 _NAME = 20  # characters that a name keeps on a line
 
@@ -48,7 +43,7 @@ def closing(run_dirs: Iterable[str | Path], console: Console) -> None:
     """Print the runs of a launch that has ended, and their score."""
     found = find(run_dirs)
     for each in group(found.runs):
-        _experiment(each, console, _title(each), unit_of([each]), measure_of([each]))
+        show_experiment(each, console, title_of(each), unit_of([each]), measure_of([each]))
         console.print()
     _rejected(found.rejected, console)
 
@@ -84,16 +79,16 @@ def _legend(study: Study) -> Iterator[str]:
 
 def _task(task: Task, console: Console, details: bool) -> None:
     if details:
-        titles = [_title(each.group) for each in task.results]
+        titles = [title_of(each.group) for each in task.results]
         more = differences([each.group for each in task.results], titles)
         for each, *title in zip(task.results, titles, more, strict=True):
-            _experiment(each.group, console, joined(*title), task.unit, task.measure)
+            show_experiment(each.group, console, joined(*title), task.unit, task.measure)
             for line in (*cautions([each], task.unit), *remarks(each)):
                 console.print(Text(printable(line), "yellow"), soft_wrap=True)
             console.print()
     else:
         _grid(grids.overview(task), task.title, console)
-        _lines(objections(ranked(task)), console)
+        _lines([*side_by_side(task), *objections(ranked(task))], console)
         _grid(grids.stability(task), "How sure the scores are", console)
         _lines(cautions(ranked(task), task.unit), console)
     for sweep in task.sweeps:
@@ -134,7 +129,7 @@ def _lines(lines: Sequence[str], console: Console) -> None:
 def _grid(grid: Grid, title: str, console: Console) -> None:
     if not grid.rows:
         return
-    table = _plain_table()
+    table = plain_table()
     shown = _shown(grid, console.width)
     whole = _total(grid, shown) <= console.width
     widths = _widths(grid, shown, console.width)
@@ -196,109 +191,3 @@ def _least(grid: Grid, place: int, title: str) -> int:
     longest = max(len(row[place].text) for row in grid.rows)
     words = max(map(len, title.split(" ")))
     return max(words, longest if grid.heads[place].right else min(longest, _NAME))
-
-
-def _plain_table() -> Table:
-    table = Table()
-    table.box, table.show_edge, table.pad_edge = box.SIMPLE_HEAD, False, False
-    table.padding = (0, 1, 0, 0)
-    return table
-
-
-def _experiment(each: Group, console: Console, title: str, unit: str, measure: Measure) -> None:
-    console.print(Text(title, "bold"), soft_wrap=True)
-    console.print(_runs(each, unit, measure))
-    for run in each.runs:
-        if run.status != "success" and run.reason:
-            line = printable(f"seed {number(run.seed)}: {run.reason}")
-            console.print(Text(printable(line)), soft_wrap=True)
-    for line in score_lines(each, unit, measure):
-        console.print(Text(printable(line)), soft_wrap=True)
-
-
-def _runs(each: Group, unit: str, measure: Measure) -> Table:
-    metric = agreed(run.metric for run in each.runs) or "quality"
-    waited = any(run.data_wait_fraction is not None for run in each.runs)
-    per_second = throughput(each, 1.0)[1]
-    table = _plain_table()
-    table.add_column("seed", justify="right")
-    table.add_column("status")
-    table.add_column("time-to-train", justify="right", no_wrap=True)
-    figures = [printable(metric), measure, f"{per_second}/s", *(["data wait"] if waited else [])]
-    for name in figures:
-        table.add_column(Text(name), justify="right")
-    table.add_column("compliance")
-    for run in each.runs:
-        status = printable(run.status or UNKNOWN)
-        table.add_row(
-            number(run.seed),
-            Text(status, _COLOURS.get(status, "")),
-            duration(run.time_to_train_s, unit, digits=4),
-            number(run.quality, ".4f"),
-            told(progress(run, measure), measure),
-            significant(throughput(each, clock_rate(run))[0]),
-            *([number(run.data_wait_fraction, ".1%")] if waited else []),
-            _compliance(run),
-        )
-    return table
-
-
-def _title(each: Group) -> str:
-    parts = [agreed(run.benchmark for run in each.runs) or "unknown benchmark"]
-    parts += filter(None, [agreed(run.submitter for run in each.runs)])
-    if (target := agreed(run.target for run in each.runs)) is not None:
-        parts.append(f"target {target:g}")
-    if (world := agreed(run.world_size for run in each.runs)) is not None:
-        parts.append(f"{world} process{'es' if world != 1 else ''}")
-    if unit_of_size(each) == "node":
-        parts.append(machine(each))
-    elif (nodes := agreed(run.nodes for run in each.runs)) is not None:
-        parts.append(f"{nodes} node{'s' if nodes != 1 else ''}")
-    if accelerators := agreed(run.accelerators for run in each.runs):
-        name = agreed(run.accelerator_name for run in each.runs) or "accelerators"
-        parts.append(f"{accelerators:,} x {name}")
-    return printable(", ".join(parts))
-
-
-def _compliance(run: Run) -> Text:
-    if run.passed is None:
-        return Text("not checked")
-    mark = "*" if run.official is False else ""
-    return Text(f"passed{mark}", "green") if run.passed else Text(f"FAILED{mark}", "red")
-
-
-def score_lines(each: Group, unit: str, measure: Measure) -> list[str]:
-    """The score of an experiment in words, and how sure it is."""
-    converged = sum(time is not None for time in each.times)
-    lines = [_score(each, unit)]
-    if each.scaled_seconds is not None:
-        scaled = duration(each.scaled_seconds, unit, confidence(each))
-        lines.append(f"scaled for its convergence: {scaled}")
-    lines.append(f"{converged} of {len(each.runs)} runs count")
-    if each.time:
-        times = spread(
-            each.time,
-            lambda value: duration(value, unit, digits=4),
-            lambda value: duration(value, unit, digits=2),
-        )
-        lines.append(f"time-to-train: {times}")
-    if known := over_runs(each, measure):
-        taken = spread(known, lambda value: told(value, measure), significant)
-        lines.append(f"{measure}: {taken}")
-    if each.resolution is not None:
-        lines.append(f"evaluated every {duration(each.resolution, unit)} at the longest")
-    if ruleset := agreed(run.ruleset for run in each.runs):
-        lines.append(f"compliance by ruleset {ruleset}")
-    if any(run.official is False for run in each.runs):
-        lines.append(f"* {LABEL}")
-    return lines
-
-
-def _score(each: Group, unit: str) -> str:
-    if each.weak is not None:
-        return f"weak scaling: {weak(each)}"
-    if each.score.seconds is None:
-        return f"no score: {each.score.method}"
-    known = confidence(each)
-    sure = f", 95%: {between(each.score.seconds, unit, known)} {unit}" if known else ""
-    return f"score {duration(each.score.seconds, unit, known)}{sure} ({each.score.method})"
