@@ -25,6 +25,7 @@ _SUMMARY = {
     "higher_is_better": True,
     "time_to_train_s": 10.0,
     "epochs": 8,
+    "samples": 15_005,
     "world_size": 2,
     "nodes": 1,
     "accelerators": 0,
@@ -42,6 +43,7 @@ def finished(launch: Path, seed: int, *, batch: int = 64, **changes: object) -> 
     folder.mkdir(parents=True)
     (folder / "config.yaml").write_text(CONFIG.format(seed=seed, batch=batch))
     summary = _SUMMARY | {"seed": seed} | changes
+    summary.setdefault("elapsed_s", summary["time_to_train_s"])
     (folder / "summary.json").write_text(json.dumps(summary))
     return folder
 

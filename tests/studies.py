@@ -11,7 +11,7 @@ HOSTILE = "<script>alert('x')</script>&\"$\\frac{\x1b[31m_"
 
 def run(name: str, seed: int, seconds: float = 600.0, **changes: object) -> Run:
     """One of the runs of a system on resnet: eight accelerators, five evaluations."""
-    samples = 1e6 * float(changes.get("epochs", 35.0))  # type: ignore[arg-type]
+    samples = 1e6 * float(changes.get("epochs") or 35.0)  # type: ignore[arg-type]
     values: dict[str, object] = {
         "path": Path("results") / name / "resnet" / f"result_{seed}.txt",
         "source": "MLPerf log",
@@ -57,13 +57,17 @@ def of(*groups: list[Run], rejected: tuple[Rejected, ...] = ()) -> Study:
     return study(Found(tuple(run for group in groups for run in group), rejected))
 
 
-def sweep() -> Study:
-    """8, 64 and 512 accelerators of one kind, 8 of another, and a log nobody can read."""
+def sweep(**others: object) -> Study:
+    """8, 64 and 512 accelerators of one kind, 8 of another, and a log nobody can read.
+
+    Args:
+        others: What is known of the other kind instead.
+    """
     return of(
         runs("acme_8", 600.0),
         runs("acme_64", 100.0, accelerators=64, nodes=8),
         runs("acme_512", 40.0, accelerators=512, nodes=64, global_batch=16384, epochs=50.0),
-        runs("other_8", 900.0, submitter="Beta", accelerator_name="MI300X"),
+        runs("other_8", 900.0, submitter="Beta", accelerator_name="MI300X", **others),
         rejected=(Rejected(Path("results/broken"), "is no MLPerf log"),),
     )
 

@@ -59,14 +59,22 @@ def test_the_time_axis_is_logarithmic_only_for_sizes_far_apart():
     assert drawing.quality(task, "#000").axes[0].get_xscale() == "linear"
 
 
-def test_error_bars_are_one_evaluation_interval():
+def test_error_bars_are_the_interval_of_confidence():
     (task,) = tasks(studies.sweep())
     (axes,) = drawing.time_to_train(task, "#000").axes
     assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
     ((first, *_),) = [each.get_segments() for each in axes.collections if each.get_segments()]
-    minutes = task.sweeps[0].points[0].seconds / 60
-    resolution = task.sweeps[0].points[0].resolution / 60
-    assert first[:, 1] == pytest.approx([minutes - resolution, minutes + resolution])
+    assert first[:, 1] == pytest.approx([each / 60 for each in task.results[0].stability.interval])
+    (told,) = [chart.caption for chart in charts(studies.sweep()) if "Bars" in chart.caption]
+    assert told.startswith("Bars are the 95% interval")
+
+
+def test_runs_too_few_for_an_interval_have_no_bar():
+    few = [studies.runs("a", count=2), studies.runs("b", 90.0, count=2, accelerators=64)]
+    (task,) = tasks(studies.of(*few))
+    (axes,) = drawing.time_to_train(task, "#000").axes
+    for bars in (each.get_segments() for each in axes.collections):
+        assert all(low == high for low, high in (bar[:, 1] for bar in bars))
 
 
 def test_the_target_is_drawn():
@@ -99,17 +107,6 @@ def test_many_experiments_and_odd_values_can_be_drawn():
     zero = studies.runs("z", 1e-3, accelerators=4096, eval_interval_s=1.0, evaluations=())
     for chart in charts(studies.of(*groups, zero)):
         assert inline_svg(chart)
-
-
-def test_a_profile_is_drawn_of_systems_with_several_benchmarks():
-    both = [
-        studies.runs(f"{name}_{benchmark}", seconds, system=name, benchmark=benchmark)
-        for name, seconds in (("a", 600.0), ("b", 900.0))
-        for benchmark in ("resnet", "bert")
-    ]
-    drawn = [chart.name for chart in charts(studies.of(*both))]
-    assert drawn[-1] == "performance-profile"
-    assert "performance-profile" not in [chart.name for chart in charts(studies.of(*both[:3]))]
 
 
 def test_any_text_can_be_drawn():

@@ -1,14 +1,20 @@
+import io
+
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 
 from report_runs import run
 from ttt.report.analysis.diagnosis import diagnose
-from ttt.report.analysis.hardware import hardware, profiles
+from ttt.report.analysis.hardware import hardware
+from ttt.report.analysis.names import names
 from ttt.report.analysis.scaling import sweeps
 from ttt.report.analysis.score import group
 from ttt.report.analysis.stability import comparisons, stability
-from ttt.report.run import Block, Rank
+from ttt.report.analysis.study import study
+from ttt.report.forms.table import show_study
+from ttt.report.run import Block, Found, Rank
 
 GIB = 2**30
 
@@ -77,7 +83,7 @@ def test_evaluation_and_what_helps():
 def test_evaluations_far_apart_and_never_both():
     far = only(eval_s=1.0, train_s=99.0, eval_interval_s=50.0)
     assert (far.what, far.share) == ("evaluations far apart", 0.25)
-    assert "one every 50.00 s" in far.measured
+    assert "one every 50.0 s" in far.measured
     assert far.advice == (
         "evaluate more often: target.eval_every_epochs=N or target.eval_every_samples=N"
     )
@@ -98,7 +104,7 @@ def test_a_cold_first_block():
     blocks = (Block(0.0, 15.0, 1000.0), Block(20.0, 10.0, 1000.0), Block(40.0, 10.0, 1000.0))
     found = only(blocks=blocks, steady_samples_per_s=100.0)
     assert (found.what, found.share) == ("cold first block", 0.05)
-    assert found.measured.startswith("the first block took 15.00 s, 5.00 s more")
+    assert found.measured.startswith("the first block took 15.0 s, 5.00 s more")
     assert diagnose(run(blocks=blocks[:2], steady_samples_per_s=100.0)) == []
     assert diagnose(run(blocks=(Block(0.0, 15.0), *blocks[1:]), steady_samples_per_s=100.0)) == []
 
@@ -191,6 +197,7 @@ ANYTHING = st.fixed_dictionaries(
 )
 
 
+@settings(deadline=None)  # a busy machine is no fault
 @given(st.lists(ANYTHING, min_size=2, max_size=4), st.booleans())
 def test_damaged_records_are_no_reason_to_fail(records, repeated):
     """A file may say anything; a report says what it can."""
@@ -199,9 +206,12 @@ def test_damaged_records_are_no_reason_to_fail(records, repeated):
         for seed, record in enumerate(records)
     ]
     groups = group(runs)
-    for each in (sweeps, comparisons, hardware, profiles):
+    for each in (sweeps, comparisons, hardware, names):
         each(groups)
     for made in groups:
         stability(made)
     for each in runs:
         diagnose(each)
+    console = Console(file=io.StringIO(), width=120)
+    for details in (True, False):
+        show_study(study(Found(tuple(runs), ())), console, details=details)

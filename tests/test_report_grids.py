@@ -3,15 +3,17 @@ import dataclasses
 import pytest
 
 import studies
-from ttt.report.analysis.score import group
-from ttt.report.forms.doubts import cautions, problems, verdict
-from ttt.report.forms.grids import hardware, overview
-from ttt.report.forms.view import answer, compared, identity, recount, tasks
+from ttt.report.analysis.score import Score, Weak, group
+from ttt.report.forms.doubts import cautions, objections, problems, verdict
+from ttt.report.forms.experiment import score_lines
+from ttt.report.forms.grids import hardware, overview, scaling, stability
+from ttt.report.forms.sentences import answer, compared, recount, side_by_side
+from ttt.report.forms.view import identity, tasks
 
 
 def test_a_column_nobody_fills_is_left_out():
     (task,) = tasks(studies.sweep())
-    heads = [head.text for head in overview(task.results).heads]
+    heads = [head.text for head in overview(task).heads]
     assert "score (min)" in heads
     assert "scaled (min)" not in heads
     grid = hardware(studies.sweep().rows)
@@ -22,7 +24,7 @@ def test_a_column_nobody_fills_is_left_out():
 def test_the_fastest_is_first_and_those_without_a_score_last():
     failed = studies.runs("failed", status="aborted", time_to_train_s=None)
     (task,) = tasks(studies.of(failed, studies.runs("slow", 900.0), studies.runs("fast")))
-    grid = overview(task.results)
+    grid = overview(task)
     place = [head.text for head in grid.heads].index("system")
     assert [row[place].key for row in grid.rows] == ["fast", "slow", "failed"]
 
@@ -31,11 +33,9 @@ def test_official_runs_compete_whether_their_logs_name_the_metric_or_not():
     named = studies.runs("ours", 500.0, official=True)
     (task,) = tasks(studies.of(named, studies.runs("vendor", official=True, metric=None)))
     assert task.title == "resnet to top1 0.759, rules 4.0.0"
-    assert answer(task).startswith(
-        "8.5 ± 1.7 min on 8 x H100 (Acme), 8 accelerators, ours, the fastest"
-    )
+    assert answer(task).startswith("8.50 min on 8 x H100 (Acme), 8 accelerators, ours, the fastest")
     (comparison,) = task.comparisons
-    assert "ours: 1.2 times as fast as 8" in compared(
+    assert "ours: 1.20 times as fast as 8" in compared(
         comparison, {identity(each.group): each.name for each in task.results}
     )
 
@@ -74,8 +74,18 @@ def test_a_finding_says_whose_it_is():
     ]
     (result,) = tasks(studies.of(runs))[0].results
     seen = next(each for each in result.seen if each.finding.what == "waiting for data")
-    assert recount(seen, result.group) == "7 of 8 runs, seeds 1, 2, 3, 4, 5, …"
+    assert recount(seen, result.group) == "7 of 8 runs"
     assert "70%" in seen.finding.measured
+
+
+@pytest.mark.parametrize(
+    ("official", "said"), [(False, "2 of 3 runs, seeds 1, 2"), (True, "2 of 3 runs")]
+)
+def test_few_seeds_are_told_to_who_can_run_them_again(official, said):
+    slow = [studies.run("a", seed, data_wait_fraction=0.4, official=official) for seed in (1, 2)]
+    (result,) = tasks(studies.of([*slow, studies.run("a", 3, official=official)]))[0].results
+    seen = next(each for each in result.seen if each.finding.what == "waiting for data")
+    assert recount(seen, result.group) == said
 
 
 def test_a_run_that_may_fail_is_told_as_such_and_breaks_nothing():
@@ -106,8 +116,43 @@ def test_what_a_finding_says_is_no_caution_as_well():
     runs = studies.runs("a", eval_s=1.0, train_s=500.0)
     (each,) = tasks(studies.of(runs))[0].results
     assert "evaluations far apart" in [seen.finding.what for seen in each.seen]
-    assert any("apart" in line for line in each.stability.warnings)
-    assert cautions(each) == []
+    assert each.stability.coarse == pytest.approx(0.2, rel=0.02)
+    assert cautions([each], "min") == []
+
+
+def test_what_is_the_same_of_all_experiments_is_told_once():
+    fine = studies.runs("c", 300.0, eval_interval_s=1.0)
+    (task,) = tasks(studies.of(studies.runs("a"), studies.runs("b", eval_interval_s=61.0)))
+    (line,) = cautions(task.results, task.unit)
+    assert line.startswith("both experiments: evaluations are 10% to 20% of the score apart: that")
+    (task,) = tasks(studies.of(studies.runs("a"), studies.runs("b"), fine))
+    (line,) = cautions(task.results, task.unit)
+    assert line.startswith("8 accelerators, a; 8 accelerators, b: evaluations are 20% of the score")
+    (task,) = tasks(studies.of(studies.runs("a")))
+    (line,) = cautions(task.results, task.unit)
+    assert line.startswith("evaluations are 2.06 min apart, 20% of the score: that hides smaller")
+
+
+def test_one_thing_that_is_wrong_with_several_results_is_told_once():
+    (task,) = tasks(studies.of(*(studies.runs(name, official=True) for name in "ab")))
+    (line, *_) = objections(task.results)
+    assert line == "both experiments: not valid: resnet takes exactly 5 runs, here are 3"
+    (task,) = tasks(studies.of(*(studies.runs(name, official=True) for name in "abc")))
+    other = dataclasses.replace(task.results[0].group, problems=())
+    results = [dataclasses.replace(task.results[0], group=other), *task.results[1:]]
+    (line, *_) = objections(results)
+    assert line == (
+        "8 accelerators, b; 8 accelerators, c: not valid: resnet takes exactly 5 runs, here are 3"
+    )
+
+
+def test_why_a_result_is_not_valid_stands_below_the_table_of_it():
+    (result,) = tasks(studies.of(studies.runs("a", official=True)))[0].results
+    assert verdict(result.group) == "no"
+    assert objections([result])[0] == "not valid: resnet takes exactly 5 runs, here are 3"
+    dropped = studies.run("a", 9, status="aborted", time_to_train_s=None, reason="too late")
+    (result,) = tasks(studies.of([*studies.runs("a"), dropped]))[0].results
+    assert objections([result]) == ["seed 9 is dropped, as it may be: too late"]
 
 
 def test_experiments_that_a_system_does_not_tell_apart_have_names():
@@ -116,8 +161,103 @@ def test_experiments_that_a_system_does_not_tell_apart_have_names():
         for name, batch in (("a", 64), ("b", 128))
     ]
     (task,) = tasks(studies.of(*alike))
-    for grid in (overview(task.results), hardware(studies.of(*alike).rows)):
+    for grid in (overview(task), hardware(studies.of(*alike).rows)):
         place = [head.text for head in grid.heads].index("experiment")
         assert {row[place].text.rpartition("batch ")[2] for row in grid.rows} == {"64", "128"}
     (task,) = tasks(studies.sweep())
-    assert "experiment" not in [head.text for head in overview(task.results).heads]
+    assert "experiment" not in [head.text for head in overview(task).heads]
+
+
+def column(grid, title):
+    place = [head.text for head in grid.heads].index(title)
+    return [row[place].text for row in grid.rows]
+
+
+def test_the_interval_stands_beside_the_score_and_evaluations_have_a_column():
+    few = studies.runs("few", 900.0, count=2)
+    (task,) = tasks(studies.of(studies.runs("many"), few))
+    grid = overview(task)
+    heads = [head.text for head in grid.heads]
+    assert heads.index("95% interval") == heads.index("score (min)") + 1
+    assert column(grid, "score (min)") == ["10.20", "15.2"]
+    assert column(grid, "95% interval") == ["9.95 to 10.45", "-"]
+    assert column(stability(task), "evaluated every (min)") == ["2.06", "3.06"]
+    (task,) = tasks(studies.sweep())
+    grid = scaling(task.sweeps[0], task)
+    assert column(grid, "95% interval")[0] == "9.95 to 10.45"
+    assert column(grid, "evaluated every (min)") == ["2.06", "0.343", "0.137"]
+
+
+def test_official_times_are_in_minutes_however_short():
+    quick = studies.runs("a", 11.0, official=True)
+    (task,) = tasks(studies.of(quick))
+    assert task.unit == "min"
+    assert column(overview(task), "score (min)") == ["0.187"]
+    assert answer(task).startswith("0.187 min on")
+    assert cautions(task.results, task.unit)[0].startswith("evaluations are 0.0378 min apart")
+    (task,) = tasks(studies.of(studies.runs("a", 11.0)))
+    assert column(overview(task), "score (s)") == ["11.22"]
+
+
+def test_rates_have_three_digits_and_are_tokens_where_samples_have_as_many():
+    llm = {"epochs": None, "samples": 5.031 * 612, "elapsed_s": 612.0}
+    several = studies.of(studies.runs("a", **llm))
+    assert column(hardware(several.rows), "samples/s") == ["5.03"]
+    several = studies.of(studies.runs("a", **llm, sequence_length=8192))
+    assert column(hardware(several.rows), "tokens/s") == ["41,200"]
+    mixed = studies.of(
+        studies.runs("a", **llm, sequence_length=8192),
+        studies.runs("b", samples=57_284.0, elapsed_s=1.0, benchmark="ssd"),
+    )
+    assert column(hardware(mixed.rows), "throughput") == ["41,200 tokens/s", "57,300 samples/s"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "title", "told"),
+    [
+        ({"epochs": 0.0001249, "samples": 1_204_000.0}, "samples to the target", "1.20 M"),
+        ({"epochs": None, "samples": 3072.0}, "samples to the target", "3,072"),
+        ({"epochs": 0.82, "samples": 3072.0}, "epochs to the target", "0.82"),
+        ({"epochs": None, "samples": None}, None, None),
+    ],
+)
+def test_progress_is_in_samples_where_epochs_say_nothing(changes, title, told):
+    (task,) = tasks(studies.of(studies.runs("a", **changes)))
+    grid = stability(task)
+    if title is None:
+        assert not any("target" in head.text for head in grid.heads)
+    else:
+        separator = ", " if "samples" in title else " "
+        assert column(grid, title) == [separator.join([told] * 3)]
+
+
+def test_the_progress_of_many_runs_is_counted():
+    many = [studies.run("a", seed, epochs=35.0 + (seed > 9)) for seed in range(12)]
+    (task,) = tasks(studies.of(many))
+    assert column(stability(task), "epochs to the target") == ["35 (10), 36 (2)"]
+
+
+def test_models_side_by_side_have_a_score_of_their_own():
+    weak = Weak(59, 59, 32, 765.03, 12.7505, 4.6273)
+    runs = studies.runs("a", official=True)
+    what = studies.of(runs)
+    group = dataclasses.replace(
+        what.groups[0], weak=weak, score=Score(None, "weak"), problems=(), remarks=("a remark",)
+    )
+    (task,) = tasks(dataclasses.replace(what, groups=(group,)))
+    told = "59 models, 32 accelerators each, 12.75 min, 4.63 models/min"
+    assert answer(task) == f"{told}."
+    assert side_by_side(task) == [f"8 accelerators: {told}"]
+    assert score_lines(group, "min", "epochs")[0] == f"weak scaling: {told}"
+    assert column(overview(task), "models/min") == ["4.63"]
+    assert verdict(group) == "yes"
+    assert objections(task.results) == ["a remark"]
+
+
+def test_energy_is_told_where_it_was_measured():
+    what = studies.of(studies.runs("a"))
+    row = dataclasses.replace(
+        what.rows[0], group=dataclasses.replace(what.rows[0].group, energy_j=1.949e6)
+    )
+    assert column(hardware([row]), "energy") == ["1.95 MJ"]
+    assert "energy to the target: 1.95 MJ" in score_lines(row.group, "min", "epochs")

@@ -219,9 +219,9 @@ def test_overheads_have_names():
         known | {"blocks": even},
         **known | {"blocks": cold, "steady_samples_per_s": 400.0, "train_s": 50.0},
     )
-    assert said == "start-up: the cold first block takes 40% of the time (0.0% among 8)"
+    assert said == "start-up: the cold first block takes 40% of the time (0% among 8)"
     assert bottleneck(train_s=25.0, samples_per_s=400.0) == (
-        "time between training and evaluation takes 50% of the time (0.0% among 8)"
+        "time between training and evaluation takes 50% of the time (0% among 8)"
     )
     assert bottleneck({"train_s": None}, samples_per_s=400.0).startswith("overhead: 50% is lost")
 

@@ -213,7 +213,7 @@ def test_a_clock_that_contradicts_itself_counts_for_the_score_and_for_nothing_el
     assert each.remarks == ()
     low, high = stability(each).interval
     assert 98 < low < 102 < high < 105
-    assert not stability(each).warnings[0].startswith("the times scatter")
+    assert not any(line.startswith("the times scatter") for line in stability(each).warnings)
     slow = group([_clock(seed, 110.0 + seed, system="b", digest="b") for seed in range(5)])
     [compared] = comparisons([each, *slow])
     assert compared.p_value < 1e-3

@@ -8,7 +8,14 @@ from scipy import stats
 
 from report_runs import experiment, of_size
 from ttt.report.analysis.score import group
-from ttt.report.analysis.stability import MANY, comparisons, runs_needed, stability, welch
+from ttt.report.analysis.stability import (
+    MANY,
+    between_machines,
+    comparisons,
+    runs_needed,
+    stability,
+    welch,
+)
 
 TIMES = st.lists(st.floats(1.0, 1e5), min_size=3, max_size=10)
 
@@ -45,7 +52,7 @@ def test_two_runs_have_no_interval():
 
 def test_runs_that_did_not_converge_have_no_epochs_in_it():
     told = stability(experiment([None, 100.0, 101.0, 102.0, 100.5]))
-    assert told.epochs == (10.0,) * 4
+    assert told.progress == (10.0,) * 4
     assert 99 < told.interval[0] < 100
     assert 102 < told.interval[1] < 103
 
@@ -57,22 +64,21 @@ def test_nothing_is_warned_of_a_result_without_score():
 def test_a_wide_spread_is_told():
     told = stability(experiment([100.0, 101.0, 150.0])).warnings
     assert told == (
-        "the times scatter widely: standard deviation 24% of the mean, from 100.00 s to 150.00 s",
+        "the times scatter widely: standard deviation 24% of the mean, from 100 s to 150 s",
     )
 
 
 def test_an_outlier_is_told_in_epochs():
     told = stability(with_epochs([70, 70, 70, 70, 72]))
-    assert told.epochs == (70, 70, 70, 70, 72)
-    assert told.warnings[0] == "4 of 5 runs took 70 epochs, the rest 72"
+    assert told.progress == (70, 70, 70, 70, 72)
+    assert told.warnings[0] == "4 of 5 runs took 70 epochs, 1 took 72"
 
 
 def test_a_coarse_interval_is_told():
-    (told,) = stability(with_epochs([20, 20, 20])).warnings
-    assert told == (
-        "evaluations are 20.00 s apart, 10% of the score: that hides smaller differences, and half"
-        " of it is wasted on average"
-    )
+    told = stability(with_epochs([20, 20, 20]))
+    assert told.coarse == 0.1
+    assert told.warnings == ()
+    assert stability(with_epochs([60, 60, 60])).coarse is None
 
 
 def test_no_spread_at_all_is_told_where_evaluations_could_hide_one():
@@ -128,6 +134,26 @@ def test_scores_and_means_that_disagree_say_no_number_of_runs():
     steady = experiment([12.0, 12.0, 12.1], accelerators=2, global_batch=9)
     [told] = comparisons([lucky, steady])
     assert (told.first, told.runs) == (lucky, None)
+
+
+def test_a_result_without_score_has_no_interval():
+    assert stability(experiment([None, None, 90.0, 91.0, 92.0])).interval is None
+
+
+def test_times_are_told_in_the_unit_of_all_that_they_are_shown_with():
+    wide = experiment([100.0, 101.0, 150.0])
+    (told,) = stability(wide, [wide, experiment([900.0])]).warnings
+    assert told.endswith("from 1.67 min to 2.50 min")
+
+
+def test_two_sizes_of_a_machine_are_the_business_of_its_scaling():
+    small, large = of_size(8, 90.0), of_size(16, 50.0)
+    other = of_size(8, 80.0, accelerator_name="MI300X")
+    found = comparisons([small, large, other])
+    told = [(each.first, each.second) for each in between_machines(found)]
+    assert told == [(large, other), (other, small)]
+    (only,) = between_machines(comparisons([small, large]))  # else nothing would be said
+    assert (only.first, only.second) == (large, small)
 
 
 def test_neighbours_in_rank_are_compared():

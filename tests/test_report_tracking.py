@@ -164,7 +164,13 @@ def test_the_summary_has_the_sweep_the_scores_and_the_page(pushed):
     assert (2, pytest.approx(20.2 / 12.25)) in curve
     assert (2, 2) in curve  # the ideal
     [table] = newest.rglob("experiments*.table.json")
-    assert len(json.loads(table.read_text())["data"]) == 4
+    content = json.loads(table.read_text())
+    assert len(content["data"]) == 4
+    lines = [dict(zip(content["columns"], line, strict=True)) for line in content["data"]]
+    known = [line for line in lines if line["ci95_low_s"] is not None]
+    assert sorted(line["score_s"] for line in known) == pytest.approx([12.25, 20.2])
+    assert all(line["ci95_low_s"] < line["score_s"] < line["ci95_high_s"] for line in known)
+    assert len({line["experiment"] for line in lines}) == 4
     assert "report-digits" in json.dumps(records)
 
 

@@ -4,7 +4,6 @@ from pathlib import Path
 import pytest
 
 import studies
-from ttt.report.analysis.hardware import profiles
 from ttt.report.analysis.scaling import sweeps
 from ttt.report.analysis.score import Rcp, group
 from ttt.report.analysis.stability import comparisons, stability
@@ -125,21 +124,6 @@ def test_it_is_no_time_to_train_to_compare():
     assert len(compared) == 2
     assert side not in compared
     assert stability(side).interval is None
-
-
-def test_a_benchmark_of_models_side_by_side_is_none_that_was_tried_for_time():
-    def strong(system, benchmark):
-        path = f"{system}/strong/{benchmark}"
-        return [
-            model(n, benchmark=benchmark, digest=path, system=system, path=Path(f"{path}/{n}.txt"))
-            for n in range(5)
-        ]
-
-    both = [*strong("a", "deepcam"), *strong("a", "oc20"), *strong("b", "deepcam")]
-    whole = group([*both, *strong("b", "oc20")])
-    assert len(profiles(whole)) == 2
-    side = [model(n, benchmark="oc20", system="b") for n in range(5)]
-    assert profiles(group([*both, *side])) == []
 
 
 def test_it_is_in_the_json():

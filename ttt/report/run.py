@@ -81,6 +81,7 @@ class Run:
         system: Name of the systems file, or what a machine was called.
         description: The fields of MLPerf's systems file, as far as known.
         trained: Stands for the model and its task in the configuration; None of a log.
+        settings: What makes the digest of a configuration, by dotted names; empty of a log.
         loader: What reads the images; None where there are none.
         sequence_length: Tokens of a sample, where all have the same number.
         replicas: Copies of the model that train side by side; None where that is not disclosed.
@@ -127,6 +128,7 @@ class Run:
     quality: float | None = None
     precision: str | None = None
     trained: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
     loader: str | None = None
     global_batch: int | None = None
     train_samples: int | None = None

@@ -110,7 +110,7 @@ def _evaluation(run: Run) -> Finding | None:
     if half is not None and part / 2 > half and not run.official:
         advice = f"{_advice(run, 'fewer evaluations', _EVERY)}; {advice}"
     return Finding(
-        "evaluation", f"{_time(seconds)}{times}, {percent(part)} of the time", advice, part
+        "evaluation", f"{_time(seconds, run)}{times}, {percent(part)} of the time", advice, part
     )
 
 
@@ -125,8 +125,9 @@ def _granularity(run: Run) -> Finding | None:
     advice = "the rules say how often: settings that reach the target just before an evaluation"
     return Finding(
         "evaluations far apart",
-        f"one every {_time(2 * half)}: a target reached at any time between waits {_time(half)} on"
-        f" average to be seen; all evaluations take {percent(evaluations)} of the time",
+        f"one every {_time(2 * half, run)}: a target reached at any time between waits"
+        f" {_time(half, run)} on average to be seen; all evaluations take {percent(evaluations)}"
+        " of the time",
         advice if run.official else _advice(run, "evaluate more often", _EVERY),
         part,
     )
@@ -144,8 +145,8 @@ def _cold(run: Run) -> Finding | None:
     first = run.blocks[0]
     return Finding(
         "cold first block",
-        f"the first block took {_time(first.seconds)}, {_time(seconds)} more than at the median"
-        " rate of the others",
+        f"the first block took {_time(first.seconds, run)}, {_time(seconds, run)} more than at the"
+        " median rate of the others",
         "data on faster storage, more read ahead; shapes that were not warmed up",
         part,
     )
@@ -158,7 +159,7 @@ def _outside(run: Run) -> Finding | None:
         return None
     return Finding(
         "neither training nor evaluation",
-        f"{_time(seconds)} between blocks and evaluations",
+        f"{_time(seconds, run)} between blocks and evaluations",
         "what is done there on the clock: synchronisation, logging, checkpoints",
         part,
     )
@@ -222,7 +223,7 @@ def _resumed(run: Run) -> Finding | None:
         return None
     return Finding(
         "interrupted",
-        f"{_time(run.lost_s)} on the clock from its last sign until it went on",
+        f"{_time(run.lost_s, run)} on the clock from its last sign until it went on",
         "a queue or a reservation that does not preempt: MLPerf's clock may not be paused",
         share(run.lost_s, run),
     )
@@ -234,8 +235,9 @@ def _of_training(part: float, run: Run) -> float | None:
     return None if training is None else min(1.0, part) * training
 
 
-def _time(seconds: float) -> str:
-    return duration(seconds, None, unit_for([seconds]))
+def _time(seconds: float, run: Run) -> str:
+    """In minutes for official runs, as all their times are told."""
+    return duration(seconds, "min" if run.official else unit_for([seconds]))
 
 
 def _advice(run: Run, what: str, override: str) -> str:

@@ -153,7 +153,7 @@ def _whose(group: Group) -> str | None:
 
 
 def _accelerator(group: Group) -> str | None:
-    if unit(group) == "process":
+    if unit(group) != "accelerator":
         return agreed(
             run.description.get("host_processor_model_name") or None for run in group.runs
         )

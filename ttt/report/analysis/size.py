@@ -11,7 +11,7 @@ from ttt.report.analysis.rates import rate
 from ttt.report.analysis.score import Group, agreed, dropped
 from ttt.report.run import Run
 
-Unit = Literal["accelerator", "process"]
+Unit = Literal["accelerator", "process", "node"]
 
 
 class Goal(NamedTuple):
@@ -41,7 +41,7 @@ class Size:
 
     Attributes:
         group: All its runs.
-        workers: Accelerators; processes where there are none.
+        workers: Accelerators; processes, or nodes, where there are none.
         global_batch: Samples per update.
         seconds: The score.
         replicas: Copies of the model that train side by side; None where it is not disclosed.
@@ -99,15 +99,27 @@ def goal(group: Group) -> Goal:
 
 
 def unit(group: Group) -> Unit:
-    """What its workers are."""
-    return "accelerator" if any(run.accelerators for run in group.runs) else "process"
+    """What its workers are.
+
+    Nodes where the description of a system says that it has no accelerators, and nobody says how
+    many processes ran: all that is known then of how large a machine of CPUs is.
+    """
+    if any(run.accelerators for run in group.runs):
+        return "accelerator"
+    described = agreed(run.accelerators for run in group.runs) == 0
+    processes = any(run.world_size is not None for run in group.runs)
+    return "node" if described and not processes else "process"
 
 
 def workers(group: Group) -> int | None:
     """How many there are."""
-    return agreed(run.accelerators for run in group.runs) or agreed(
-        run.world_size for run in group.runs
-    )
+    match unit(group):
+        case "accelerator":
+            return agreed(run.accelerators for run in group.runs)
+        case "process":
+            return agreed(run.world_size for run in group.runs)
+        case "node":
+            return agreed(run.nodes for run in group.runs)
 
 
 def counting(group: Group) -> tuple[Run, ...]:

@@ -7,10 +7,11 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from ttt.report.analysis.progress import Measure, measure_of, to_target, told
 from ttt.report.analysis.repetitions import copies
-from ttt.report.analysis.score import Group
-from ttt.report.analysis.size import Goal, goal, workers
-from ttt.report.analysis.words import counted, duration, percent, unit_for
+from ttt.report.analysis.score import Group, agreed
+from ttt.report.analysis.size import Goal, goal, unit, workers
+from ttt.report.analysis.words import counted, duration, percent, unit_of
 
 _ENOUGH = 3  # runs: with two, Student's t is 12.7 standard errors wide
 _WIDE = 0.05  # standard deviation over mean from which a spread is worth a word
@@ -25,14 +26,18 @@ class Stability:
     """How stable the convergence of an experiment is.
 
     Attributes:
-        epochs: Epochs to the target of each run that counts, ascending.
+        progress: Epochs to the target of each run that counts, ascending; samples in a task whose
+            progress is told in samples.
         interval: Seconds between which the score lies with 95 % confidence; None with too few runs.
         warnings: What a reader of the score should know, a sentence each.
+        coarse: One evaluation interval as a share of the score, where it is large enough to hide
+            what a reader may want to see; else None.
     """
 
-    epochs: tuple[float, ...]
+    progress: tuple[float, ...]
     interval: tuple[float, float] | None
     warnings: tuple[str, ...]
+    coarse: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,34 +64,49 @@ class Comparison:
     hidden: bool
 
 
-def stability(group: Group) -> Stability:
+def stability(group: Group, task: Sequence[Group] | None = None) -> Stability:
     """The stability of one experiment.
 
-    The interval is Student's, of the mean time of all runs that converged. The score itself is a
-    trimmed mean, and what it trims is what tells how far seeds scatter: an interval of the runs
-    that are left would be many times too narrow.
+    Args:
+        group: Its runs.
+        task: All experiments it is shown with, whose times are told in one unit and whose progress
+            in one measure; None if it is shown alone.
+    """
+    task = [group] if task is None else task
+    measure = measure_of(task)
+    part = None
+    if group.resolution is not None and group.score.seconds:
+        part = group.resolution / group.score.seconds
+    return Stability(
+        tuple(to_target(group, measure)),
+        confidence(group),
+        tuple(_warnings(group, unit_of(task), measure)),
+        part if part is not None and part >= _COARSE else None,
+    )
+
+
+def confidence(group: Group) -> tuple[float, float] | None:
+    """Seconds between which the score of an experiment lies with 95 % confidence.
+
+    Student's interval of the mean time of all runs that converged. The score itself is a trimmed
+    mean, and what it trims is what tells how far seeds scatter: an interval of the runs that are
+    left would be many times too narrow.
+
+    Returns:
+        None with fewer than three runs, or without a score.
     """
     times = group.trusted_times
-    epochs = sorted(
-        run.epochs
-        for run, time in zip(group.runs, group.times, strict=True)
-        if time is not None and run.epochs is not None
-    )
-    interval = None if group.score.seconds is None else _interval(times)
-    return Stability(tuple(epochs), interval, tuple(_warnings(group, times, epochs)))
-
-
-def _interval(times: Sequence[float]) -> tuple[float, float] | None:
-    if len(times) < _ENOUGH:
+    if len(times) < _ENOUGH or group.score.seconds is None:
         return None
     half = _t_quantile(len(times) - 1) * statistics.stdev(times) / math.sqrt(len(times))
     mean = statistics.fmean(times)
     return max(0.0, mean - half), mean + half
 
 
-def _warnings(group: Group, times: Sequence[float], epochs: Sequence[float]) -> Iterator[str]:
+def _warnings(group: Group, unit: str, measure: Measure) -> Iterator[str]:
     if group.score.seconds is None:
         return
+    times = group.trusted_times
     if len(times) < _ENOUGH:
         yield (
             f"{counted(len(times), 'run')} with a time cannot tell how far seeds scatter: it takes"
@@ -94,34 +114,31 @@ def _warnings(group: Group, times: Sequence[float], epochs: Sequence[float]) -> 
         )
     if len(times) > 1 and statistics.stdev(times) > _WIDE * statistics.fmean(times):
         wide = percent(statistics.stdev(times) / statistics.fmean(times))
-        extremes = f"from {_time(min(times))} to {_time(max(times))}"
+        extremes = f"from {duration(min(times), unit)} to {duration(max(times), unit)}"
         yield f"the times scatter widely: standard deviation {wide} of the mean, {extremes}"
-    elif len(seen := Counter(round(each, 2) for each in epochs)) > 1:
-        usual, count = seen.most_common(1)[0]
-        if 2 * count > len(epochs):
-            others = ", ".join(f"{each:g}" for each in seen.elements() if each != usual)
-            yield f"{count} of {len(epochs)} runs took {usual:g} epochs, the rest {others}"
-    yield from _grain(group, group.score.seconds, epochs)
+    elif outliers := _outliers(group, measure):
+        yield outliers
+    same = to_target(group, measure)
+    if group.resolution is not None and len(same) >= _ENOUGH and len(set(same)) == 1:
+        part = group.resolution / group.score.seconds
+        if _FINE <= part < _COARSE:
+            yield (
+                f"all {len(same)} runs stopped at the same evaluation, and evaluations are"
+                f" {duration(group.resolution, unit)} apart, {percent(part)} of the score: how far"
+                " seeds scatter below that is not seen"
+            )
 
 
-def _grain(group: Group, score: float, epochs: Sequence[float]) -> Iterator[str]:
-    """What the distance of evaluations hides."""
-    if group.resolution is None or group.resolution < _FINE * score:
-        return
-    part = percent(group.resolution / score)
-    interval = f"evaluations are {_time(group.resolution)} apart, {part} of the score"
-    waste = "half of it is wasted on average"
-    if group.resolution >= _COARSE * score:
-        yield f"{interval}: that hides smaller differences, and {waste}"
-    elif len(epochs) >= _ENOUGH and len(set(epochs)) == 1:
-        yield (
-            f"all {len(epochs)} runs stopped at the same evaluation, and {interval}: how far seeds"
-            " scatter below that is not seen"
-        )
-
-
-def _time(seconds: float) -> str:
-    return duration(seconds, None, unit_for([seconds]))
+def _outliers(group: Group, measure: Measure) -> str | None:
+    """That most runs took as long as each other, and some longer or shorter."""
+    taken = Counter(told(each, measure) for each in to_target(group, measure))
+    if len(taken) < 2:
+        return None
+    (usual, count), *rest = taken.most_common()
+    if 2 * count <= taken.total():
+        return None
+    others = ", ".join(f"{many} took {each}" for each, many in rest)
+    return f"{count} of {taken.total()} runs took {usual} {measure}, {others}"
 
 
 def comparisons(groups: Sequence[Group]) -> list[Comparison]:
@@ -143,6 +160,32 @@ def comparisons(groups: Sequence[Group]) -> list[Comparison]:
             if not copies([*first.runs, *second.runs])
         ]
     return found
+
+
+def between_machines(found: Sequence[Comparison]) -> list[Comparison]:
+    """Those worth a sentence.
+
+    What a machine gains from being larger is what the table of its scaling says: a comparison of
+    two sizes of the same machine is left out, unless there is no other.
+    """
+    if len(found) == 1:
+        return list(found)
+    return [each for each in found if not _same_machine(each.first, each.second)]
+
+
+def _same_machine(first: Group, second: Group) -> bool:
+    """Whether two differ in size, but not in whose they are and what they are made of."""
+    if workers(first) == workers(second):
+        return False
+    return _made_of(first) == _made_of(second)
+
+
+def _made_of(group: Group) -> tuple[str | None, ...]:
+    submitter = agreed(run.submitter for run in group.runs) or ""
+    processor = agreed(run.description.get("host_processor_model_name") for run in group.runs)
+    accelerator = agreed(run.accelerator_name for run in group.runs)
+    part = accelerator if unit(group) == "accelerator" else str(processor)
+    return submitter.split("+")[0].strip(), unit(group), part
 
 
 def _neighbours(ranked: Sequence[Group]) -> Iterator[tuple[Group, Group]]:

@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 
 from ttt.report.analysis.diagnosis import Finding, diagnose
-from ttt.report.analysis.hardware import Profile, Row, hardware, profiles
+from ttt.report.analysis.hardware import Row, hardware
 from ttt.report.analysis.rcp import judge
 from ttt.report.analysis.scaling import Sweep, sweeps
 from ttt.report.analysis.score import Group, group
+from ttt.report.analysis.size import Goal, goal
 from ttt.report.analysis.stability import Comparison, Stability, comparisons, stability
 from ttt.report.run import Found, Rejected, Run
 
@@ -22,7 +23,6 @@ class Study:
         sweeps: Groups that differ in size.
         comparisons: Groups that compete.
         rows: The hardware table.
-        profiles: Over several benchmarks.
         rejected: What could not be used.
     """
 
@@ -32,21 +32,22 @@ class Study:
     sweeps: tuple[Sweep, ...]
     comparisons: tuple[Comparison, ...]
     rows: tuple[Row, ...]
-    profiles: tuple[Profile, ...]
     rejected: tuple[Rejected, ...]
 
 
 def study(found: Found) -> Study:
     """Compute all of it."""
     groups = group(found.runs, judge)
+    tasks: dict[Goal, list[Group]] = {}
+    for each in groups:
+        tasks.setdefault(goal(each), []).append(each)
     findings = [(run, tuple(diagnose(run))) for run in found.runs]
     return Study(
         groups=tuple(groups),
-        stability=tuple(map(stability, groups)),
+        stability=tuple(stability(each, tasks[goal(each)]) for each in groups),
         findings=tuple((run, found) for run, found in findings if found),
         sweeps=tuple(sweeps(groups)),
         comparisons=tuple(comparisons(groups)),
         rows=tuple(hardware(groups)),
-        profiles=tuple(profiles(groups)),
         rejected=found.rejected,
     )

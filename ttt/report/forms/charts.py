@@ -28,14 +28,14 @@ class Chart:
 
     Attributes:
         name: The stem of its file.
-        task: Title of the task it is about; None for one over several.
+        task: Title of the task it is about.
         title: What it shows.
         caption: How to read it.
         draw: Makes it, text and axes in the given colour.
     """
 
     name: str
-    task: str | None
+    task: str
     title: str
     caption: str
     draw: Callable[[str], "Figure"]
@@ -48,19 +48,10 @@ def charts(study: Study) -> list[Chart]:
         MissingExtra: matplotlib is not installed.
     """
     try:
-        from ttt.report.forms import drawing  # noqa: PLC0415  takes half a second, may be absent
+        import ttt.report.forms.drawing  # noqa: F401, PLC0415  half a second, may be absent
     except ImportError as error:
         raise MissingExtra("matplotlib", "report", "a page or figure of a report") from error
-    made = [chart for task in tasks(study) for chart in _of_task(task)]
-    if competing := study.profiles:
-        caption = (
-            "Share of the benchmarks on which a system takes at most this many times as long as"
-            " the fastest system there. A curve at the top left is fast everywhere; the score is"
-            " the area under it."
-        )
-        draw = lambda ink: drawing.profile(competing, ink)  # noqa: E731
-        made.append(Chart("performance-profile", None, "Performance profile", caption, draw))
-    return list(_numbered(made))
+    return list(_numbered([chart for task in tasks(study) for chart in _of_task(task)]))
 
 
 def _of_task(task: Task) -> Iterator[Chart]:
@@ -73,8 +64,8 @@ def _of_task(task: Task) -> Iterator[Chart]:
             f"time-to-train-{benchmark}",
             task.title,
             "Time-to-train",
-            "Bars are one evaluation interval: no time is known better. Dashed is the ideal, half"
-            " the time on twice as many." + (_HOLLOW if outside else ""),
+            "Bars are the 95% interval, where three or more runs give one. Dashed is the ideal,"
+            " half the time on twice as many." + (_HOLLOW if outside else ""),
             lambda ink: drawing.time_to_train(task, ink),
         )
         yield Chart(

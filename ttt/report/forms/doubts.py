@@ -1,10 +1,14 @@
 """What speaks against a result, or for it, in words for every form. Pure."""
 
+from collections.abc import Sequence
+
 from ttt.report.analysis.score import Group
+from ttt.report.analysis.words import duration, percent
 from ttt.report.forms.view import Result
 from ttt.report.run import Run
 
 _FEW = 5  # runs that failed, told one by one
+_AGAINST = "not valid: "  # before what a table's "no" is for
 
 
 def verdict(group: Group) -> str:
@@ -22,13 +26,26 @@ def verdict(group: Group) -> str:
 
 
 def remarks(result: Result) -> list[str]:
-    """Why a result would not stand: what is wrong with the set of runs, then with each log."""
+    """What is wrong with the set of runs, then with each log, below a table of all runs."""
     of_runs = dict.fromkeys(problem for run in result.group.runs for problem in run.problems)
-    return [*result.group.problems, *of_runs]
+    against = [f"{_AGAINST}{problem}" for problem in result.group.problems]
+    return [*against, *result.group.remarks, *of_runs]
+
+
+def objections(results: Sequence[Result]) -> list[str]:
+    """Why these results do not stand, and the rest of `problems`: a line each, with whose it is."""
+    return _together(
+        [
+            (each, f"{_AGAINST if line in each.group.problems else ''}{line}")
+            for each in results
+            for line in problems(each)
+        ],
+        results,
+    )
 
 
 def problems(result: Result) -> list[str]:
-    """The same in few lines, for a reader who does not see every run.
+    """The same of one result in few lines, for a reader who does not see every run.
 
     A run that may fail is told as such: what its log breaks is no fault of the result.
     """
@@ -42,7 +59,8 @@ def problems(result: Result) -> list[str]:
         told += [f"and {len(failed) - _FEW} more"] if len(failed) > _FEW else []
     elif group.score.seconds is not None:
         told += [f"{_whose_run(run)} is dropped, as it may be: {why_failed(run)}" for run in failed]
-    return [*told, *dict.fromkeys(problem for run in scored for problem in run.problems)]
+    of_runs = dict.fromkeys(problem for run in scored for problem in run.problems)
+    return [*told, *group.remarks, *of_runs]
 
 
 def why_failed(run: Run) -> str:
@@ -54,9 +72,58 @@ def _whose_run(run: Run) -> str:
     return run.path.name if run.seed is None else f"seed {run.seed}"
 
 
-def cautions(result: Result) -> list[str]:
-    """What a reader of the score should know, unless a finding says it already."""
-    apart = any(each.finding.what == "evaluations far apart" for each in result.seen)
+def cautions(results: Sequence[Result], unit: str) -> list[str]:
+    """What a reader of these scores should know, a line each, with whose it is.
+
+    Args:
+        results: All that is shown together.
+        unit: Of times.
+    """
+    told = [(each, line) for each in results for line in each.stability.warnings]
+    return [*_together(told, results), *_too_coarse(results, unit)]
+
+
+def _together(told: Sequence[tuple[Result, str]], among: Sequence[Result]) -> list[str]:
+    """A line for each thing that is told, with whose it is."""
+    of: dict[str, list[Result]] = {}
+    for result, line in told:
+        of.setdefault(line, []).append(result)
+    return [f"{_whose(results, among)}{line}" for line, results in of.items()]
+
+
+def _whose(results: Sequence[Result], among: Sequence[Result]) -> str:
+    """The beginning of a line about some of several results; empty where there is but one."""
+    if len(among) == 1:
+        return ""
+    if 1 < len(results) == len(among):
+        return "both experiments: " if len(among) == 2 else f"all {len(among)} experiments: "
+    return f"{'; '.join(each.name for each in results)}: "
+
+
+def grain(result: Result, unit: str) -> str | None:
+    """What the distance of evaluations hides; None if it is small."""
+    part, apart = result.stability.coarse, result.group.resolution
+    if part is None:
+        return None
+    return (
+        f"evaluations are {duration(apart, unit)} apart, {percent(part)} of the score: that hides"
+        " smaller differences, and half of it is wasted on average"
+    )
+
+
+def _too_coarse(results: Sequence[Result], unit: str) -> list[str]:
+    """The same of all of them at once, but for those of which a finding says it already."""
+    coarse = [
+        each
+        for each in results
+        if each.stability.coarse is not None
+        and not any(seen.finding.what == "evaluations far apart" for seen in each.seen)
+    ]
+    if len(coarse) < 2:
+        return [f"{_whose([each], results)}{grain(each, unit)}" for each in coarse]
+    parts = sorted(each.stability.coarse or 0.0 for each in coarse)
+    ends = list(dict.fromkeys(map(percent, (parts[0], parts[-1]))))
     return [
-        each for each in result.stability.warnings if not (apart and each.startswith("evaluations"))
+        f"{_whose(coarse, results)}evaluations are {' to '.join(ends)} of the score apart: that"
+        " hides smaller differences, and half of such an interval is wasted on average"
     ]

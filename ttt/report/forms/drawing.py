@@ -17,12 +17,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from ttt.report.analysis.hardware import Profile
 from ttt.report.analysis.scaling import Sweep
 from ttt.report.analysis.score import agreed
 from ttt.report.analysis.size import workers
-from ttt.report.analysis.words import in_unit, percent, printable, unit_for
-from ttt.report.forms.view import PLURAL, Result, Task, identity, losses, whose
+from ttt.report.analysis.stability import confidence
+from ttt.report.analysis.words import PLURAL, in_unit, percent, printable
+from ttt.report.forms.sentences import whose
+from ttt.report.forms.view import Result, Task, identity, losses
 
 _WIDTH = 4.2  # inches
 _COLOURS = ("#1f82c4", "#d55e00", "#009e73", "#cc79a7", "#b8860b", "#56b4e9", "#7f6fc9")
@@ -31,7 +32,6 @@ _MUTED = "#8b8f94"
 _CAUSES = {"throughput": "#d55e00", "statistical": "#e0a100", "overhead": "#cc79a7"}
 _LEFT, _LOST = "#1f82c4", "#c9ccd0"
 _MOST_NAMES = 12  # in a legend
-_FACTORS = (1.0, 4.0)  # of a performance profile
 
 _STYLE = {
     "font.size": 9,
@@ -73,10 +73,8 @@ def time_to_train(task: Task, ink: str) -> Figure:
         and (count := workers(each.group)) is not None
         and each.group.score.seconds is not None
     ]
-    times = [each.seconds for sweep in task.sweeps for each in sweep.points]
-    times += [time for _, time, _ in others]
     counts = [each.workers for sweep in task.sweeps for each in sweep.points]
-    unit = unit_for(times)
+    unit = task.unit
     axes.set(xscale="log", yscale="log")
     for (colour, marker), sweep in zip(_styles(len(task.sweeps)), task.sweeps, strict=True):
         _sweep(axes, sweep, unit, colour, marker)
@@ -98,9 +96,13 @@ def time_to_train(task: Task, ink: str) -> Figure:
 def _sweep(axes: Axes, sweep: Sweep, unit: str, colour: str, marker: str) -> None:
     x = [each.workers for each in sweep.points]
     y = [in_unit(each.seconds, unit) for each in sweep.points]
-    above = [in_unit(each.resolution or 0.0, unit) for each in sweep.points]
-    # A bar to or below zero has no place on a logarithmic axis.
-    below = [min(error, 0.9 * time) for error, time in zip(above, y, strict=True)]
+    ends = [confidence(each.group) or (each.seconds, each.seconds) for each in sweep.points]
+    above = [max(0.0, in_unit(high, unit) - time) for (_, high), time in zip(ends, y, strict=True)]
+    # A bar to zero has no place on a logarithmic axis.
+    below = [
+        min(0.9 * time, max(0.0, time - in_unit(low, unit)))
+        for (low, _), time in zip(ends, y, strict=True)
+    ]
     axes.plot(x, [y[0] * x[0] / each for each in x], ls=(0, (4, 3)), lw=1, color=colour, alpha=0.7)
     axes.errorbar(
         x, y, (below, above), color=colour, marker=marker, ms=5, elinewidth=1, capsize=2.5
@@ -171,7 +173,7 @@ def quality(task: Task, ink: str) -> Figure:
         for run in each.group.runs
         if run.evaluations
     ]
-    unit = unit_for(ends)
+    unit = task.unit
     styles = list(_styles(len(ordered)))
     for (colour, _), each in zip(styles, ordered, strict=True):
         for run in each.group.runs:
@@ -198,25 +200,6 @@ def quality(task: Task, ink: str) -> Figure:
 
 def _evaluated(task: Task) -> list[Result]:
     return [each for each in task.results if any(run.evaluations for run in each.group.runs)]
-
-
-def profile(profiles: Sequence[Profile], ink: str) -> Figure:
-    """Share of benchmarks within a factor of the fastest, a step line for each system."""
-    figure, axes = _empty(ink, 3.2)
-    for (colour, _), each in zip(_styles(len(profiles)), profiles, strict=True):
-        steps = [(x, y) for x, y in zip(each.factors, each.shares, strict=True) if x <= _FACTORS[1]]
-        x = [*(one for one, _ in steps), _FACTORS[1]]
-        y = [*(one for _, one in steps), steps[-1][1] if steps else 0.0]
-        axes.step(x, y, where="post", color=colour)
-    axes.set_xlim(*_FACTORS)
-    axes.set_ylim(0, 1.03)
-    axes.yaxis.set_major_formatter(ticker.PercentFormatter(1, 0))
-    axes.set_xlabel("times as long as the fastest")
-    axes.set_ylabel("of the benchmarks")
-    axes.grid(color=_MUTED, alpha=0.25, lw=0.6)
-    named = [f"{each.score:.2f}  {printable(each.system)}" for each in profiles]
-    _legend(axes, named, ink, markers=False)
-    return figure
 
 
 def _empty(ink: str, height: float) -> tuple[Figure, Axes]:

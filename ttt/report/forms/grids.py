@@ -1,97 +1,43 @@
-"""The tables of a report as text and what to sort it by, for whoever draws them. Pure.
+"""The tables of a report, for whoever draws them. Pure; may not know any form."""
 
-A column in which nothing is known is left out. May not know any form.
-"""
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
 
-import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeVar
-
-from ttt.report.analysis.hardware import Profile, Row
-from ttt.report.analysis.scaling import Efficiency, Point, Sweep
-from ttt.report.analysis.score import Group, agreed
-from ttt.report.analysis.size import workers
+from ttt.report.analysis.hardware import Row
+from ttt.report.analysis.names import differences
+from ttt.report.analysis.progress import Measure, over_runs, progress, told
+from ttt.report.analysis.scaling import Point, Sweep
+from ttt.report.analysis.score import Group, agreed, spread
+from ttt.report.analysis.size import counting, goal, workers
+from ttt.report.analysis.stability import confidence
 from ttt.report.analysis.words import (
+    PLURAL,
     UNKNOWN,
+    between,
+    energy,
     in_unit,
     measured,
-    names,
-    number,
-    percent,
-    printable,
-    unit_for,
+    significant,
+    throughput,
+    unit_of,
+)
+from ttt.report.forms.cells import (
+    Cell,
+    Grid,
+    Head,
+    grid,
+    in_digits,
+    in_figures,
+    in_money,
+    in_percent,
+    in_words,
 )
 from ttt.report.forms.doubts import verdict
-from ttt.report.forms.view import PLURAL, Result
+from ttt.report.forms.view import Result, Task, ranked
 
-T = TypeVar("T")
-Key = float | str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """What is shown and what it sorts by; `key` is None for unknown."""
-
-    text: str
-    key: Key
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """A column.
-
-    Attributes:
-        text: Its title.
-        right: Whether it holds numbers, which line up at the right.
-        wide: Whether a narrow terminal can do without it.
-        brief: A shorter title for that; None if it is short.
-        page: Whether it is too long for any terminal.
-    """
-
-    text: str
-    right: bool = True
-    wide: bool = False
-    brief: str | None = None
-    page: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Grid:
-    """A table; every row has a cell for each head."""
-
-    heads: tuple[Head, ...]
-    rows: tuple[tuple[Cell, ...], ...]
-
-
-_BRIEF = {"accelerator": "accel.", "process": "procs"}
-_Column = tuple[Head, Callable[[T], Cell]]
-
-
-def _grid(items: Iterable[T], columns: Sequence[_Column[T]]) -> Grid:
-    rows = [[cell(item) for _, cell in columns] for item in items]
-    known = [any(row[place].key is not None for row in rows) for place in range(len(columns))]
-    return Grid(
-        tuple(head for (head, _), keep in zip(columns, known, strict=True) if keep),
-        tuple(tuple(cell for cell, keep in zip(row, known, strict=True) if keep) for row in rows),
-    )
-
-
-def _text(value: str | None) -> Cell:
-    text = None if value is None else printable(value)
-    return Cell(text or UNKNOWN, text or None)
-
-
-def _number(value: float | None, form: str = ",.4g") -> Cell:
-    return Cell(number(value, form), value)
-
-
-def _cost(value: float | None) -> Cell:
-    return _number(value, ",.2f" if value is None or value >= 1 else ".2g")
-
-
-def _percent(value: float | None) -> Cell:
-    return Cell(percent(value), value)
+_BRIEF = {"accelerator": "accel.", "process": "procs", "node": "nodes"}
+_ONE_BY_ONE = 10  # runs whose progress is told of each
 
 
 def _all(group: Group, field: str) -> Any:
@@ -99,77 +45,116 @@ def _all(group: Group, field: str) -> Any:
     return agreed(getattr(run, field) for run in group.runs)
 
 
-def overview(results: Sequence[Result]) -> Grid:
+def _score(seconds: float | None, group: Group, unit: str) -> Cell:
+    """A score with the digits that its interval justifies."""
+    return Cell(measured(seconds, unit, confidence(group)), seconds)
+
+
+def _interval(group: Group, unit: str) -> Cell:
+    known = confidence(group)
+    width = None if known is None else known[1] - known[0]
+    return Cell(between(group.score.seconds, unit, known), width)
+
+
+def _every(group: Group, unit: str) -> Cell:
+    """How far apart evaluations are: no run is seen to end between two."""
+    apart = group.resolution
+    return Cell(significant(None if apart is None else in_unit(apart, unit)), apart)
+
+
+def overview(task: Task) -> Grid:
     """A line for each experiment of a task, the fastest first."""
-    results = sorted(results, key=lambda each: each.group.score.seconds or math.inf)
-    unit = unit_for([each.group.score.seconds for each in results])
+    results, unit = ranked(task), task.unit
     unclear = len({_place(each.group) for each in results}) < len(results)
 
-    def score(each: Result) -> Cell:
-        group = each.group
-        return Cell(measured(group.score.seconds, group.resolution, unit), group.score.seconds)
+    def models(each: Result) -> Cell:
+        weak = each.group.weak
+        return in_digits(None if weak is None else weak.models_per_minute)
 
-    def scaled(each: Result) -> Cell:
-        return Cell(measured(each.group.scaled_seconds, None, unit), each.group.scaled_seconds)
-
-    return _grid(
+    return grid(
         results,
         [
-            (Head("experiment", right=False), lambda each: _text(each.name if unclear else None)),
+            (
+                Head("experiment", right=False),
+                lambda each: in_words(each.name if unclear else None),
+            ),
             (
                 Head("submitter", right=False),
-                lambda each: _text(_all(each.group, "submitter")),
+                lambda each: in_words(_all(each.group, "submitter")),
             ),
             (
                 Head("system", right=False),
-                lambda each: _text(_all(each.group, "system") or each.name),
+                lambda each: in_words(_all(each.group, "system") or each.name),
             ),
-            (Head(f"score ({unit})"), score),
-            (Head(f"scaled ({unit})"), scaled),
+            (
+                Head(f"score ({unit})"),
+                lambda each: _score(each.group.score.seconds, each.group, unit),
+            ),
+            (Head("95% interval"), lambda each: _interval(each.group, unit)),
+            (
+                Head(f"scaled ({unit})"),
+                lambda each: _score(each.group.scaled_seconds, each.group, unit),
+            ),
+            (Head("models/min"), models),
             (
                 Head("accelerator", right=False, wide=True),
-                lambda each: _text(_all(each.group, "accelerator_name")),
+                lambda each: in_words(_all(each.group, "accelerator_name")),
             ),
-            (Head("workers"), lambda each: _number(workers(each.group), ",d")),
-            (Head("nodes", wide=True), lambda each: _number(_all(each.group, "nodes"), ",d")),
+            (Head("workers"), lambda each: in_figures(workers(each.group), ",d")),
+            (Head("nodes", wide=True), lambda each: in_figures(_all(each.group, "nodes"), ",d")),
             (
                 Head("batch", wide=True),
-                lambda each: _number(_all(each.group, "global_batch"), ",d"),
+                lambda each: in_figures(_all(each.group, "global_batch"), ",d"),
             ),
-            (Head("epochs", wide=True), lambda each: _number(_epochs(each.group))),
-            (Head("efficiency", wide=True), lambda each: _percent(_efficiency(each))),
+            (
+                Head(task.measure, wide=True),
+                lambda each: _progress(_mean(each.group, task.measure), task.measure),
+            ),
             (Head("converged"), lambda each: _converged(each.group)),
-            (Head("valid", right=False), lambda each: _text(verdict(each.group))),
+            (Head("valid", right=False), lambda each: in_words(verdict(each.group))),
         ],
     )
 
 
-def scaling(sweep: Sweep) -> Grid:
+def scaling(sweep: Sweep, task: Task) -> Grid:
     """A line for each point of a sweep."""
-    unit = unit_for([each.seconds for each in sweep.points])
+    unit, measure = task.unit, task.measure
+    per_second = throughput(sweep.points[0].group, 1.0)[1]
 
     def share(name: str) -> Callable[[Point], Cell]:
-        return lambda point: _percent(getattr(point.efficiency, name))
+        return lambda point: in_percent(getattr(point.efficiency, name))
 
-    return _grid(
+    return grid(
         sweep.points,
         [
             (Head(PLURAL[sweep.unit], brief=_BRIEF[sweep.unit]), _workers),
-            (Head("batch"), lambda point: _number(point.global_batch, ",d")),
-            (Head(f"time-to-train ({unit})"), lambda point: _time(point, unit)),
-            (Head("speed-up"), lambda point: _number(point.speed_up, ",.2f")),
+            (Head("batch"), lambda point: in_figures(point.global_batch, ",d")),
+            (
+                Head(f"time-to-train ({unit})"),
+                lambda point: _score(point.seconds, point.group, unit),
+            ),
+            (Head("95% interval", wide=True), lambda point: _interval(point.group, unit)),
+            (Head("speed-up"), lambda point: in_digits(point.speed_up)),
             (Head("efficiency", brief="eff."), share("time_to_train")),
             (Head("=\N{NO-BREAK SPACE}throughput", brief="= through- put"), share("throughput")),
             (Head("x\N{NO-BREAK SPACE}statistical", brief="x statis- tical"), share("statistical")),
             (Head("x\N{NO-BREAK SPACE}overhead", brief="x over- head"), share("overhead")),
             (
-                Head("steady samples/s", wide=True),
-                lambda point: _number(point.samples_per_s, ",.0f"),
+                Head(f"training {per_second}/s", wide=True),
+                lambda point: in_digits(throughput(point.group, point.samples_per_s)[0]),
             ),
-            (Head("epochs", wide=True), lambda point: _number(point.epochs)),
+            (Head("step (ms)", wide=True), lambda point: in_digits(point.step_ms)),
+            (
+                Head(measure, wide=True),
+                lambda point: _progress(_of_score(point.group, measure), measure),
+            ),
             (
                 Head("scaling", right=False, wide=True),
-                lambda point: _text("base" if point is sweep.points[0] else point.mode),
+                lambda point: in_words("base" if point is sweep.points[0] else point.mode),
+            ),
+            (
+                Head(f"evaluated every ({unit})", wide=True),
+                lambda point: _every(point.group, unit),
             ),
         ],
     )
@@ -177,98 +162,107 @@ def scaling(sweep: Sweep) -> Grid:
 
 def hardware(rows: Sequence[Row]) -> Grid:
     """The hardware table."""
-    unit = unit_for([each.seconds for each in rows])
-    places = [(_all(row.group, "benchmark"), _place(row.group)) for row in rows]
-    unclear = len(set(places)) < len(places)
-    named = dict(zip(map(id, rows), names([row.group for row in rows]), strict=True))
-    return _grid(
+    unit = unit_of([row.group for row in rows])
+    places = [(goal(row.group), _place(row.group)) for row in rows]
+    apart = differences([row.group for row in rows], places)
+    more = dict(zip(map(id, rows), apart, strict=True))
+    rates = {id(row): throughput(row.group, row.samples_per_s) for row in rows}
+    kinds = {of for value, of in rates.values() if value is not None}
+
+    def per_second(row: Row) -> Cell:
+        value, of = rates[id(row)]
+        text = significant(value)
+        return Cell(f"{text} {of}/s" if len(kinds) > 1 and value is not None else text, value)
+
+    return grid(
         rows,
         [
-            (Head("benchmark", right=False), lambda row: _text(_all(row.group, "benchmark"))),
+            (Head("benchmark", right=False), lambda row: in_words(_all(row.group, "benchmark"))),
             (
                 Head("experiment", right=False),
-                lambda row: _text(named[id(row)] if unclear else None),
+                lambda row: Cell(more[id(row)], more[id(row)] or None),
             ),
-            (Head("submitter", right=False, wide=True), lambda row: _text(row.submitter)),
-            (Head("system", right=False), lambda row: _text(row.system)),
-            (Head("nodes", wide=True), lambda row: _number(row.nodes, ",d")),
-            (Head("workers"), lambda row: _number(workers(row.group), ",d")),
-            (Head("accelerator", right=False, wide=True), lambda row: _text(row.accelerator)),
-            (Head("processor", right=False, wide=True), lambda row: _text(row.processor)),
-            (Head("memory", wide=True), lambda row: _text(row.memory)),
+            (Head("submitter", right=False, wide=True), lambda row: in_words(row.submitter)),
+            (Head("system", right=False), lambda row: in_words(row.system)),
+            (Head("nodes", wide=True), lambda row: in_figures(row.nodes, ",d")),
+            (Head("workers"), lambda row: in_figures(workers(row.group), ",d")),
+            (Head("accelerator", right=False, wide=True), lambda row: in_words(row.accelerator)),
+            (Head("processor", right=False, wide=True), lambda row: in_words(row.processor)),
+            (Head("memory", wide=True), lambda row: in_words(row.memory)),
             (
                 Head(f"time-to-train ({unit})"),
-                lambda row: Cell(measured(row.seconds, row.group.resolution, unit), row.seconds),
+                lambda row: _score(row.seconds, row.group, unit),
             ),
-            (Head("samples/s"), lambda row: _number(row.samples_per_s, ",.0f")),
+            (
+                Head("throughput" if len(kinds) > 1 else f"{next(iter(kinds), 'samples')}/s"),
+                per_second,
+            ),
             (
                 Head("accelerator-hours", brief="accel.-h"),
-                lambda row: _number(row.accelerator_hours, ",.3g"),
+                lambda row: in_digits(row.accelerator_hours),
             ),
-            (Head("samples/J"), lambda row: _number(row.samples_per_j, ",.3g")),
             (
-                Head("cost of a run", brief="cost"),
-                lambda row: _number(row.cost, ",.2f" if (row.cost or 0) >= 1 else ".2g"),
+                Head("energy"),
+                lambda row: Cell(energy(row.group.energy_j), row.group.energy_j),
             ),
+            (Head("samples/J"), lambda row: in_digits(row.samples_per_j)),
+            (Head("cost of a run", brief="cost"), lambda row: in_money(row.cost)),
             (
                 Head("features", right=False, page=True),
-                lambda row: _text(", ".join(row.features)),
+                lambda row: in_words(", ".join(row.features)),
             ),
         ],
     )
 
 
-def stability(results: Sequence[Result]) -> Grid:
-    """How sure each score is, where more than one run tells; the fastest first."""
-    results = sorted(results, key=lambda each: each.group.score.seconds or math.inf)
-    unit = unit_for([each.group.score.seconds for each in results])
+def stability(task: Task) -> Grid:
+    """How sure each score is, the fastest first: how finely and how equally runs were seen to end.
 
-    def interval(each: Result) -> Cell:
-        if each.stability.interval is None:
-            return Cell(UNKNOWN, None)
-        low, high = (in_unit(value, unit) for value in each.stability.interval)
-        return Cell(f"{low:.4g} to {high:.4g}", high - low)
+    The interval of a score stands beside it.
+    """
 
-    def epochs(each: Result) -> Cell:
-        values = each.stability.epochs
+    def taken(each: Result) -> Cell:
+        values = each.stability.progress
         if not values:
             return Cell(UNKNOWN, None)
-        return Cell(" ".join(f"{value:.4g}" for value in values), values[-1] - values[0])
+        return Cell(_listed(values, task.measure), values[-1] - values[0])
 
-    return _grid(
-        results,
+    return grid(
+        ranked(task),
         [
-            (Head("experiment", right=False), lambda each: _text(each.name)),
-            (Head("runs"), lambda each: _number(len(each.group.runs), "d")),
-            (Head(f"95% interval ({unit})"), interval),
-            (Head("epochs to the target", right=False), epochs),
+            (Head("experiment", right=False), lambda each: in_words(each.name)),
+            (Head("runs"), lambda each: in_figures(len(each.group.runs), "d")),
+            (
+                Head(f"evaluated every ({task.unit})"),
+                lambda each: _every(each.group, task.unit),
+            ),
+            (Head(f"{task.measure} to the target", right=False), taken),
         ],
     )
 
 
-def profile(profiles: Sequence[Profile]) -> Grid:
-    """The score over all benchmarks, and on each the time over the best time."""
-    benchmarks = dict.fromkeys(name for each in profiles for name in each.ratios)
-
-    def ratio(name: str) -> Callable[[Profile], Cell]:
-        return lambda each: _number(each.ratios.get(name), ".2f")
-
-    return _grid(
-        profiles,
-        [
-            (Head("system", right=False), lambda each: _text(each.system)),
-            (Head("score"), lambda each: _number(each.score, ".3f")),
-            *((Head(printable(name), wide=True), ratio(name)) for name in benchmarks),
-        ],
-    )
+def _listed(values: Sequence[float], measure: Measure) -> str:
+    """Each value, or where they are many, how many runs had it."""
+    texts = [told(value, measure) for value in values]
+    if len(texts) <= _ONE_BY_ONE:
+        return (", " if measure == "samples" else " ").join(texts)
+    return ", ".join(f"{text} ({count})" for text, count in Counter(texts).items())
 
 
-def _epochs(group: Group) -> float | None:
-    return group.epochs.mean if group.epochs else None
+def _mean(group: Group, measure: Measure) -> float | None:
+    known = over_runs(group, measure)
+    return known.mean if known else None
 
 
-def _efficiency(each: Result) -> float | None:
-    return (each.point.efficiency if each.point else Efficiency()).time_to_train
+def _of_score(group: Group, measure: Measure) -> float | None:
+    """Mean progress of the runs whose mean the score is."""
+    known = (progress(run, measure) for run in counting(group))
+    mean = spread([value for value in known if value is not None])
+    return mean.mean if mean else None
+
+
+def _progress(value: float | None, measure: Measure) -> Cell:
+    return Cell(told(value, measure), value)
 
 
 def _converged(group: Group) -> Cell:
@@ -282,8 +276,4 @@ def _place(group: Group) -> tuple[object, ...]:
 
 
 def _workers(point: Point) -> Cell:
-    return _number(point.workers, ",d")
-
-
-def _time(point: Point, unit: str) -> Cell:
-    return Cell(measured(point.seconds, point.resolution, unit), point.seconds)
+    return in_figures(point.workers, ",d")

@@ -1,20 +1,23 @@
 """The table and charts of a study, as W&B shows them. May not know how a run of it is started."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ttt.report.analysis.hardware import Row
+from ttt.report.analysis.names import differences, joined
 from ttt.report.analysis.scaling import Point, Sweep
 from ttt.report.analysis.score import Group, agreed
+from ttt.report.analysis.stability import confidence
 from ttt.report.analysis.study import Study
 from ttt.report.forms.doubts import verdict
 from ttt.sinks.series import sweep_point, workers
 
 _EFFICIENCIES = ("throughput", "statistical", "overhead", "time_to_train")
 COLUMNS = (
-    *("submitter", "system", "accelerator", "workers", "nodes", "global_batch", "precision"),
-    *("runs", "converged", "score_s", "resolution_s", "samples_per_s", "accelerator_hours"),
+    *("experiment", "submitter", "system", "accelerator", "workers", "nodes", "global_batch"),
+    *("precision", "runs", "converged", "score_s", "ci95_low_s", "ci95_high_s"),
+    *("evaluation_interval_s", "samples_per_s", "accelerator_hours"),
     *("samples_per_j", "cost", "valid", "epochs", "speed_up"),
     *(f"{name}_efficiency" for name in _EFFICIENCIES),
     "bottleneck",
@@ -35,7 +38,11 @@ def show(tracker: Any, study: Study, groups: Sequence[Group]) -> None:
     sweeps = [sweep for sweep in study.sweeps if id(sweep.points[0].group) in own]
     points = {id(point.group): point for sweep in sweeps for point in sweep.points}
     machines = {id(row.group): row for row in study.rows}
-    rows = [_row(group, points.get(id(group)), machines.get(id(group))) for group in groups]
+    named = _names(groups)
+    rows = [
+        {"experiment": name} | _row(group, points.get(id(group)), machines.get(id(group)))
+        for name, group in zip(named, groups, strict=True)
+    ]
     table = wandb.Table(columns=list(COLUMNS), data=[list(row.values()) for row in rows])
     scatter = wandb.plot.scatter
     charts = {
@@ -46,9 +53,12 @@ def show(tracker: Any, study: Study, groups: Sequence[Group]) -> None:
     }
     tracker.log({"experiments": table} | (charts if sweeps else {}))
     _curves(tracker, sweeps)
-    scores = {name: row["score_s"] for name, row in zip(_names(groups), rows, strict=True)}
+    scores = {name: row["score_s"] for name, row in zip(named, rows, strict=True)}
     known = {name: score for name, score in scores.items() if score is not None}
-    tracker.summary.update({f"score_s/{name}": score for name, score in known.items()})
+    # W&B nests at dots.
+    tracker.summary.update(
+        {f"score_s/{name.replace('.', '_')}": score for name, score in known.items()}
+    )
     if known:
         tracker.summary.update({"best_score_s": min(known.values())})
 
@@ -63,8 +73,8 @@ def attach(tracker: Any, page: Path, name: str) -> None:
 
 
 def _row(group: Group, point: Point | None, machine: Row | None) -> dict[str, Any]:
-    """A line of the table, named as `COLUMNS`."""
-    facts = _facts(group)
+    """A line of the table, named as the rest of `COLUMNS`."""
+    facts, interval = _facts(group), confidence(group) or (None, None)
     row = {
         "submitter": facts["submitter"],
         "system": facts["system"],
@@ -76,7 +86,9 @@ def _row(group: Group, point: Point | None, machine: Row | None) -> dict[str, An
         "runs": len(group.runs),
         "converged": sum(time is not None for time in group.times),
         "score_s": group.score.seconds,
-        "resolution_s": group.resolution,
+        "ci95_low_s": interval[0],
+        "ci95_high_s": interval[1],
+        "evaluation_interval_s": group.resolution,
         "samples_per_s": machine and machine.samples_per_s,
         "accelerator_hours": machine and machine.accelerator_hours,
         "samples_per_j": machine and machine.samples_per_j,
@@ -100,16 +112,14 @@ def _facts(group: Group) -> dict[str, Any]:
 
 
 def _names(groups: Sequence[Group]) -> list[str]:
-    """What tells the experiments apart; a number where their sizes do not. W&B nests at dots."""
-    names: list[str] = []
-    for group in groups:
-        facts = _facts(group)
-        owner = " ".join(filter(None, (facts["submitter"], facts["system"])))
-        name = ", ".join(filter(None, (owner, sweep_point(facts)))).replace(".", "_")
-        while name in names:
-            name += " again"
-        names.append(name)
-    return names
+    """Whose each is and its size, which stay the same whatever it is shown with, and the rest."""
+    told = [_told(_facts(group)) for group in groups]
+    return [joined(*each) for each in zip(told, differences(groups, told), strict=True)]
+
+
+def _told(facts: Mapping[str, Any]) -> str:
+    owner = " ".join(filter(None, (facts["submitter"], facts["system"])))
+    return ", ".join(filter(None, (owner, sweep_point(facts))))
 
 
 def _curves(tracker: Any, sweeps: Sequence[Sweep]) -> None:

@@ -16,22 +16,21 @@ from ttt.errors import ConfigError, MissingExtra
 from ttt.report.analysis.study import Study
 from ttt.report.analysis.words import counted, printable
 from ttt.report.forms import grids
+from ttt.report.forms.cells import Grid
 from ttt.report.forms.charts import Chart, charts, inline_svg
-from ttt.report.forms.doubts import cautions, problems
-from ttt.report.forms.grids import Grid
-from ttt.report.forms.view import (
-    Result,
-    Task,
+from ttt.report.forms.doubts import cautions, objections
+from ttt.report.forms.sentences import (
+    INTERVAL,
     answer,
-    compared,
-    identity,
-    laws,
-    over,
+    comparisons,
+    held_back,
+    rates,
     recount,
     sentence,
-    tasks,
+    side_by_side,
     whose,
 )
+from ttt.report.forms.view import Task, ranked, tasks
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -107,18 +106,14 @@ def page(study: Study, *, command: str) -> str:
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     source = resources.files("ttt.report.forms").joinpath("page.html.j2").read_text("utf-8")
-    drawn, several = charts(study), study.profiles
-    sections = [_section(place, task, drawn) for place, task in enumerate(tasks(study), 1)]
+    drawn = charts(study)
+    shown = tasks(study)
+    sections = [_section(place, task, drawn) for place, task in enumerate(shown, 1)]
     return environment.from_string(source).render(
         read=_read(study),
         sections=sections,
-        hardware=_Table("hardware", "Hardware", grids.hardware(study.rows)),
-        profile=_Table(
-            "profile",
-            over(several),
-            grids.profile(several),
-        ),
-        profiles=[_figure(chart) for chart in drawn if chart.task is None],
+        hardware=_Table("hardware", "Hardware", grids.hardware(study.rows), _clean(rates(shown))),
+        interval=sentence(INTERVAL),
         rejected=[(printable(str(each.path)), printable(each.reason)) for each in study.rejected],
         label=LABEL
         if any(run.official is False for group in study.groups for run in group.runs)
@@ -137,42 +132,33 @@ def _read(study: Study) -> str:
 
 
 def _section(place: int, task: Task, drawn: Sequence[Chart]) -> _Section:
+    against = [*side_by_side(task), *objections(ranked(task))]
     name = f"{place}-" + re.sub("[^a-z0-9]+", "-", task.title.lower()).strip("-")
-    wrong = [f"{_of(each, task)}{line}" for each in task.results for line in problems(each)]
-    named = {identity(each.group): each.name for each in task.results}
-    unsure = [f"{_of(each, task)}{line}" for each in task.results for line in cautions(each)]
-    pairs = [compared(each, named) for each in task.comparisons]
     return _Section(
         name=name,
         title=task.title,
         answer=answer(task),
-        results=_Table(f"results-{name}", "Results", grids.overview(task.results), _clean(wrong)),
+        results=_Table(
+            f"results-{name}", "Results", grids.overview(task), _clean(against)
+        ),
         figures=tuple(_figure(chart) for chart in drawn if chart.task == task.title),
         scaling=tuple(
             _Table(
                 f"scaling-{name}-{number}",
                 f"Scaling, {whose(sweep)}: {sweep.mode}",
-                grids.scaling(sweep),
-                _clean(
-                    [f"{each.workers:,}: {each.bottleneck}" for each in sweep.points[1:]
-                     if each.bottleneck] + [laws(sweep)]
-                ),
+                grids.scaling(sweep, task),
+                _clean(held_back(sweep)),
             )
             for number, sweep in enumerate(task.sweeps, 1)
         ),
         stability=_Table(
             f"stability-{name}",
             "How sure the scores are",
-            grids.stability(task.results),
-            _clean([*pairs, *unsure]),
+            grids.stability(task),
+            _clean([*comparisons(task), *cautions(ranked(task), task.unit)]),
         ),
         notes=tuple(_notes(task)),
     )  # fmt: skip
-
-
-def _of(result: Result, task: Task) -> str:
-    """Says whose a line is, where that is not plain."""
-    return f"{result.name}: " if len(task.results) > 1 else ""
 
 
 def _notes(task: Task) -> list[_Note]:
@@ -189,7 +175,7 @@ def _notes(task: Task) -> list[_Note]:
                 for seen in each.seen
             ),
         )
-        for each in task.results
+        for each in ranked(task)
         if each.seen
     ]
 

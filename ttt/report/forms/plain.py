@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from ttt.errors import ConfigError
-from ttt.report.analysis.hardware import Profile
 from ttt.report.analysis.scaling import Efficiency, Fit, Point, Sweep
 from ttt.report.analysis.score import Group, Rcp, Spread, agreed
 from ttt.report.analysis.stability import Comparison
 from ttt.report.analysis.study import Study
 from ttt.report.analysis.weak import Weak
-from ttt.report.forms.doubts import problems, why_failed
+from ttt.report.forms.doubts import grain, problems, why_failed
 from ttt.report.forms.view import Result, Seen, identity, tasks
 
 _AGREED = (
@@ -36,13 +35,14 @@ def as_json(study: Study) -> dict[str, Any]:
 
     `first` and `second` of a comparison and `result` of a point of a sweep are places in `results`.
     """
-    by_group = {identity(each.group): each for task in tasks(study) for each in task.results}
+    by_group = {
+        identity(each.group): (each, task.unit) for task in tasks(study) for each in task.results
+    }
     place = {identity(group): number for number, group in enumerate(study.groups)}
     content = {
-        "results": [_result(by_group[identity(group)]) for group in study.groups],
+        "results": [_result(*by_group[identity(group)]) for group in study.groups],
         "sweeps": [_sweep(each, place) for each in study.sweeps],
         "comparisons": [_comparison(each, place) for each in study.comparisons],
-        "profiles": [_object(each) for each in study.profiles],
         "rejected": [{"path": str(each.path), "reason": each.reason} for each in study.rejected],
     }
     strict: dict[str, Any] = _strict(content)
@@ -66,7 +66,7 @@ def write_csv(study: Study, path: str | Path) -> None:
         raise ConfigError([f"--csv {path} cannot be written: {error.strerror}"]) from error
 
 
-def _result(result: Result) -> dict[str, Any]:
+def _result(result: Result, unit: str) -> dict[str, Any]:
     group, point, row = result.group, result.point, result.row
     said = {name: _agreed(group, name) for name in _AGREED}
     return said | {
@@ -81,6 +81,7 @@ def _result(result: Result) -> dict[str, Any]:
         "weak": _object(group.weak),
         "rcp": _object(group.rcp),
         "resolution_s": group.resolution,
+        "evaluation_interval_s": group.resolution,
         "interval_s": result.stability.interval and list(result.stability.interval),
         "efficiency": _object(point.efficiency if point else Efficiency()),
         "speed_up": point.speed_up if point else None,
@@ -110,7 +111,7 @@ def _result(result: Result) -> dict[str, Any]:
             for run, time in zip(group.runs, group.times, strict=True)
             if time is None
         ],
-        "warnings": list(result.stability.warnings),
+        "warnings": [*result.stability.warnings, *filter(None, [grain(result, unit)])],
         "findings": [_finding(each) for each in result.seen],
         "paths": [str(run.path) for run in group.runs],
     }
@@ -120,7 +121,7 @@ def _agreed(group: Group, name: str) -> Any:
     return agreed(getattr(run, name) for run in group.runs)
 
 
-def _object(of: Spread | Rcp | Weak | Efficiency | Fit | Profile | None) -> dict[str, Any] | None:
+def _object(of: Spread | Rcp | Weak | Efficiency | Fit | None) -> dict[str, Any] | None:
     return None if of is None else dataclasses.asdict(of)
 
 

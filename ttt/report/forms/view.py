@@ -1,4 +1,4 @@
-"""All that a study says of each experiment, side by side, and the answer in a sentence. Pure.
+"""All that a study says of each experiment, side by side. Pure.
 
 A study holds every analysis by itself. Readers look at one experiment at a time: here they are put
 together, once for all forms. May not know how anything looks.
@@ -10,25 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ttt.report.analysis.diagnosis import Finding
-from ttt.report.analysis.hardware import Profile, Row
+from ttt.report.analysis.hardware import Row
+from ttt.report.analysis.names import names
+from ttt.report.analysis.progress import Measure, measure_of
 from ttt.report.analysis.scaling import Efficiency, Point, Sweep
 from ttt.report.analysis.score import Group, agreed
 from ttt.report.analysis.size import Goal, goal
-from ttt.report.analysis.stability import MANY, Comparison, Stability
+from ttt.report.analysis.stability import Comparison, Stability
 from ttt.report.analysis.study import Study
-from ttt.report.analysis.words import (
-    counted,
-    duration,
-    machine,
-    names,
-    percent,
-    printable,
-    unit_for,
-)
+from ttt.report.analysis.words import printable, unit_of
 from ttt.report.run import Run
-
-_ERROR = 0.05  # of Welch's test: from which on it does not tell two apart
-PLURAL = {"accelerator": "accelerators", "process": "processes"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +63,8 @@ class Task:
     Attributes:
         benchmark: What was trained.
         title: Such as "resnet to top1 0.759, rules 4.0.0".
+        unit: Of all its times: "s" or "min".
+        measure: Of all its progress.
         results: In the order they were found.
         sweeps: Of these.
         comparisons: Between these.
@@ -79,9 +72,21 @@ class Task:
 
     benchmark: str
     title: str
+    unit: str
+    measure: Measure
     results: tuple[Result, ...]
     sweeps: tuple[Sweep, ...]
     comparisons: tuple[Comparison, ...]
+
+
+def ranked(task: Task) -> list[Result]:
+    """Its results by their time, the fastest first; those without one last."""
+    return sorted(task.results, key=lambda each: official_s(each.group) or math.inf)
+
+
+def official_s(group: Group) -> float | None:
+    """The score as MLCommons publishes it: scaled where its reference of convergence demands it."""
+    return group.score.seconds if group.scaled_seconds is None else group.scaled_seconds
 
 
 def identity(group: Group) -> Path:
@@ -90,34 +95,35 @@ def identity(group: Group) -> Path:
 
 
 def tasks(study: Study) -> list[Task]:
-    """Everything of a study but its hardware table, profiles and rejects, by what may compete."""
+    """Everything of a study but its hardware table and rejects, by what may compete."""
     points = {identity(each.group): each for sweep in study.sweeps for each in sweep.points}
     rows = {identity(row.group): row for row in study.rows}
     found = {run.path: findings for run, findings in study.findings}
-    places: dict[Goal, list[int]] = {}
-    for place, group in enumerate(study.groups):
-        places.setdefault(goal(group), []).append(place)
+    sure = dict(zip(map(identity, study.groups), study.stability, strict=True))
+    members: dict[Goal, list[Group]] = {}
+    for group in study.groups:
+        members.setdefault(goal(group), []).append(group)
     return [
         Task(
             benchmark=key.benchmark or "unknown benchmark",
-            title=_title(key, [study.groups[place] for place in members]),
+            title=_title(key, groups),
+            unit=unit_of(groups),
+            measure=measure_of(groups),
             results=tuple(
                 Result(
-                    group=study.groups[place],
+                    group=group,
                     name=name,
-                    stability=study.stability[place],
-                    point=points.get(identity(study.groups[place])),
-                    row=rows.get(identity(study.groups[place])),
-                    seen=tuple(_seen(study.groups[place], found)),
+                    stability=sure[identity(group)],
+                    point=points.get(identity(group)),
+                    row=rows.get(identity(group)),
+                    seen=tuple(_seen(group, found)),
                 )
-                for place, name in zip(
-                    members, names([study.groups[place] for place in members]), strict=True
-                )
+                for group, name in zip(groups, names(groups), strict=True)
             ),
             sweeps=tuple(each for each in study.sweeps if goal(each.points[0].group) == key),
             comparisons=tuple(each for each in study.comparisons if goal(each.first) == key),
         )
-        for key, members in places.items()
+        for key, groups in members.items()
     ]
 
 
@@ -148,89 +154,6 @@ def _cost(finding: Finding) -> float:
     return -1.0 if finding.share is None else finding.share
 
 
-def answer(task: Task) -> str:
-    """Who is fastest, how far it scales and what stops it, as one or two sentences."""
-    scored = [each for each in task.results if each.group.score.seconds is not None]
-    if not scored:
-        return f"No score from {counted(len(task.results), 'experiment')}."
-    best = min(scored, key=lambda each: each.group.score.seconds or 0.0)
-    unit = unit_for([each.group.score.seconds for each in scored])
-    took = duration(best.group.score.seconds, best.group.resolution, unit)
-    text = f"{took} on {_machine(best.group)}{_rank(best, scored, task)}."
-    if best.point is not None and best.point.bottleneck is not None:
-        sweep = next(each for each in task.sweeps if best.point in each.points)
-        first = sweep.points[0].workers
-        text += (
-            f" With {best.point.workers / first:.3g} times as many {PLURAL[sweep.unit]} as the"
-            f" smallest of its sweep, {first:,}, it is {best.point.speed_up:.3g} times as fast:"
-            f" {percent(best.point.efficiency.time_to_train)} of the ideal."
-            f" {sentence(best.point.bottleneck)}"
-        )
-    return text
-
-
-def _rank(best: Result, scored: Sequence[Result], task: Task) -> str:
-    """How sure it is that the best is the best, and which it is where the machine does not tell."""
-    if len(scored) < 2:
-        return ""
-    alike = sum(_machine(each.group) == _machine(best.group) for each in scored) > 1
-    which = f", {best.name}" if alike else ""
-    name = {identity(each.group): each.name for each in scored}
-    rivals = [each for each in task.comparisons if each.first is best.group]
-    close = [
-        name[identity(each.second)]
-        for each in rivals
-        if each.hidden or each.p_value is None or each.p_value >= _ERROR
-    ]
-    if close:
-        return f"{which}: the lowest of {len(scored)}, not told apart from {close[0]}"
-    return f"{which}, the fastest of {len(scored)}"
-
-
-def _machine(group: Group) -> str:
-    submitter = agreed(run.submitter for run in group.runs)
-    text = machine(group) or "an unknown machine"
-    return f"{text} ({printable(submitter)})" if submitter else text
-
-
-def compared(comparison: Comparison, name: dict[Path, str]) -> str:
-    """What a comparison says, in a sentence."""
-    first, second = name[identity(comparison.first)], name[identity(comparison.second)]
-    text = f"{first}: {comparison.ratio:.3g} times as fast as {second}"
-    if comparison.hidden:
-        text += ", a difference below one evaluation interval"
-    if min(len(comparison.first.runs), len(comparison.second.runs)) < 2:
-        text += "; too few runs to tell them apart"
-    elif comparison.p_value is not None:
-        surely = "tells them apart" if comparison.p_value < _ERROR else "does not tell them apart"
-        text += f"; Welch's t-test {surely} (p = {comparison.p_value:.2g})"
-    if comparison.runs is not None:
-        runs = f"{MANY:,} runs or more" if comparison.runs == MANY else f"{comparison.runs} runs"
-        text += f"; {runs} of each tell so much apart four times out of five"
-    return f"{text}."
-
-
-def laws(sweep: Sweep) -> str:
-    """The fits of a sweep, in a sentence; empty without any."""
-    first = counted(sweep.points[0].workers, sweep.unit, PLURAL[sweep.unit])
-    of = {
-        "Amdahl": f"the time-to-train on {first} by Amdahl's law",
-        "Gustafson": "the time of a step on many by Gustafson's law",
-    }
-    shares = []
-    for fit in sweep.fits:
-        sizes = ", ".join(f"{size:,}" for size in fit.sizes)
-        # A law with one unknown goes through any two points: the second confirms nothing.
-        how = f"within {percent(fit.error)}" if len(fit.sizes) > 2 else "two points fit any law"
-        shares.append(f"{100 * fit.serial:.3g}% of {of[fit.law]} (at {sizes}; {how})")
-    return f"serial share: {'; '.join(shares)}" if shares else ""
-
-
-def over(profiles: Sequence[Profile]) -> str:
-    """How many benchmarks the profiles are made of, as a title."""
-    return f"Over {max((len(each.ratios) for each in profiles), default=0)} benchmarks"
-
-
 def losses(of: Efficiency) -> dict[str, float]:
     """The share of the ideal that each cause took, which add up to 1 - efficiency.
 
@@ -250,28 +173,3 @@ def losses(of: Efficiency) -> dict[str, float]:
     if len(logs) < len(factors) or not total:
         return {"unknown": lost}
     return {name: lost * log / total for name, log in logs.items() if log}
-
-
-def whose(sweep: Sweep) -> str:
-    """What makes a sweep differ from others of its task."""
-    parts = [sweep.submitter, sweep.accelerator or "no accelerator"]
-    return printable(", ".join(filter(None, parts)))
-
-
-def recount(seen: Seen, group: Group) -> str:
-    """In which runs a finding is: empty for a single run, "all 5 runs" or "runs with seed 3, 4"."""
-    if len(group.runs) == 1:
-        return ""
-    if len(seen.runs) == len(group.runs):
-        return f"all {len(group.runs)} runs"
-    seeds: Sequence[int | None] = [run.seed for run in seen.runs]
-    known = ", ".join(str(seed) for seed in seeds[:5] if seed is not None)
-    word = "seed" if len(seeds) == 1 else "seeds"
-    which = f", {word} {known}{', …' if len(seeds) > 5 else ''}" if known else ""
-    return f"{len(seen.runs)} of {len(group.runs)} runs{which}"
-
-
-def sentence(text: str) -> str:
-    """Text of an analysis as a sentence of its own."""
-    text = printable(text).strip().rstrip(".")
-    return f"{text[:1].upper()}{text[1:]}."

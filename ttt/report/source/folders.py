@@ -8,7 +8,7 @@ lost. May not know how folders are found, nor how runs are scored or shown.
 import hashlib
 import json
 import statistics
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -88,9 +88,11 @@ def _read(folder: Path) -> Run:
     values["energy_source"] = "counters, by ttt" if values.get("energy_j") is not None else None
     values["steady_samples_per_s"] = steady_rate(past.blocks)
     values["tracked_samples_per_s"] = values.get("samples_per_s")  # the worker's own clock
+    repeated = _repeated(config)
     return Run(
         path=folder,
-        digest=_digest(config) if config else None,
+        digest=_digest(repeated) if config else None,
+        settings=_dotted(repeated),
         trained=_digest({name: config[name] for name in ("model", "task") if name in config}),
         stopped=past.stopped,
         evaluations=tuple(past.evaluations),
@@ -227,7 +229,12 @@ def _of_system(path: Path) -> dict[str, Any]:
     }
 
 
-def _digest(config: dict[str, Any]) -> str:
+def _digest(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(repr(content).encode()).hexdigest()[:12]
+
+
+def _repeated(config: dict[str, Any]) -> dict[str, Any]:
+    """What has to be the same in the configurations of runs that repeat each other."""
     kept = {name: value for name, value in config.items() if name not in _NOT_IN_DIGEST}
     for name, part in kept.items():
         if isinstance(part, dict):
@@ -235,4 +242,15 @@ def _digest(config: dict[str, Any]) -> str:
             if part.get("seed") == config.get("seed"):  # a part may be told it, as data are
                 left_out.add("seed")
             kept[name] = {key: value for key, value in part.items() if key not in left_out}
-    return hashlib.sha256(repr(kept).encode()).hexdigest()[:12]
+    return kept
+
+
+def _dotted(content: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """Settings by the names under which one would type them."""
+    found: dict[str, Any] = {}
+    for name, value in content.items():
+        if isinstance(value, dict) and value:
+            found |= _dotted(value, f"{above}{name}.")
+        else:
+            found[f"{above}{name}"] = value
+    return found

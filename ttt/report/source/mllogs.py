@@ -19,7 +19,7 @@ from ttt.report.source.clock import Clock
 from ttt.report.source.folders import steady_rate
 from ttt.report.source.power import energy_of
 from ttt.report.source.scaling_file import scaling_of
-from ttt.report.source.systems import Place, amount, place_of, text, whole
+from ttt.report.source.systems import Place, amount, model, place_of, text, whole
 from ttt.report.source.units import Position, tokens_in_a_sample
 
 # What a clock that contradicts itself tells nothing of.
@@ -116,7 +116,7 @@ def _run(path: Path, log: _Log, place: Place, verdict: Verdict) -> Run:
         nodes=nodes,
         accelerators=accelerators,
         replicas=_replicas(first, accelerators),
-        accelerator_name=text(told.get("accelerator_model_name")),
+        accelerator_name=model(told.get("accelerator_model_name")),
         accelerator_memory_bytes=amount(told.get("accelerator_memory_capacity")),
         passed=verdict.passed,
         problems=(*verdict.problems, *older, *doubts, *filter(None, [place.problem])),

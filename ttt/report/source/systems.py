@@ -17,6 +17,7 @@ from typing import Any
 
 _UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _UNITS |= {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
+_ABSENT = ("n/a", "na", "none", "-", "--")
 _AMOUNT = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?i?B)\s*", re.IGNORECASE)
 
 
@@ -71,6 +72,12 @@ def whole(value: Any) -> int | None:
 def text(value: Any) -> str | None:
     """Text that says something."""
     return value.strip() or None if isinstance(value, str) else None
+
+
+def model(value: Any) -> str | None:
+    """The name of a part; None where it says that there is no such part."""
+    name = text(value)
+    return None if name is None or name.lower() in _ABSENT else name
 
 
 def amount(value: Any) -> int | None:

@@ -1,0 +1,137 @@
+"""What experiments are called, so that a reader tells them apart. Pure.
+
+By the machine; where that is the same, by who ran it, the system, and the settings that differ:
+never by a folder or a time, which say nothing of what was done.
+"""
+
+import json
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import Any
+
+from ttt.report.analysis.score import Group, agreed
+from ttt.report.analysis.words import machine, printable, size
+
+_SETTINGS = 3  # told of one experiment; more would be its configuration
+_LAST = "_target_"  # a class follows from the setting that chose it
+
+
+def names(groups: Sequence[Group]) -> list[str]:
+    """A name for each group that tells it from the others here, no longer than that takes."""
+    kinds = {agreed(run.accelerator_name for run in group.runs) for group in groups}
+    told = [machine(each) if len(kinds) > 1 else size(each) for each in groups]
+    if len(set(told)) < len(set(map(machine, groups))):
+        told = [machine(each) for each in groups]
+    said = [joined(*each) for each in zip(told, differences(groups, told), strict=True)]
+    return [f"this experiment {each}".strip() if each[:1] in ("", "(") else each for each in said]
+
+
+def differences(groups: Sequence[Group], told: Sequence[Hashable]) -> list[str]:
+    """What else sets each group apart from those of which the same is told already.
+
+    Args:
+        groups: All that are shown together.
+        told: What a reader knows of each.
+
+    Returns:
+        Empty for a group of which nothing else has to be said; a number, as "(2)", where nothing
+        that is known differs.
+    """
+    found = [""] * len(groups)
+    for places in _alike(told):
+        if len(places) > 1:
+            apart = _apart([groups[place] for place in places], _ASKED)
+            for place, text in zip(places, apart, strict=True):
+                found[place] = text
+    return found
+
+
+def _alike(values: Iterable[Hashable]) -> list[list[int]]:
+    """The places of each value."""
+    places: dict[Hashable, list[int]] = {}
+    for place, value in enumerate(values):
+        places.setdefault(value, []).append(place)
+    return list(places.values())
+
+
+def _apart(groups: Sequence[Group], asked: Sequence[Callable[[Group], str]]) -> list[str]:
+    for place, ask in enumerate(asked, 1):
+        answers = [ask(group) for group in groups]
+        if len(set(answers)) > 1:
+            return _then(groups, answers, asked[place:])
+    answers = _settings(groups)
+    if len(set(answers)) > 1:
+        return _then(groups, answers, ())
+    return [f"({place})" for place in range(1, len(groups) + 1)]
+
+
+def _then(
+    groups: Sequence[Group], answers: Sequence[str], asked: Sequence[Callable[[Group], str]]
+) -> list[str]:
+    """The answers, with what is still to be said of those that are the same."""
+    said = list(answers)
+    for places in _alike(answers):
+        if len(places) > 1:
+            rest = _apart([groups[place] for place in places], asked)
+            for place, text in zip(places, rest, strict=True):
+                said[place] = joined(answers[place], text)
+    return said
+
+
+def joined(first: str, second: str) -> str:
+    """A name and what else tells it apart."""
+    comma = ", " if first and second and not second.startswith("(") else " "
+    return f"{first}{comma}{second}".strip()
+
+
+def _settings(groups: Sequence[Group]) -> list[str]:
+    """The settings of each that differ between these, as one would type them."""
+    known = [group.runs[0].settings for group in groups]  # repetitions have the same
+    differing = [
+        name
+        for name in dict.fromkeys(name for each in known for name in each)
+        if len({repr(each.get(name)) for each in known}) > 1
+    ]
+    differing.sort(key=lambda name: name.endswith(_LAST))
+    chosen: list[str] = []
+    for name in differing:  # first those without which two would be called the same
+        if _kinds(known, [*chosen, name]) > _kinds(known, chosen):
+            chosen.append(name)
+    others = [name for name in differing if name not in chosen and not name.endswith(_LAST)]
+    chosen += others[: max(0, _SETTINGS - len(chosen))]
+    chosen.sort(key=differing.index)
+    return [
+        printable(", ".join(f"{name}={_typed(each[name])}" for name in chosen if name in each))
+        for each in known
+    ]
+
+
+def _kinds(known: Sequence[Any], names: Sequence[str]) -> int:
+    return len({tuple(repr(each.get(name)) for name in names) for each in known})
+
+
+def _typed(value: Any) -> str:
+    return (
+        value if isinstance(value, str) else json.dumps(value, separators=(",", ":"), default=str)
+    )
+
+
+def _scaling(group: Group) -> str:
+    """Whether MLPerf HPC's result is one model on all of a machine, or many side by side."""
+    kinds = {run.path.parent.parent.name for run in group.runs if run.official}
+    return kinds.pop() if len(kinds) == 1 and kinds <= {"strong", "weak"} else ""
+
+
+def _batch(group: Group) -> str:
+    batch = agreed(run.global_batch for run in group.runs)
+    return "" if batch is None else f"batch {batch:,}"
+
+
+# In the order in which a reader would ask.
+_ASKED: tuple[Callable[[Group], str], ...] = (
+    lambda group: printable(agreed(run.submitter for run in group.runs) or ""),
+    lambda group: printable(agreed(run.system for run in group.runs) or ""),
+    _scaling,
+    lambda group: printable(agreed(run.ruleset for run in group.runs) or ""),
+    _batch,
+    lambda group: printable(agreed(run.precision for run in group.runs) or ""),
+)
