@@ -179,13 +179,13 @@ def test_step_times_decide_between_network_and_too_little_work():
     more = of_size(128, 12.5, global_batch=160, samples_per_s=800.0)
     (sweep,) = sweeps([base, some, more])
     assert sweep.points[2].bottleneck.startswith(
-        "too little work for each accelerator, not the network: a step takes 200 ms here and 200 ms"
-        " among 64 with as much work each"
+        "too little work for each accelerator, not the network (a step takes 200 ms among 64 with"
+        " as much work each): each accelerator does 50% of the samples a second"
     )
     slower = of_size(128, 20.0, global_batch=160, samples_per_s=500.0)
     (sweep,) = sweeps([base, some, slower])
     assert sweep.points[2].bottleneck.startswith(
-        "network: with as much work each a step takes 320 ms here and 200 ms among 64"
+        "network (with as much work each a step takes 200 ms among 64): each accelerator does"
     )
     assert [point.step_ms for point in sweep.points] == [800, 200, 320]
 

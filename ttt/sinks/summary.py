@@ -98,11 +98,13 @@ class Summary:
         return self._last[then].time - self._last[first].time
 
     def _interval(self) -> float | None:
-        """Mean seconds between evaluations: how finely the time to train was seen."""
-        start = self._last.get(Kind.RUN_START)
-        if start is None or not self._evaluations:
+        """Mean seconds from one evaluation to the next: how finely the time to train was seen."""
+        start, times = self._last.get(Kind.RUN_START), self._evaluations
+        if start is None or not times:
             return None
-        return (self._evaluations[-1] - start.time) / len(self._evaluations)
+        if len(times) == 1:
+            return times[0] - start.time
+        return (times[-1] - times[0]) / (len(times) - 1)
 
 
 def _cost(result: dict[str, Any]) -> float | None:

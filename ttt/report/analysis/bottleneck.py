@@ -107,12 +107,11 @@ def _network_or_work(sizes: Sequence[Size], size: Size) -> str:
     few, many = (step, other_step) if size.workers < other.workers else (other_step, step)
     if many <= (1 + _SAME) * few:
         return (
-            f"too little work for each {one}, not the network: a step takes {_ms(step)} here and"
-            f" {_ms(other_step)} among {other.workers:,} with as much work each"
+            f"too little work for each {one}, not the network (a step takes {_ms(other_step)} among"
+            f" {other.workers:,} with as much work each)"
         )
     return (
-        f"network: with as much work each a step takes {_ms(step)} here and {_ms(other_step)}"
-        f" among {other.workers:,}"
+        f"network (with as much work each a step takes {_ms(other_step)} among {other.workers:,})"
     )
 
 

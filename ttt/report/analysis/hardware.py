@@ -79,7 +79,8 @@ def _row(group: Group) -> Row:
         memory=field("host_memory_capacity") if accelerator is None else memory,
         seconds=group.score.seconds,
         accelerator_hours=_hours(group),
-        samples_per_s=_middle(map(clock_rate, timed)),
+        # Of models side by side it would be the rate of one.
+        samples_per_s=None if group.weak is not None else _middle(map(clock_rate, timed)),
         samples_per_j=_middle(run.samples_per_j for run in timed),
         cost=_known(statistics.fmean, (run.cost for run in timed)) if one_price else None,
         features=tuple(_features(group)),

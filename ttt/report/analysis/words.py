@@ -12,7 +12,7 @@ from ttt.report.analysis.size import unit, workers
 UNKNOWN = "-"
 PLURAL = {"accelerator": "accelerators", "process": "processes", "node": "nodes"}
 _MINUTES_FROM = 300.0  # seconds; a bench of ours takes seconds
-_MOST, _LEAST = 6, 2  # significant digits of one whose interval is very small, or as large as it
+_MOST, _LEAST = 6, 3  # significant digits of one whose interval is very small, or as large as it
 
 
 def printable(text: str) -> str:

@@ -17,11 +17,12 @@ from ttt.report.analysis.stability import Comparison
 from ttt.report.analysis.study import Study
 from ttt.report.analysis.weak import Weak
 from ttt.report.forms.doubts import grain, problems, why_failed
+from ttt.report.forms.sentences import rate_remarks
 from ttt.report.forms.view import Result, Seen, identity, tasks
 
 _AGREED = (
     "submitter system benchmark official ruleset division metric target accelerators"
-    " accelerator_name nodes world_size global_batch precision"
+    " accelerator_name nodes world_size global_batch precision ruleset_reason"
 ).split()
 
 _SPREAD = tuple(each.name for each in dataclasses.fields(Spread))
@@ -106,6 +107,7 @@ def _result(result: Result, unit: str) -> dict[str, Any]:
         "epochs_to_target": _object(group.epochs),
         "problems": problems(result),
         "remarks": list(group.remarks),
+        "rate_remarks": rate_remarks(group),
         "reasons": [
             {"seed": run.seed, "status": run.status, "reason": why_failed(run)}
             for run, time in zip(group.runs, group.times, strict=True)
@@ -161,6 +163,8 @@ def _point(point: Point, place: Mapping[Path, int]) -> dict[str, Any]:
         "mode": point.mode,
         "efficiency": _object(point.efficiency),
         "bottleneck": point.bottleneck,
+        "step_ms": point.step_ms,
+        "remarks": list(point.remarks),
     }
 
 

@@ -154,8 +154,16 @@ def rates(shown: Sequence[Task]) -> list[str]:
         f"{task.benchmark}, {each.name}: {line}"
         for task in shown
         for each in ranked(task)
-        for line in remarks(each.group.runs)
+        for line in rate_remarks(each.group)
     ]
+
+
+def rate_remarks(group: Group) -> list[str]:
+    """The same of one experiment; of models side by side no rate is told."""
+    if group.weak is not None:
+        return []
+    doubts = dict.fromkeys(doubt for run in group.runs for doubt in run.doubts)
+    return [*doubts, *remarks(group.runs)]
 
 
 def laws(sweep: Sweep) -> str:

@@ -242,6 +242,11 @@ def _course(log: _Log, verdict: Verdict, elapsed: float | None) -> dict[str, Any
 
 
 def _interval(evaluations: Iterable[Evaluation]) -> float | None:
-    """Mean seconds between evaluations: how finely the time to train was seen."""
+    """Mean seconds from one evaluation to the next: how finely the time to train was seen.
+
+    The first may be due much later than one interval after the start.
+    """
     times = sorted({each.seconds for each in evaluations})
-    return times[-1] / len(times) if times and times[-1] > 0 else None
+    if len(times) > 1:
+        return (times[-1] - times[0]) / (len(times) - 1)
+    return times[0] if times and times[0] > 0 else None
