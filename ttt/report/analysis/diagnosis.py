@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from ttt.compliance import init_minutes, rulesets
 from ttt.report.analysis.losses import cold_s, evaluation_s, outside_s, share
 from ttt.report.analysis.ranks import stragglers, waiting_most
 from ttt.report.analysis.words import counted, duration, percent, unit_for
@@ -196,16 +197,16 @@ def _memory(run: Run) -> Finding | None:
 
 
 def _init(run: Run) -> Finding | None:
-    """MLPerf training_rules.adoc allows 30 minutes before the clock, 4 hours in the open division.
+    """What the rules allow before the clock, by ruleset and division.
 
     Longer ones are not forbidden: what is over counts as time-to-train.
     """
-    limit = 4 * 3600 if run.division == "open" else 30 * 60
-    if run.init_s is None or run.init_s <= limit:
+    limit = init_minutes(run.benchmark, run.ruleset or rulesets()[0], run.division)
+    if run.init_s is None or run.init_s <= limit * 60:
         return None
     return Finding(
         "long initialisation",
-        f"{run.init_s / 60:.3g} min before the clock, {limit // 60} min are free in MLPerf",
+        f"{run.init_s / 60:.3g} min before the clock, {limit} min are free in MLPerf",
         "keep compiled kernels between runs, start processes faster",
     )
 
