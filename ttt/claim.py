@@ -54,8 +54,7 @@ def definition(run: RunConfig) -> RunConfig:
         run: One of an id in `DEFINITIONS`; of several files that define it the most similar one is
             taken.
     """
-    file = min(DEFINITIONS[run.benchmark.id], key=lambda name: len(_changes(run, name)))
-    return _chosen(run, file)
+    return _chosen(run, _nearest(run)[0])
 
 
 def seeds(run: RunConfig) -> list[int]:
@@ -103,10 +102,10 @@ def _problems_of_names(run: RunConfig) -> list[str]:
 
 
 def _problems_of_settings(run: RunConfig) -> list[str]:
-    changes = min((_changes(run, file) for file in DEFINITIONS[run.benchmark.id]), key=len)
+    file, changes = _nearest(run)
     found = [_refusal(run, name, *values) for name, values in changes.items()]
     if run.benchmark.division == "closed":
-        defined = definition(run)
+        defined = _chosen(run, file)
         found += broken_rules(defined) + _batch_problems(defined)
     return found
 
@@ -137,6 +136,12 @@ def _shipped(name: str) -> Any:
     """What `benchmark=name` composes to; whatever is in a user's folder has no part in it."""
     config.register()
     return config.compose([f"benchmark={name}"])
+
+
+def _nearest(run: RunConfig) -> tuple[str, dict[str, tuple[Any, Any]]]:
+    """The file that a run differs least from, and how; see `_changes`."""
+    files = DEFINITIONS[run.benchmark.id]
+    return min(((file, _changes(run, file)) for file in files), key=lambda pair: len(pair[1]))
 
 
 def _chosen(run: RunConfig, file: str) -> RunConfig:

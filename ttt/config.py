@@ -7,6 +7,8 @@ interpolations, `config.yaml`. Workers load that text; they never compose.
 import contextlib
 import math
 from collections.abc import Mapping
+from dataclasses import is_dataclass
+from enum import Enum
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -154,14 +156,14 @@ def plain(run: RunConfig) -> dict[str, Any]:
     """Every setting by its dotted name, with a plain value, whoever made the run's parts."""
     found: dict[str, Any] = {}
 
-    def visit(prefix: str, node: dict[str, Any]) -> None:
-        for name, value in node.items():
-            if isinstance(value, dict):
+    def visit(prefix: str, node: Any) -> None:
+        for name, value in (node if isinstance(node, dict) else vars(node)).items():
+            if isinstance(value, dict | SimpleNamespace) or is_dataclass(value):
                 visit(f"{prefix}{name}.", value)
             else:
-                found[f"{prefix}{name}"] = value
+                found[f"{prefix}{name}"] = value.name if isinstance(value, Enum) else value
 
-    visit("", yaml.safe_load(freeze(run)))
+    visit("", run)
     return found
 
 
