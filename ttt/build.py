@@ -22,11 +22,7 @@ from ttt.telemetry.timing import Meter
 
 
 def build(run_config: RunConfig, world: World, clock: Clock, log: EventLog, pulse: Pulse) -> Parts:
-    """Build and warm up everything; no file of the data set may be touched in here.
-
-    Raises:
-        ConfigError: A part cannot be made, or the task computes another metric than is asked for.
-    """
+    """Build and warm up everything; no file of the data set may be touched in here."""
     assert run_config.seed is not None  # drawn or counted at launch
     log.emit(Kind.INIT_START)
     pulse.beat("building", 0)
@@ -61,8 +57,7 @@ def build(run_config: RunConfig, world: World, clock: Clock, log: EventLog, puls
     # The same weights everywhere, but every shard drops out units of its own.
     # (On a CPU torch heeds the lower 32 bits of a seed only.)
     torch.manual_seed(run_config.seed + 1_000_003 * world.data.index)
-    metric = task.metric()
-    demand_metric(metric, run_config)
+    metric = asked_for(task.metric(), run_config)
     log.emit(
         Kind.CONFIG,
         **describe_run(run_config, world, model),
@@ -98,8 +93,8 @@ def set_arithmetic(precision: str) -> None:
     torch.backends.cudnn.benchmark = True
 
 
-def demand_metric(metric: Metric, run_config: RunConfig) -> None:
-    """Refuse a target in another quality than the task computes; a user's own says it only here.
+def asked_for(metric: Metric, run_config: RunConfig) -> Metric:
+    """The metric, if the target is one of it; a user's own task says only here what it computes.
 
     Raises:
         ConfigError: It is another.
@@ -112,6 +107,7 @@ def demand_metric(metric: Metric, run_config: RunConfig) -> None:
                 f" target.metric={metric.name}"
             ]
         )
+    return metric
 
 
 def spread(model: nn.Module, world: World, precision: str) -> Spread:
