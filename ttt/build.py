@@ -118,7 +118,11 @@ def spread(model: nn.Module, world: World, precision: str) -> Spread:
     return Spread(
         processes=world.size,
         shards=world.data.count,
-        weights=sorted({str(one.dtype).removeprefix("torch.") for one in model.parameters()}),
+        weights={
+            str(one.dtype).removeprefix("torch.")
+            for one in model.parameters()
+            if one.is_floating_point() or one.is_complex()
+        },
         tf32=able and precision == "tf32",
     )
 

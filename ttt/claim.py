@@ -69,6 +69,11 @@ def seeds(run: RunConfig) -> list[int]:
     return list(range(first, first + run.runs))
 
 
+def own_id(run: RunConfig) -> list[str]:
+    """What to type for a run that is like an official benchmark and is not it."""
+    return [f"benchmark.id=my_{run.benchmark.id.strip().lower()}", "benchmark.division=open"]
+
+
 def _official(run: RunConfig) -> bool:
     return run.benchmark.id in compliance.official_ids()
 
@@ -201,6 +206,4 @@ def _refusal(run: RunConfig, name: str, value: Any, allowed: Any) -> str:
 
 
 def _own_id(run: RunConfig) -> str:
-    """What to write of a run that is no official benchmark."""
-    bare = run.benchmark.id.strip().lower()
-    return f"an id of its own: benchmark.id=my_{bare} benchmark.division=open"
+    return f"an id of its own: {' '.join(own_id(run))}"

@@ -78,6 +78,7 @@ def work(placement: Placement | None, seat: Seat) -> Verdict:
         run_config = config.load(message["config"])
         seat.folder = seat.folder or Path(message["folder"])
         demand_size(run_config, world)
+        demand_claim(run_config, world)
         if world.size > 1:
             seat.redirect()
         settle(run_config.binding, world)
@@ -136,7 +137,6 @@ def conduct(run_config: RunConfig, world: World, seat: Seat, past: Past | None) 
     sinks = open_sinks(run_config, seat, recalled) if world.rank == 0 else []
     log = seat.log = EventLog(now, sinks)
     try:
-        demand_claim(run_config, world)
         demand_data(run_config, world)
         if not past:
             clear_cache(run_config, world, log)
