@@ -159,6 +159,8 @@ def test_the_open_division_may_change_model_and_training_but_no_data_metric_or_t
     changes = ("model=resnet_small", "data.flip=false", "clip_norm=1", "optim.nesterov=true")
     assert problems(composed(*run, "task.label_smoothing=0.3", *changes[:3])) == []
     assert problems(composed("benchmark=resnet_sgd", run[1], changes[3])) == []
+    logged = ("mlperf.opt_base_learning_rate=3", "model.dense=13", "target.eval_every_samples=9")
+    assert problems(composed("benchmark=dlrm_dcnv2", run[1], *logged)) == []
     for fixed in ("data.eval_dir=train", "data.classes=10", "target.threshold=0.7", "data=cifar10"):
         found = problems(composed(*run, fixed))
         assert found, fixed
@@ -174,9 +176,11 @@ def test_the_open_division_may_change_model_and_training_but_no_data_metric_or_t
         (["benchmark.id=ResNet"], "reads like MLPerf's resnet"),
         (["benchmark.id='resnet '"], "benchmark=resnet, or an id of its own"),
         (["benchmark.division=closed"], "digits is not an MLPerf benchmark"),
+        (["benchmark.ruleset=9.9.9"], "benchmark.ruleset=9.9.9 is not a ruleset"),
+        (["benchmark=resnet", "benchmark.ruleset=9.9.9"], "allowed: 4.0.0"),
     ],
 )
-def test_an_official_id_without_a_definition_is_refused(overrides, said):
+def test_an_official_name_is_not_taken_in_vain(overrides, said):
     [found] = claim.problems(composed(*overrides))
     assert said in found
 
@@ -253,3 +257,15 @@ def test_a_refused_claim_ends_with_2_and_starts_nothing(ttt: Command, tmp_path: 
     assert "seed=3 is not allowed in the closed division" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_small_batch_is_remarked_on_and_starts_with_seeds_drawn(ttt: Command, tmp_path: Path):
+    (tmp_path / "data").mkdir()
+    job = ("launcher=slurm", "launcher.dry_run=true", "device=cpu")
+    done = ttt("run", "benchmark=resnet", "data.root=data", "data.global_batch=256", "runs=2", *job)
+    assert done.returncode == 0, done.stderr
+    assert "ttt: data.global_batch=256 is below 1632" in done.stderr
+    frozen = tmp_path.glob("runs/resnet/*/seed_*/config.yaml")
+    seeds = {config.load(path.read_text()).seed for path in frozen}
+    assert len(seeds) == 2
+    assert not seeds & {1, 2}

@@ -25,7 +25,8 @@ def problems(run: RunConfig) -> list[str]:
 
     A claim of a name that no ruleset knows is nobody's business but its owner's.
     """
-    return _problems_of_names(run) or (_problems_of_settings(run) if _official(run) else [])
+    named = _problems_of_names(run)
+    return named + _problems_of_settings(run) if run.benchmark.id in DEFINITIONS else named
 
 
 def holds(run: RunConfig) -> bool:
@@ -79,10 +80,10 @@ def _official(run: RunConfig) -> bool:
 
 
 def _problems_of_names(run: RunConfig) -> list[str]:
-    """What is wrong with id, division and ruleset, before any setting is looked at."""
+    """What is wrong with id, division and ruleset; a definition has its own to say of the last."""
     benchmark, found = run.benchmark, []
     known = compliance.rulesets()
-    if benchmark.ruleset is not None and benchmark.ruleset not in known:
+    if benchmark.ruleset not in (None, *known) and benchmark.id not in DEFINITIONS:
         found.append(
             f"benchmark.ruleset={benchmark.ruleset} is not a ruleset; allowed: {', '.join(known)};"
             " benchmark.ruleset=null for the newest that has the benchmark"
@@ -166,11 +167,12 @@ def _changes(run: RunConfig, file: str) -> dict[str, tuple[Any, Any]]:
     """
     shipped, mine = _shipped(file), config.plain(run)
     free = adjustable.adjustable(run.benchmark.id, run.benchmark.division)
-    derived = {name for name, value in config.settings(shipped).items() if "${" in str(value)}
+    written = config.settings(shipped)
+    derived = {name for name, value in written.items() if isinstance(value, str) and "${" in value}
     causes = {name: value for name, value in mine.items() if name not in derived}
     followed = config.plain(config.resolve(config.changed(shipped, causes)))
     right = config.plain(_chosen(run, file))
-    right |= {name: followed[name] for name in derived & set(right) if name not in free}
+    right |= {name: followed[name] for name in derived if not adjustable.covered(name, free)}
     found = {}
     for name in dict.fromkeys([*right, *mine]):
         values = mine.get(name, _ABSENT), right.get(name, _ABSENT)
