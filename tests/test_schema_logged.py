@@ -4,8 +4,10 @@ import pytest
 import torch
 from torch import nn
 
+from ranks import on_ranks
 from ttt import config
 from ttt.build import describe_run, spread
+from ttt.dist.parallel import parallelize
 from ttt.dist.world import Solo
 from ttt.schema.logged import Spread
 
@@ -63,3 +65,24 @@ def test_the_event_of_a_run_tells_it():
     told = describe_run(run, Solo(torch.device("cpu")), nn.Linear(2, 2))
     assert told["disclosed"]["lowest_numerical_precision_in_linear"] == "bfloat16"
     assert told["disclosed"]["micro_batch_size"] == told["micro_batch"] == 36
+
+
+def sent(world):
+    """Data types of what DistributedDataParallel exchanges under autocast, and what is told."""
+    model, seen = nn.Linear(4, 2), set()
+    parallel = parallelize(model, world)
+
+    def hook(_, bucket):
+        seen.add(str(bucket.buffer().dtype))
+        done = torch.futures.Future()
+        done.set_result(bucket.buffer())
+        return done
+
+    parallel.register_comm_hook(None, hook)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        parallel(torch.ones(3, 4)).sum().backward()
+    return seen, told(spread(model, world, "bf16"), "bf16")["comm"]
+
+
+def test_gradients_are_sent_in_what_the_log_says():
+    assert on_ranks(2, sent) == [({"torch.float32"}, "fp32")] * 2
