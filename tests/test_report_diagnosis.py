@@ -151,6 +151,7 @@ def test_findings_that_are_no_share_of_the_time(changes, what, measured):
         {"peak_memory_bytes": GIB, "accelerator_memory_bytes": 80 * GIB, "accelerators": 0},
         {"init_s": 2400.0, "division": "open"},
         {"init_s": 1500.0, "division": "closed", "ruleset": "4.0.0"},
+        {"init_s": 1500.0, "division": "closed", "ruleset": "<b>"},
         {"init_s": 3000.0, "division": "closed", "ruleset": "3.0.0", "benchmark": "gpt3"},
         {"lost_s": 0.0},
     ],

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ttt.compliance import init_minutes, rulesets
+from ttt.compliance import init_minutes, rulesets, usage_of
 from ttt.report.analysis.losses import cold_s, evaluation_s, outside_s, share
 from ttt.report.analysis.ranks import stragglers, waiting_most
 from ttt.report.analysis.words import counted, duration, percent, unit_for
@@ -199,9 +199,12 @@ def _memory(run: Run) -> Finding | None:
 def _init(run: Run) -> Finding | None:
     """What the rules allow before the clock, by ruleset and division.
 
-    Longer ones are not forbidden: what is over counts as time-to-train.
+    Longer ones are not forbidden: what is over counts as time-to-train. A run without a ruleset, or
+    with one that nobody knows, has the limit of the newest.
     """
-    limit = init_minutes(run.benchmark, run.ruleset or rulesets()[0], run.division)
+    known = rulesets(usage_of(run.benchmark))
+    ruleset = run.ruleset if run.ruleset in known else known[0]
+    limit = init_minutes(run.benchmark, ruleset, run.division)
     if run.init_s is None or run.init_s <= limit * 60:
         return None
     return Finding(
