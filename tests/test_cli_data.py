@@ -16,7 +16,12 @@ from ttt.cli.data import differing
         ("resnet", {"counts": {}, "format": "recordio"}, ["data.format=recordio"]),
         ("resnet", {"counts": {}}, ["data.format=folder"]),
         ("clicks", {"counts": {}, "rows": [1, 2]}, ["data.rows=[1,2]"]),
-        ("transformer", {"counts": {"eval": 20}}, ["data.eval_samples=20"]),
+        ("transformer", {"counts": {"train": 4_500_000}}, ["data.train_samples=4500000"]),
+        (
+            "transformer",
+            {"counts": {"eval": 20}},
+            ["data.eval_samples=20", "benchmark.id=my_transformer", "benchmark.division=open"],
+        ),
     ],
 )
 def test_what_differs_from_the_benchmark_is_what_to_type(tmp_path, benchmark, manifest, typed):

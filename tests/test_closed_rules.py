@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Command
-from test_run import OUTSIDE, PROJECT
+from official import frozen, start
 from ttt import compliance, config
 from ttt.cli.run import problems
-from ttt.schema.closed import RULES, evaluation_interval
+from ttt.schema.closed import DEFINITIONS, evaluation_interval
 
 OFFICIAL = {"resnet": "4.0.0", "transformer": "0.7.0", "gnmt": "0.7.0", "dlrm_dcnv2": "6.0.0"}
 
@@ -23,39 +22,103 @@ def composed(*overrides: str):
 
 @pytest.mark.parametrize("name", OFFICIAL)
 def test_the_benchmarks_own_settings_keep_the_closed_rules(name: str):
-    run = composed(f"benchmark={name}", "launcher=torchrun", "launcher.procs=8", "device=cpu")
-    assert problems(run) == []
-    assert (run.benchmark.division, run.benchmark.ruleset) == ("closed", OFFICIAL[name])
-    assert name in RULES
+    for file in DEFINITIONS[name]:
+        run = composed(f"benchmark={file}", "launcher=torchrun", "launcher.procs=8", "device=cpu")
+        assert problems(run) == []
+        assert run.benchmark.id == name
+        assert (run.benchmark.division, run.benchmark.ruleset) == ("closed", OFFICIAL[name])
 
 
+ONE_HOT = f"data.hots=[{','.join(['1'] * 26)}]"
+# Overrides, what is said of each, and whether the open division allows them.
 BROKEN = [
-    ("resnet", "optim.weight_decay=3e-4", "weight_decay"),
-    ("resnet", "target.threshold=0.75", "eval_accuracy"),
-    ("resnet", "target.eval_every_epochs=5", "target.eval_every_epochs=5 is not allowed"),
-    ("resnet", "optim.momentum=0.95", "allowed: 0.9"),
-    ("resnet", "task.label_smoothing=0.2", "allowed: 0.1 or 0"),
-    ("resnet", "optim.epsilon=1e-7", "lars_epsilon"),
-    ("resnet", "schedule.power=1", "decay_poly_power"),
-    ("transformer", "optim.epsilon=1e-8", "opt_adam_epsilon"),
-    ("transformer", "target.eval_every_epochs=2", "allowed: 1"),
-    ("transformer", "target.threshold=0.24", "eval_accuracy"),
-    ("gnmt", "schedule.decay_factor=0.9", "schedule.decay_factor=0.9 is not allowed"),
-    ("gnmt", "data.eval_samples=100", "allowed: 3003"),
-    ("dlrm_dcnv2", "optim.epsilon=1e-7", "opt_adagrad_epsilon"),
-    ("dlrm_dcnv2", "target.eval_every_samples=1000000", "target.eval_every_samples=1000000"),
-    ("dlrm_dcnv2", "data.eval_samples=1000", "eval_samples"),
-    ("dlrm_dcnv2", "target.max_epochs=2", "target.max_epochs=2"),
+    ("resnet", ["data.size=64"], ["data.size=64 is not allowed"], False),
+    ("resnet", ["model=resnet_small"], ["leave model= and model._target_= out"], True),
+    ("resnet", ["data.train_samples=100000"], ["allowed: 1281167"], False),
+    (
+        "resnet",
+        ["data.area=[0.9,1.0]", "data.flip=false"],
+        ["data.area=[0.9,1]", "data.flip=true"],
+        True,
+    ),
+    ("resnet", ["clip_norm=1.0", "data.on_error=skip"], ["clip_norm=null", "allowed: error"], True),
+    ("resnet", ["optim.weight_decay=3e-4"], ["weight_decay"], True),
+    ("resnet", ["target.threshold=0.75"], ["allowed: 0.759"], False),
+    ("resnet", ["target.eval_every_epochs=5"], ["allowed: 4"], True),
+    ("resnet", ["target.first_eval_epochs=5"], ["allowed: 3 or 2 or 1 or 4 or null"], True),
+    ("resnet", ["optim.momentum=0.95"], ["allowed: 0.9"], True),
+    ("resnet", ["task.label_smoothing=0.2"], ["allowed: 0.1 or 0"], True),
+    ("resnet", ["optim.epsilon=1e-7"], ["optim.epsilon=1e-07"], True),
+    ("resnet", ["schedule.power=1"], ["allowed: 2"], True),
+    ("resnet", ["clear_cache=off"], ["auto or drop_caches or fadvise"], True),
+    ("resnet", ["seed=1"], ["seed=1 is not allowed", '"Random numbers"'], True),
+    ("resnet", ["mlperf.lars_opt_base_learning_rate=3"], ["allowed: 11"], True),
+    ("resnet", ["+mlperf.surprise=1"], ["allowed: absent", "leave mlperf.surprise= out"], True),
+    ("resnet", ["benchmark.ruleset=3.1.0"], ["allowed: 4.0.0"], False),
+    ("resnet", ["data.prepare=ttt.prepare.digits"], ["data.prepare=null"], False),
+    ("resnet_sgd", ["optim.nesterov=true"], ["allowed: false"], True),
+    ("resnet_sgd", ["optim.lr=1.2345"], ["sgd_opt_base_learning_rate"], True),
+    ("resnet_sgd", ["schedule.warmup_epochs=2.5"], ["allowed: 2"], True),
+    ("transformer", ["model.width=256", "model.heads=4"], ["allowed: 1024", "allowed: 16"], True),
+    ("transformer", ["task.beam=10"], ["allowed: 4"], True),
+    (
+        "transformer",
+        ["task.lowercase=false", "task.tokenize=13a"],
+        ["allowed: true", "allowed: intl"],
+        False,
+    ),
+    ("transformer", ["optim.epsilon=1e-8"], ["allowed: 1e-09"], True),
+    ("transformer", ["target.eval_every_epochs=2"], ["allowed: 1"], True),
+    ("transformer", ["target.threshold=0.24"], ["allowed: 0.25"], False),
+    ("gnmt", ["schedule.decay_factor=0.9"], ["schedule.decay_factor=0.9 is not allowed"], True),
+    ("gnmt", ["data.eval_samples=100"], ["allowed: 3003"], False),
+    ("gnmt", ["optim.beta_1=0.8"], ["allowed: 0.9"], True),
+    ("gnmt", ["data.seed=7"], ['"Random numbers"'], False),
+    ("dlrm_dcnv2", ["model.top=[64,1]", "model.dim=16"], ["model.top=[64,1]", "128"], True),
+    ("dlrm_dcnv2", [ONE_HOT], ["data.hots=[1,1"], False),
+    ("dlrm_dcnv2", ["data.shuffle=true"], ['"Training Data Order"'], True),
+    ("dlrm_dcnv2", ["optim.epsilon=1e-7"], ["allowed: 1e-08"], True),
+    ("dlrm_dcnv2", ["target.eval_every_samples=1000000"], ["allowed: 209715200"], True),
+    ("dlrm_dcnv2", ["data.eval_samples=1000"], ["allowed: 89137319"], False),
+    ("dlrm_dcnv2", ["target.max_epochs=2"], ["target.max_epochs=2"], True),
 ]
 
 
-@pytest.mark.parametrize(("name", "override", "said"), BROKEN)
-def test_a_choice_that_breaks_a_closed_rule_is_refused_and_the_rule_named(name, override, said):
-    found = problems(composed(f"benchmark={name}", override))
-    assert any(said in sentence for sentence in found), found
-    assert all("benchmark.division=open" in sentence for sentence in found)
-    opened = composed(f"benchmark={name}", override, "benchmark.division=open")
-    assert problems(opened) == []
+@pytest.mark.parametrize(("name", "overrides", "said", "opens"), BROKEN)
+def test_a_choice_that_breaks_a_closed_rule_is_refused_and_the_rule_named(
+    name, overrides, said, opens
+):
+    found = problems(composed(f"benchmark={name}", *overrides))
+    assert len(found) == len(overrides), found  # all at once, and nothing that only follows
+    for words in said:
+        assert any(words in sentence for sentence in found), found
+    for sentence in found:
+        assert "training_rules.adoc" in sentence or "the closed rules of" in sentence
+        assert ("benchmark.id=my_" in sentence) is not opens
+        assert "benchmark.division=open" in sentence
+    opened = problems(composed(f"benchmark={name}", *overrides, "benchmark.division=open"))
+    assert (opened == []) is opens
+    assert all("benchmark.id=my_" in sentence for sentence in opened)
+
+
+CHOICES = [
+    ("resnet", ["optim.lr=9.5", "schedule.epochs=40", "schedule.warmup_epochs=3"]),
+    ("resnet", ["data.global_batch=40960", "optim.momentum=0.94", "optim.weight_decay=2e-4"]),
+    ("resnet", ["task.label_smoothing=0", "target.first_eval_epochs=2", "target.max_epochs=60"]),
+    ("resnet", ["accumulate=2", "precision=fp16", "compile=true", "data.eval_batch=125"]),
+    ("resnet", ["data.format=recordio", "data.first_label=0", "system.price_per_hour=3"]),
+    ("resnet_sgd", ["optim.lr=2.5", "optim.weight_decay=5e-5", "data.global_batch=6400"]),
+    ("transformer", ["data.max_length=75", "data.train_samples=4500000", "optim.beta_2=0.997"]),
+    ("transformer", ["data.global_batch=64000", "data.pieces=4", "schedule.warmup_steps=500"]),
+    ("gnmt", ["optim.lr=0.002", "schedule.remain_steps=6000", "schedule.decay_interval=800"]),
+    ("gnmt", ["data.global_batch=1024", "schedule.warmup_steps=0", "data.max_length=50"]),
+    ("dlrm_dcnv2", ["data.global_batch=131072", "optim.lr=0.004", "model.sharding=row"]),
+]
+
+
+@pytest.mark.parametrize(("name", "overrides"), CHOICES)
+def test_what_the_rules_let_a_run_choose_may_be_chosen(name, overrides):
+    assert problems(composed(f"benchmark={name}", *overrides)) == []
 
 
 def test_the_interval_between_evaluations_follows_the_batch():
@@ -84,21 +147,25 @@ SHRUNK = {
 }
 
 
-@pytest.mark.parametrize("name", OFFICIAL)
-def test_a_run_by_the_benchmarks_own_settings_passes_the_official_checker(
-    ttt: Command, tmp_path: Path, name: str
-):
+def shrunk(tmp_path: Path, name: str, *overrides: str, judged: bool = False):
+    """A run of the benchmark's own settings with doubles in it, and its folder."""
     (tmp_path / "nothing").mkdir()
     (tmp_path / "nothing" / "in_it").write_text("but what the page cache can forget")
     leap, settings = SHRUNK[name]
-    done = ttt(
-        *("run", f"benchmark={name}", *settings, "data.root=nothing", "device=cpu"),
-        PYTHONPATH=f"{PROJECT}:{OUTSIDE}",
-        DOUBLE_LEAP=str(leap),
-        DOUBLE_REACHES=str(composed(f"benchmark={name}").target.threshold),
-    )
+    typed = (f"benchmark={name}", *settings, "data.root=nothing", "device=cpu", *overrides)
+    folder = frozen(tmp_path, *typed)
+    threshold = composed(f"benchmark={name}").target.threshold
+    script = {"DOUBLE_LEAP": str(leap), "DOUBLE_REACHES": str(threshold)}
+    return start(folder, judged=judged, **script), folder
+
+
+@pytest.mark.parametrize("name", OFFICIAL)
+def test_a_run_by_the_benchmarks_own_settings_passes_the_official_checker(
+    tmp_path: Path, name: str
+):
+    done, folder = shrunk(tmp_path, name)
     assert done.returncode == 0, done.stdout + done.stderr
-    [log] = tmp_path.glob("runs/*/*/seed_1/result_0.txt")
+    log = folder / "result_0.txt"
     bare = subprocess.run(
         [
             *(sys.executable, "-m", "mlperf_logging.compliance_checker", "--werror"),
@@ -112,6 +179,37 @@ def test_a_run_by_the_benchmarks_own_settings_passes_the_official_checker(
     assert bare.returncode == 0, bare.stdout + bare.stderr
     verdict = compliance.check_file(log, OFFICIAL[name])
     assert (verdict.official, verdict.division, verdict.problems) == (True, "closed", ())
-    summary = json.loads((log.parent / "summary.json").read_text())
-    assert summary["compliance"]["passed"] is True
+    summary = json.loads((folder / "summary.json").read_text())
+    assert (summary["compliance"]["passed"], summary["compliance"]["official"]) == (True, True)
+    assert folder.name == f"seed_{summary['seed']}"
     assert len([line for line in log.read_text().splitlines() if '"eval_accuracy"' in line]) == 2
+
+
+@pytest.mark.parametrize("division", ["closed", "open"])
+def test_a_frozen_run_that_is_not_its_benchmark_is_refused_by_the_worker(tmp_path, division):
+    done, folder = shrunk(tmp_path, "resnet", f"benchmark.division={division}", judged=True)
+    assert done.returncode == 2
+    assert "data._target_=doubles.Images" in done.stderr
+    assert "benchmark.id=my_resnet" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not [*folder.glob("result_*"), *folder.glob("summary.json")]
+
+
+def test_a_closed_run_ends_before_its_start_where_the_cache_was_not_cleared(tmp_path):
+    (tmp_path / "empty").mkdir()  # of which nothing can be cleared
+    done, folder = shrunk(tmp_path, "resnet", "data.root=empty")
+    assert done.returncode == 2
+    assert "the page cache was not cleared on " in done.stderr
+    assert "benchmark.division=open" in done.stderr
+    assert "Traceback" not in done.stderr
+    events = (folder / "events.jsonl").read_text()
+    assert "run_start" not in events
+    assert "init_start" not in events
+
+
+def test_an_open_run_goes_on_where_the_cache_was_not_cleared(tmp_path):
+    (tmp_path / "empty").mkdir()
+    done, folder = shrunk(tmp_path, "resnet", "data.root=empty", "benchmark.division=open")
+    assert done.returncode == 0, done.stderr
+    assert "cache_clear is not logged" in done.stdout
+    assert "run_start" in (folder / "events.jsonl").read_text()

@@ -138,6 +138,11 @@ def test_neither_training_nor_evaluation():
             "long initialisation",
             "40 min before the clock, 30 min are free in MLPerf",
         ),
+        (
+            {"init_s": 1500.0, "division": "closed", "ruleset": "0.7.0"},
+            "long initialisation",
+            "25 min before the clock, 20 min are free in MLPerf",
+        ),
     ],
 )
 def test_findings_that_are_no_share_of_the_time(changes, what, measured):
@@ -154,6 +159,9 @@ def test_findings_that_are_no_share_of_the_time(changes, what, measured):
         {"peak_memory_bytes": 60 * GIB, "accelerator_memory_bytes": 80 * GIB},
         {"peak_memory_bytes": GIB, "accelerator_memory_bytes": 80 * GIB, "accelerators": 0},
         {"init_s": 2400.0, "division": "open"},
+        {"init_s": 1500.0, "division": "closed", "ruleset": "4.0.0"},
+        {"init_s": 1500.0, "division": "closed", "ruleset": "<b>"},
+        {"init_s": 3000.0, "division": "closed", "ruleset": "3.0.0", "benchmark": "gpt3"},
         {"lost_s": 0.0},
     ],
 )

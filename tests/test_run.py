@@ -165,6 +165,21 @@ def test_peeking_at_the_data_before_the_clock_is_refused(
     assert "run_start" not in kinds(folder)
 
 
+def test_a_metric_that_the_users_own_task_does_not_compute_is_refused_before_the_first_step(
+    ttt: Command, tmp_path: Path, digits: Path
+):
+    done = ttt(
+        *("run", "task._target_=outside_parts.Unnamed", f"data.root={digits}", *QUICK),
+        PYTHONPATH=f"{PROJECT}:{OUTSIDE}",
+    )
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "target.metric=top1 is not what outside_parts.Unnamed computes" in done.stderr
+    assert "target.metric=share_of_right_ones" in done.stderr
+    assert "Traceback" not in done.stderr
+    [folder] = folders(tmp_path)
+    assert "run_start" not in kinds(folder)
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -61,6 +61,10 @@ IMPOSSIBLE = [
     (["launcher=torchrun", "launcher.procs=0"], "launcher.procs"),
     (["benchmark.ruleset=9.9.9"], "benchmark.ruleset=9.9.9 is not a ruleset; allowed: "),
     (["benchmark.division=closed"], "digits is not an MLPerf benchmark"),
+    (["target.metric=bleu"], "target.metric=bleu is not what the task computes; allowed: top1"),
+    (["target.metric="], "target.metric=top1"),
+    (["benchmark=dates", "target.metric=top1"], "allowed: bleu"),
+    (["benchmark=clicks", "target.metric=top1"], "allowed: auc"),
 ]
 
 

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console as RichConsole
 
-from fakes import FakeTime
+from fakes import FakeTime, Recorder
 from ttt import compliance
 from ttt.errors import LaunchError
 from ttt.events import Event, EventLog, Kind
+from ttt.schema.logged import RESERVED, Spread
 from ttt.sinks.console import Console, seconds_to_target
 from ttt.sinks.jsonl import JsonLines
 from ttt.sinks.mllog import MlperfLog, records
@@ -30,6 +31,7 @@ CONFIG = {
     "micro_batch": 32,
     "accumulate": 1,
     "precision": "bf16",
+    "disclosed": Spread(2, 2).disclosed("bf16", 64, 1),
     "submission": {"org": "us", "platform": "laptop", "status": "research"},
     "mlperf": {"opt_name": "sgd"},
     "world_size": 2,
@@ -93,11 +95,23 @@ def test_epochs_are_counted_from_one_in_blocks():
     assert record.metadata == {"first_epoch_num": 4, "epoch_count": 2, "samples_count": 4416}
 
 
-def test_every_mlperf_key_can_be_overridden_and_is_logged_once():
-    event = EventLog(FakeTime()).emit(Kind.CONFIG, **CONFIG | {"mlperf": {"seed": 8, "x": 1}})
+def test_what_a_run_says_of_itself_is_logged_once_and_nothing_else_can_be_said():
+    told = {"seed": 8, "submission_benchmark": "resnet", "x": 1}
+    event = EventLog(FakeTime()).emit(Kind.CONFIG, **CONFIG | {"mlperf": told})
     keys = [record.key for record in records(event)]
     assert len(keys) == len(set(keys))
-    assert {record.key: record.value for record in records(event)}["seed"] == 8
+    by_key = {record.key: record.value for record in records(event)}
+    assert (by_key["seed"], by_key["submission_benchmark"], by_key["x"]) == (3, "digits", 1)
+
+
+def test_every_key_that_a_run_logs_by_itself_is_reserved():
+    time, kept = FakeTime(), Recorder()
+    log = EventLog(time, [kept])
+    tell(log, time)
+    log.emit(Kind.RESUMED, 46, epoch=1, samples=1472, lost_s=3.0)
+    keys = {record.key for event in kept.events for record in records(event)}
+    assert keys - {"opt_name"} <= RESERVED
+    assert RESERVED - keys == {"epoch_start", "epoch_stop"}  # which rulesets know besides
 
 
 def test_values_may_have_metadata_and_the_target_says_how_it_is_measured():

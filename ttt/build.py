@@ -4,14 +4,17 @@ from functools import partial
 from typing import Any
 
 import torch
+from torch import nn
 
 from ttt import config, stop
 from ttt.clock import Clock
 from ttt.dist.embedding import spread_tables
+from ttt.errors import ConfigError
 from ttt.events import EventLog, Kind
 from ttt.learner import StandardLearner
 from ttt.loop import Parts
-from ttt.protocols import World
+from ttt.protocols import Metric, World
+from ttt.schema.logged import Spread
 from ttt.schema.run import RunConfig
 from ttt.telemetry import system
 from ttt.telemetry.pulse import Pulse
@@ -20,6 +23,7 @@ from ttt.telemetry.timing import Meter
 
 def build(run_config: RunConfig, world: World, clock: Clock, log: EventLog, pulse: Pulse) -> Parts:
     """Build and warm up everything; no file of the data set may be touched in here."""
+    assert run_config.seed is not None  # drawn or counted at launch
     log.emit(Kind.INIT_START)
     pulse.beat("building", 0)
     set_arithmetic(run_config.precision)
@@ -53,10 +57,10 @@ def build(run_config: RunConfig, world: World, clock: Clock, log: EventLog, puls
     # The same weights everywhere, but every shard drops out units of its own.
     # (On a CPU torch heeds the lower 32 bits of a seed only.)
     torch.manual_seed(run_config.seed + 1_000_003 * world.data.index)
-    metric = task.metric()
+    metric = asked_for(task.metric(), run_config)
     log.emit(
         Kind.CONFIG,
-        **describe_run(run_config, world),
+        **describe_run(run_config, world, model),
         metric_details=dict(metric.details()),
         tables=str(tables) if tables else None,
     )
@@ -89,10 +93,44 @@ def set_arithmetic(precision: str) -> None:
     torch.backends.cudnn.benchmark = True
 
 
-def describe_run(run_config: RunConfig, world: World) -> dict[str, Any]:
+def asked_for(metric: Metric, run_config: RunConfig) -> Metric:
+    """The metric, if the target is one of it; a user's own task says only here what it computes.
+
+    Raises:
+        ConfigError: It is another.
+    """
+    if metric.name != run_config.target.metric:
+        raise ConfigError(
+            [
+                f"target.metric={run_config.target.metric} is not what"
+                f" {run_config.task._target_} computes; allowed: {metric.name};"
+                f" target.metric={metric.name}"
+            ]
+        )
+    return metric
+
+
+def spread(model: nn.Module, world: World, precision: str) -> Spread:
+    """How the processes share the work, and in which arithmetic, as it really is."""
+    gpu = world.device.type == "cuda"
+    # The first of NVIDIA's architectures with tf32 is Ampere, 8.0; elsewhere the flag does nothing.
+    able = gpu and torch.cuda.get_device_capability(world.device) >= (8, 0)
+    return Spread(
+        processes=world.size,
+        shards=world.data.count,
+        weights={
+            str(one.dtype).removeprefix("torch.")
+            for one in model.parameters()
+            if one.is_floating_point() or one.is_complex()
+        },
+        tf32=able and precision == "tf32",
+    )
+
+
+def describe_run(run_config: RunConfig, world: World, model: nn.Module) -> dict[str, Any]:
     """What the log says is being run."""
     gpu = system.accelerator(world.device)
-    return run_config.claim(world.size) | {
+    return run_config.claim(spread(model, world, run_config.precision)) | {
         "world_size": world.size,
         "nodes": world.nodes,
         "accelerators": world.size if gpu else 0,

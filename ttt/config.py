@@ -4,7 +4,11 @@ A configuration is composed once, by Hydra, where the run is typed. What leaves 
 interpolations, `config.yaml`. Workers load that text; they never compose.
 """
 
+import contextlib
 import math
+from collections.abc import Mapping
+from dataclasses import is_dataclass
+from enum import Enum
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -90,10 +94,14 @@ def compose(overrides: list[str], config_dir: str | None = None) -> DictConfig:
     Raises:
         CompositionError: Hydra would refuse them.
     """
+    outer = GlobalHydra.get_state()  # of the application that asks, if any
     GlobalHydra.instance().clear()
     extra = [f"hydra.searchpath=[file://{Path(config_dir).absolute()}]"] if config_dir else []
-    with hydra.initialize_config_dir(str(folder()), version_base="1.3"):
-        return hydra.compose("config", [*extra, *overrides])
+    try:
+        with hydra.initialize_config_dir(str(folder()), version_base="1.3"):
+            return hydra.compose("config", [*extra, *overrides])
+    finally:
+        GlobalHydra.set_state(outer)
 
 
 def choice(group: str, overrides: list[str]) -> str:
@@ -139,6 +147,36 @@ def resolve(composed: DictConfig, **values: Any) -> RunConfig:
         if isinstance(node, dict):
             setattr(run, name, SimpleNamespace(**node))
     return run
+
+
+def changed(composed: DictConfig, values: Mapping[str, Any]) -> DictConfig:
+    """A copy with some settings changed, as far as it has them and the values are of their type.
+
+    Args:
+        composed: What Hydra composed.
+        values: Plain values by dotted name.
+    """
+    known, copy = settings(composed), composed.copy()
+    for name, value in values.items():
+        if name in known and not isinstance(known[name], dict):
+            with contextlib.suppress(OmegaConfBaseException):
+                OmegaConf.update(copy, name, value)
+    return copy
+
+
+def plain(run: RunConfig) -> dict[str, Any]:
+    """Every setting by its dotted name, with a plain value, whoever made the run's parts."""
+    found: dict[str, Any] = {}
+
+    def visit(prefix: str, node: Any) -> None:
+        for name, value in (node if isinstance(node, dict) else vars(node)).items():
+            if isinstance(value, dict | SimpleNamespace) or is_dataclass(value):
+                visit(f"{prefix}{name}.", value)
+            else:
+                found[f"{prefix}{name}"] = value.name if isinstance(value, Enum) else value
+
+    visit("", run)
+    return found
 
 
 def freeze(run: RunConfig) -> str:

@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from rich.console import Console as RichConsole
 
-from ttt import attempt, config, stop
+from ttt import attempt, claim, config, stop
 from ttt.binding import settle
 from ttt.build import build
 from ttt.clock import Clock, steady_wall_clock
@@ -78,6 +78,7 @@ def work(placement: Placement | None, seat: Seat) -> Verdict:
         run_config = config.load(message["config"])
         seat.folder = seat.folder or Path(message["folder"])
         demand_size(run_config, world)
+        demand_claim(run_config, world)
         if world.size > 1:
             seat.redirect()
         settle(run_config.binding, world)
@@ -209,6 +210,19 @@ def open_sinks(run_config: RunConfig, seat: Seat, recalled: Sequence[Event]) -> 
     ]
 
 
+def demand_claim(run_config: RunConfig, world: World) -> None:
+    """Refuse to write an official benchmark's log of something else.
+
+    `ttt run` has asked the same; this is for a frozen configuration that somebody has changed.
+
+    Raises:
+        ConfigError: The run is not what its id says.
+    """
+    found = world.agree(claim.problems(run_config) if world.rank == 0 else [])
+    if found:
+        raise ConfigError(found) if world.rank == 0 else LostRankZero("\n".join(found))
+
+
 def demand_data(run_config: RunConfig, world: World) -> None:
     """Refuse to start where a node does not see the data set.
 
@@ -227,7 +241,12 @@ def demand_data(run_config: RunConfig, world: World) -> None:
 
 
 def clear_cache(run_config: RunConfig, world: World, log: EventLog) -> None:
-    """Every node forgets the data set; MLPerf's cache_clear is logged only if all of them did."""
+    """Every node forgets the data set; MLPerf's cache_clear is logged only if all of them did.
+
+    Raises:
+        ConfigError: A node did not, and the run claims the closed division, where it has to
+            (training_rules.adoc, "Data State at Start of Run").
+    """
     if run_config.clear_cache == "off":
         log.emit(Kind.WARNING, message="clear_cache=off: the data set may be in memory already")
         return
@@ -239,13 +258,18 @@ def clear_cache(run_config: RunConfig, world: World, log: EventLog) -> None:
         log.emit(Kind.CACHE_CLEAR, nodes=[asdict(evidence) for evidence in nodes])
         return
     kept = [evidence for evidence in nodes if not evidence.cleared]
-    log.emit(
-        Kind.WARNING,
-        message=f"the page cache was not cleared on {', '.join(one.host for one in kept)}:"
+    sentence = (
+        f"the page cache was not cleared on {', '.join(one.host for one in kept)}:"
         f" {kept[0].after_bytes / 1e6:.1f} MB in {kept[0].files} files of the data set are still in"
-        f" memory after {kept[0].method or 'drop_caches (not permitted)'};"
-        " cache_clear is not logged",
+        f" memory after {kept[0].method or 'drop_caches (not permitted)'}"
     )
+    if run_config.benchmark.division == "closed":
+        sentence += (
+            '; the closed division does not allow that (training_rules.adoc, "Data State at Start'
+            ' of Run"); clear_cache=drop_caches as root, or benchmark.division=open'
+        )
+        raise ConfigError([sentence]) if world.rank == 0 else LostRankZero(sentence)
+    log.emit(Kind.WARNING, message=f"{sentence}; cache_clear is not logged")
 
 
 def describe(run_config: RunConfig, world: World, folder: Path) -> None:

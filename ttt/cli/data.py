@@ -10,7 +10,7 @@ from types import ModuleType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ttt import config, prepare
+from ttt import claim, config, prepare
 from ttt.errors import OK
 from ttt.prepare.folder import MANIFEST
 
@@ -57,16 +57,19 @@ def differing(benchmark: str, out: Path) -> list[str]:
     """What to type where the set that was made is not of the size its benchmark expects.
 
     As for sentence pairs, of which those that are too long depend on the tokens that were learnt.
+    A set that is not an official benchmark's makes a benchmark with an id of its own.
     """
     manifest = json.loads((out / MANIFEST).read_text())
     sizes = {f"{part}_samples": count for part, count in manifest["counts"].items()}
     config.register()
     data = config.resolve(config.compose([f"benchmark={benchmark}"])).data
-    return [
+    typed = [
         f"data.{name}={str(value).replace(' ', '')}"
         for name, value in ({"format": "folder"} | manifest | sizes).items()
         if name in _EXPECTED and value != getattr(data, name, value)
     ]
+    run = config.resolve(config.compose([f"benchmark={benchmark}", *typed]))
+    return [*typed, *claim.own_id(run)] if claim.problems(run) else typed
 
 
 def preparers() -> dict[str, ModuleType]:

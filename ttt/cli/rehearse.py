@@ -11,6 +11,7 @@ from typing import Any
 
 from ttt import compliance
 from ttt.events import Event, Kind
+from ttt.schema.logged import Spread
 from ttt.schema.run import RunConfig
 from ttt.sinks.mllog import MlperfLog
 
@@ -47,7 +48,7 @@ def _events(run: RunConfig) -> list[Event]:
     kinds: tuple[tuple[Kind, dict[str, Any]], ...] = (
         (Kind.CACHE_CLEAR, {}),
         (Kind.INIT_START, {}),
-        (Kind.CONFIG, run.claim(processes=1)),
+        (Kind.CONFIG, run.claim(Spread())),
         (Kind.INIT_STOP, {}),
         (Kind.RUN_START, {}),
         (Kind.BLOCK_START, start | {"until": end}),

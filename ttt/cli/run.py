@@ -18,14 +18,14 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from rich.console import Console
 
-from ttt import compliance, config
+from ttt import claim, config
 from ttt.cli import overrides
 from ttt.cli.rehearse import rehearse
 from ttt.dist.rank import Placement, from_environment, half_told
 from ttt.errors import OK, ConfigError, TttError, show
 from ttt.launch.job import Job, Launcher, worst
 from ttt.report.forms import table
-from ttt.schema.closed import broken_rules
+from ttt.schema.closed import DEFINITIONS, typed_seed
 from ttt.schema.run import RunConfig
 
 # Arguments with which Hydra only shows something and runs nothing.
@@ -83,6 +83,8 @@ def launch(composed: Any, arguments: list[str], placement: Placement | None) -> 
     launcher = make_launcher(run)
     if launcher.on_every_node and not placement:
         return launcher.join(arguments)
+    for remark in claim.remarks(run):
+        print(f"ttt: {remark}", file=sys.stderr)
     prepare(run)
     processes = placement.size if placement else launcher.processes()
     job = freeze(composed, run.runs, processes, ["ttt", "run", *arguments])
@@ -133,21 +135,14 @@ def _inside_problems(run: RunConfig, placement: Placement) -> list[str]:
 
 
 def claim_problems(run: RunConfig) -> list[str]:
-    """What is wrong with the benchmark's claim, in the eyes of MLCommons' rules."""
-    benchmark, found = run.benchmark, []
-    if benchmark.ruleset is not None and benchmark.ruleset not in compliance.rulesets():
-        allowed = ", ".join(compliance.rulesets())
-        found.append(
-            f"benchmark.ruleset={benchmark.ruleset} is not a ruleset; allowed: {allowed};"
-            " benchmark.ruleset=null for the newest that has the benchmark"
-        )
-    if benchmark.division == "closed" and benchmark.id not in compliance.official_ids():
-        found.append(
-            f"benchmark.division=closed, and {benchmark.id} is not an MLPerf benchmark;"
-            " benchmark.division=open"
-        )
-    elif benchmark.division == "closed" and not found:
-        found += broken_rules(run) + rehearse(run)
+    """What is wrong with the benchmark's claim, in the eyes of MLCommons' rules.
+
+    The official checker is shown the definition with what the run chooses: what else the run has
+    changed is told already.
+    """
+    found = claim.problems(run)
+    if run.benchmark.division == "closed" and run.benchmark.id in DEFINITIONS:
+        found += rehearse(claim.definition(run)) + typed_seed(run)
     return found
 
 
@@ -165,8 +160,9 @@ def freeze(composed: Any, runs: int, processes: int, command: list[str]) -> Job:
     stamp = datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
     launch_id = f"{stamp}_{uuid.uuid4().hex[:4]}"  # two launches may start in the same second
     folders = []
-    for number in range(runs):
-        own = {"seed": composed.seed + number, "run": number}
+    seeds = claim.seeds(config.resolve(composed, runs=runs))
+    for number, seed in enumerate(seeds):
+        own = {"seed": seed, "run": number}
         run = config.resolve(composed, **own, processes=processes, command=command)
         folder = Path(run.run_root) / run.benchmark.id / launch_id / f"seed_{run.seed}"
         (folder / "logs").mkdir(parents=True, exist_ok=False)

@@ -12,8 +12,10 @@ from ttt.compliance.check import Verdict, check_file, require_known
 from ttt.compliance.ours import LABEL, RULES_FILE, bare_command, ruleset_of_rules, write_rules
 from ttt.compliance.rulesets import (
     at_least,
+    init_minutes,
     newest_ruleset,
     official_ids,
+    reference_batches,
     rulesets,
     runs_needed,
     target_of,
@@ -27,8 +29,10 @@ __all__ = [
     "at_least",
     "bare_command",
     "check_file",
+    "init_minutes",
     "newest_ruleset",
     "official_ids",
+    "reference_batches",
     "require_known",
     "ruleset_of_rules",
     "rulesets",

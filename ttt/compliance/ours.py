@@ -19,7 +19,7 @@ from typing import Any
 
 import yaml
 
-from ttt.compliance.rulesets import ENGINE, load, official_ids, rulesets
+from ttt.compliance.rulesets import ENGINE, init_minutes, load, official_ids, rulesets
 
 LABEL = "MLPerf-style, not an MLPerf benchmark"
 RULES_FILE = "rules.yaml"
@@ -34,13 +34,6 @@ _REACHED = (
 )
 
 _REPLACED: dict[str, dict[str, Any]] = {
-    # The official record goes on to the list of official benchmarks. The limits, in minutes, for
-    # everything between the first init_start and init_stop are those of the training rules.
-    "submission_division": {
-        "REQ": "EXACTLY_ONE",
-        "CHECK": "v['value'] in ['closed', 'open']",
-        "POST": "s['compile_time_mins'] = 240 if v['value'] == 'open' else 30",
-    },
     "target_accuracy": {
         "REQ": "EXACTLY_ONE",
         "CHECK": [
@@ -80,6 +73,16 @@ _STRICTER: dict[str, list[str]] = {
 }
 
 
+def _division(ruleset: str) -> dict[str, Any]:
+    """The official record goes on to the list of official benchmarks; the limits are the same."""
+    opened, closed = (init_minutes(None, ruleset, division) for division in ("open", "closed"))
+    return {
+        "REQ": "EXACTLY_ONE",
+        "CHECK": "v['value'] in ['closed', 'open']",
+        "POST": f"s['compile_time_mins'] = {opened} if v['value'] == 'open' else {closed}",
+    }
+
+
 def _benchmark() -> dict[str, Any]:
     return {
         "REQ": "EXACTLY_ONE",
@@ -95,13 +98,13 @@ def _name(record: dict[str, Any]) -> str | None:
     return name
 
 
-def _ours(official: dict[str, Any]) -> dict[str, Any]:
+def _ours(official: dict[str, Any], replaced: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """Our form of one common record: replaced, made stricter, or as it is."""
     key, name = official.get("KEY"), _name(official)
     if key is None or name is None:
         return official
-    if name in _REPLACED:
-        return {"KEY": {"NAME": name, **_REPLACED[name]}}
+    if name in replaced:
+        return {"KEY": {"NAME": name, **replaced[name]}}
     if name in _STRICTER:
         checks = key["CHECK"] if isinstance(key["CHECK"], list) else [key["CHECK"]]
         return {"KEY": {**key, "CHECK": [*checks, *_STRICTER[name]]}}
@@ -114,10 +117,11 @@ def _rules(ruleset: str) -> str:
     common = load(folder / "common.yaml") + load(folder / "closed_common.yaml")
     common = [record for record in common if _name(record) != "submission_benchmark"]
     present = {_name(record) for record in common}
+    replaced = {"submission_division": _division(ruleset)} | _REPLACED
     added = {"submission_benchmark": _benchmark()} | {
-        name: record for name, record in _REPLACED.items() if name not in present
+        name: record for name, record in replaced.items() if name not in present
     }
-    records = [_ours(record) for record in common]
+    records = [_ours(record, replaced) for record in common]
     records += [{"KEY": {"NAME": name, **record}} for name, record in added.items()]
     head = (
         f"# {LABEL}.\n"

@@ -5,6 +5,7 @@ not know any log.
 """
 
 import ast
+import json
 import re
 from functools import cache
 from pathlib import Path
@@ -18,6 +19,14 @@ Usage = Literal["training", "hpc"]
 
 USAGES: tuple[Usage, ...] = ("training", "hpc")
 ENGINE = Path(mlp_compliance.__file__).parent
+_POINTS = ENGINE.parent / "rcp_checker"
+
+# Minutes from init_start to init_stop that are not on the clock: since which ruleset, closed, open
+# (training_rules.adoc, "Run Results", and the engine's common.yaml of each ruleset).
+_INIT_MINUTES = (("2.0.0", 30, 240), ("1.0.0", 30, 30), ("0.7.0", 20, 20))
+_INIT_MINUTES_HPC = 30  # in every ruleset and division
+# "v3.0 Specific Rules"; the engine does not know of it.
+_INIT_EXCEPTIONS = {("gpt3", "3.0.0", "closed"): 60}
 
 
 def load(rules: Path) -> list[dict[str, Any]]:
@@ -123,6 +132,48 @@ def target_of(benchmark: str, ruleset: str) -> tuple[float, bool] | None:
             if found and " if " not in check:
                 return float(found[2]), found[1] == ">="
     return None
+
+
+def init_minutes(benchmark: str | None, ruleset: str, division: str | None) -> int:
+    """Minutes that initialization may take before the clock has to run.
+
+    Args:
+        benchmark: An id; one that nobody knows is a training benchmark's.
+        ruleset: Of the benchmark's usage.
+        division: The closed one's limit holds wherever it is not "open".
+    """
+    if exception := _INIT_EXCEPTIONS.get((benchmark or "", ruleset, division or "closed")):
+        return exception
+    if usage_of(benchmark) == "hpc":
+        return _INIT_MINUTES_HPC
+    closed, opened = next(limits for since, *limits in _INIT_MINUTES if at_least(ruleset, since))
+    return opened if division == "open" else closed
+
+
+@cache
+def reference_batches(benchmark: str, ruleset: str) -> tuple[int, int] | None:
+    """The global batches of the smallest and the largest reference convergence point.
+
+    MLCommons' rcp_checker interpolates between points, wants of a smaller batch as many epochs as
+    of the smallest, and rejects a larger one: "Missing RCP". Like it, this leaves out points with a
+    batch below that of the fastest one.
+
+    Returns:
+        None if the ruleset has no points for this benchmark.
+    """
+    file = _POINTS / f"{usage_of(benchmark)}_{ruleset}" / f"rcps_{benchmark}.json"
+    if not file.is_file():
+        return None
+    points = sorted(json.loads(file.read_text("utf-8")).values(), key=lambda point: point["BS"])
+    fastest = min(points, key=_olympic_mean)
+    return fastest["BS"], points[-1]["BS"]
+
+
+def _olympic_mean(point: dict[str, Any]) -> float:
+    runs = point.get("Epochs to converge") or point["samples to converge"]
+    dropped = 4 if point["Benchmark"] == "unet3d" else 1  # at either end
+    kept = sorted(runs)[dropped:-dropped]
+    return float(sum(kept) / len(kept))
 
 
 def at_least(ruleset: str, other: str) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from ttt.schema.rules import indivisible, not_positive
 
@@ -42,4 +43,5 @@ class ClickDataConfig:
 class RecommendationTaskConfig:
     """Click prediction; see `ttt.tasks.recommendation`."""
 
+    metric: ClassVar[str] = "auc"
     _target_: str = "ttt.tasks.recommendation.ClickPrediction"

@@ -1,20 +1,26 @@
-"""Rules of the closed division that no log can show, so that the official checker cannot see them.
+"""What the closed division bounds although a run may choose it, and which file defines what.
 
-The checker reads values, not how often a run looked at its quality, nor what a rule calls fixed to
-the reference without repeating it. Each rule below is pure: a configuration goes in, sentences come
-out. The text is MLCommons' training_rules.adoc (mlcommons/training_policies); sections by name.
+The official checker reads values, not how often a run looked at its quality, nor what it leaves to
+a person to check. Each rule below is pure: a configuration goes in, sentences come out. All that a
+run may not choose is compared with the shipped definition instead; see `ttt.claim`.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ttt.schema.adjustable import rule
 from ttt.schema.run import RunConfig
 
-HYPERPARAMETERS = 'training_rules.adoc, "Hyperparameters and Optimizer"'
-QUALITY = 'training_rules.adoc, "Quality measure"'
 _LARGE_BATCH = 32_768
-_RECOMMENDATION_EVALUATIONS = 20  # an epoch, at equal distances
+
+# Files of conf/benchmark that define an official benchmark, one for each optimizer it may have.
+DEFINITIONS: Mapping[str, tuple[str, ...]] = {
+    "resnet": ("resnet", "resnet_sgd"),
+    "transformer": ("transformer",),
+    "gnmt": ("gnmt",),
+    "dlrm_dcnv2": ("dlrm_dcnv2",),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +29,6 @@ class Fixed:
 
     setting: str
     allowed: tuple[Any, ...]
-    section: str = HYPERPARAMETERS
 
     def __call__(self, run: RunConfig) -> Iterator[str]:
         """A sentence if the value is another."""
@@ -31,10 +36,10 @@ class Fixed:
         for name in self.setting.split("."):
             value = getattr(value, name, None)
         if value not in self.allowed:
-            words = " or ".join(_word(one) for one in self.allowed)
+            words = " or ".join(word(one) for one in self.allowed)
             yield (
-                f"{self.setting}={_word(value)} is not allowed in the closed division; allowed:"
-                f" {words} ({self.section}); {self.setting}={_word(self.allowed[0])},"
+                f"{self.setting}={word(value)} is not allowed in the closed division; allowed:"
+                f" {words} ({rule(self.setting)}); {self.setting}={word(self.allowed[0])},"
                 " or benchmark.division=open"
             )
 
@@ -51,13 +56,17 @@ def sgd_momentum(run: RunConfig) -> Iterator[str]:
         yield from Fixed("optim.momentum", (0.9,))(run)
 
 
-def every_20th_of_an_epoch(run: RunConfig) -> Iterator[str]:
-    """DLRM: every FLOOR(train samples / (global batch * 20)) updates, one epoch at most."""
-    every = evaluation_interval(
-        run.data.train_samples, run.data.global_batch, _RECOMMENDATION_EVALUATIONS
-    )
-    yield from Fixed("target.eval_every_samples", (every,), QUALITY)(run)
-    yield from Fixed("target.first_eval_epochs", (None,), QUALITY)(run)
+def sgd_warmup(run: RunConfig) -> Iterator[str]:
+    """SGD: `opt_learning_rate_warmup_epochs` is an integer >= 0."""
+    if run.optim.name == "sgd" and run.schedule.warmup_epochs % 1:
+        whole = round(run.schedule.warmup_epochs)
+        yield from Fixed("schedule.warmup_epochs", (whole,))(run)
+
+
+def one_epoch_at_most(run: RunConfig) -> Iterator[str]:
+    """DLRM is "trained for at most one epoch"; to give up earlier is nobody's business."""
+    if run.target.max_epochs > 1:
+        yield from Fixed("target.max_epochs", (1.0,))(run)
 
 
 def evaluation_interval(train_samples: int, global_batch: int, evaluations: int) -> int:
@@ -66,48 +75,46 @@ def evaluation_interval(train_samples: int, global_batch: int, evaluations: int)
     return updates * global_batch
 
 
-def _word(value: Any) -> str:
-    return "null" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+def word(value: Any) -> str:
+    """A value as it is typed."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return str(value).lower()
+        case float() if float(f"{value:g}") == value:
+            return f"{value:g}"
+        case list() | tuple():
+            return f"[{','.join(word(one) for one in value)}]"
+    return str(value)
 
 
 Rule = Callable[[RunConfig], Iterator[str]]
 
-_EVERY_EPOCH: tuple[Rule, ...] = (
-    Fixed("target.eval_every_epochs", (1.0,), QUALITY),
-    Fixed("target.first_eval_epochs", (None, 1.0), QUALITY),
-)
-# The metric and the size of the evaluation set, by which the target is to be understood.
-RULES: dict[str, tuple[Rule, ...]] = {
+# Of every closed run.
+_CLEARED = Fixed("clear_cache", ("auto", "drop_caches", "fadvise"))
+# Of one benchmark: the constraints of what it lets a run choose, `adjustable.TUNABLE`.
+RULES: Mapping[str, tuple[Rule, ...]] = {
     "resnet": (
         # "Every 4 epochs with offset 0 or 1 or 2 or 3"
-        Fixed("target.eval_every_epochs", (4.0,), QUALITY),
-        Fixed("target.first_eval_epochs", (None, 4.0, 1.0, 2.0, 3.0), QUALITY),
+        Fixed("target.first_eval_epochs", (3.0, 2.0, 1.0, 4.0, None)),
         Fixed("task.label_smoothing", (0.1, 0.0)),
-        Fixed("target.metric", ("top1",), QUALITY),
-        Fixed("data.eval_samples", (50_000,), QUALITY),
         lars_momentum,
         sgd_momentum,
+        sgd_warmup,
     ),
-    "transformer": (
-        *_EVERY_EPOCH,
-        Fixed("target.metric", ("bleu",), QUALITY),
-        Fixed("data.eval_samples", (3003,), QUALITY),
-    ),
-    "gnmt": (
-        *_EVERY_EPOCH,
-        Fixed("target.metric", ("bleu",), QUALITY),
-        Fixed("data.eval_samples", (3003,), QUALITY),
-        Fixed("schedule.decay_factor", (0.5,)),
-        Fixed("schedule.decay_steps", (4,)),
-    ),
-    "dlrm_dcnv2": (
-        every_20th_of_an_epoch,
-        Fixed("target.metric", ("auc",), QUALITY),
-        Fixed("target.max_epochs", (1.0,), HYPERPARAMETERS),
-    ),
+    "transformer": (),
+    "gnmt": (),
+    "dlrm_dcnv2": (one_epoch_at_most,),
 }
 
 
 def broken_rules(run: RunConfig) -> list[str]:
-    """A sentence for every rule of the closed division that the choices of a run break."""
-    return [problem for rule in RULES.get(run.benchmark.id, ()) for problem in rule(run)]
+    """A sentence for every choice of a run that is out of the closed division's bounds."""
+    rules: tuple[Rule, ...] = (_CLEARED, *RULES.get(run.benchmark.id, ()))
+    return [problem for one in rules for problem in one(run)]
+
+
+def typed_seed(run: RunConfig) -> list[str]:
+    """A closed run's seed is drawn at launch, so nobody may have set it before."""
+    return list(Fixed("seed", (None,))(run))

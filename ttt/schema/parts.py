@@ -6,6 +6,7 @@ rules either.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from ttt.schema.choices import Augment, Format, Loader, Norm, OnError
 from ttt.schema.rules import indivisible, not_positive
@@ -148,6 +149,7 @@ class ResNet50Config:
 class ImageTaskConfig:
     """Image classification; see `ttt.tasks.image`."""
 
+    metric: ClassVar[str] = "top1"
     _target_: str = "ttt.tasks.image.ImageClassification"
     label_smoothing: float = 0.0
 

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ttt.schema.choices import Binding, ClearCache, Device, Division, Precision
+from ttt.schema.logged import RESERVED, Spread
 from ttt.schema.rules import not_positive, unknown
 from ttt.schema.system import SystemConfig
 from ttt.schema.tracking import TrackingConfig
@@ -115,7 +116,7 @@ class RunConfig:
     optim: Any = None
     schedule: Any = None
     launcher: Any = None
-    seed: int = 1
+    seed: int | None = None  # of the first run; null: 1, in the closed division drawn at launch
     runs: int = 1
     run: int = 0  # which of them; filled in at launch
     run_root: str = "runs"
@@ -135,8 +136,13 @@ class RunConfig:
     processes: int = 0  # of one run, over all nodes; filled in at launch
     command: list[str] = field(default_factory=list)  # what was typed; filled in at launch
 
-    def claim(self, processes: int) -> dict[str, Any]:
-        """What the log says is being run, as far as the configuration knows it."""
+    def claim(self, spread: Spread) -> dict[str, Any]:
+        """What the log says is being run, as far as the configuration knows it.
+
+        Args:
+            spread: How the processes share the work.
+        """
+        disclosed = spread.disclosed(self.precision, self.data.global_batch, self.accumulate)
         return {
             "benchmark": self.benchmark.id,
             "division": self.benchmark.division,
@@ -148,9 +154,10 @@ class RunConfig:
             "train_samples": self.data.train_samples,
             "eval_samples": self.data.eval_samples,
             "global_batch": self.data.global_batch,
-            "micro_batch": self.data.global_batch // processes // self.accumulate,
+            "micro_batch": disclosed["micro_batch_size"],
             "accumulate": self.accumulate,
             "precision": self.precision,
+            "disclosed": disclosed,
             "submission": asdict(self.submission),
             "mlperf": self.mlperf,
         }
@@ -169,6 +176,32 @@ class RunConfig:
         found += self.system.problems(self.submission.status)
         counts = {"runs": self.runs, "accumulate": self.accumulate, "clip_norm": self.clip_norm}
         found += not_positive("", counts)
-        if not 0 <= self.seed < 2**31 - self.runs:
+        found += self._log_problems()
+        if self.seed is not None and not 0 <= self.seed < 2**31 - self.runs:
             found.append(f"seed={self.seed} is not allowed; allowed: 0 to {2**31 - 1}; seed=1")
         return found
+
+    def _log_problems(self) -> Iterator[str]:
+        """What the log would say that is not so."""
+        computes = metric_of(self.task)
+        if computes is not None and self.target.metric != computes:
+            yield (
+                f"target.metric={self.target.metric} is not what the task computes; allowed:"
+                f" {computes}; target.metric={computes}"
+            )
+        for key in sorted(RESERVED & set(self.mlperf)):
+            yield (
+                f"mlperf.{key}={self.mlperf[key]} is what a run logs by itself; remove"
+                f" +mlperf.{key}={self.mlperf[key]}"
+            )
+
+
+def metric_of(task: Any) -> str | None:
+    """The metric that a task of ttt computes, told by its schema.
+
+    Returns:
+        None if the class is somebody's own: the worker asks it, before the first step.
+    """
+    schema = type(task)
+    own = getattr(task, "_target_", None) != getattr(schema, "_target_", None)
+    return None if own else getattr(schema, "metric", None)

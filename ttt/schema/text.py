@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import ClassVar
 
 from ttt.schema.rules import not_positive
 
@@ -34,7 +35,7 @@ class TextDataConfig:
     eval_batch: int = 100  # sentences translated at a time by a process
     pieces: int = 1  # runs of like length in a batch: more mix lengths and pad more
     accumulate: int = "${accumulate}"  # type: ignore[assignment]
-    seed: int = "${seed}"  # type: ignore[assignment]
+    seed: int | None = "${seed}"  # type: ignore[assignment]
 
     def problems(self, processes: int, accumulate: int) -> Iterator[str]:
         """What is wrong with the data settings for this many processes."""
@@ -66,6 +67,7 @@ class TextDataConfig:
 class TranslationTaskConfig:
     """Translation judged by BLEU; see `ttt.tasks.translation`."""
 
+    metric: ClassVar[str] = "bleu"
     _target_: str = "ttt.tasks.translation.Translation"
     label_smoothing: float = 0.1
     beam: int = 4

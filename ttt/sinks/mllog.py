@@ -16,9 +16,7 @@ from mlperf_logging import mllog
 
 import ttt
 from ttt.events import Event, Kind
-
-# How ruleset 6.1.0 spells what autocast computes in.
-_PRECISION = {"fp32": "fp32", "tf32": "tf32", "bf16": "bfloat16", "fp16": "fp16"}
+from ttt.schema.logged import common
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,31 +66,8 @@ def records(event: Event) -> Iterator[Record]:
 
 def _configuration(event: Event) -> Iterator[Record]:
     data = event.data
-    precision = _PRECISION[data["precision"]]
-    common = {
-        "submission_benchmark": data["benchmark"],
-        "submission_division": data["division"],
-        "submission_org": data["submission"]["org"],
-        "submission_platform": data["submission"]["platform"],
-        "submission_status": data["submission"]["status"],
-        "seed": data["seed"],
-        "global_batch_size": data["global_batch"],
-        "gradient_accumulation_steps": data["accumulate"],
-        "train_samples": data["train_samples"],
-        "eval_samples": data["eval_samples"],
-        # Ruleset 6.1.0 asks every run to disclose these, a model without attention too. Gradients
-        # are averaged in the precision of the master weights, and DDP is the only parallelism.
-        "lowest_numerical_precision_in_linear": precision,
-        "lowest_numerical_precision_in_attn": precision,
-        "lowest_numerical_precision_in_comm": "fp32",
-        "tensor_parallelism": 1,
-        "pipeline_parallelism": 1,
-        "context_parallelism": 1,
-        "expert_parallelism": 1,
-        "micro_batch_size": data["micro_batch"],
-        "config_filename": "config.yaml",
-    }
-    for key, value in (common | data["mlperf"]).items():
+    # What the run says of itself comes last: `mlperf` cannot say otherwise.
+    for key, value in (data["mlperf"] | common(data)).items():
         if isinstance(value, Mapping):  # a value with metadata, as {value: 64, method: discard}
             metadata = dict(value)
             yield Record("event", key, metadata.pop("value"), metadata)

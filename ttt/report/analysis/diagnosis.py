@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from ttt.compliance import init_minutes, rulesets, usage_of
 from ttt.report.analysis.losses import cold_s, evaluation_s, outside_s, share
 from ttt.report.analysis.ranks import stragglers, waiting_most
 from ttt.report.analysis.words import counted, duration, percent, unit_for
@@ -204,16 +205,19 @@ def _memory(run: Run) -> Finding | None:
 
 
 def _init(run: Run) -> Finding | None:
-    """MLPerf training_rules.adoc allows 30 minutes before the clock, 4 hours in the open division.
+    """What the rules allow before the clock, by ruleset and division.
 
-    Longer ones are not forbidden: what is over counts as time-to-train.
+    Longer ones are not forbidden: what is over counts as time-to-train. A run without a ruleset, or
+    with one that nobody knows, has the limit of the newest.
     """
-    limit = 4 * 3600 if run.division == "open" else 30 * 60
-    if run.init_s is None or run.init_s <= limit:
+    known = rulesets(usage_of(run.benchmark))
+    ruleset = run.ruleset if run.ruleset in known else known[0]
+    limit = init_minutes(run.benchmark, ruleset, run.division)
+    if run.init_s is None or run.init_s <= limit * 60:
         return None
     return Finding(
         "long initialisation",
-        f"{run.init_s / 60:.3g} min before the clock, {limit // 60} min are free in MLPerf",
+        f"{run.init_s / 60:.3g} min before the clock, {limit} min are free in MLPerf",
         "keep compiled kernels between runs, start processes faster",
     )
 

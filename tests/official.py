@@ -1,0 +1,43 @@
+"""Official benchmarks that are made small, for tests of what becomes of their logs.
+
+The product has no way to do this: a run that is not as its id says is refused. A test freezes one
+all the same and starts this file in place of `python -m ttt.worker`, which leaves out that one
+judgement and nothing else.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from conftest import PROJECT, environment
+from ttt import claim, config, worker
+from ttt.cli.run import freeze
+
+OUTSIDE = PROJECT / "tests" / "outside"
+
+
+def frozen(where: Path, *overrides: str, command: str = "ttt run") -> Path:
+    """The folder of one run, whatever its claim is worth, below `where`."""
+    config.register()
+    composed = config.compose([*overrides, f"run_root={where / 'runs'}"])
+    return freeze(composed, 1, 1, command.split()).runs[0]
+
+
+def start(folder: Path, *, judged: bool = False, **variables: str):
+    """One process of a frozen run; `judged`: by the product's own worker."""
+    program = ["-m", "ttt.worker"] if judged else [__file__]
+    path = f"{PROJECT}:{PROJECT / 'tests'}:{OUTSIDE}"
+    return subprocess.run(
+        [sys.executable, *program, str(folder)],
+        cwd=folder.parents[3],
+        env=environment(PYTHONPATH=path) | variables,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+
+
+if __name__ == "__main__":
+    claim.problems = lambda run: []
+    sys.exit(worker.main(sys.argv[1:]))

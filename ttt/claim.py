@@ -1,0 +1,211 @@
+"""Whether a run is the official benchmark that it says it is; the one place that decides.
+
+An official id stands for a definition: the file of that name that ttt ships, whatever a folder of a
+user's own has under it. In the closed division a run equals it in every setting but those of
+`ttt.schema.adjustable`; in the open one it keeps at least the data set, the metric and the target.
+Asked before the launch, by rank 0 before the run begins, and once more for summary.json. May not
+know launchers, logs or torch.
+"""
+
+import random
+from functools import cache
+from typing import Any
+
+from ttt import compliance, config
+from ttt.schema import adjustable
+from ttt.schema.closed import DEFINITIONS, broken_rules, word
+from ttt.schema.run import RunConfig
+
+_ABSENT = "absent"
+_SEEDS = 2**31  # what every random number generator of a run takes
+
+
+def problems(run: RunConfig) -> list[str]:
+    """Why a run may not claim what it claims, a sentence each; empty if it may.
+
+    A claim of a name that no ruleset knows is nobody's business but its owner's.
+    """
+    named = _problems_of_names(run)
+    return named + _problems_of_settings(run) if run.benchmark.id in DEFINITIONS else named
+
+
+def holds(run: RunConfig) -> bool:
+    """Whether this is a run of an official benchmark, as its definition has it."""
+    return _official(run) and not problems(run)
+
+
+def remarks(run: RunConfig) -> list[str]:
+    """What the runner of a closed benchmark should know; nothing that keeps it from starting."""
+    bounds = _batches(run)
+    if bounds is None or run.data.global_batch >= bounds[0]:
+        return []
+    return [
+        f"data.global_batch={run.data.global_batch} is below {bounds[0]}, the batch of the smallest"
+        f" reference convergence point of {run.benchmark.id} (ruleset {run.benchmark.ruleset}):"
+        " MLCommons' rcp_checker will want as many epochs of it as of that one"
+    ]
+
+
+def definition(run: RunConfig) -> RunConfig:
+    """The official benchmark, with all that this run may choose as the run has it.
+
+    What is derived from a choice, as the interval between evaluations from the batch, follows.
+
+    Args:
+        run: One of an id in `DEFINITIONS`; of several files that define it the most similar one is
+            taken.
+    """
+    return _chosen(run, _nearest(run)[0])
+
+
+def seeds(run: RunConfig) -> list[int]:
+    """A seed for each run of a launch.
+
+    In the closed division they come from the system's randomness, /dev/urandom
+    (training_rules.adoc, "Random numbers"); else they count from `seed`.
+    """
+    if run.benchmark.division == "closed":
+        return random.SystemRandom().sample(range(_SEEDS), run.runs)
+    first = 1 if run.seed is None else run.seed
+    return list(range(first, first + run.runs))
+
+
+def own_id(run: RunConfig) -> list[str]:
+    """What to type for a run that is like an official benchmark and is not it."""
+    return [f"benchmark.id=my_{run.benchmark.id.strip().lower()}", "benchmark.division=open"]
+
+
+def _official(run: RunConfig) -> bool:
+    return run.benchmark.id in compliance.official_ids()
+
+
+def _problems_of_names(run: RunConfig) -> list[str]:
+    """What is wrong with id, division and ruleset; a definition has its own to say of the last."""
+    benchmark, found = run.benchmark, []
+    known = compliance.rulesets()
+    if benchmark.ruleset not in (None, *known) and benchmark.id not in DEFINITIONS:
+        found.append(
+            f"benchmark.ruleset={benchmark.ruleset} is not a ruleset; allowed: {', '.join(known)};"
+            " benchmark.ruleset=null for the newest that has the benchmark"
+        )
+    if _official(run):
+        if benchmark.id not in DEFINITIONS:
+            found.append(
+                f"benchmark.id={benchmark.id} is an MLPerf benchmark that ttt has no definition of"
+                f" to hold this run to; allowed: {', '.join(DEFINITIONS)}, or {_own_id(run)}"
+            )
+    elif (bare := benchmark.id.strip().lower()) in compliance.official_ids():
+        found.append(
+            f"benchmark.id={benchmark.id!r} reads like MLPerf's {bare}; allowed:"
+            f" benchmark={bare}, or {_own_id(run)}"
+        )
+    elif benchmark.division == "closed":
+        found.append(
+            f"benchmark.division=closed, and {benchmark.id} is not an MLPerf benchmark;"
+            " benchmark.division=open"
+        )
+    return found
+
+
+def _problems_of_settings(run: RunConfig) -> list[str]:
+    file, changes = _nearest(run)
+    found = [_refusal(run, name, *values) for name, values in changes.items()]
+    if run.benchmark.division == "closed":
+        defined = _chosen(run, file)
+        found += broken_rules(defined) + _batch_problems(defined)
+    return found
+
+
+def _batches(run: RunConfig) -> tuple[int, int] | None:
+    """The bounds of a closed run's global batch; None where there are none."""
+    ruleset = run.benchmark.ruleset
+    if run.benchmark.division != "closed" or ruleset is None:
+        return None
+    return compliance.reference_batches(run.benchmark.id, ruleset)
+
+
+def _batch_problems(run: RunConfig) -> list[str]:
+    """A batch above the largest reference point, which rcp_checker rejects as "Missing RCP"."""
+    bounds = _batches(run)
+    if bounds is None or run.data.global_batch <= bounds[1]:
+        return []
+    return [
+        f"data.global_batch={run.data.global_batch} is above the largest reference convergence"
+        f" point of {run.benchmark.id} (ruleset {run.benchmark.ruleset}); points: {bounds[0]} to"
+        f" {bounds[1]} ({adjustable.rule('data.global_batch')}); data.global_batch={bounds[1]}, or"
+        " benchmark.division=open"
+    ]
+
+
+@cache
+def _shipped(name: str) -> Any:
+    """What `benchmark=name` composes to; whatever is in a user's folder has no part in it."""
+    config.register()
+    return config.compose([f"benchmark={name}"])
+
+
+def _nearest(run: RunConfig) -> tuple[str, dict[str, tuple[Any, Any]]]:
+    """The file that a run differs least from, and how; see `_changes`."""
+    files = DEFINITIONS[run.benchmark.id]
+    return min(((file, _changes(run, file)) for file in files), key=lambda pair: len(pair[1]))
+
+
+def _chosen(run: RunConfig, file: str) -> RunConfig:
+    """A shipped file with the run's own choices, as far as they have the right type."""
+    free = adjustable.adjustable(run.benchmark.id, run.benchmark.division)
+    choices = {
+        name: value for name, value in config.plain(run).items() if adjustable.covered(name, free)
+    }
+    return config.resolve(config.changed(_shipped(file), choices))
+
+
+def _changes(run: RunConfig, file: str) -> dict[str, tuple[Any, Any]]:
+    """Settings that are not as a shipped file has them, each with its value and the right one.
+
+    What is derived from others is right if it follows from the run's own: told is the cause, not
+    what comes of it. Of a part of another class only the class is told.
+    """
+    shipped, mine = _shipped(file), config.plain(run)
+    free = adjustable.adjustable(run.benchmark.id, run.benchmark.division)
+    written = config.settings(shipped)
+    derived = {name for name, value in written.items() if isinstance(value, str) and "${" in value}
+    causes = {name: value for name, value in mine.items() if name not in derived}
+    followed = config.plain(config.resolve(config.changed(shipped, causes)))
+    right = config.plain(_chosen(run, file))
+    right |= {name: followed[name] for name in derived if not adjustable.covered(name, free)}
+    found = {}
+    for name in dict.fromkeys([*right, *mine]):
+        values = mine.get(name, _ABSENT), right.get(name, _ABSENT)
+        if values[0] != values[1] and not (_ABSENT in values and adjustable.covered(name, free)):
+            found[name] = values
+    classes = {name.rpartition(".")[0] for name in found if name.endswith("._target_")}
+    return {
+        name: values
+        for name, values in found.items()
+        if name.endswith("._target_") or name.partition(".")[0] not in classes
+    }
+
+
+def _refusal(run: RunConfig, name: str, value: Any, allowed: Any) -> str:
+    """A sentence about a setting that is not as the benchmark has it, and what to type instead."""
+    instead, otherwise = f"{name}={word(allowed)}", _own_id(run)
+    if name.endswith("._target_"):
+        instead = f"leave {name.partition('.')[0]}= and {name}= out"
+    elif allowed == _ABSENT:
+        instead = f"leave {name}= out"
+    if run.benchmark.division == "open":
+        return (
+            f"{name}={word(value)} is not {run.benchmark.id}, whose data set, metric, target and"
+            f" ruleset hold in the open division too; allowed: {word(allowed)}; {instead}, or"
+            f" {otherwise}"
+        )
+    if adjustable.covered(name, adjustable.adjustable(run.benchmark.id, "open")):
+        otherwise = "benchmark.division=open"
+    return (
+        f"{name}={word(value)} is not allowed in the closed division; allowed: {word(allowed)}"
+        f" ({adjustable.rule(name)}); {instead}, or {otherwise}"
+    )
+
+
+def _own_id(run: RunConfig) -> str:
+    return f"an id of its own: {' '.join(own_id(run))}"
