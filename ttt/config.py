@@ -5,6 +5,7 @@ interpolations, `config.yaml`. Workers load that text; they never compose.
 """
 
 import math
+import os
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -126,6 +127,9 @@ def resolve(composed: DictConfig, **values: Any) -> RunConfig:
         node = getattr(run, name)
         if isinstance(node, dict):
             setattr(run, name, SimpleNamespace(**node))
+    run.run_root = os.path.expanduser(run.run_root)  # a YAML file has no shell that does it
+    if isinstance(getattr(run.data, "root", None), str):
+        run.data.root = os.path.expanduser(run.data.root)
     return run
 
 

@@ -4,7 +4,6 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
-from rich.console import Console
 from rich.text import Text
 
 from ttt import errors
@@ -12,6 +11,7 @@ from ttt.compliance import RULES_FILE, Verdict, bare_command, check_file, rulese
 from ttt.errors import NOT_COMPLIANT, OK, TttError
 from ttt.report.files import write_json
 from ttt.report.source.results import find_results
+from ttt.terminal import Terminal
 
 
 def main(argv: Sequence[str]) -> int:
@@ -25,7 +25,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _check(paths: list[str], ruleset: str | None, json_file: str | None) -> int:
-    console = Console()
+    console = Terminal()
     verdicts = []
     for file in find_results(paths):
         verdict = check_file(file, ruleset)
@@ -59,7 +59,7 @@ def _lines(verdict: Verdict) -> list[Text]:
     ]
 
 
-def _print_bare(console: Console, verdicts: Sequence[Verdict]) -> None:
+def _print_bare(console: Terminal, verdicts: Sequence[Verdict]) -> None:
     """How to repeat the check of a workload of our own without trusting ttt."""
     for verdict in verdicts:
         rules = verdict.path.resolve().parent / RULES_FILE

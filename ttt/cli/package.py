@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -22,6 +21,7 @@ from ttt.submission.entry import Entry, read
 from ttt.submission.judges import Judgement, judge
 from ttt.submission.plan import Plan, plan
 from ttt.submission.refusals import Wish
+from ttt.terminal import Terminal
 
 _PATHS = (
     "config_<i>.yaml and run_and_time.sh hold the command and the paths as they were typed; read"
@@ -41,7 +41,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _package(arguments: argparse.Namespace) -> int:
-    console, out = Console(), _out(arguments)
+    console, out = Terminal(), _out(arguments)
     with draft(out) as folder:  # refused before anything slow begins
         wanted = _planned(arguments)
         for note in wanted.notes:
@@ -140,7 +140,7 @@ def _described(entry: Entry, system: str | None) -> Entry:
     return replace(entry, system=file.stem, description=description)
 
 
-def _show(console: Console, judgements: Sequence[Judgement], root: Path) -> None:
+def _show(console: Terminal, judgements: Sequence[Judgement], root: Path) -> None:
     """A table of the verdicts, what the tools complain of, and how to repeat each."""
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for name in ("tool", "about", "verdict"):

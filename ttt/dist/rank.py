@@ -115,8 +115,8 @@ def half_told(environment: Environment = os.environ) -> str | None:
         told = [f"{name}={environment[name]}" for name in said if name in environment]
         lacks = [name for name in said if not environment.get(name, "").isdigit()]
         return (
-            f"{' '.join(told)}: a launcher started this process, and {', '.join(lacks)} is no"
-            f" number of it; start by torchrun, srun or mpirun, or {_EXPORT}"
+            f"{' '.join(told)}: a launcher started this process and did not tell"
+            f" {', '.join(lacks)}; start by torchrun, srun or mpirun, or {_EXPORT}"
         )
     rank = next((name for name in _RANKS_ALONE if name in environment), None)
     if rank is None:
