@@ -135,24 +135,73 @@ def test_an_aborted_run_has_no_time_to_train(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("key", "time_ms", "seconds", "said"),
+    ("key", "time_ms", "seconds", "said", "trusted"),
     [
-        ("run_stop", 1_600_000_000_000, None, "which no clock can say"),
-        ("run_stop", 1_700_000_060_000, None, "run_stop is 0 s after run_start"),
-        ("run_stop", float("nan"), None, ""),
-        ("run_stop", "1700000180000", 120.0, ""),
-        ("run_stop", 1_703_000_000_000, 2_999_940.0, "run_stop is 35 days after run_start"),
+        ("run_stop", 1_600_000_000_000, None, "which no clock can say", False),
+        ("run_stop", 1_700_000_060_000, None, "run_stop is 0 s after run_start", False),
+        ("run_stop", float("nan"), None, "", True),
+        ("run_stop", "1700000180000", 120.0, "", True),
+        ("run_stop", 1_703_000_000_000, 2_999_940.0, "run_stop is 35 days after run_start", False),
         # As in a result of round v0.7, whose clock was typed in and which was published so.
-        ("run_start", 1_699_944_829_760, 55_350.24, "before init_stop, which comes first"),
-        ("init_start", None, 120.0, "time_ms is None, not a number"),
+        ("run_start", 1_699_944_829_760, 55_350.24, "before init_stop, which comes first", False),
+        ("init_start", None, 120.0, "time_ms is None, not a number", True),
     ],
 )
-def test_absurd_clocks(tmp_path, key, time_ms, seconds, said):
+def test_absurd_clocks(tmp_path, key, time_ms, seconds, said, trusted):
     log = resnet()
     find(log, key)["time_ms"] = time_ms
     run = _read(tmp_path, log)
     assert run.time_to_train_s == pytest.approx(seconds) if seconds else run.elapsed_s is None
     assert said in " ".join(run.problems)
+    assert run.clock_trusted == trusted
+
+
+BY_THE_CLOCK = (
+    "train_s eval_s eval_fraction eval_interval_s samples_per_s steady_samples_per_s".split()
+)
+
+
+@pytest.mark.parametrize(
+    ("key", "minute", "said"),
+    [
+        ("run_start", 0.5, "run_start says it was 30 s before init_stop, which comes first"),
+        ("cache_clear", 1.5, "run_start says it was 30 s before cache_clear, which comes first"),
+        ("run_start", 1.5, "time runs backwards: block_start says it was 30 s before run_start"),
+        ("block_stop", 1.25, "time runs backwards: eval_start says it was 15 s before block_stop"),
+        ("eval_stop", 200, "time runs backwards: block_start says it was 11880 s before eval_stop"),
+    ],
+)
+def test_a_clock_that_contradicts_itself_tells_the_time_and_nothing_else(
+    tmp_path, key, minute, said
+):
+    log = resnet()
+    find(log, key)["time_ms"] = record(key, minute=minute)["time_ms"]
+    good, run = _read(tmp_path, resnet()), _read(tmp_path, log)
+    assert (good.clock_trusted, good.problems) == (True, ())
+    assert run.clock_trusted is False
+    assert run.problems == (said,)
+    assert run.time_to_train_s == 60 * (3 - (minute if key == "run_start" else 1))
+    assert (run.blocks, run.evaluations) == ((), ())
+    assert {name: getattr(run, name) for name in BY_THE_CLOCK} == dict.fromkeys(BY_THE_CLOCK)
+    assert (run.epochs, run.samples, run.quality) == (good.epochs, good.samples, good.quality)
+
+
+def test_what_is_no_contradiction(tmp_path):
+    log = resnet()
+    find(log, "run_start")["time_ms"] -= 900  # another process wrote it
+    find(log, "run_stop")["time_ms"] -= 90_000  # of the checkpoint that passed
+    late = record("submission_platform", "a machine", minute=-9)
+    run = _read(tmp_path, [*log, late, record("cache_clear", True, minute=99)])
+    assert (run.clock_trusted, run.time_to_train_s) == (True, 30.9)
+    assert len(run.evaluations) == 2
+
+
+def test_the_scale_of_one_of_many_models_is_in_its_log(tmp_path):
+    scale = [record("number_of_nodes", 4), record("accelerators_per_node", "8")]
+    assert _read(tmp_path, [*scale, *resnet()]).instance_scale == 32
+    assert _read(tmp_path, [scale[0], record("accelerators_per_node", 0)]).instance_scale == 4
+    assert _read(tmp_path, resnet()).instance_scale is None
+    assert _read(tmp_path, [record("number_of_nodes", "x"), scale[1]]).instance_scale is None
 
 
 def test_a_log_that_was_appended_to_has_the_time_of_its_first_whole_run(tmp_path):

@@ -26,6 +26,12 @@ def test_what_the_clock_had_beside_training_is_said():
     assert remarks([run(1), slow]) == [f"1 of 2 runs: {found.remark}"]
 
 
+def test_a_clock_that_contradicts_itself_is_no_witness():
+    changes = {"steady_samples_per_s": None, "samples_per_s": None, "tracked_samples_per_s": 90.0}
+    assert rate(run(**changes)).on_clock == 100.0
+    assert rate(run(clock_trusted=False, **changes)) == Rate(tracked=90.0)
+
+
 def test_a_tracked_rate_that_the_clock_forbids_is_not_used():
     """As MLPerf HPC v3.0's oc20: half of what 34 epochs in 645 s take."""
     found = rate(run(tracked_samples_per_s=50.0))

@@ -45,8 +45,8 @@ def test_training_goes_on_beside_an_evaluation_of_what_came_before(tmp_path):
 
 
 def test_an_evaluation_of_an_epoch_interrupts_it(tmp_path):
-    marks = in_order(epoch(1, 0, 50), evaluation(1, 40, 50), epoch(2, 50, 100))
-    log = log_of(tmp_path, *marks, *evaluation(2, 90, 100))
+    evaluations = evaluation(1, 40, 50), evaluation(2, 90, 100)
+    log = log_of(tmp_path, *in_order(epoch(1, 0, 50), epoch(2, 50, 100), *evaluations))
     assert log.blocks == (Block(0.0, 40.0, SET), Block(50.0, 40.0, SET))
     assert (log.eval_s, log.eval_beside_s) == (20.0, 0.0)
 

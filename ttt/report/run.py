@@ -96,12 +96,18 @@ class Run:
         communication_fraction: Share of forward, backward and exchange of gradients in which
             nothing was computed, worst rank.
         recompiles: Compilations after RUN_START.
+        energy_source: What measured it.
         energy_reason: Why there is no energy.
         price_per_hour: Of one node.
         passed: The compliance verdict.
         problems: What the checker or a reader found wrong.
         doubts: What a log says that cannot be, and what was taken in its place.
         official: Whether it was by the rules of an official MLPerf benchmark.
+        clock_trusted: Whether the records of its log agree on when it began and ended. Else its
+            time stands, as in the published tables, and nothing else that its clock tells.
+        instance_scale: Accelerators that trained this one of several models, by its log.
+        scaling_factor: What scaling.json beside a published log says.
+        scaling_problem: Why that file says nothing.
     """
 
     path: Path
@@ -148,6 +154,7 @@ class Run:
     communication_fraction: float | None = None
     recompiles: int | None = None
     energy_j: float | None = None
+    energy_source: str | None = None
     energy_reason: str | None = None
     samples_per_j: float | None = None
     peak_memory_bytes: int | None = None
@@ -163,6 +170,10 @@ class Run:
     problems: tuple[str, ...] = ()
     doubts: tuple[str, ...] = ()
     official: bool | None = None
+    clock_trusted: bool = True
+    instance_scale: int | None = None
+    scaling_factor: float | None = None
+    scaling_problem: str | None = None
     ruleset: str | None = None
     division: str | None = None
     evaluations: tuple[Evaluation, ...] = ()

@@ -153,7 +153,7 @@ def profiles(groups: Sequence[Group]) -> list[Profile]:
     """
     tried: dict[str, dict[Goal, float]] = {}
     for group in groups:
-        if goal(group).benchmark is not None:
+        if goal(group).benchmark is not None and group.weak is None:
             of = tried.setdefault(_system(group), {})
             seconds = math.inf if group.score.seconds is None else group.score.seconds
             of[goal(group)] = min(seconds, of.get(goal(group), math.inf))

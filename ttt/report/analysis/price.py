@@ -39,6 +39,8 @@ def _at(runs: Sequence[Run], prices: Mapping[str, float]) -> tuple[Run, ...]:
 
 
 def _cost(run: Run, price: float) -> float | None:
-    if run.nodes is None or run.elapsed_s is None or run.lost_s:  # a queue costs nothing
+    if run.nodes is None or run.elapsed_s is None or not run.clock_trusted:
+        return None
+    if run.lost_s:  # a queue costs nothing
         return None
     return price * run.nodes * run.elapsed_s / 3600

@@ -45,7 +45,8 @@ def rate(run: Run) -> Rate:
     """The rates of a run, as far as they are known and believed."""
     steady = _measured(run.steady_samples_per_s) or _measured(run.samples_per_s)
     tracked = _measured(run.tracked_samples_per_s)
-    on_clock = _measured(run.samples / run.elapsed_s if run.samples and run.elapsed_s else None)
+    elapsed_s = run.elapsed_s if run.clock_trusted else None
+    on_clock = _measured(run.samples / elapsed_s if run.samples and elapsed_s else None)
     if on_clock is None:
         agreed = alike(steady, tracked)
         return Rate(training=steady if agreed else None, tracked=tracked, confirmed=agreed)

@@ -66,13 +66,14 @@ def stability(group: Group) -> Stability:
     trimmed mean, and what it trims is what tells how far seeds scatter: an interval of the runs
     that are left would be many times too narrow.
     """
-    times = [time for time in group.times if time is not None]
+    times = group.trusted_times
     epochs = sorted(
         run.epochs
         for run, time in zip(group.runs, group.times, strict=True)
         if time is not None and run.epochs is not None
     )
-    return Stability(tuple(epochs), _interval(times), tuple(_warnings(group, times, epochs)))
+    interval = None if group.score.seconds is None else _interval(times)
+    return Stability(tuple(epochs), interval, tuple(_warnings(group, times, epochs)))
 
 
 def _interval(times: Sequence[float]) -> tuple[float, float] | None:
@@ -160,7 +161,7 @@ def _score(group: Group) -> float:
 
 
 def _compare(first: Group, second: Group) -> Comparison:
-    quick, slow = ([time for time in group.times if time is not None] for group in (first, second))
+    quick, slow = first.trusted_times, second.trusted_times
     steps = [group.resolution for group in (first, second) if group.resolution is not None]
     near = bool(steps) and _score(second) - _score(first) < max(steps)
     return Comparison(

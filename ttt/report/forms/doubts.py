@@ -12,7 +12,7 @@ def verdict(group: Group) -> str:
 
     A log that failed its check is no obstacle by itself: it counts as the one run that may fail.
     """
-    if group.score.seconds is None:
+    if group.score.seconds is None and group.weak is None:
         return "no"
     if group.official:
         return "no" if group.problems else "yes"
@@ -36,7 +36,7 @@ def problems(result: Result) -> list[str]:
     failed = [run for run, time in zip(group.runs, group.times, strict=True) if time is None]
     scored = [run for run, time in zip(group.runs, group.times, strict=True) if time is not None]
     told = list(group.problems)
-    if group.score.seconds is None and not told:
+    if group.score.seconds is None and group.weak is None and not told:
         told.append(f"no score: {group.score.method}")
         told += [f"{_whose_run(run)}: {why_failed(run)}" for run in failed[:_FEW]]
         told += [f"and {len(failed) - _FEW} more"] if len(failed) > _FEW else []

@@ -16,6 +16,7 @@ from ttt.report.analysis.scaling import Efficiency, Fit, Point, Sweep
 from ttt.report.analysis.score import Group, Rcp, Spread, agreed
 from ttt.report.analysis.stability import Comparison
 from ttt.report.analysis.study import Study
+from ttt.report.analysis.weak import Weak
 from ttt.report.forms.doubts import problems, why_failed
 from ttt.report.forms.view import Result, Seen, identity, tasks
 
@@ -26,7 +27,8 @@ _AGREED = (
 
 _SPREAD = tuple(each.name for each in dataclasses.fields(Spread))
 _RCP = tuple(each.name for each in dataclasses.fields(Rcp))
-_PARTS = {"time_s": _SPREAD, "epochs_to_target": _SPREAD, "rcp": _RCP}
+_WEAK = tuple(each.name for each in dataclasses.fields(Weak))
+_PARTS = {"time_s": _SPREAD, "epochs_to_target": _SPREAD, "rcp": _RCP, "weak": _WEAK}
 
 
 def as_json(study: Study) -> dict[str, Any]:
@@ -74,6 +76,9 @@ def _result(result: Result) -> dict[str, Any]:
         "score_minutes": group.score.minutes,
         "score_method": group.score.method,
         "scaled_score_minutes": group.scaled_minutes,
+        "scaling_factor": group.scaling,
+        "scaling_source": group.scaling_source,
+        "weak": _object(group.weak),
         "rcp": _object(group.rcp),
         "resolution_s": group.resolution,
         "interval_s": result.stability.interval and list(result.stability.interval),
@@ -86,16 +91,20 @@ def _result(result: Result) -> dict[str, Any]:
         "accelerator_hours": row.accelerator_hours if row else None,
         "price_per_hour": _agreed(group, "price_per_hour"),
         "cost": row.cost if row else None,
+        "energy_to_train_j": group.energy_j,
         "energy_j": [run.energy_j for run in group.runs],
+        "energy_source": _agreed(group, "energy_source"),
         "energy_reason": _agreed(group, "energy_reason"),
         "seeds": [run.seed for run in group.runs],
         "statuses": [run.status for run in group.runs],
         "compliant": [run.passed for run in group.runs],
         "times_s": list(group.times),
+        "clocks_trusted": [run.clock_trusted for run in group.runs],
         "epochs": [run.epochs for run in group.runs],
         "time_s": _object(group.time),
         "epochs_to_target": _object(group.epochs),
         "problems": problems(result),
+        "remarks": list(group.remarks),
         "reasons": [
             {"seed": run.seed, "status": run.status, "reason": why_failed(run)}
             for run, time in zip(group.runs, group.times, strict=True)
@@ -111,7 +120,7 @@ def _agreed(group: Group, name: str) -> Any:
     return agreed(getattr(run, name) for run in group.runs)
 
 
-def _object(of: Spread | Rcp | Efficiency | Fit | Profile | None) -> dict[str, Any] | None:
+def _object(of: Spread | Rcp | Weak | Efficiency | Fit | Profile | None) -> dict[str, Any] | None:
     return None if of is None else dataclasses.asdict(of)
 
 

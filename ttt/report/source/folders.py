@@ -84,6 +84,7 @@ def _read(folder: Path) -> Run:
     else:
         values |= last_sign(folder / EVENTS)
     values |= _of_system(folder / SYSTEM)
+    values["energy_source"] = "counters, by ttt" if values.get("energy_j") is not None else None
     values["steady_samples_per_s"] = steady_rate(past.blocks)
     values["tracked_samples_per_s"] = values.get("samples_per_s")  # the worker's own clock
     return Run(

@@ -15,49 +15,25 @@ from ttt.compliance import Verdict, check_file, official_ids, rulesets, target_o
 from ttt.compliance.records import Record, records
 from ttt.report.run import Evaluation, Rejected, Run
 from ttt.report.source import progress
+from ttt.report.source.clock import Clock
 from ttt.report.source.folders import steady_rate
+from ttt.report.source.power import energy_of
+from ttt.report.source.scaling_file import scaling_of
 from ttt.report.source.systems import Place, amount, place_of, text, whole
 from ttt.report.source.units import Position, tokens_in_a_sample
 
-_DAYS_30 = 30 * 24 * 3600.0
-_YEARS_100 = 100 * 365 * 24 * 3600.0
-_TOGETHER = 1.0  # seconds; as much may two processes disagree that write one log
-
-
-@dataclass(slots=True)
-class _Clock:
-    """The moments of a run, in milliseconds since the epoch; None if not told."""
-
-    init_start: float | None = None
-    init_stop: float | None = None
-    run_start: float | None = None
-    run_stop: float | None = None
-
-    def take(self, key: str, time_ms: float) -> None:
-        """Note a moment, with the official summarizer's choice among several.
-
-        It takes what it saw last of either run_start or run_stop when it has seen both.
-        """
-        match key:
-            case "init_start":
-                self.init_start = time_ms if self.init_start is None else self.init_start
-            case "init_stop":
-                self.init_stop = time_ms if self.init_stop is None else self.init_stop
-            case "run_start" if not self.ended:
-                self.run_start = time_ms
-            case "run_stop" if not self.ended:
-                self.run_stop = time_ms
-
-    @property
-    def ended(self) -> bool:
-        return self.run_start is not None and self.run_stop is not None
+# What a clock that contradicts itself tells nothing of.
+_BY_THE_CLOCK = frozenset(
+    "evaluations blocks train_s eval_s eval_beside_s eval_fraction eval_interval_s samples_per_s"
+    " steady_samples_per_s".split()
+)
 
 
 @dataclass(slots=True)
 class _Log:
     """What is gathered while the records go by."""
 
-    clock: _Clock = field(default_factory=_Clock)
+    clock: Clock = field(default_factory=Clock)
     first: dict[str, Any] = field(default_factory=dict)
     stop: dict[str, Any] | None = None
     target: dict[str, Any] = field(default_factory=dict)
@@ -121,7 +97,10 @@ def _ruleset(log: _Log, place: Place) -> str | None:
 
 def _run(path: Path, log: _Log, place: Place, verdict: Verdict) -> Run:
     first, told = log.first, place.description
-    elapsed, doubts = _elapsed(log.clock)
+    elapsed_ms, doubts = log.clock.elapsed_ms, tuple(log.clock.doubts())
+    elapsed = None if elapsed_ms is None else elapsed_ms / 1000
+    factor, damage = scaling_of(path.parent)
+    course = _course(log, verdict, elapsed)
     status, benchmark = _status(log), text(first.get("submission_benchmark"))
     nodes, per_node = whole(told.get("number_of_nodes")), whole(told.get("accelerators_per_node"))
     accelerators = None if nodes is None or per_node is None else nodes * per_node
@@ -152,9 +131,23 @@ def _run(path: Path, log: _Log, place: Place, verdict: Verdict) -> Run:
         official=None if benchmark is None else benchmark in official_ids(),
         ruleset=verdict.ruleset,
         division=text(first.get("submission_division")),
+        clock_trusted=not doubts,
+        instance_scale=_instance_scale(first),
+        scaling_factor=factor,
+        scaling_problem=damage,
         **_target(log, verdict),
-        **_course(log, verdict, elapsed),
+        **_spent(path, course.get("samples"), elapsed_ms, nodes),
+        **{name: course[name] for name in course.keys() - (_BY_THE_CLOCK if doubts else set())},
     )
+
+
+def _spent(
+    path: Path, samples: float | None, elapsed_ms: float | None, nodes: int | None
+) -> dict[str, Any]:
+    """What power logs say that the run took."""
+    known = energy_of(path, elapsed_ms, nodes)
+    energy_j = known.get("energy_j")
+    return known | {"samples_per_j": samples / energy_j if samples and energy_j else None}
 
 
 def _replicas(first: dict[str, Any], accelerators: int | None) -> int | None:
@@ -169,25 +162,10 @@ def _replicas(first: dict[str, Any], accelerators: int | None) -> int | None:
     return accelerators // together if together and not accelerators % together else None
 
 
-def _elapsed(clock: _Clock) -> tuple[float | None, list[str]]:
-    """Seconds from start to stop, and what is doubtful about them.
-
-    The official summarizer believes any clock. A time that cannot be is unknown here; one that can
-    is taken, since it is in the published tables.
-    """
-    start, stop = clock.run_start, clock.run_stop
-    if start is None or stop is None:
-        return None, []
-    seconds = (stop - start) / 1000
-    if not 0 < seconds < _YEARS_100:
-        return None, [f"run_stop is {seconds:g} s after run_start, which no clock can say"]
-    doubts = []
-    if seconds > _DAYS_30:
-        doubts.append(f"run_stop is {seconds / 86400:,.0f} days after run_start")
-    early = 0.0 if clock.init_stop is None else (clock.init_stop - start) / 1000
-    if early > _TOGETHER:
-        doubts.append(f"run_start says it was {early:g} s before init_stop, which comes first")
-    return seconds, doubts
+def _instance_scale(first: dict[str, Any]) -> int | None:
+    """Accelerators, or nodes without any, that trained one of several models; as the log says."""
+    nodes, per_node = whole(first.get("number_of_nodes")), whole(first.get("accelerators_per_node"))
+    return None if nodes is None or per_node is None else nodes * max(per_node, 1)
 
 
 def _status(log: _Log) -> str:

@@ -1,0 +1,39 @@
+"""scaling.json beside the logs of a result: what its score is multiplied with.
+
+The review committee writes it (MLCommons training_rules.adoc, "Score scaling"). So do MLCommons'
+package_checker and result_summarizer wherever they are run; nothing in the file tells who it was.
+"""
+
+import json
+from pathlib import Path
+
+from ttt.report.run import LARGEST
+
+NAME = "scaling.json"
+_LONGEST = 4096  # characters; one number is in it
+_MOST = 10.0  # nobody's score was ever changed so much
+
+
+def scaling_of(folder: Path) -> tuple[float | None, str | None]:
+    """The factor in a folder, and why there is none although there is a file.
+
+    Args:
+        folder: Where the logs are.
+    """
+    file = folder / NAME
+    if not file.is_file():
+        return None, None
+    try:
+        with file.open(encoding="utf-8") as opened:
+            content = json.loads(opened.read(_LONGEST))
+    except OSError as error:
+        return None, f"{NAME} cannot be read: {error.strerror}"
+    except (ValueError, RecursionError):
+        return None, f"{NAME} is damaged"
+    factor = content.get("scaling_factor") if isinstance(content, dict) else None
+    if not isinstance(factor, int | float) or isinstance(factor, bool):
+        return None, f"{NAME} holds no number as scaling_factor"
+    if not 0 < factor <= _MOST:
+        shown = f"{factor:g}" if abs(factor) < LARGEST else "beyond any number"
+        return None, f"{NAME}: scaling_factor is {shown}; allowed: more than 0, at most {_MOST:g}"
+    return float(factor), None
