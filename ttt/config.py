@@ -31,7 +31,7 @@ from ttt.schema import (
 from ttt.schema.closed import evaluation_interval
 from ttt.schema.run import RunConfig
 
-CompositionError = (HydraException, OmegaConfBaseException)
+CompositionError = (HydraException, OmegaConfBaseException, yaml.YAMLError)
 
 _SCHEMAS = {
     "run": RunConfig,
@@ -91,10 +91,24 @@ def compose(overrides: list[str], config_dir: str | None = None) -> DictConfig:
     Raises:
         CompositionError: Hydra would refuse them.
     """
+    return _composed("config", overrides, config_dir)
+
+
+def _composed(name: str | None, overrides: list[str], config_dir: str | None) -> DictConfig:
     GlobalHydra.instance().clear()
     extra = [f"hydra.searchpath=[file://{Path(config_dir).absolute()}]"] if config_dir else []
     with hydra.initialize_config_dir(str(folder()), version_base="1.3"):
-        return hydra.compose("config", [*extra, *overrides])
+        return hydra.compose(name, [*extra, *overrides])
+
+
+def settings_of(group: str, option: str, config_dir: str | None = None) -> list[str]:
+    """The settings that one choice of a group has by itself, dotted.
+
+    Raises:
+        CompositionError: Its file has faults.
+    """
+    node = _composed(None, [f"+{group}={option}"], config_dir).get(group)
+    return list(settings(node)) if isinstance(node, DictConfig) else []
 
 
 def settings(composed: DictConfig) -> dict[str, Any]:

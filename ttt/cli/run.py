@@ -61,6 +61,7 @@ def main(arguments: list[str]) -> int:
             show(error)
             codes.append(error.exit_code)
 
+    arguments = overrides.in_one_piece(arguments)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # what Hydra itself refuses comes to us as an exception
     sys.argv = ["ttt run", *arguments]
     application = hydra.main(
