@@ -5,7 +5,7 @@ ARG BASE=nvcr.io/nvidia/pytorch:25.09-py3
 FROM ${BASE}
 
 WORKDIR /opt/ttt
-COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY pyproject.toml constraints.txt README.md LICENSE Dockerfile ./
 COPY ttt ttt
 COPY conf conf
 COPY slurm slurm

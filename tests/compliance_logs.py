@@ -80,6 +80,16 @@ def resnet() -> list[Record]:
     return _log("resnet", "closed", optimizer, [0.7, 0.7591], train_samples=1_281_167)
 
 
+def bert(quality: float) -> list[Record]:
+    """A log of the official benchmark bert, closed, with every record of 0.7.0 to 5.0.0."""
+    steps = ("training_steps", "warmup_steps")
+    optimizer = {f"opt_learning_rate_{name}": 100 for name in steps}
+    optimizer |= {"num_warmup_steps": 100, "start_warmup_step": 0, "opt_epsilon": 1e-6}
+    optimizer |= {"opt_base_learning_rate": 0.001, "opt_lamb_weight_decay_rate": 0.01}
+    optimizer |= {"opt_lamb_beta_1": 0.9, "opt_lamb_beta_2": 0.999}
+    return _log("bert", "closed", optimizer, [quality])
+
+
 def find(log: list[Record], key: str, nth: int = 0) -> Record:
     return [each for each in log if each["key"] == key][nth]
 

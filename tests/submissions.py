@@ -1,10 +1,13 @@
 """Run folders and trees of results to make submissions of."""
 
 import json
+import subprocess
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import compliance_logs
+from conftest import PROJECT
 from ttt.schema.system import FIELDS
 
 SYSTEM = dict.fromkeys(FIELDS, "") | {
@@ -19,11 +22,20 @@ SYSTEM = dict.fromkeys(FIELDS, "") | {
 CONFIG = """\
 benchmark: {{id: {benchmark}}}
 target: {{metric: top1, threshold: 0.759}}
-data: {{global_batch: 64}}
+data: {{global_batch: 64, root: data/images}}
+launcher: {{_target_: ttt.launch.torchrun.Torchrun}}
 processes: 2
 seed: {seed}
 run: {run}
+command: [ttt, run, launcher=torchrun, runs=5]
 """
+
+
+@cache
+def commit() -> str:
+    """One that the clone of these tests has."""
+    command = ["git", "-C", str(PROJECT), "rev-parse", "HEAD"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def log_of(benchmark: str, division: str, seed: int, minute: float) -> list[compliance_logs.Record]:
@@ -66,9 +78,9 @@ def run_folder(
         },
         "system.json": {"id": "box", "description": SYSTEM | {"division": division} | description},
         "environment.json": {
-            "command": ["ttt", "run", "runs=5"],
+            "command": ["ttt", "run", "launcher=torchrun", "runs=5"],
             "ttt": "0.1.0",
-            "git": {"commit": "abc123", "dirty": dirty},
+            "git": {"commit": commit(), "dirty": dirty},
             "python": "3.11.7",
             "packages": {"ttt": None, "torch": "2.13.0"},
         },

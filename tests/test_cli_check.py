@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from compliance_logs import find, ours, resnet, write
+from submissions import run_folder
 from ttt.cli import check
 from ttt.compliance import LABEL, write_rules
 
@@ -57,10 +58,50 @@ def test_an_official_log_names_its_ruleset(tmp_path, capsys):
     write(tmp_path / "result_0.txt", resnet())
     assert check.main([str(tmp_path / "result_0.txt"), str(tmp_path)]) == 0
     out = capsys.readouterr().out
-    assert "resnet, ruleset 4.0.0, closed division, official MLPerf rules" in out
+    why = "by the log's date 2023-11-14"
+    assert f"resnet, ruleset 4.0.0 ({why}), closed division, official MLPerf rules" in out
     assert "1 passed, 0 failed" in out
     assert "without ttt" not in out
     assert check.main(["--ruleset", "6.1.0", str(tmp_path)]) == 4
+
+
+def test_a_run_folder_is_judged_by_what_it_was_run_under(tmp_path, capsys):
+    runs = tmp_path / "training_v5.1" / "runs"
+    run_folder(runs, 0)
+    write(runs / "seed_1" / "result_0.txt", resnet())
+    assert check.main([str(runs)]) == 0
+    assert "ruleset 4.0.0 (by the run's own summary.json)" in capsys.readouterr().out
+    (runs / "seed_1" / "summary.json").unlink()
+    (runs / "seed_1" / "config.yaml").write_text("benchmark: {id: resnet, ruleset: 3.1.0}\n")
+    assert check.main([str(runs)]) == 0
+    assert "ruleset 3.1.0 (by the run's own config.yaml)" in capsys.readouterr().out
+
+
+def test_the_rules_of_our_own_say_which_they_are(tmp_path, capsys):
+    write(tmp_path / "result_0.txt", ours())
+    write_rules(tmp_path / "rules.yaml", "5.1.0")
+    assert check.main([str(tmp_path), "--json", str(tmp_path / "out.json")]) == 0
+    (result,) = json.loads((tmp_path / "out.json").read_text())["results"]
+    assert (result["ruleset"], result["ruleset_reason"]) == ("5.1.0", "by the run's own rules.yaml")
+
+
+def test_warnings_fail_where_that_is_asked_for(tmp_path, capsys):
+    log = resnet()
+    log.insert(5, find(log, "global_batch_size"))  # twice the same
+    write(tmp_path / "result_0.txt", log)
+    assert check.main([str(tmp_path)]) == 0
+    assert "warning: Required EXACTLY_ONE occurrence of 'global_batch" in capsys.readouterr().out
+    assert check.main([str(tmp_path), "--werror"]) == 4
+    assert "warning:" not in capsys.readouterr().out
+    bare = [sys.executable, "-m", "mlperf_logging.compliance_checker", "--ruleset", "4.0.0"]
+    for more, code in ([], 0), (["--werror"], 1):
+        done = subprocess.run(
+            [*bare, *more, str(tmp_path / "result_0.txt")],
+            cwd=tmp_path,
+            capture_output=True,
+            check=False,
+        )
+        assert done.returncode == code
 
 
 def test_a_file_is_taken_by_any_name_and_judged_by_its_content(tmp_path, capsys):

@@ -1,8 +1,9 @@
 import logging
+from datetime import UTC, datetime
 
 import pytest
 
-from compliance_logs import find, ours, record, resnet, write
+from compliance_logs import bert, find, ours, record, resnet, write
 from ttt.compliance import (
     LABEL,
     check_file,
@@ -144,13 +145,54 @@ def test_a_repeated_record_is_a_warning(tmp_path):
     assert "global_batch_size" in verdict.warnings[0]
 
 
-def test_an_older_ruleset_that_is_kept_is_mentioned(tmp_path):
-    log = resnet()
+def dated(log, year):
+    """The log as if it had been written in another year."""
+    start = datetime(year, 4, 1, tzinfo=UTC).timestamp() * 1000 - log[0]["time_ms"]
+    for each in log:
+        each["time_ms"] += round(start)
+    return log
+
+
+def test_a_log_is_of_the_first_round_after_its_date_whose_rules_it_keeps(tmp_path):
+    log = dated(resnet(), 2020)
+    assert check_file(write(tmp_path / "log", log)).ruleset == "0.7.0"
+    find(log, "run_start")["time_ms"] += 365 * 86_400_000
+    verdict = check_file(write(tmp_path / "log", log))
+    assert (verdict.ruleset, verdict.reason) == ("1.0.0", "by the log's date 2021-04-01")
+
+
+def test_what_a_log_has_may_say_that_it_is_of_a_later_round(tmp_path):
+    log = dated(resnet(), 2021)
+    find(log, "submission_division")["value"] = "open"
+    for each in log[: log.index(find(log, "init_stop"))]:
+        each["time_ms"] -= 100 * 60_000  # initialized for longer than round v1.0 allowed
+    verdict = check_file(write(tmp_path / "log", log))
+    assert (verdict.ruleset, verdict.passed) == ("2.0.0", True)
+    assert verdict.reason == "by the log's date 2021-04-01 and its keys"
+
+
+def test_another_ruleset_that_is_kept_is_mentioned(tmp_path):
+    folder = tmp_path / "v4.0"
+    folder.mkdir()
+    log = dated(resnet(), 2020)
+    log.remove(find(log, "gradient_accumulation_steps"))
+    verdict = check_file(write(folder / "log", log))
+    assert (verdict.ruleset, verdict.passed) == ("4.0.0", False)
+    assert verdict.warnings == ("the log keeps every rule of ruleset 0.7.0",)
+    assert check_file(folder / "log", "0.7.0").passed
+
+
+def test_rules_older_than_the_log_or_of_a_missed_target_are_not_mentioned(tmp_path):
+    log = dated(resnet(), 2024)
     log.remove(find(log, "gradient_accumulation_steps"))
     verdict = check_file(write(tmp_path / "log", log))
-    assert not verdict.passed
-    assert verdict.warnings == ("the log keeps every rule of ruleset 0.7.0",)
-    assert check_file(tmp_path / "log", "0.7.0").passed
+    assert (verdict.ruleset, verdict.passed, verdict.warnings) == ("4.0.0", False, ())
+    folder = tmp_path / "v1.0"
+    folder.mkdir()
+    log = dated(bert(0.715), 2020)  # enough in 0.7.0, where the target was 0.712
+    verdict = check_file(write(folder / "log", log))
+    assert (verdict.ruleset, verdict.passed, verdict.converged) == ("1.0.0", False, False)
+    assert verdict.warnings == ()
 
 
 def test_an_official_benchmark_without_rules(tmp_path):

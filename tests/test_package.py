@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+import ttt
 from conftest import PROJECT
+from ttt.submission import source
 
 # All that composing a configuration and reading results may need. No torch: login nodes have none.
 LOGIN_NODE = (
@@ -68,8 +70,22 @@ def test_the_wheel_holds_the_configuration_and_nothing_foreign(wheel: Path):
     assert "ttt/conf/benchmark/digits.yaml" in names
     assert "ttt/conf/config.yaml" in names
     assert "ttt/slurm/job.sbatch" in names
+    assert "ttt/share/pyproject.toml" in names
     assert {name.split("/")[0] for name in names} == {"ttt", "ttt-0.1.0.dist-info"}
     assert "ttt-0.1.0.dist-info/licenses/LICENSE" in names
+
+
+def test_an_installed_ttt_can_be_packaged_and_built_again(wheel: Path, tmp_path, monkeypatch):
+    """Runs of an installed ttt know no commit: a package holds what is installed."""
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "site")
+    monkeypatch.setattr(source, "_PACKAGE", tmp_path / "site" / "ttt")
+    told = source.write({"ttt": ttt.__version__, "git": None}, tmp_path / "source")
+    assert "as it was installed where this was packaged" in told
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path)]
+    subprocess.run([*build, str(tmp_path / "source")], check=True, capture_output=True)
+    again = zipfile.ZipFile(tmp_path / wheel.name)
+    assert sorted(again.namelist()) == sorted(zipfile.ZipFile(wheel).namelist())
 
 
 @pytest.mark.parametrize(

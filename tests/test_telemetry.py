@@ -1,6 +1,7 @@
 import importlib.metadata
 import itertools
 import json
+import subprocess
 import time
 from pathlib import Path
 
@@ -158,6 +159,21 @@ def test_the_environment_is_told_without_secrets():
         {"NCCL_DEBUG": "INFO", "WANDB_API_KEY": "x", "NCCL_TOKEN": "y", "HOME": "/", "OMP_X": "1"}
     )
     assert shown == {"NCCL_DEBUG": "INFO", "OMP_X": "1"}
+
+
+def test_a_repository_around_an_installed_ttt_is_not_its_commit(tmp_path: Path):
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=n", "-c", "user.email=e@x"]
+    for words in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "somebody's"]):
+        subprocess.run([*git, *words], check=True)
+    package = tmp_path / ".venv" / "ttt"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    assert system._git(package, package) is None
+    subprocess.run([*git, "add", "-f", str(package)], check=True)
+    subprocess.run([*git, "commit", "-q", "-m", "ours"], check=True)
+    found = system._git(package, package)
+    assert found is not None
+    assert found["dirty"] is False
 
 
 def test_memory_is_at_least_what_this_process_holds():

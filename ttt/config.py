@@ -111,6 +111,18 @@ def settings_of(group: str, option: str, config_dir: str | None = None) -> list[
     return list(settings(node)) if isinstance(node, DictConfig) else []
 
 
+def choice(group: str, overrides: list[str]) -> str:
+    """Which file of a group these overrides choose, as imagenet of data by benchmark=resnet.
+
+    Raises:
+        CompositionError: Hydra would refuse them.
+    """
+    GlobalHydra.instance().clear()
+    with hydra.initialize_config_dir(str(folder()), version_base="1.3"):
+        composed = hydra.compose("config", overrides, return_hydra_config=True)
+    return str(composed.hydra.runtime.choices[group])
+
+
 def settings(composed: DictConfig) -> dict[str, Any]:
     """Every setting that can be overridden, by its dotted name, with its value as written."""
     found: dict[str, Any] = {}

@@ -110,7 +110,9 @@ def spent(parts: Parts, power: PowerMeter, folder: Path) -> dict[str, Any]:
 
 def check(run_config: RunConfig, folder: Path) -> dict[str, Any]:
     """What MLCommons' checker says of the log just written."""
-    verdict = compliance.check_file(result_path(run_config, folder), run_config.benchmark.ruleset)
+    named = run_config.benchmark
+    ruleset = named.ruleset or compliance.newest_ruleset(named.id, named.division)
+    verdict = compliance.check_file(result_path(run_config, folder), ruleset)
     if not verdict.official:
         compliance.write_rules(folder / "rules.yaml", verdict.ruleset)
     return {

@@ -1,7 +1,8 @@
 """`ttt check PATH...`: what MLPerf's own compliance engine says about result files."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from rich.text import Text
@@ -10,7 +11,9 @@ from ttt import errors
 from ttt.compliance import RULES_FILE, Verdict, bare_command, check_file, rulesets
 from ttt.errors import NOT_COMPLIANT, OK, TttError
 from ttt.report.files import write_json
-from ttt.report.source.results import find_results
+from ttt.report.source.folders import ruleset_of
+from ttt.report.source.results import find_results, whole_folders
+from ttt.submission.whole import Whole, judge_whole
 from ttt.terminal import Terminal
 
 
@@ -18,45 +21,146 @@ def main(argv: Sequence[str]) -> int:
     """Run the command and return its exit code: 0 all passed, 4 some failed, 2 wrong use."""
     arguments = _parser().parse_args(argv)
     try:
-        return _check(arguments.path, arguments.ruleset, arguments.json)
+        return _check(arguments)
     except TttError as error:
         errors.show(error)
         return error.exit_code
 
 
-def _check(paths: list[str], ruleset: str | None, json_file: str | None) -> int:
+def _check(arguments: argparse.Namespace) -> int:
     console = Terminal()
-    verdicts = []
-    for file in find_results(paths):
-        verdict = check_file(file, ruleset)
-        verdicts.append(verdict)
-        for line in _lines(verdict):
+    files = find_results(arguments.path)
+    whole_ones = {folder.path: folder for folder in whole_folders(arguments.path, files)}
+    seen = []
+    for path in dict.fromkeys(file.parent for file in files):
+        ran = ruleset_of(path)
+        verdicts = [
+            check_file(file, arguments.ruleset, ran=ran, werror=arguments.werror)
+            for file in files
+            if file.parent == path
+        ]
+        whole = judge_whole(whole_ones[path], verdicts) if path in whole_ones else None
+        seen.append(_Seen(verdicts, whole))
+        for line in _lines(seen[-1]):
             console.print(line, soft_wrap=True)
-    passed = sum(verdict.passed for verdict in verdicts)
-    failed = len(verdicts) - passed
-    console.print(Text(f"{passed} passed, {failed} failed", "red" if failed else "green"))
-    _print_bare(console, verdicts)
-    if json_file is not None:
-        results = [_plain(verdict) for verdict in verdicts]
-        write_json(json_file, {"passed": passed, "failed": failed, "results": results})
-    return NOT_COMPLIANT if failed else OK
+    console.print(_total(seen), soft_wrap=True)
+    _print_bare(console, [one for each in seen for one in each.verdicts])
+    if arguments.json is not None:
+        write_json(arguments.json, _as_json(seen))
+    return OK if all(each.good for each in seen) else NOT_COMPLIANT
 
 
-def _lines(verdict: Verdict) -> list[Text]:
-    """A line for the file, one for each broken rule, one for each warning."""
-    head = Text.assemble(
-        ("passed", "green") if verdict.passed else ("FAILED", "bold red"), f"  {verdict.path}"
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """The files of one folder, and what they are together, if they are a result."""
+
+    verdicts: Sequence[Verdict]
+    whole: Whole | None
+
+    def count(self, status: str) -> int:
+        """How many files have a status."""
+        return sum(self.status(one) == status for one in self.verdicts)
+
+    def status(self, verdict: Verdict) -> str:
+        """A file that fails does no harm where the rules of the whole result allow it."""
+        if verdict.passed:
+            return "passed"
+        return "excused" if self.whole and verdict.path in self.whole.excused else "FAILED"
+
+    @property
+    def good(self) -> bool:
+        return not self.count("FAILED") and (self.whole is None or self.whole.passed)
+
+
+_COLOURS = {"passed": "green", "excused": "yellow", "FAILED": "bold red"}
+
+
+def _lines(seen: _Seen) -> Iterator[Text]:
+    """A line for each file and for the whole, one for each broken rule, one for each warning."""
+    for verdict in seen.verdicts:
+        status = seen.status(verdict)
+        head = Text.assemble((status, _COLOURS[status]), f"  {verdict.path}")
+        if verdict.benchmark is not None:
+            head.append(
+                f"  {verdict.benchmark}, ruleset {verdict.ruleset or 'none'}"
+                f" ({verdict.reason or 'none has it'}), {verdict.division or 'no'} division,"
+                f" {verdict.label}"
+            )
+        yield head
+        yield from (Text(f"        {problem}") for problem in verdict.problems)
+        yield from (Text(f"        warning: {one}", "yellow") for one in verdict.warnings)
+    if (whole := seen.whole) is None:
+        return
+    word = "passed" if whole.passed else "FAILED"
+    yield Text.assemble(
+        (word, _COLOURS[word]),
+        f"  {whole.path}  {whole.benchmark}, the whole result: {whole.runs} runs",
     )
-    if verdict.benchmark is not None:
-        head.append(
-            f"  {verdict.benchmark}, ruleset {verdict.ruleset or 'none'},"
-            f" {verdict.division or 'no'} division, {verdict.label}"
+    yield from (Text(f"        {problem}") for problem in whole.problems)
+    for path in whole.excused:
+        one = next(each for each in seen.verdicts if each.path == path)
+        what = "breaks a rule" if one.converged else "did not converge"
+        yield Text(
+            f"        {path.name} {what}: scored as the slowest and dropped, as"
+            f" {_times(whole.allowed)} of {whole.runs} may be",
+            "yellow",
         )
-    return [
-        head,
-        *(Text(f"        {problem}") for problem in verdict.problems),
-        *(Text(f"        warning: {warning}", "yellow") for warning in verdict.warnings),
-    ]
+    yield from (Text(f"        remark: {one}", "yellow") for one in whole.remarks)
+
+
+def _times(number: int) -> str:
+    return "one" if number == 1 else str(number)
+
+
+def _total(seen: Sequence[_Seen]) -> Text:
+    passed, failed, excused = (
+        sum(each.count(status) for each in seen) for status in ("passed", "FAILED", "excused")
+    )
+    told = f"{passed} passed, {failed} failed"
+    if excused:
+        told += f", {excused} excused"
+    if wholes := [each.whole for each in seen if each.whole is not None]:
+        told += f"; of {len(wholes)} whole results {sum(one.passed for one in wholes)} passed"
+    return Text(told, "green" if all(each.good for each in seen) else "red")
+
+
+def _as_json(seen: Sequence[_Seen]) -> dict[str, Any]:
+    return {
+        "passed": sum(each.count("passed") for each in seen),
+        "failed": sum(each.count("FAILED") for each in seen),
+        "excused": sum(each.count("excused") for each in seen),
+        "results": [_plain(one, each) for each in seen for one in each.verdicts],
+        "wholes": [_plain_whole(each.whole) for each in seen if each.whole is not None],
+    }
+
+
+def _plain(verdict: Verdict, seen: _Seen) -> dict[str, Any]:
+    return {
+        "path": str(verdict.path),
+        "benchmark": verdict.benchmark,
+        "official": verdict.official,
+        "label": verdict.label if verdict.benchmark else None,
+        "ruleset": verdict.ruleset,
+        "ruleset_reason": verdict.reason,
+        "division": verdict.division,
+        "passed": verdict.passed,
+        "excused": seen.status(verdict) == "excused",
+        "converged": verdict.converged,
+        "problems": list(verdict.problems),
+        "warnings": list(verdict.warnings),
+    }
+
+
+def _plain_whole(whole: Whole) -> dict[str, Any]:
+    return {
+        "path": str(whole.path),
+        "benchmark": whole.benchmark,
+        "runs": whole.runs,
+        "passed": whole.passed,
+        "not_scored": [str(path) for path in whole.excused],
+        "problems": list(whole.problems),
+        "remarks": list(whole.remarks),
+    }
 
 
 def _print_bare(console: Terminal, verdicts: Sequence[Verdict]) -> None:
@@ -69,30 +173,21 @@ def _print_bare(console: Terminal, verdicts: Sequence[Verdict]) -> None:
             return
 
 
-def _plain(verdict: Verdict) -> dict[str, Any]:
-    return {
-        "path": str(verdict.path),
-        "benchmark": verdict.benchmark,
-        "official": verdict.official,
-        "label": verdict.label if verdict.benchmark else None,
-        "ruleset": verdict.ruleset,
-        "division": verdict.division,
-        "passed": verdict.passed,
-        "problems": list(verdict.problems),
-        "warnings": list(verdict.warnings),
-    }
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="ttt check",
-        description="Check result files by MLPerf's compliance engine.",
+        description="Check result files by MLPerf's compliance engine, and folders that hold a"
+        " whole result as package_checker does: one run of it (of unet3d four) may fail.",
     )
     parser.add_argument("path", nargs="+", metavar="PATH", help="result files, or folders above")
     parser.add_argument(
         "--ruleset",
         metavar="R",
-        help=f"such as {rulesets()[0]}; default: the newest that has the log's benchmark",
+        help=f"such as {rulesets()[0]}; default: that of the log's round, by its run folder, by a"
+        " folder such as v5.1 above it, or by its date; else the newest that has its benchmark",
+    )
+    parser.add_argument(
+        "--werror", action="store_true", help="what the engine warns of fails, as its own --werror"
     )
     parser.add_argument("--json", metavar="FILE", help="also write everything to this file")
     return parser

@@ -16,16 +16,17 @@ from ttt.compliance import newest_ruleset, rulesets
 from ttt.errors import NOT_COMPLIANT, OK, ConfigError, TttError
 from ttt.report.run import Run
 from ttt.report.source.find import find
+from ttt.submission import source
 from ttt.submission.build import build, draft, settle
 from ttt.submission.entry import Entry, read
 from ttt.submission.judges import Judgement, judge
 from ttt.submission.plan import Plan, plan
-from ttt.submission.refusals import Wish
+from ttt.submission.refusals import Reasons, Wish
 from ttt.terminal import Terminal
 
-_PATHS = (
-    "config_<i>.yaml and run_and_time.sh hold the command and the paths as they were typed; read"
-    " them before they are published"
+_PUBLISHED = (
+    "benchmarks/ holds the source and the settings as they were typed, without the machine's paths;"
+    " read run_and_time.sh and config_<i>.yaml before they are published"
 )
 _WORDS = {True: ("passed", "green"), False: ("FAILED", "bold red"), None: ("not judged", "yellow")}
 
@@ -93,8 +94,18 @@ def _planned(arguments: argparse.Namespace) -> Plan:
     )
     planned = plan(entries, wish)
     unused = [f"not used: {one.path}: {one.reason}" for one in found.rejected]
-    ours = any(one.ours for result in planned.results for one in result.entries)
-    return replace(planned, notes=(*unused, *planned.notes, *([_PATHS] if ours else [])))
+    ours = [one for result in planned.results for one in result.entries if one.ours]
+    notes = (*unused, *planned.notes, *([_PUBLISHED] if ours else []))
+    return replace(planned, notes=notes, problems=(*planned.problems, *_sourceless(ours)))
+
+
+def _sourceless(entries: Sequence[Entry]) -> list[str]:
+    """Runs whose source is not to be had: nobody can review them."""
+    reasons = Reasons()
+    for one in entries:
+        if why := source.problem(one.environment):
+            reasons.add(f"{why}; package it with the ttt it ran from", one.path)
+    return list(reasons.told())
 
 
 def _ruleset(runs: Sequence[Run]) -> str:

@@ -30,7 +30,9 @@ def rehearse(run: RunConfig) -> list[str]:
         for event in _events(run):
             log.write(event)
         log.close()
-        verdict = compliance.check_file(path, run.benchmark.ruleset)
+        named = run.benchmark
+        ruleset = named.ruleset or compliance.newest_ruleset(named.id, named.division)
+        verdict = compliance.check_file(path, ruleset)
     return [
         f"the closed rules of {verdict.benchmark} (ruleset {verdict.ruleset}) would refuse this"
         f" run: {problem}; allowed in benchmark.division=open"

@@ -110,8 +110,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--ruleset",
         metavar="R",
-        help="by which MLPerf logs are checked; default: that of a folder such as v4.0 above"
-        " them, else the newest that has the benchmark",
+        help="by which MLPerf logs are checked; default: that of each log's round, as ttt check has"
+        " it",
     )
     parser.add_argument(
         "--jobs", type=_count, metavar="N", help="processes that read logs; default: every core"

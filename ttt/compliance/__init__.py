@@ -9,7 +9,7 @@ Not for threads: the engine keeps its queue of rule files in a module variable.
 """
 
 from ttt.compliance.check import Verdict, check_file, require_known
-from ttt.compliance.ours import LABEL, RULES_FILE, bare_command, write_rules
+from ttt.compliance.ours import LABEL, RULES_FILE, bare_command, ruleset_of_rules, write_rules
 from ttt.compliance.rulesets import (
     at_least,
     newest_ruleset,
@@ -30,6 +30,7 @@ __all__ = [
     "newest_ruleset",
     "official_ids",
     "require_known",
+    "ruleset_of_rules",
     "rulesets",
     "runs_needed",
     "target_of",

@@ -9,9 +9,11 @@ itself must state the target, and the run must end, successfully, at the evaluat
 May not know any log or run folder.
 """
 
+import re
 import shlex
 from functools import cache
 from importlib.metadata import version
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +137,17 @@ def write_rules(path: str | Path, ruleset: str | None = None) -> None:
         ruleset: The training ruleset to take the common rules from; None is the newest installed.
     """
     Path(path).write_text(_rules(ruleset or rulesets()[0]), encoding="utf-8")
+
+
+def ruleset_of_rules(path: str | Path) -> str | None:
+    """The ruleset that a file of `write_rules` was made from; None if there is no such file."""
+    try:
+        with Path(path).open(encoding="utf-8", errors="replace") as file:
+            head = "".join(islice(file, 3))
+    except OSError:
+        return None
+    match = re.search(r"training ruleset (\S+) of mlperf-logging", head)
+    return match[1] if match else None
 
 
 def bare_command(rules: str | Path, ruleset: str, log: str | Path) -> str:

@@ -5,11 +5,14 @@ lines. So this goes through the records before it, and remembers the line of eac
 judgement.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ttt.compliance.records import records
+from ttt.compliance.records import Record, records
+
+Seed = tuple[str, str, int]
 
 
 @dataclass(slots=True)
@@ -22,6 +25,8 @@ class Scan:
         damage: A sentence for each record that no rule can be applied to.
         first: The first value of each key.
         statuses: The status of every run_stop.
+        seeds: File, line and value of every seed, as package_checker tells them apart.
+        started: time_ms of the first run_start.
         endless: A sentence for each line that the engine would take minutes or more to read.
     """
 
@@ -30,6 +35,8 @@ class Scan:
     damage: list[str] = field(default_factory=list)
     first: dict[str, Any] = field(default_factory=dict)
     statuses: list[Any] = field(default_factory=list)
+    seeds: list[Seed] = field(default_factory=list)
+    started: float | None = None
     endless: list[str] = field(default_factory=list)
 
     def word(self, key: str) -> str | None:
@@ -54,12 +61,21 @@ def scan(path: Path) -> Scan:
         if record.damage:
             found.damage.append(record.damage)
         if record.fields is not None:
-            _take(found, record.fields)
+            _take(found, record, record.fields)
     return found
 
 
-def _take(found: Scan, fields: dict[str, Any]) -> None:
-    if isinstance(fields["key"], str):
-        found.first.setdefault(fields["key"], fields["value"])
-    if fields["key"] == "run_stop" and isinstance(fields["metadata"], dict):
-        found.statuses.append(fields["metadata"].get("status"))
+def _take(found: Scan, record: Record, fields: dict[str, Any]) -> None:
+    key, value, metadata = fields["key"], fields["value"], fields["metadata"]
+    if isinstance(key, str):
+        found.first.setdefault(key, value)
+    if key == "run_start" and found.started is None:
+        found.started = record.time_ms
+    if not isinstance(metadata, dict):
+        return
+    if key == "run_stop":
+        found.statuses.append(metadata.get("status"))
+    if key == "seed" and isinstance(value, (int, float, str)):
+        with suppress(ValueError, OverflowError):  # no number is no seed, for the checker too
+            place = (str(metadata.get("file")), str(metadata.get("lineno")))
+            found.seeds.append((*place, int(value)))

@@ -108,6 +108,7 @@ class Run:
         instance_scale: Accelerators that trained this one of several models, by its log.
         scaling_factor: What scaling.json beside a published log says.
         scaling_problem: Why that file says nothing.
+        ruleset_reason: Why a log was judged by this ruleset.
     """
 
     path: Path
@@ -175,6 +176,7 @@ class Run:
     scaling_factor: float | None = None
     scaling_problem: str | None = None
     ruleset: str | None = None
+    ruleset_reason: str | None = None
     division: str | None = None
     evaluations: tuple[Evaluation, ...] = ()
     blocks: tuple[Block, ...] = ()

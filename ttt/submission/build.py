@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import mkdtemp
 
-from ttt.compliance import RULES_FILE
 from ttt.errors import ConfigError
 from ttt.submission import implementation
 from ttt.submission.plan import Plan, Result
@@ -87,13 +86,7 @@ def _write_implementation(result: Result, folder: Path, copied: set[Path]) -> No
             shutil.copytree(first.implementation, folder, symlinks=True, dirs_exist_ok=True)
             copied.add(first.implementation)
         return
-    target = folder / "implementations" / result.system
-    target.mkdir(parents=True)
-    for name, text in implementation.files(result).items():
-        (target / name).write_text(text)
-    rules = first.path / RULES_FILE
-    if first.ours and rules.is_file():
-        shutil.copyfile(rules, target / RULES_FILE)
+    implementation.write(result, folder / "implementations" / result.system)
 
 
 def settle(folder: Path, out: Path) -> Path:

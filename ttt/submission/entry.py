@@ -8,7 +8,6 @@ comes from there. May not know what a submission demands.
 import json
 import math
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,11 +16,10 @@ import yaml
 
 from ttt.compliance import Verdict, check_file
 from ttt.compliance.records import Record, records
+from ttt.compliance.scan import Seed
 from ttt.errors import ConfigError
 from ttt.report.run import Run
 from ttt.report.source.systems import place_of
-
-Seed = tuple[str, str, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,11 +107,12 @@ def read(run: Run, ruleset: str) -> Entry:
             said.take(record)
     except OSError as error:
         return Entry(path=run.path, ours=ours, why=f"{log.name}: {error.strerror}", **beside)
+    verdict = check_file(log, ruleset)
     return Entry(
         path=run.path,
         ours=ours,
         log=log,
-        verdict=check_file(log, ruleset),
+        verdict=verdict,
         benchmark=said.word("submission_benchmark"),
         division=said.word("submission_division"),
         org=said.word("submission_org"),
@@ -122,7 +121,7 @@ def read(run: Run, ruleset: str) -> Entry:
         resumed="resumed" in said.first,
         started=said.started,
         seconds=said.seconds,
-        seeds=tuple(said.seeds),
+        seeds=verdict.seeds,
         **beside,
     )
 
@@ -135,7 +134,6 @@ class _Said:
     started: float | None = None
     stopped: float | None = None
     statuses: list[Any] = field(default_factory=list)
-    seeds: list[Seed] = field(default_factory=list)
 
     def take(self, record: Record) -> None:
         if record.fields is None or not isinstance(key := record.fields["key"], str):
@@ -147,16 +145,8 @@ class _Said:
             self.started = moment / 1000
         if key == "run_stop" and self.stopped is None and moment is not None:
             self.stopped = moment / 1000
-        if not isinstance(metadata, dict):
-            return
-        if key == "run_stop":
+        if key == "run_stop" and isinstance(metadata, dict):
             self.statuses.append(metadata.get("status"))
-        if key == "seed" and isinstance(value, (int, float, str)):
-            with suppress(
-                ValueError, OverflowError
-            ):  # no number: then this is no seed, as for the checker
-                place = (str(metadata.get("file")), str(metadata.get("lineno")))
-                self.seeds.append((*place, int(value)))
 
     @property
     def seconds(self) -> float | None:

@@ -1,53 +1,111 @@
 """How a result was made, for benchmarks/<benchmark>/implementations/<system>: what others repeat.
 
 Written from what every run folder has kept: the frozen configuration, the command, the commit and
-the versions. What was not kept is not guessed. May not write a file.
+the versions. What was not kept is not guessed. A reviewer wants the source of all that decides a
+result, a README with the commands, and the scripts that set up, prepare and run: "Source code
+requirements" in submission_rules.adoc (mlcommons/policies).
 """
 
-import shlex
-from collections.abc import Iterable
+import json
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+import yaml
+
+from ttt.compliance import RULES_FILE
+from ttt.submission import dataset, scripts, source, typed, verify_dataset
 from ttt.submission.entry import Entry, configuration
 from ttt.submission.plan import Result
 
-CONSTRAINTS, SCRIPT, README = "constraints.txt", "run_and_time.sh", "README.md"
+CONFIG, README = "config.yaml", "README.md"  # logs name the first as their config_filename
 
 
-def files(result: Result) -> dict[str, str]:
-    """The contents of each file, by its name.
+def write(result: Result, folder: Path) -> None:
+    """Write the implementation of one result into a new folder.
 
     Args:
         result: Runs of ttt; of somebody else's there is nothing to tell but where they came from.
+        folder: benchmarks/<benchmark>/implementations/<system>.
     """
+    folder.mkdir(parents=True)
     if not all(entry.ours for entry in result.entries):
-        return {README: _of_others(result)}
-    found = {f"config_{number}.yaml": text for number, text in _configurations(result)}
-    commands = [_command(entry) for entry in result.entries]
-    lines = dict.fromkeys(shlex.join(command) for command in commands if command)
-    script = ["#!/bin/sh", "# What was typed for these results.", "set -e", *lines]
+        (folder / README).write_text(_of_others(result))
+        return
+    first = result.entries[0]
+    told = source.write(first.environment, folder / scripts.SOURCE)
+    texts = [configuration(entry.path) for entry in result.entries]
+    configs = [yaml.safe_load(text or "") or {} for text in texts]
+    for name, content in _files(result, configs, folder / scripts.SOURCE).items():
+        (folder / name).write_text(content)
+    shutil.copyfile(verify_dataset.__file__, folder / scripts.VERIFY)
+    for number, (text, config) in enumerate(zip(texts, configs, strict=True)):
+        if text is not None:
+            (folder / f"config_{number}.yaml").write_text(typed.relative(text, config))
+    own = _copy_own(configs[0], folder)
+    (folder / README).write_text(_readme(result, told, own))
+    rules = first.path / RULES_FILE
+    if rules.is_file():
+        shutil.copyfile(rules, folder / RULES_FILE)
+
+
+def _files(result: Result, configs: Sequence[dict[str, Any]], tree: Path) -> dict[str, str]:
+    first, config = result.entries[0], configs[0]
+    found = {
+        scripts.SETUP: scripts.setup(configs, first.environment.get("python")),
+        scripts.INIT: scripts.init_datasets(config, dataset.preparation(config)),
+        scripts.RUN: scripts.run_and_time(configs, _nodes(first)),
+        scripts.EXPECTED: json.dumps(dataset.expected(config, first.path), indent=2) + "\n",
+        scripts.CONSTRAINTS: _constraints(result, tree / scripts.CONSTRAINTS),
+    }
+    if (text := configuration(first.path)) is not None:
+        found[CONFIG] = typed.relative(text, config)
+    return found
+
+
+def _nodes(entry: Entry) -> int:
+    text = str(entry.description.get("number_of_nodes") or "")
+    return int(text) if text.isdecimal() and int(text) else 1
+
+
+def _constraints(result: Result, tested: Path) -> str:
+    """The versions of the runs; of packages they do not tell of, those of the source."""
     packages = _agreed(entry.environment.get("packages") for entry in result.entries)
     # Of "2.13.0+cpu" no index but its maker's own knows what follows the plus.
-    pinned = [
-        f"{name}=={str(version).partition('+')[0]}" for name, version in packages.items() if version
-    ]
-    return found | {
-        SCRIPT: "\n".join(script) + "\n",
-        CONSTRAINTS: "".join(f"{line}\n" for line in pinned),
-        README: _readme(result, list(lines)),
+    versions = {
+        name.lower(): f"{name}=={str(version).partition('+')[0]}"
+        for name, version in packages.items()
+        if version and name != "ttt"
     }
+    lines = tested.read_text().splitlines() if tested.is_file() else []
+    others = [
+        line for line in lines if "==" in line and line.partition("==")[0].lower() not in versions
+    ]
+    return "".join(f"{line}\n" for line in sorted([*versions.values(), *others], key=str.lower))
 
 
-def _configurations(result: Result) -> Iterable[tuple[int, str]]:
-    for number, entry in enumerate(result.entries):
-        if (text := configuration(entry.path)) is not None:
-            yield number, text
+def _copy_own(config: Mapping[str, Any], folder: Path) -> str:
+    """A user's own configuration beside the scripts; a sentence about it, "" if there is none."""
+    if (own := typed.config_dir([str(word) for word in config.get("command") or []])) is None:
+        return ""
+    here = f"`{typed.CONFIG_DIR}/` is the configuration that was given by `--config-dir`"
+    if not Path(own).is_dir():
+        return f"{here}: it is not here, since it was not there any more."
+    shutil.copytree(own, folder / typed.CONFIG_DIR, ignore=_not_configuration)
+    return f"{here}; classes that it names must be importable in the folder you type in."
 
 
-def _command(entry: Entry) -> list[str]:
-    """What was typed."""
-    command: list[str] = entry.environment.get("command") or []
-    return command
+def _not_configuration(folder: str, names: list[str]) -> list[str]:
+    """What is not to be published: a command may name any folder."""
+    kept = (".yaml", ".yml", ".py")
+    return [
+        name
+        for name in names
+        if name[0] == "."
+        or name == "__pycache__"
+        or not (name.endswith(kept) or Path(folder, name).is_dir())
+    ]
 
 
 def _agreed(values: Iterable[dict[str, Any] | None]) -> dict[str, Any]:
@@ -56,45 +114,50 @@ def _agreed(values: Iterable[dict[str, Any] | None]) -> dict[str, Any]:
     return found[0] if all(value == found[0] for value in found) else {}
 
 
-def _readme(result: Result, commands: list[str]) -> str:
+def _readme(result: Result, told: str, own: str) -> str:
     """What to do to get these results again, and what each came from."""
-    first = result.entries[0].environment
-    git = _agreed(entry.environment.get("git") for entry in result.entries)
-    commit = git.get("commit")
-    checkout = [f"git checkout {commit}"] if commit else []
+    environment = result.entries[0].environment
     table = [
         f"| result_{number}.txt | {_shown(entry.seed)} | {_shown(entry.processes)} |"
         f" config_{number}.yaml |"
         for number, entry in enumerate(result.entries)
     ]
-    changed = ["The working tree had uncommitted changes.", ""] if git.get("dirty") else []
-    return "\n".join(
-        [
-            f"# {result.benchmark} on {result.system}",
-            "",
-            f"Trained and timed by ttt {_shown(first.get('ttt'))}, commit {_shown(commit)}, with"
-            f" Python {_shown(first.get('python'))}.",
-            "",
-            *changed,
-            "## To reproduce",
-            "",
-            "In a clone of ttt, with the data set prepared as its README says:",
-            "",
-            "```sh",
-            *checkout,
-            f"pip install -c {CONSTRAINTS} '.[dali,digits,text]'",
-            *commands,
-            "```",
-            "",
-            f"The commands are those in `{SCRIPT}`; each `config_<i>.yaml` is the whole"
-            " configuration of `result_<i>.txt`, as the run froze it before it began.",
-            "",
-            "| result | seed | processes | configuration |",
-            "|---|---|---|---|",
-            *table,
-            "",
-        ]
-    )
+    commit = (environment.get("git") or {}).get("commit")
+    lines = [
+        f"# {result.benchmark} on {result.system}",
+        "",
+        f"Trained and timed by ttt {_shown(environment.get('ttt'))}, commit {_shown(commit)}, with"
+        f" Python {_shown(environment.get('python'))}.",
+        "",
+        told,
+        *([own] if own else []),
+        "",
+        "## To reproduce",
+        "",
+        "In any folder, HERE being this one:",
+        "",
+        "```sh",
+        f"sh HERE/{scripts.SETUP}            # once: installs source/ into .venv",
+        f"sh HERE/{scripts.INIT}    # once: prepares and verifies the data set; --help tells more",
+        f"sh HERE/{scripts.RUN}     # trains, and leaves result_<i>.txt under runs/",
+        "```",
+        "",
+        "`DATADIR`, `RUNS` and `VENV` name other folders than those. In a container instead:"
+        " `docker build -t ttt HERE/source`.",
+        "",
+        f"- `{scripts.RUN}`: the command that was typed, with all its settings",
+        f"- `{CONFIG}`, which the logs name: the whole configuration of `result_0.txt`, as the run"
+        " froze it before it began; `config_<i>.yaml` those of all. Paths of the machine are made"
+        " relative.",
+        f"- `{scripts.CONSTRAINTS}`: the versions of all packages",
+        f"- `{scripts.EXPECTED}`: what `{scripts.VERIFY}` compares a data set with",
+        "",
+        "| result | seed | processes | configuration |",
+        "|---|---|---|---|",
+        *table,
+        "",
+    ]
+    return "\n".join(lines)
 
 
 def _of_others(result: Result) -> str:

@@ -14,9 +14,10 @@ from typing import Any
 
 from ttt.compliance import at_least, official_ids, runs_needed, usage_of
 from ttt.compliance.rulesets import rulesets_of
+from ttt.compliance.scan import Seed
 from ttt.report.analysis.score import dropped
 from ttt.schema.system import FIELDS, STATUSES
-from ttt.submission.entry import Entry, Seed
+from ttt.submission.entry import Entry
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")  # of a folder that repo_checker takes
 _COUNTS = ("number_of_nodes", "host_processors_per_node", "accelerators_per_node")

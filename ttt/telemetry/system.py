@@ -75,9 +75,14 @@ def package_version(package: str) -> str | None:
 
 
 def _git(package: Path, conf: Path) -> dict[str, Any] | None:
-    """Commit, and whether code or configuration differ from it; None for an installed package."""
+    """Commit, and whether code or configuration differ from it; None for an installed package.
+
+    A repository around an installed package, as around a virtual environment, knows nothing of it.
+    """
     command = ["git", "-C", str(package)]
     try:
+        known = [*command, "ls-files", "--error-unmatch", "__init__.py"]
+        subprocess.run(known, capture_output=True, check=True)
         commit = subprocess.run(
             [*command, "rev-parse", "HEAD"], capture_output=True, text=True, check=True
         ).stdout.strip()

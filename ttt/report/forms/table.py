@@ -255,7 +255,8 @@ def score_lines(each: Group) -> list[str]:
     if each.resolution is not None:
         lines.append(f"± is one evaluation interval, {each.resolution:.3g} s at the longest")
     if ruleset := agreed(run.ruleset for run in each.runs):
-        lines.append(f"compliance by ruleset {ruleset}")
+        reason = agreed(run.ruleset_reason for run in each.runs)
+        lines.append(f"compliance by ruleset {ruleset}" + (f", {reason}" if reason else ""))
     if any(run.official is False for run in each.runs):
         lines.append(f"* {LABEL}")
     return lines

@@ -14,6 +14,7 @@ from typing import Any, get_args, get_type_hints
 
 import yaml
 
+from ttt.compliance import RULES_FILE, ruleset_of_rules
 from ttt.report.run import LARGEST, Block, Rank, Rejected, Run
 from ttt.report.source.record import history, last_sign
 
@@ -96,6 +97,20 @@ def _read(folder: Path) -> Run:
         blocks=tuple(past.blocks),
         **values,
     )
+
+
+def ruleset_of(folder: Path) -> tuple[str, str] | None:
+    """The ruleset a run was under, and the file of its folder that says so; None if none does."""
+    for name, part in ((SUMMARY, "compliance"), (CONFIG, "benchmark")):
+        try:
+            inner = _content(folder / name).get(part)
+        except _UnusableError:
+            continue
+        ruleset = inner.get("ruleset") if isinstance(inner, dict) else None
+        if isinstance(ruleset, str):
+            return ruleset, name
+    ruleset = ruleset_of_rules(folder / RULES_FILE)
+    return (ruleset, RULES_FILE) if ruleset else None
 
 
 def steady_rate(blocks: Sequence[Block]) -> float | None:

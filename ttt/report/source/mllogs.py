@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ttt.compliance import Verdict, check_file, official_ids, rulesets, target_of, usage_of
+from ttt.compliance import Verdict, check_file, official_ids, target_of
 from ttt.compliance.records import Record, records
 from ttt.report.run import Evaluation, Rejected, Run
 from ttt.report.source import progress
@@ -69,8 +69,7 @@ def read(path: Path, ruleset: str | None = None) -> Run | Rejected:
 
     Args:
         path: The log.
-        ruleset: By which to check; None is that of the round whose folder the log lies in, and
-            without one the newest that has the benchmark.
+        ruleset: By which to check; None is that of the log's round, as `check_file` finds it.
 
     Returns:
         The run, or why this is no MLPerf log.
@@ -82,17 +81,10 @@ def read(path: Path, ruleset: str | None = None) -> Run | Rejected:
     except OSError as error:
         return Rejected(path, f"the file cannot be read: {error.strerror}")
     place = place_of(path)
-    verdict = check_file(path, ruleset or _ruleset(log, place))
+    verdict = check_file(path, ruleset)
     if not log.any:
         return Rejected(path, verdict.problems[0])
     return _run(path, log, place, verdict)
-
-
-def _ruleset(log: _Log, place: Place) -> str | None:
-    benchmark = text(log.first.get("submission_benchmark"))
-    if benchmark not in official_ids() or place.version not in rulesets(usage_of(benchmark)):
-        return None
-    return place.version
 
 
 def _run(path: Path, log: _Log, place: Place, verdict: Verdict) -> Run:
@@ -130,6 +122,7 @@ def _run(path: Path, log: _Log, place: Place, verdict: Verdict) -> Run:
         problems=(*verdict.problems, *older, *doubts, *filter(None, [place.problem])),
         official=None if benchmark is None else benchmark in official_ids(),
         ruleset=verdict.ruleset,
+        ruleset_reason=verdict.reason,
         division=text(first.get("submission_division")),
         clock_trusted=not doubts,
         instance_scale=_instance_scale(first),

@@ -1,8 +1,8 @@
-"""What the place of a log says: its system, and the round it was submitted to.
+"""What the place of a log says: its system.
 
 A submission to MLPerf is a tree (training_policies, submission_rules.adoc): logs in
 `results/<system>/<benchmark>/`, of HPC in `results/<system>/{strong,weak}/<benchmark>/`, and the
-system in `systems/<system>.json` beside `results`. Rounds lie in folders named after them, as v4.0.
+system in `systems/<system>.json` beside `results`.
 May not know what is in a log.
 """
 
@@ -15,7 +15,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-_ROUND = re.compile(r"(?:^|_)v(\d+)\.(\d+)$")
 _UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _UNITS |= {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
 _AMOUNT = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?i?B)\s*", re.IGNORECASE)
@@ -28,13 +27,11 @@ class Place:
     Attributes:
         system: Name of the systems file; None outside of a submission's tree.
         description: What that file holds, whatever the types.
-        version: Ruleset of the round, as 4.0.0; None if no folder above is named after one.
         problem: Why there is no description although there should be.
     """
 
     system: str | None = None
     description: Mapping[str, Any] = field(default_factory=dict)
-    version: str | None = None
     problem: str | None = None
 
 
@@ -46,22 +43,20 @@ def place_of(log: Path) -> Place:
 @lru_cache(maxsize=1024)
 def _place(folder: Path) -> Place:
     above = [folder, *folder.parents]
-    rounds = (_ROUND.search(each.name) for each in above)
-    version = next((f"{match[1]}.{match[2]}.0" for match in rounds if match), None)
     results = next((each for each in above if each.name == "results"), None)
     if results in (None, folder):
-        return Place(version=version)
+        return Place()
     system = folder.relative_to(results).parts[0]
     file = results.parent / "systems" / f"{system}.json"
     try:
         description = json.loads(file.read_text("utf-8"))
     except OSError as error:
-        return Place(system, version=version, problem=f"{file.name}: {error.strerror}")
+        return Place(system, problem=f"{file.name}: {error.strerror}")
     except (ValueError, RecursionError):
-        return Place(system, version=version, problem=f"{file.name} is damaged")
+        return Place(system, problem=f"{file.name} is damaged")
     if not isinstance(description, dict):
-        return Place(system, version=version, problem=f"{file.name} holds no JSON object")
-    return Place(system, description, version)
+        return Place(system, problem=f"{file.name} holds no JSON object")
+    return Place(system, description)
 
 
 def whole(value: Any) -> int | None:

@@ -1,0 +1,125 @@
+"""What was typed for a result, made fit to be typed anywhere: without the paths of one machine.
+
+May not read or write a file.
+"""
+
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import PurePath
+from typing import Any
+
+Config = Mapping[str, Any]
+
+_DATA, _RUNS = "data.root", "run_root"
+_SWEEP = ("--multirun", "-m")
+_FOLDERS = ("--config-dir", "-cd")
+CONFIG_DIR = "config_dir"  # where a user's own configuration is in a package
+
+
+def data_root(config: Config) -> str:
+    """Where the data set is looked for if nothing else is said; relative."""
+    root = str(value_of(config, _DATA) or "data")
+    return f"data/{PurePath(root).name}" if _is_machines(root) else root
+
+
+def config_dir(command: Sequence[str]) -> str | None:
+    """The folder of a user's own configuration, as it was typed."""
+    for word, following in zip(command, [*command[1:], ""], strict=True):
+        name, _, value = word.partition("=")
+        if name in _FOLDERS:
+            return value or following
+    return None
+
+
+def relative(text: str, config: Config) -> str:
+    """The text of a frozen configuration with the machine's paths made relative."""
+    paths = {value for value in _texts(config) if _is_machines(value)}
+    for word in config.get("command") or []:
+        paths |= {word, word.partition("=")[2]}
+    for path in sorted((one for one in paths if _is_machines(one)), key=len, reverse=True):
+        name = PurePath(path).name
+        instead = {
+            value_of(config, _DATA): data_root(config),
+            value_of(config, _RUNS): "runs",
+        }.get(path, name)
+        whole = rf"(?<![\w.~/-]){re.escape(path)}(?![\w.-])"
+        text = re.sub(whole, str(instead).replace("\\", r"\\"), text)
+    return text
+
+
+def command_line(config: Config, nodes: int) -> str:
+    """A line of a shell that does once more what was typed.
+
+    The data set is in $DATADIR, run folders go to $RUNS, and other paths of the machine are asked
+    for by variables with the names of their settings.
+
+    Args:
+        config: A frozen configuration.
+        nodes: How many machines it ran on.
+    """
+    command = [str(word) for word in config.get("command") or []]
+    words, sweep = [], any(word in _SWEEP for word in command)
+    settled = sweep and all(_settled(word, config) for word in command)
+    skip = False
+    for word in command[2:]:
+        if skip or word.startswith((f"{_DATA}=", f"{_RUNS}=")):
+            skip = False
+        elif word.partition("=")[0] in _FOLDERS:
+            skip = "=" not in word
+            words.append(f'--config-dir "$here/{CONFIG_DIR}"')
+        elif not (settled and word in _SWEEP):
+            words.append(_word(_settled(word, config) if settled else word))
+    told = [*words, f'{_DATA}="$DATADIR"', f'{_RUNS}="$RUNS"', '"$@"']
+    return " ".join([_starter(config, nodes), *filter(None, told)])
+
+
+def _starter(config: Config, nodes: int) -> str:
+    """`ttt run`, or what somebody else's launcher did: with launcher=local there is one process."""
+    processes = int(config.get("processes") or 1)
+    if processes == 1 or "local" not in str(value_of(config, "launcher._target_")):
+        return "ttt run"
+    if nodes == 1:
+        return f"torchrun --standalone --nproc-per-node {processes} -m ttt run"
+    return (
+        f'torchrun --nnodes {nodes} --rdzv-endpoint "${{HEAD:?HOST:PORT of the first node}}"'
+        f" --nproc-per-node {processes // nodes} -m ttt run"
+    )
+
+
+def _word(word: str) -> str:
+    """Quoted for the shell; a path of the machine as a variable."""
+    name, equals, value = word.partition("=")
+    if not (equals and _is_machines(value) and re.fullmatch(r"[\w.+@/]+", name)):
+        return shlex.quote(word)
+    variable = re.sub(r"\W", "_", name.lstrip("+")).upper()
+    return f'{name}="${{{variable}:?a path, for {name}}}"'
+
+
+def _settled(word: str, config: Config) -> str:
+    """One value of those of a sweep, the one this run had; "" if that cannot be told."""
+    name, equals, value = word.partition("=")
+    if not equals or "," not in value or value[0] in "[{'\"(":
+        return word
+    own = value_of(config, name)
+    return f"{name}={own}" if str(own) in value.split(",") else ""
+
+
+def value_of(config: Config, name: str) -> Any:
+    """A setting by its dotted name; None if there is none."""
+    value: Any = config
+    for part in name.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value
+
+
+def _texts(node: Any) -> set[str]:
+    if isinstance(node, Mapping):
+        return {text for value in node.values() for text in _texts(value)}
+    if isinstance(node, list):
+        return {text for value in node for text in _texts(value)}
+    return {node} if isinstance(node, str) else set()
+
+
+def _is_machines(value: str) -> bool:
+    return value.startswith(("/", "~/")) and len(value) > 1

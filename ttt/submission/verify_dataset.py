@@ -1,0 +1,53 @@
+"""Tells whether a folder holds the data set of these results: python3 verify_dataset.py DATADIR.
+
+A copy lies in every package beside dataset.json, which says what to compare with. Needs nothing but
+Python: whoever reviews a result may not have ttt.
+"""
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+
+def differences(root: Path, expected: dict[str, Any]) -> Iterator[str]:
+    """What is not as expected, a sentence each.
+
+    Args:
+        root: The data set.
+        expected: What dataset.json says.
+    """
+    manifest = root / "manifest.json"
+    wanted = [expected["train_samples"], expected["eval_samples"]]
+    if manifest.is_file():
+        found, known = json.loads(manifest.read_text()), expected["manifest"] or {}
+        for name in known:
+            if found.get(name) != known[name]:
+                yield f"{manifest} says {name} {found.get(name)!r:.120}, not {known[name]!r:.120}"
+        counts = found.get("counts")
+        if counts and sorted(counts.values()) != sorted(wanted):
+            yield f"{manifest} counts {counts}; allowed: {wanted[0]} to train, {wanted[1]} to judge"
+    elif not expected["train_dir"]:
+        yield f"{root} has no manifest.json, by which `ttt data` tells what it prepared"
+    else:
+        for name, count in zip(("train_dir", "eval_dir"), wanted, strict=True):
+            folder = root / expected[name]
+            if (files := sum(path.is_file() for path in folder.rglob("*"))) != count:
+                yield f"{folder} holds {files} files; allowed: {count}"
+
+
+def main(root: Path, beside: Path) -> int:
+    """Print what differs from dataset.json; returns 1 if anything does."""
+    expected = json.loads((beside / "dataset.json").read_text())
+    wrong = list(differences(root, expected))
+    for sentence in wrong:
+        print(sentence, file=sys.stderr)
+    if not wrong:
+        same = "counts and hashes" if expected["manifest"] else "counts"
+        print(f"{root}: {same} are those of the results")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]), Path(__file__).parent))
