@@ -40,6 +40,19 @@ SRUN = {
             "mpi",
         ),
         (SRUN, "slurm"),
+        (
+            {"PMI_RANK": "5", "PMI_SIZE": "8", "PMI_LOCAL_RANK": "1", "PMI_LOCAL_SIZE": "4"},
+            "mpi",
+        ),
+        (
+            {
+                "JSM_NAMESPACE_RANK": "5",
+                "JSM_NAMESPACE_SIZE": "8",
+                "JSM_NAMESPACE_LOCAL_RANK": "1",
+                "JSM_NAMESPACE_LOCAL_SIZE": "4",
+            },
+            "mpi",
+        ),
     ],
 )
 def test_a_process_knows_its_place(environment, launcher):
@@ -79,6 +92,31 @@ def test_a_rank_without_a_size_is_no_world_of_one():
     assert from_environment({"PMIX_RANK": "3"}) is None
     assert "PMIX_RANK=3" in str(half_told({"PMIX_RANK": "3"}))
     assert half_told({}) is None
+
+
+@pytest.mark.parametrize(
+    ("environment", "lacks"),
+    [
+        ({"RANK": "1", "WORLD_SIZE": "2"}, "LOCAL_RANK, LOCAL_WORLD_SIZE"),  # Kubeflow
+        ({"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1"}, "LOCAL_WORLD_SIZE"),  # DeepSpeed
+        ({"PMI_RANK": "1", "PMI_SIZE": "2"}, "MPI_LOCALRANKID, MPI_LOCALNRANKS"),  # MPICH
+        ({"RANK": "x", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}, "RANK"),
+        ({"OMPI_COMM_WORLD_RANK": "1"}, "OMPI_COMM_WORLD_SIZE"),
+        ({"PALS_RANKID": "1", "PALS_NODEID": "0"}, "PALS_RANKID=1 says"),
+        ({"FLUX_TASK_RANK": "1", "FLUX_JOB_SIZE": "2"}, "FLUX_TASK_RANK=1 says"),
+    ],
+)
+def test_a_rank_half_told_is_refused(environment, lacks):
+    assert from_environment(environment) is None
+    sentence = half_told(environment)
+    assert lacks in sentence
+    assert "LOCAL_RANK and LOCAL_WORLD_SIZE in each" in sentence
+
+
+def test_a_process_alone_may_be_told_so_in_half_the_words():
+    assert half_told({"RANK": "0", "WORLD_SIZE": "1"}) is None
+    assert half_told({"SLURM_PROCID": "0", "SLURM_NTASKS": "8"}) is None  # a batch script
+    assert half_told({"PMI_RANK": "0", "PMI_SIZE": "1"}) is None
 
 
 @pytest.mark.parametrize("name", ["RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"])

@@ -106,13 +106,16 @@ def test_time_limits_are_read_as_sbatch_reads_them(time: str, seconds: int | Non
 
 def test_processes_are_those_asked_for_or_one_a_gpu_or_two():
     assert sbatch.processes_per_node(SlurmConfig()) == 2
-    assert sbatch.processes_per_node(SlurmConfig(gpus_per_node=8)) == 8
-    assert sbatch.processes_per_node(SlurmConfig(gpus_per_node=8, procs=4)) == 4
+    assert sbatch.processes_per_node(SlurmConfig(gpus_per_node="8")) == 8
+    assert sbatch.processes_per_node(SlurmConfig(gpus_per_node="8", procs=4)) == 4
+    assert sbatch.processes_per_node(SlurmConfig(gpus_per_node="a100:4")) == 4
 
 
 MISTAKES = [
     ("nodes=0", "launcher.nodes=0 is not allowed"),
     ("procs=0", "launcher.procs=0 is not allowed"),
+    ("gpus_per_node=0", "launcher.gpus_per_node=0 is not allowed"),
+    ("gpus_per_node=a100", "launcher.gpus_per_node=a100 is not allowed"),
     ("cpus_per_task=0", "launcher.cpus_per_task=0 is not allowed"),
     ("time=tomorrow", "launcher.time=tomorrow is not a time; allowed: MINUTES, "),
     ("time=3", "launcher.time=3 is 180 s, and launcher.signal_seconds=120"),
@@ -348,6 +351,36 @@ def test_a_suspended_run_of_an_array_goes_back_alone(bash: Bash):
     bash(Bash.SUCCESS, Bash.SUSPENDED, asked=asked, **array)
     assert [words.split("/")[-1] for words in bash.started()] == ["seed_1"]
     assert "scontrol requeue 12_1\n" in bash.calls.read_text()
+
+
+def test_a_job_inside_another_takes_nothing_of_that_for_its_own(bash: Bash):
+    """Somebody submits from a task of an array: what sbatch hands on is not this job's."""
+    outer = {"SLURM_ARRAY_JOB_ID": "9", "SLURM_ARRAY_TASK_ID": "3", "SLURM_CPUS_PER_TASK": "64"}
+    bash(Bash.SUCCESS, Bash.SUSPENDED, **outer, SLURM_MEM_PER_NODE="1")
+    said = bash.calls.read_text()
+    assert [words.split("/")[-1] for words in bash.started()] == ["seed_0", "seed_1"]
+    assert "scontrol requeue 12\n" in said
+    assert "--cpus-per-task" not in said
+
+
+def test_sbatch_hears_what_was_asked_for_and_nothing_of_a_job_around_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    executable(tmp_path / "bin", "sbatch", 'echo "$*" >"$CALLS"; env >>"$CALLS"; echo 12')
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.defpath}")
+    monkeypatch.setenv("CALLS", str(tmp_path / "calls"))
+    around = {"SLURM_ARRAY_TASK_ID": "3", "SLURM_CPUS_PER_TASK": "64", "SBATCH_ARRAY_INX": "0-9"}
+    for name, value in (around | {"SLURM_CONF": "/etc/slurm.conf", "SBATCH_ACCOUNT": "a"}).items():
+        monkeypatch.setenv(name, value)
+    asked = SlurmConfig(time="60", partition="gpu", lines=['--comment="a b"'])
+    job = Job((tmp_path / "seed_1",), "digits")
+    assert slurm.submit(tmp_path, sbatch.options(asked, job)) == "12"
+    command, *variables = (tmp_path / "calls").read_text().splitlines()
+    for option in ("--time=60", "--partition=gpu", "--comment=a b"):
+        assert option in command
+    assert command.endswith(str(tmp_path / "job.sbatch"))
+    assert {"SLURM_CONF=/etc/slurm.conf", "SBATCH_ACCOUNT=a"} <= set(variables)
+    assert not [line for line in variables if line.partition("=")[0] in around]
 
 
 def test_without_requeue_a_suspended_run_says_what_to_do(bash: Bash):

@@ -1,11 +1,13 @@
 """A user's mistakes: exit 2 before any process starts, every problem told, with what to type."""
 
+import random
 from pathlib import Path
 
 import pytest
 
 from conftest import Command
 from ttt import config
+from ttt.cli import overrides
 from ttt.cli.run import problems
 
 MISTAKES = [
@@ -18,6 +20,10 @@ MISTAKES = [
     (["launcher.procs=3"], ["launcher=torchrun launcher.procs=3"]),
     (["+surprise=1"], ["surprise is not a setting"]),
     (["=3"], ["NAME=VALUE"]),
+    (["seed"], ["seed is not NAME=VALUE"]),
+    (["run_root=~/x"], ["quote the value: 'run_root=\"~/x\"'"]),
+    (["launcher.proc=2"], ["launcher=torchrun has one: launcher=torchrun launcher.procs=2"]),
+    (["benchmark=cifar10", "data.globalbatch=8"], ["data.global_batch=8"]),
     (["data.rot=1", "benchmark=nope", "seed=x"], ["data.rot", "benchmark=nope", "seed=x"]),
     (["seed=x", "target.threshold=97"], ["seed=x", "target.threshold=97 is outside"]),
 ]
@@ -33,6 +39,60 @@ def test_what_hydra_refuses_is_told_in_our_words(
     for words in said:
         assert words in done.stderr
     assert not (tmp_path / "runs").exists()
+
+
+def _typos(name: str) -> list[str]:
+    """The name with two letters swapped, one dropped, or one doubled."""
+    *head, last = name.split(".")
+    swapped = {last[:i] + last[i + 1] + last[i] + last[i + 2 :] for i in range(len(last) - 1)}
+    dropped = {last[:i] + last[i + 1 :] for i in range(len(last))}
+    doubled = {last[: i + 1] + last[i:] for i in range(len(last))}
+    wrong = (swapped | dropped | doubled) - {last, ""}
+    return [".".join([*head, each]) for each in sorted(wrong)]
+
+
+@pytest.mark.parametrize("benchmark", ["cifar10", "clicks", "dates", "gnmt", "dlrm_dcnv2"])
+def test_a_mistyped_setting_is_a_sentence_with_the_right_name(benchmark: str):
+    """A few of all settings and typos; none may end in a traceback."""
+    config.register()
+    chosen = random.Random(benchmark)
+    settings = config.settings(config.compose([f"benchmark={benchmark}"]))
+    lasts = {name: name.rpartition(".")[2] for name in settings}
+    names = [name for name, last in lasts.items() if len(last) > 3 and last[0] != "_"]
+    for name in chosen.sample(names, 6):
+        typed = chosen.choice([each for each in _typos(name) if each not in settings])
+        arguments = [f"benchmark={benchmark}", f"{typed}=1"]
+        with pytest.raises(config.CompositionError) as refused:
+            config.compose(arguments)
+        said = " ".join(overrides.diagnose(arguments, refused.value, lambda run: []))
+        assert lasts[name] in said, arguments
+
+
+FILES = {
+    "names": ("# @package _global_\ndefaults:\n  - override /data: digitss\n", "data: digitss"),
+    "broken": ("# @package _global_\nbenchmark:\n  id: b\n target: [\n", "line 4"),
+    "local": ("defaults:\n  - override /data: digits\nbenchmark:\n  id: c\n", "first line"),
+    "group": ("# @package _global_\ndefaults:\n  - override /dada: digits\n", "/dada"),
+    "key": ("# @package _global_\ntarget:\n  treshold: 0.5\n", "target.threshold"),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_of_a_users_own_with_faults_is_a_sentence(ttt: Command, tmp_path: Path, name: str):
+    content, said = FILES[name]
+    (tmp_path / "mine" / "benchmark").mkdir(parents=True)
+    (tmp_path / "mine" / "benchmark" / f"{name}.yaml").write_text(content)
+    done = ttt("run", "seed=3", "--config-dir", "mine", f"benchmark={name}")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"ttt: benchmark={name}: ")
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_config_dir_that_is_none(ttt: Command):
+    done = ttt("run", "--config-dir", "nowhere", "benchmark=mine")
+    assert done.returncode == 2
+    assert "--config-dir nowhere is not a folder" in done.stderr
 
 
 IMPOSSIBLE = [

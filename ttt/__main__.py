@@ -1,11 +1,12 @@
 """The command line: names the command and turns errors into exit codes, nothing else."""
 
+import errno
 import importlib
 import os
 import sys
 
-from ttt import __version__
-from ttt.errors import BROKEN_PIPE, INTERRUPTED, OK, USAGE, TttError, show
+from ttt import __version__, streams
+from ttt.errors import BROKEN_PIPE, INTERRUPTED, OK, UNFORESEEN, USAGE, TttError, show
 from ttt.stop import Interrupted
 
 COMMANDS = {
@@ -21,22 +22,44 @@ COMMANDS = {
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns its exit code (see `ttt.errors`)."""
     words = sys.argv[1:] if arguments is None else arguments
+    streams.prepare()
+    _search_here_last()
     try:
         try:
             return dispatch(words)
         finally:
-            sys.stdout.flush()  # else Python does it when nobody can catch what that raises
+            streams.flush()  # else Python does it when nobody can catch what that raises
     except TttError as error:
         show(error)
         return error.exit_code
     except KeyboardInterrupt:  # before or between runs: nothing is left to be stopped
         return INTERRUPTED
-    except BrokenPipeError:  # whoever was to read it, as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return BROKEN_PIPE
+    except OSError as error:
+        return _unwritten(error)
     except Interrupted as stop:
         print(f"ttt: {stop}", file=sys.stderr)
         return stop.exit_code
+
+
+def _unwritten(error: OSError) -> int:
+    """What to do about an output that cannot be written; any other error keeps its traceback."""
+    if isinstance(error, BrokenPipeError):  # whoever was to read it, as `head`, has seen enough
+        streams.abandon()
+        return BROKEN_PIPE
+    if error.errno != errno.ENOSPC:
+        raise error
+    streams.abandon()
+    show(streams.UnwritableError(error))
+    return UNFORESEEN
+
+
+def _search_here_last() -> None:
+    """Let no file of the folder where this was typed take the place of a module.
+
+    `python -m ttt`, as torchrun and srun are given it, looks there first.
+    """
+    if sys.path[:1] in ([""], [os.getcwd()]):
+        sys.path.append(sys.path.pop(0))
 
 
 def dispatch(words: list[str]) -> int:

@@ -6,6 +6,7 @@ interpolations, `config.yaml`. Workers load that text; they never compose.
 
 import contextlib
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import is_dataclass
 from enum import Enum
@@ -34,7 +35,7 @@ from ttt.schema import (
 from ttt.schema.closed import evaluation_interval
 from ttt.schema.run import RunConfig
 
-CompositionError = (HydraException, OmegaConfBaseException)
+CompositionError = (HydraException, OmegaConfBaseException, yaml.YAMLError)
 
 _SCHEMAS = {
     "run": RunConfig,
@@ -94,14 +95,28 @@ def compose(overrides: list[str], config_dir: str | None = None) -> DictConfig:
     Raises:
         CompositionError: Hydra would refuse them.
     """
+    return _composed("config", overrides, config_dir)
+
+
+def _composed(name: str | None, overrides: list[str], config_dir: str | None) -> DictConfig:
     outer = GlobalHydra.get_state()  # of the application that asks, if any
     GlobalHydra.instance().clear()
     extra = [f"hydra.searchpath=[file://{Path(config_dir).absolute()}]"] if config_dir else []
     try:
         with hydra.initialize_config_dir(str(folder()), version_base="1.3"):
-            return hydra.compose("config", [*extra, *overrides])
+            return hydra.compose(name, [*extra, *overrides])
     finally:
         GlobalHydra.set_state(outer)
+
+
+def settings_of(group: str, option: str, config_dir: str | None = None) -> list[str]:
+    """The settings that one choice of a group has by itself, dotted.
+
+    Raises:
+        CompositionError: Its file has faults.
+    """
+    node = _composed(None, [f"+{group}={option}"], config_dir).get(group)
+    return list(settings(node)) if isinstance(node, DictConfig) else []
 
 
 def choice(group: str, overrides: list[str]) -> str:
@@ -146,6 +161,9 @@ def resolve(composed: DictConfig, **values: Any) -> RunConfig:
         node = getattr(run, name)
         if isinstance(node, dict):
             setattr(run, name, SimpleNamespace(**node))
+    run.run_root = os.path.expanduser(run.run_root)  # a YAML file has no shell that does it
+    if isinstance(getattr(run.data, "root", None), str):
+        run.data.root = os.path.expanduser(run.data.root)
     return run
 
 

@@ -41,7 +41,7 @@ def install() -> None:
 
     SIGUSR1 and SIGUSR2 are remembered; see `room_wanted`.
     """
-    for number in SIGNALS:
+    for number in heard():
         signal.signal(number, interrupt)
     for number in MAKE_ROOM:
         signal.signal(number, lambda number, _: _told.append(signal.Signals(number)))
@@ -52,6 +52,15 @@ def install() -> None:
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     threading.Thread(target=_end_late, args=(reader,), name="last resort", daemon=True).start()
     end_with_parent()
+
+
+def heard() -> list[signal.Signals]:
+    """The signals that ask to stop, without those that were ignored when this process started.
+
+    `nohup` ignores SIGHUP, a shell without job control SIGINT for what it puts in the background:
+    that stays so.
+    """
+    return [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
 
 
 def end_with_parent() -> None:

@@ -15,9 +15,8 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from rich.console import Console as RichConsole
 
-from ttt import attempt, claim, config, stop
+from ttt import attempt, claim, config, stop, streams
 from ttt.binding import settle
 from ttt.build import build
 from ttt.clock import Clock, steady_wall_clock
@@ -40,6 +39,7 @@ from ttt.sinks.mllog import MlperfLog
 from ttt.sinks.summary import Summary
 from ttt.sinks.wandb import Wandb
 from ttt.telemetry import cache, description, power, system
+from ttt.terminal import Terminal
 from ttt.watcher import Status, Verdict
 
 _EXIT_CODES = {
@@ -51,7 +51,11 @@ _EXIT_CODES = {
 
 def main(arguments: list[str]) -> int:
     """Run one process of a run; returns its exit code."""
+    streams.prepare()
     stop.install()
+    # A user's own modules are found, but last: one called like a module of Python's or of a library
+    # must not take its place. Launchers keep Python from putting this folder first.
+    sys.path.append(os.getcwd())
     placement = from_environment()
     folder = None if arguments[0] == "-" else Path(arguments[0])
     seat = Seat(placement, folder)
@@ -192,8 +196,8 @@ def open_sinks(run_config: RunConfig, seat: Seat, recalled: Sequence[Event]) -> 
     assert seat.folder is not None
     # Open MPI gives rank 0 a terminal of its own, wherever its output goes in the end.
     plain = False if seat.placement and seat.placement.launcher == "mpi" else None
-    terminal = os.fdopen(seat.terminal[0], "w")
-    console = RichConsole(file=terminal, highlight=False, force_terminal=plain)
+    terminal = os.fdopen(seat.terminal[0], "w", errors="backslashreplace")
+    console = Terminal(file=terminal, force_terminal=plain)
     summary = Summary(seat.folder / "summary.json")
     for event in recalled:
         summary.write(event)

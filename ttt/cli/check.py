@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rich.console import Console
 from rich.text import Text
 
 from ttt import errors
@@ -15,6 +14,7 @@ from ttt.report.files import write_json
 from ttt.report.source.folders import ruleset_of
 from ttt.report.source.results import find_results, whole_folders
 from ttt.submission.whole import Whole, judge_whole
+from ttt.terminal import Terminal
 
 
 def main(argv: Sequence[str]) -> int:
@@ -28,7 +28,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    console = Console()
+    console = Terminal()
     files = find_results(arguments.path)
     whole_ones = {folder.path: folder for folder in whole_folders(arguments.path, files)}
     seen = []
@@ -163,7 +163,7 @@ def _plain_whole(whole: Whole) -> dict[str, Any]:
     }
 
 
-def _print_bare(console: Console, verdicts: Sequence[Verdict]) -> None:
+def _print_bare(console: Terminal, verdicts: Sequence[Verdict]) -> None:
     """How to repeat the check of a workload of our own without trusting ttt."""
     for verdict in verdicts:
         rules = verdict.path.resolve().parent / RULES_FILE

@@ -7,12 +7,12 @@ import pkgutil
 from pathlib import Path
 from types import ModuleType
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ttt import claim, config, prepare
 from ttt.errors import OK
 from ttt.prepare.folder import MANIFEST
+from ttt.terminal import Terminal
 
 # What manifests say and benchmarks expect.
 _EXPECTED = ("train_samples", "eval_samples", "vocabulary", "max_length", "rows", "format")
@@ -37,7 +37,7 @@ def main(arguments: list[str]) -> int:
             module.options(one)
     given = vars(parser.parse_args(arguments))
     name, out, sources = given.pop("name"), given.pop("out"), given.pop("src", ())
-    console = Console()
+    console = Terminal()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeRemainingColumn(), console=console) as bar:
         shown = bar.add_task(name, total=None)
@@ -49,7 +49,7 @@ def main(arguments: list[str]) -> int:
         )
     benchmark = getattr(modules[name], "BENCHMARK", name)
     typed = " ".join([f"benchmark={benchmark}", f"data.root={out}", *differing(benchmark, out)])
-    console.print(f"next:  ttt run {typed}", soft_wrap=True, highlight=False, markup=False)
+    console.print(f"next:  ttt run {typed}", soft_wrap=True)
     return OK
 
 

@@ -1,17 +1,34 @@
 """What is wrong with the overrides a person typed: all of it at once, with what to type instead.
 
 Hydra stops at the first override it cannot apply. Here each is tried by itself, so that one message
-tells about every one of them, and about impossible values among the rest.
+tells about every one of them, and about impossible values among the rest. Whatever is in a user's
+own YAML files ends in a sentence, too.
 """
 
 import difflib
-from collections.abc import Callable
+import re
+import shlex
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
+import yaml
 from hydra._internal.utils import get_args_parser
-from hydra.errors import MissingConfigException
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import MissingConfigException, OverrideParseException
 
 from ttt import config
 from ttt.schema.run import RunConfig
+
+_GLOBAL = "# @package _global_"
+_OWN = "~ # ( ) [ ] { } ' \" , = & !"  # characters that Hydra reads in its own way
+
+
+def in_one_piece(arguments: list[str]) -> list[str]:
+    """The same with all overrides before the options: Hydra reads none that come after those."""
+    known, late = get_args_parser().parse_known_args(arguments)
+    if not known.overrides or not late or any(each.startswith("-") for each in late):
+        return arguments
+    return [*late, *(each for each in arguments if each not in late)]
 
 
 def diagnose(
@@ -25,47 +42,135 @@ def diagnose(
         problems: Finds impossible values in a configuration that composes.
     """
     parsed = get_args_parser().parse_args(arguments)
+    folder = parsed.config_dir
+    if folder and not Path(folder).is_dir():
+        return [
+            f"--config-dir {folder} is not a folder; allowed: one with benchmark/NAME.yaml in it;"
+            " --config-dir DIR"
+        ]
     kept: list[str] = []
     found: list[str] = []
     # A choice decides which settings exist, so choices are tried before settings.
     for override in sorted(parsed.overrides, key=lambda one: "." in one.split("=")[0]):
+        if sentence := _unreadable(override):
+            found.append(sentence)
+            continue
         try:
-            config.compose([*kept, override], parsed.config_dir)
+            config.compose([*kept, override], folder)
             kept.append(override)
         except config.CompositionError as reason:
-            found.append(_sentence(override, reason, kept, parsed.config_dir))
+            found.append(_sentence(override, reason, kept, folder))
     if not found:
         return [_first_lines(error)]
-    return found + problems(config.resolve(config.compose(kept, parsed.config_dir)))
+    return found + problems(config.resolve(config.compose(kept, folder)))
+
+
+def _unreadable(override: str) -> str | None:
+    """A sentence about an override that Hydra's grammar has no place for, with quotes around it."""
+    try:
+        OverridesParser.create().parse_overrides([override])
+    except OverrideParseException:
+        name, equals, value = override.partition("=")
+        if not equals:
+            return f"{override} is not NAME=VALUE; allowed: NAME=VALUE, as in seed=3"
+        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+        quoted = shlex.quote(f'{name}="{escaped}"')
+        return f"{override}: Hydra reads {_OWN} in its own way; quote the value: {quoted}"
+    return None
 
 
 def _sentence(override: str, reason: Exception, kept: list[str], folder: str | None) -> str:
     name, _, value = override.lstrip("+~").partition("=")
+    if isinstance(reason, yaml.YAMLError):
+        return f"{override}: {' '.join(str(reason).split())}"
     if isinstance(reason, MissingConfigException):
-        options = [str(option) for option in reason.options or []]
-        likely = difflib.get_close_matches(value, options, n=1, cutoff=0) or ["..."]
-        return f"{override}: no such choice; allowed: {', '.join(options)}; {name}={likely[0]}"
+        return _missing(override, reason)
+    if sentence := _in_own_file(override, name, value, reason, folder):
+        return sentence
     known = config.settings(config.compose(kept, folder))
     if name in known:
         said = _first_lines(reason.__cause__ or reason)
-        return f"{override}: {said}; it was {name}={known[name]}"
-    if owners := _owners(name, kept, folder):
+        was = known[name]
+        return f"{override}: {said}" + ("" if isinstance(was, dict) else f"; it was {name}={was}")
+    return _unknown(override, name, value, sorted(known), folder)
+
+
+def _missing(override: str, reason: MissingConfigException) -> str:
+    """A choice that is none, typed or named by the file of another."""
+    options = [str(option) for option in reason.options or []]
+    group, _, name = str(reason.missing_cfg_file or override.replace("=", "/")).rpartition("/")
+    likely = (difflib.get_close_matches(name, options, n=1, cutoff=0) or ["..."])[0]
+    allowed = f"allowed: {', '.join(options)}"
+    if override.lstrip("+~") == f"{group}={name}":
+        return f"{override}: no such choice; {allowed}; {group}={likely}"
+    return (
+        f"{override}: its file names {group}: {name}, and there is no such choice; {allowed};"
+        f" override /{group}: {likely}"
+    )
+
+
+def _in_own_file(
+    override: str, name: str, value: str, reason: Exception, folder: str | None
+) -> str | None:
+    """What is wrong with the file of a choice, in --config-dir or, it should not be, of ttt."""
+    where = re.search(r"In '([^']+)'", str(reason))
+    if where is None or where[1] == "config":
+        return None
+    file = f"{where[1]}.yaml"
+    path = Path(folder or "") / file
+    if name == "benchmark" and path.is_file() and _GLOBAL not in path.read_text("utf-8", "replace"):
+        return (
+            f"{override}: {path} does not begin with the line {_GLOBAL}, by which it speaks of the"
+            " whole run; add it as the first line"
+        )
+    if key := re.search(r"full_key: (\S+)", str(reason)):
+        known = sorted(config.settings(config.compose([], None)))
+        likely = _close(key[1], known, 0.6)
+        hint = f"; close to it: {likely[0]}" if likely else ""
+        return f"{override}: {file}: {key[1]} is not a setting{hint}"
+    if group := re.search(r"Could not override '([^'@]+)'", str(reason)):
+        groups = sorted(each.name for each in config.folder().iterdir() if each.is_dir())
+        likely = difflib.get_close_matches(group[1], groups, n=1, cutoff=0)
+        return (
+            f"{override}: {file} overrides /{group[1]}, which is no group of choices; allowed:"
+            f" {', '.join(groups)}; override /{likely[0]}: ..."
+        )
+    return f"{override}: {file}: {_first_lines(reason)}"
+
+
+def _unknown(override: str, name: str, value: str, known: list[str], folder: str | None) -> str:
+    """A setting that is none: another choice has it, or one that is spelt much like it."""
+    group, _, rest = name.partition(".")
+    owned = dict(_choices(group, folder)) if rest else {}
+    owners = [choice for choice, settings in owned.items() if rest in settings]
+    if owners:
         return f"{name} is a setting of {', '.join(owners)} only; {owners[-1]} {override}"
-    likely = difflib.get_close_matches(name, sorted(known), n=3, cutoff=0.5)
-    hint = f"; close to it: {', '.join(likely)}; {likely[0]}={value}" if likely else ""
-    return f"{name} is not a setting{hint}"
+    parent = name.rpartition(".")[0]
+    beside = [each for each in known if each.rpartition(".")[0] == parent]
+    shown = [each for each in beside if not each.rpartition(".")[2].startswith("_")]
+    if likely := _close(name, shown, 0.6):
+        return f"{name} is not a setting; close to it: {', '.join(likely)}; {likely[0]}={value}"
+    spelt = {f"{group}.{each}": choice for choice, of in owned.items() for each in of}
+    if elsewhere := _close(name, list(spelt), 0.7):
+        choice, setting = spelt[elsewhere[0]], elsewhere[0]
+        return f"{name} is not a setting; {choice} has one: {choice} {setting}={value}"
+    if likely := _close(name, known, 0.75):
+        return f"{name} is not a setting; close to it: {', '.join(likely)}; {likely[0]}={value}"
+    return f"{name} is not a setting; ttt run --cfg job shows all of them"
 
 
-def _owners(name: str, kept: list[str], folder: str | None) -> list[str]:
-    """The choices, in the group that the setting's name begins with, that do have it."""
-    group = name.split(".", maxsplit=1)[0]
-    owners = []
-    for option in sorted(path.stem for path in (config.folder() / group).glob("*.yaml")):
-        choice = f"{group}={option}"
-        others = [override for override in kept if not override.startswith(f"{group}=")]
-        if name in config.settings(config.compose([*others, choice], folder)):
-            owners.append(choice)
-    return owners
+def _close(name: str, known: list[str], cutoff: float) -> list[str]:
+    return difflib.get_close_matches(name, known, n=3, cutoff=cutoff)
+
+
+def _choices(group: str, folder: str | None) -> Iterator[tuple[str, list[str]]]:
+    """Every choice of a group with its settings, each by itself, whatever benchmark is chosen."""
+    places = [config.folder() / group, *([Path(folder) / group] if folder else [])]
+    for option in sorted({path.stem for place in places for path in place.glob("*.yaml")}):
+        try:
+            yield f"{group}={option}", config.settings_of(group, option, folder)
+        except config.CompositionError:  # a user's file with faults of its own
+            continue
 
 
 def _first_lines(error: BaseException) -> str:

@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -23,6 +22,7 @@ from ttt.submission.entry import Entry, read
 from ttt.submission.judges import Judgement, judge
 from ttt.submission.plan import Plan, plan
 from ttt.submission.refusals import Reasons, Wish
+from ttt.terminal import Terminal
 
 _PUBLISHED = (
     "benchmarks/ holds the source and the settings as they were typed, without the machine's paths;"
@@ -42,7 +42,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _package(arguments: argparse.Namespace) -> int:
-    console, out = Console(), _out(arguments)
+    console, out = Terminal(), _out(arguments)
     with draft(out) as folder:  # refused before anything slow begins
         wanted = _planned(arguments)
         for note in wanted.notes:
@@ -151,7 +151,7 @@ def _described(entry: Entry, system: str | None) -> Entry:
     return replace(entry, system=file.stem, description=description)
 
 
-def _show(console: Console, judgements: Sequence[Judgement], root: Path) -> None:
+def _show(console: Terminal, judgements: Sequence[Judgement], root: Path) -> None:
     """A table of the verdicts, what the tools complain of, and how to repeat each."""
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for name in ("tool", "about", "verdict"):

@@ -6,7 +6,6 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
 from rich.text import Text
 
 from ttt import errors
@@ -17,6 +16,7 @@ from ttt.report.files import write_json
 from ttt.report.forms.plain import as_json, write_csv
 from ttt.report.forms.table import show_study
 from ttt.report.source.find import find
+from ttt.terminal import Terminal
 
 
 def main(argv: Sequence[str]) -> int:
@@ -31,7 +31,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _report(arguments: argparse.Namespace) -> None:
-    console = Console()
+    console = Terminal()
     found = find(arguments.path, jobs=arguments.jobs, ruleset=arguments.ruleset)
     what = study(priced(found, dict(arguments.price)))
     if arguments.json is not None:

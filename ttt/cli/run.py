@@ -4,21 +4,23 @@ Typed under torchrun, srun or mpirun it finds itself already launched: rank 0 co
 becomes a worker; the others become workers at once and get the frozen configuration from rank 0.
 """
 
+import contextlib
 import datetime
 import importlib
 import os
 import shlex
 import sys
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from rich.console import Console
+from rich.text import Text
 
-from ttt import claim, config
+from ttt import claim, config, streams
 from ttt.cli import overrides
 from ttt.cli.rehearse import rehearse
 from ttt.dist.rank import Placement, from_environment, half_told
@@ -27,6 +29,7 @@ from ttt.launch.job import Job, Launcher, worst
 from ttt.report.forms import table
 from ttt.schema.closed import DEFINITIONS, typed_seed
 from ttt.schema.run import RunConfig
+from ttt.terminal import Terminal
 
 # Arguments with which Hydra only shows something and runs nothing.
 _SWEEP_INSIDE = [
@@ -58,6 +61,7 @@ def main(arguments: list[str]) -> int:
             show(error)
             codes.append(error.exit_code)
 
+    arguments = overrides.in_one_piece(arguments)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # what Hydra itself refuses comes to us as an exception
     sys.argv = ["ttt run", *arguments]
     application = hydra.main(
@@ -152,7 +156,28 @@ def prepare(run: RunConfig) -> None:
     if module and not Path(run.data.root).is_dir():
         print(f"preparing {run.data.root}", file=sys.stderr)
         sys.path.append(str(Path.cwd()))  # where workers find a user's own parts, too
-        importlib.import_module(module).prepare(Path(run.data.root))
+        with written(f"data.root={run.data.root}", "data.root=DIR"):
+            importlib.import_module(module).prepare(Path(run.data.root))
+
+
+@contextlib.contextmanager
+def written(what: str, instead: str) -> Iterator[None]:
+    """What is made within it has a place that somebody typed.
+
+    Args:
+        what: The setting and its value.
+        instead: What to type for another place.
+
+    Raises:
+        ConfigError: It cannot be written there.
+    """
+    try:
+        yield
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        raise ConfigError(
+            [f"{what} cannot be written: {error.strerror}{where}; {instead}"]
+        ) from error
 
 
 def freeze(composed: Any, runs: int, processes: int, command: list[str]) -> Job:
@@ -165,9 +190,10 @@ def freeze(composed: Any, runs: int, processes: int, command: list[str]) -> Job:
         own = {"seed": seed, "run": number}
         run = config.resolve(composed, **own, processes=processes, command=command)
         folder = Path(run.run_root) / run.benchmark.id / launch_id / f"seed_{run.seed}"
-        (folder / "logs").mkdir(parents=True, exist_ok=False)
         header = f"# {shlex.join(command)}\n"
-        (folder / "config.yaml").write_text(header + config.freeze(run))
+        with written(f"run_root={run.run_root}", "run_root=DIR"):
+            (folder / "logs").mkdir(parents=True, exist_ok=False)
+            (folder / "config.yaml").write_text(header + config.freeze(run))
         folders.append(folder)
     return Job(tuple(folders), run.benchmark.id)
 
@@ -176,20 +202,29 @@ def become_worker(folder: str) -> int:
     """Turn this process into a worker, keeping its place among those the launcher started."""
     sys.stdout.flush()
     sys.stderr.flush()
+    os.environ["PYTHONSAFEPATH"] = "1"  # what lies in this folder comes last; see ttt.worker
     os.execv(sys.executable, [sys.executable, "-m", "ttt.worker", folder])
     raise AssertionError("unreachable")
 
 
 def closing(job: Job, arguments: list[str]) -> None:
     """After the last run: the table over all of them, and what to type next."""
-    console = Console(highlight=False)
-    if len(job.runs) > 1:
-        table.closing(list(job.runs), console)
+    console = Terminal()
     folder = job.runs[0].parent if len(job.runs) > 1 else job.runs[0]
-    console.print(f"[dim]next:  ttt report {folder}    ttt check {folder}[/]", soft_wrap=True)
-    if len(job.runs) == 1:
+    try:
+        if len(job.runs) > 1:
+            table.closing(list(job.runs), console)
+        shown = shlex.quote(str(folder))
         again = shlex.join(["ttt", "run", *arguments, "runs=5"])
-        console.print(f"[dim]       {again}   for a score over five seeds[/]", soft_wrap=True)
+        lines = [f"next:  ttt report {shown}    ttt check {shown}"]
+        lines += [f"       {again}   for a score over five seeds"] if len(job.runs) == 1 else []
+        for line in lines:
+            console.print(Text(line, "dim"), soft_wrap=True)
+        streams.flush()
+    except (BrokenPipeError, streams.UnwritableError) as error:
+        # The run is over and recorded: that nobody reads of it changes nothing.
+        streams.abandon()
+        print(f"ttt: {error}; the run is in {folder}", file=sys.stderr)
 
 
 def _only_shows(arguments: list[str]) -> bool:

@@ -63,10 +63,23 @@ TABLE = (
     ),
     # MPICH's and Intel MPI's (PMI has no variables for the node; Hydra adds its own)
     Variables("mpi", "PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID", "MPI_LOCALNRANKS"),
+    Variables("mpi", "PMI_RANK", "PMI_SIZE", "PMI_LOCAL_RANK", "PMI_LOCAL_SIZE"),  # Cray PALS
+    Variables(  # jsrun's
+        "mpi",
+        "JSM_NAMESPACE_RANK",
+        "JSM_NAMESPACE_SIZE",
+        "JSM_NAMESPACE_LOCAL_RANK",
+        "JSM_NAMESPACE_LOCAL_SIZE",
+    ),
     Variables(
         "slurm", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID", "SLURM_STEP_TASKS_HERE"
     ),
 )
+
+# Launchers that give a process a rank in words of their own, and not all that a row needs.
+_RANKS_ALONE = ("PMIX_RANK", "PALS_RANKID", "FLUX_TASK_RANK", "ALPS_APP_PE")
+_EXPORT = "export RANK, WORLD_SIZE, LOCAL_RANK and LOCAL_WORLD_SIZE in each"
+_STARTS_OTHERS = ("slurm",)  # their variables are there in scripts and shells, too
 
 
 def from_environment(environment: Environment = os.environ) -> Placement | None:
@@ -88,18 +101,35 @@ def from_environment(environment: Environment = os.environ) -> Placement | None:
 
 
 def half_told(environment: Environment = os.environ) -> str | None:
-    """A sentence if a launcher gave this process a rank and not the number of processes.
+    """A sentence if a launcher gave this process a rank and not all else that ttt must know.
 
-    Taken for a process of its own, each of them would train alone in a world of one.
+    Taken for a process of its own, each of them would train alone in a world of one. Kubeflow tells
+    RANK and WORLD_SIZE, DeepSpeed and Azure ML no LOCAL_WORLD_SIZE, MPICH nothing of the node.
     """
-    rank = environment.get("PMIX_RANK")
-    if rank is None or any(names.rank in environment for names in TABLE):
+    if from_environment(environment) is not None or _alone(environment):
+        return None
+    for names in TABLE:
+        if names.launcher in _STARTS_OTHERS or names.rank not in environment:
+            continue
+        said = (names.rank, names.size, names.local_rank, names.local_size)
+        told = [f"{name}={environment[name]}" for name in said if name in environment]
+        lacks = [name for name in said if not environment.get(name, "").isdigit()]
+        return (
+            f"{' '.join(told)}: a launcher started this process and did not tell"
+            f" {', '.join(lacks)}; start by torchrun, srun or mpirun, or {_EXPORT}"
+        )
+    rank = next((name for name in _RANKS_ALONE if name in environment), None)
+    if rank is None:
         return None
     return (
-        f"PMIX_RANK={rank} says that a launcher started this process, but no variable tells how"
-        " many there are; start them by mpirun or srun, or set RANK, WORLD_SIZE, LOCAL_RANK and"
-        " LOCAL_WORLD_SIZE"
+        f"{rank}={environment[rank]} says that a launcher started this process, but no variable"
+        f" tells how many there are; start them by torchrun, srun or mpirun, or {_EXPORT}"
     )
+
+
+def _alone(environment: Environment) -> bool:
+    """Whether some launcher says that there is only one process."""
+    return any(environment.get(names.size) == "1" for names in TABLE)
 
 
 def _slurm_tasks_here(environment: Environment) -> str:

@@ -8,11 +8,11 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.text import Text
 
 from ttt.doctor.findings import Finding, Level
 from ttt.errors import ConfigError
+from ttt.terminal import Terminal
 
 _COLOURS = {Level.ok: "green", Level.warning: "yellow", Level.failure: "bold red"}
 _LEVEL_WIDTH, _NAME_WIDTH = 8, 17
@@ -20,9 +20,9 @@ _INDENT = _LEVEL_WIDTH + _NAME_WIDTH
 _PIPE_WIDTH = 100  # columns, where no terminal says how many it has
 
 
-def open_console() -> Console:
+def open_console() -> Terminal:
     """Where the report goes."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
+    return Terminal(width=None if sys.stdout.isatty() else _PIPE_WIDTH)
 
 
 def line(finding: Finding, width: int) -> Text:

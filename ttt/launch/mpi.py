@@ -25,7 +25,10 @@ from ttt.launch.process import supervise, worker_environment
 
 # What processes on other nodes need of this environment. Open MPI takes only what it is told to,
 # by name; the others take everything.
-_PASSED = "PATH LD_LIBRARY_PATH PYTHONPATH VIRTUAL_ENV TERM COLUMNS MASTER_ADDR MASTER_PORT".split()
+_PASSED = (
+    "PATH LD_LIBRARY_PATH PYTHONPATH PYTHONSAFEPATH VIRTUAL_ENV TERM COLUMNS MASTER_ADDR"
+    " MASTER_PORT"
+).split()
 _PASSED_PREFIXES = ("TTT_", "OMP_", "MKL_", "CUDA_", "NCCL_", "GLOO_", "TORCH", "DALI_")
 
 

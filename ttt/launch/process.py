@@ -9,8 +9,9 @@ from pathlib import Path
 
 import psutil
 
+import ttt
 from ttt.failure import LAUNCHED_BY_TTT, read
-from ttt.stop import SIGNALS, Interrupted, end_with_parent, interrupt
+from ttt.stop import Interrupted, end_with_parent, heard, interrupt
 
 # What torchrun and the workers get to end by themselves before they are killed.
 GRACE_SECONDS = 20.0
@@ -32,7 +33,14 @@ def worker_environment(processes: int) -> dict[str, str]:
     """
     share = max(1, len(os.sched_getaffinity(0)) // processes)
     ours = {"OMP_NUM_THREADS": str(share), "OMP_WAIT_POLICY": "passive", LAUNCHED_BY_TTT: "1"}
+    ours |= {"PYTHONSAFEPATH": "1"} | _findable()
     return {name: os.environ.get(name, value) for name, value in ours.items()}
+
+
+def _findable() -> dict[str, str]:
+    """Where ttt is, if it is found only because it is here: workers do not look here first."""
+    root = str(Path(ttt.__file__).resolve().parent.parent)
+    return {"PYTHONPATH": root} if root == os.getcwd() else {}
 
 
 def supervise(
@@ -107,7 +115,7 @@ def _end_within(process: subprocess.Popen[bytes], seconds: float) -> int:
 @contextlib.contextmanager
 def raising() -> Iterator[None]:
     """Within it, the signals that ask us to stop raise Interrupted."""
-    before = {number: signal.signal(number, interrupt) for number in SIGNALS}
+    before = {number: signal.signal(number, interrupt) for number in heard()}
     try:
         yield
     finally:

@@ -25,7 +25,7 @@ def processes_per_node(asked: SlurmConfig) -> int:
     """Processes on each node: as asked, else one for each GPU asked for, else two."""
     if asked.procs is not None:
         return asked.procs
-    return ON_A_CPU if asked.gpus_per_node is None else asked.gpus_per_node
+    return ON_A_CPU if asked.gpus is None else asked.gpus
 
 
 def log_name(asked: SlurmConfig) -> str:
@@ -42,8 +42,9 @@ def render(script: str, asked: SlurmConfig, job: Job, python: str) -> str:
         job: Absolute run folders.
         python: The interpreter on the nodes.
     """
+    lines = [f"#SBATCH {line}" for line in asked.lines]
     parts = {
-        "options": [f"#SBATCH {option}" for option in _options(asked, job)],
+        "options": [f"#SBATCH {_quoted(option)}" for option in _options(asked, job)] + lines,
         "values": _values(asked, job, python),
         "setup": asked.setup,
     }
@@ -52,6 +53,20 @@ def render(script: str, asked: SlurmConfig, job: Job, python: str) -> str:
         return "\n".join([f"# ttt:{part[1]}", *parts[part[1]], "# ttt:end"])
 
     return re.sub(r"# ttt:(\w+)\n.*?# ttt:end", filled, script, flags=re.DOTALL)
+
+
+def options(asked: SlurmConfig, job: Job) -> list[str]:
+    """The options once more, as arguments of sbatch.
+
+    In the script alone they would give way to SBATCH_* variables of a module or a login shell
+    (`man sbatch`, INPUT ENVIRONMENT VARIABLES).
+    """
+    return _options(asked, job) + [word for line in asked.lines for word in shlex.split(line)]
+
+
+def _quoted(option: str) -> str:
+    name, equals, value = option.partition("=")
+    return f"{name}={shlex.quote(value)}" if equals else name
 
 
 def _options(asked: SlurmConfig, job: Job) -> list[str]:
@@ -74,13 +89,11 @@ def _options(asked: SlurmConfig, job: Job) -> list[str]:
         "constraint": asked.constraint,
         "array": f"0-{len(job.runs) - 1}" if asked.array else None,
     }
-    options = [
-        f"--{name}={shlex.quote(str(value))}" for name, value in named.items() if value is not None
-    ]
-    options.append("--requeue" if asked.requeue else "--no-requeue")
+    found = [f"--{name}={value}" for name, value in named.items() if value is not None]
+    found.append("--requeue" if asked.requeue else "--no-requeue")
     if asked.exclusive:
-        options.append("--exclusive")
-    return options + asked.lines
+        found.append("--exclusive")
+    return found
 
 
 def _values(asked: SlurmConfig, job: Job, python: str) -> list[str]:
@@ -93,6 +106,8 @@ def _values(asked: SlurmConfig, job: Job, python: str) -> list[str]:
         *_array("runs", map(str, job.runs)),
         f"mode={asked.mode}",
         f"procs={processes_per_node(asked)}",
+        f"cpus={asked.cpus_per_task or ''}",
+        f"array={'yes' if asked.array else 'no'}",
         f"python={shlex.quote(python)}",
         f"signal={asked.signal}",
         f"requeue={'yes' if asked.requeue else 'no'}",

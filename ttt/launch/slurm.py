@@ -4,11 +4,12 @@ The processes start on other machines. What happens there is in `slurm/job.sbatc
 here comes from SLURM, from the job's log and from the run folders.
 """
 
+import os
 import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,10 @@ _REMEDIES = {
     "OUT_OF_MEMORY": "launcher.mem=SIZE for more, or a smaller data.global_batch",
     "COMPLETED": "is run_root on a file system that this machine and the nodes share? run_root=DIR",
 }
+
+# Variables by which SLURM's commands find the cluster; all other SLURM_* are those of a job.
+_OF_THE_CLUSTER = frozenset({"SLURM_CONF", "SLURM_CLUSTERS", "SLURM_JWT", "SLURM_CONF_SERVER"})
+_UNASKED = ("SBATCH_ARRAY_INX", "SBATCH_WAIT")  # no option takes these back
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +79,7 @@ class Slurm:
     def problems(self) -> list[str]:
         """Settings that cannot be, and what this cluster does not have."""
         asked, found = self._asked, list(self._asked.problems())
-        gpus = asked.gpus_per_node
+        gpus = asked.gpus
         if gpus is not None and self._procs > gpus and self._device != "cpu":
             found.append(
                 f"launcher.procs={self._procs} is more than launcher.gpus_per_node={gpus};"
@@ -98,7 +103,7 @@ class Slurm:
             print(script, end="")
             return None
         (folder / "job.sbatch").write_text(script)
-        number = submit(folder)
+        number = submit(folder, sbatch.options(self._asked, absolute))
         log = sbatch.log_name(self._asked).replace("%j", number).replace("%A", number)
         nodes, runs = self._asked.nodes, len(job.runs)
         print(f"submitted job {number}: runs {runs}, nodes {nodes}, processes {self.processes()}")
@@ -196,19 +201,38 @@ def partitions() -> dict[str, Partition]:
     return there
 
 
-def submit(folder: Path) -> str:
+def submit(folder: Path, options: Sequence[str] = ()) -> str:
     """Submit the script of a launch folder; the job's number.
+
+    Args:
+        folder: Holds job.sbatch.
+        options: Those of the script once more: on the command line they win over SBATCH_*.
 
     Raises:
         LaunchError: SLURM refused it, in its own words. The folder is gone: nothing will run there.
     """
-    command = ["sbatch", "--parsable", str(folder / "job.sbatch")]
-    asked = subprocess.run(command, capture_output=True, text=True, check=False)
+    command = ["sbatch", "--parsable", *options, str(folder / "job.sbatch")]
+    asked = subprocess.run(
+        command, capture_output=True, text=True, check=False, env=outside_of_jobs(os.environ)
+    )
     if asked.returncode:
         shutil.rmtree(folder)
         raise LaunchError(asked.stderr.strip())
     sys.stderr.write(asked.stderr)  # what the site has to say to its users
     return asked.stdout.strip().partition(";")[0]  # NUMBER[;CLUSTER]
+
+
+def outside_of_jobs(environment: Mapping[str, str]) -> dict[str, str]:
+    """The variables without those of a job around us, which sbatch would hand on to the new one.
+
+    Its scripts and steps would take them for their own: the number of an array's task, cores,
+    memory, GPUs. A job array or a wait that nobody asked for is left out, too.
+    """
+    return {
+        name: value
+        for name, value in environment.items()
+        if name in _OF_THE_CLUSTER or not name.startswith(("SLURM_", *_UNASKED))
+    }
 
 
 def unfinished(run: Path, number: str, states: Sequence[State]) -> LaunchError:

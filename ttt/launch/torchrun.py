@@ -4,6 +4,7 @@ On one node it is started here; on several, by hand, the same command is typed o
 """
 
 import re
+import signal
 import socket
 import sys
 from collections.abc import Container, Sequence
@@ -15,6 +16,8 @@ from ttt.launch.devices import processes_per_node, starting_problems
 from ttt.launch.job import Job, ended_by, explain, outcome, worst
 from ttt.launch.process import supervise, worker_environment
 
+# As torchrun takes it: a name, an IPv4 address, or an IPv6 one in brackets.
+_ENDPOINT = re.compile(r"([^:\s\[\]]+|\[[0-9a-fA-F:.%\w]+\]):\d{1,5}")
 _SHUTDOWN_SECONDS = 10  # before torchrun kills the ranks that survive another's death
 
 
@@ -50,10 +53,10 @@ class Torchrun:
     def problems(self) -> list[str]:
         """More processes than GPUs, or nodes that cannot find each other."""
         found = starting_problems(self._device, procs=self._procs, nodes=self._nodes)
-        if self._nodes > 1 and not re.fullmatch(r"[^:\s]+:\d+", self._endpoint or ""):
+        if self._nodes > 1 and not _ENDPOINT.fullmatch(self._endpoint or ""):
             found.append(
                 f"launcher.nodes={self._nodes} needs a place to meet, launcher.rdzv_endpoint="
-                f"{self._endpoint}; allowed: HOST:PORT, the same on every node;"
+                f"{self._endpoint}; allowed: HOST:PORT or [IPv6]:PORT, the same on every node;"
                 " launcher.rdzv_endpoint=node1:29500"
             )
         return found
@@ -109,8 +112,15 @@ def death(log: str, told: Container[int]) -> str:
     ended = re.findall(r"^ +rank +: (\d+) .*\n +exitcode +: (-?\d+)", log, re.MULTILINE)
     silent = [(int(rank), int(code)) for rank, code in ended if int(rank) not in told]
     if not silent:
-        return "torchrun failed:\n" + "\n".join(log.splitlines()[-15:])
-    rank, code = min(silent, key=lambda one: one[1])  # by a signal, if one was
+        said = log.splitlines()[-15:]
+        return "torchrun failed:\n" + "\n".join(said) if said else "torchrun failed without a word"
+    rank, code = min(silent, key=_suspicion)
     if code < 0:
         return ended_by(f"rank {rank}", socket.gethostname(), -code)
     return f"rank {rank} ended with exit code {code} and left no word"
+
+
+def _suspicion(ended: tuple[int, int]) -> tuple[bool, bool, int]:
+    """A signal comes first, but for SIGTERM: that is how torchrun ends those that still lived."""
+    _, code = ended
+    return code == -signal.SIGTERM, code >= 0, code

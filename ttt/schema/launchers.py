@@ -14,6 +14,7 @@ from ttt.schema.rules import not_positive
 # "days-hours:minutes" and "days-hours:minutes:seconds".
 _MINUTES_FIRST = re.compile(r"(?:(?:(\d+):)?(\d+):)?(\d+)")
 _DAYS_FIRST = re.compile(r"(\d+)-(\d+)(?::(\d+))?(?::(\d+))?")
+_GPUS = re.compile(r"(?:[\w.-]+:)?[1-9]\d*")
 _SIGNALS = ("USR1", "USR2")  # a worker has an answer to these
 _EARLY_SECONDS = 60  # by which SLURM may send a signal too early (`man sbatch`, --signal)
 
@@ -61,7 +62,7 @@ class SlurmConfig:
     _target_: str = "ttt.launch.slurm.Slurm"
     nodes: int = 1
     procs: int | None = None  # per node; null: gpus_per_node, without it 2
-    gpus_per_node: int | None = None  # null: none are asked for
+    gpus_per_node: str | None = None  # 8, or with a type a100:8; null: none are asked for
     mode: Mode = Mode.task
     partition: str | None = None
     account: str | None = None
@@ -84,9 +85,20 @@ class SlurmConfig:
     signal: str = "USR1"  # asks the processes for a checkpoint
     signal_seconds: int | None = 120  # before the time limit; null: none is sent
 
+    @property
+    def gpus(self) -> int | None:
+        """GPUs of a node, without their type; None if none, or no number of them, is asked for."""
+        count = str(self.gpus_per_node or "").rpartition(":")[2]
+        return int(count) if count.isdigit() else None
+
     def problems(self) -> Iterator[str]:
         """What is wrong with the request, wherever it is going to run."""
-        counts = ("nodes", "procs", "gpus_per_node", "cpus_per_task", "signal_seconds")
+        if self.gpus_per_node is not None and not _GPUS.fullmatch(str(self.gpus_per_node)):
+            yield (
+                f"launcher.gpus_per_node={self.gpus_per_node} is not allowed; allowed: a number"
+                " above 0, or TYPE:NUMBER; launcher.gpus_per_node=8"
+            )
+        counts = ("nodes", "procs", "cpus_per_task", "signal_seconds")
         yield from not_positive("launcher", {name: getattr(self, name) for name in counts})
         yield from self._time_problems()
         if self.mem is not None and not re.fullmatch(r"\d+[KMGT]?", self.mem):

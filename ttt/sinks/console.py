@@ -15,6 +15,7 @@ from ttt.events import Event, Kind
 from ttt.sinks.summary import Summary
 
 _REDRAW_SECONDS = 0.25
+_FORESEEN = 20  # times what has passed: beyond, two points say nothing
 
 
 class Console:
@@ -45,16 +46,16 @@ class Console:
         """Show one event."""
         match event.kind:
             case Kind.CACHE_CLEAR:
-                self._print(f"[dim]{_cache_line(event)}[/]")
+                self._print(Text(_cache_line(event), "dim"))
             case Kind.CONFIG:
                 self._config = event
                 self._print(_title(event))
                 if tables := event.data.get("tables"):
-                    self._print(f"[dim]{tables}[/]")
+                    self._print(Text(str(tables), "dim"))
             case Kind.RUN_START:
                 self._started = event.time
                 began = self._summary.result()["init_s"]
-                self._print(f"[dim]initialised in {began:.1f} s; the clock is running[/]")
+                self._print(Text(f"initialised in {began:.1f} s; the clock is running", "dim"))
                 self._begin()
             case Kind.RESUMED:
                 self._started = event.data["started"]
@@ -75,7 +76,7 @@ class Console:
                 self._end()
                 self._print(_verdict_line(event, self._started))
             case Kind.WARNING:
-                self._print(f"[yellow]warning[/] {event.data['message']}")
+                self._print(_led("warning", "yellow", f" {event.data['message']}"))
 
     def close(self) -> None:
         """Print the result, if the run came to one."""
@@ -117,20 +118,26 @@ class Console:
         if self._qualities and self._config:
             target = self._config.data["target"]
             parts.append(f"quality {self._qualities[-1][1]:.4f} of {target:.4f}")
-            left = seconds_to_target(self._qualities, target)
+            left = self._left(target)
             since = event.time - self._started - self._qualities[-1][0]
             parts.append(f"about {max(0.0, left - since):.0f} s to target" if left else "")
         return Text("  ".join(part for part in parts if part), style="cyan")
 
-    def _quality_line(self, event: Event) -> str:
+    def _quality_line(self, event: Event) -> Text:
         data, seconds = event.data, event.time - self._started
-        line = (
-            f"epoch {data['epoch']:>7.4g}   {data['metric']} {data['value']:.4f}"
-            f" [dim]of {data['target']:.4f}[/]   {seconds:7.2f} s"
-            f"   {data['samples'] / seconds:9,.0f} samples/s"
+        line = Text.assemble(
+            f"epoch {data['epoch']:>7.4g}   {data['metric']} {data['value']:.4f} ",
+            (f"of {data['target']:.4f}", "dim"),
+            f"   {seconds:7.2f} s   {data['samples'] / seconds:9,.0f} samples/s",
         )
-        left = seconds_to_target(self._qualities, data["target"])
-        return line if left is None else f"{line}   [dim]about {left:.0f} s to target[/]"
+        if (left := self._left(data["target"])) is not None:
+            line.append(f"   about {left:.0f} s to target", "dim")
+        return line
+
+    def _left(self, target: float) -> float | None:
+        """Seconds to the target; None if two points do not tell, or tell of another day."""
+        left = seconds_to_target(self._qualities, target)
+        return None if left is None or left > _FORESEEN * self._qualities[-1][0] else left
 
 
 def seconds_to_target(qualities: list[tuple[float, float]], target: float) -> float | None:
@@ -154,15 +161,22 @@ def seconds_to_target(qualities: list[tuple[float, float]], target: float) -> fl
     return t1 * math.exp(exponent) - t1 if exponent < 10 else None
 
 
-def _title(event: Event) -> str:
+def _led(word: str, style: str, rest: str) -> Text:
+    """A line that begins with a word in colour."""
+    return Text.assemble((word, style), rest)
+
+
+def _title(event: Event) -> Text:
     data = event.data
     sign = ">=" if data["higher_is_better"] else "<="
     machine = data["accelerator_name"] or "CPU"
     plural = "es" if data["world_size"] > 1 else ""
-    return (
-        f"[bold]{data['benchmark']}[/]  seed {data['seed']}  {data['metric']} {sign}"
+    return _led(
+        data["benchmark"],
+        "bold",
+        f"  seed {data['seed']}  {data['metric']} {sign}"
         f" {data['target']:g}  {data['world_size']} process{plural} on {data['nodes']} x {machine}"
-        f"  global batch {data['global_batch']}  {data['precision']}"
+        f"  global batch {data['global_batch']}  {data['precision']}",
     )
 
 
@@ -175,32 +189,36 @@ def _cache_line(event: Event) -> str:
     )
 
 
-def _resumed_line(event: Event) -> str:
+def _resumed_line(event: Event) -> Text:
     """The clock ran on while nothing did."""
-    return (
-        f"[yellow]resumed[/] at step {event.step}, {event.time - event.data['started']:.1f} s on"
-        f" the clock, {event.data['lost_s']:.1f} s of them since the last sign of the run"
+    return _led(
+        "resumed",
+        "yellow",
+        f" at step {event.step}, {event.time - event.data['started']:.1f} s on"
+        f" the clock, {event.data['lost_s']:.1f} s of them since the last sign of the run",
     )
 
 
-def _suspended_line(event: Event) -> str:
-    return (
-        f"[yellow]suspended[/] by {event.data['signal']} at step {event.step}: checkpoint of"
-        f" {event.data['bytes'] / 1e6:,.1f} MB in {event.data['save_s']:.1f} s; the clock runs on"
+def _suspended_line(event: Event) -> Text:
+    return _led(
+        "suspended",
+        "yellow",
+        f" by {event.data['signal']} at step {event.step}: checkpoint of"
+        f" {event.data['bytes'] / 1e6:,.1f} MB in {event.data['save_s']:.1f} s; the clock runs on",
     )
 
 
-def _verdict_line(event: Event, started: float) -> str:
+def _verdict_line(event: Event, started: float) -> Text:
     colour = "green" if event.data["status"] == "success" else "red"
     seconds = f" after {event.time - started:.2f} s" if started else ""
-    return f"[bold {colour}]{event.data['status']}[/]{seconds}: {event.data['reason']}"
+    return _led(event.data["status"], f"bold {colour}", f"{seconds}: {event.data['reason']}")
 
 
 def _result(summary: dict, folder: str) -> Table:  # type: ignore[type-arg]
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     for name, text in result_rows(summary):
-        table.add_row(f"[bold]{name}[/]", text)
-    table.add_row("[bold]run folder[/]", folder)
+        table.add_row(Text(name, "bold"), Text(text))
+    table.add_row(Text("run folder", "bold"), Text(folder))
     return table
 
 
@@ -248,7 +266,7 @@ def result_rows(summary: dict) -> list[tuple[str, str]]:  # type: ignore[type-ar
     verdict = "not checked"
     if compliance["passed"] is not None:
         label = "MLPerf" if compliance["official"] else "MLPerf-style, not an MLPerf benchmark"
-        word = "passed" if compliance["passed"] else "[red]FAILED[/]"
+        word = "passed" if compliance["passed"] else "FAILED"
         verdict = f"{word} ({label}, rules {compliance['ruleset']}, {compliance['division']})"
     time = show("time_to_train_s", ".2f", " s")
     if summary["time_to_train_s"] is None:

@@ -1,0 +1,217 @@
+"""What shells and people do around a run: readers that leave, closed outputs, odd folders."""
+
+import errno
+import json
+import os
+import subprocess
+import sys
+from io import StringIO
+from pathlib import Path
+
+import pytest
+
+from conftest import Command, command, environment
+from ttt import stop, streams
+from ttt.events import Event, EventLog, Kind
+from ttt.launch.process import worker_environment
+from ttt.launch.torchrun import Torchrun, death
+from ttt.terminal import Terminal
+
+SMALL = ["target.max_epochs=1", "target.threshold=0.5"]
+
+
+def statuses(root: Path) -> list[str]:
+    return [json.loads(file.read_text())["status"] for file in root.glob("*/*/*/summary.json")]
+
+
+def test_a_run_outlives_its_reader_and_a_file_called_like_a_module(tmp_path: Path, digits: Path):
+    """`| head -1` in a folder where somebody keeps a profile.py, which torch imports."""
+    (tmp_path / "profile.py").write_text("raise SystemExit('profile.py was run')\n")
+    typed = ["run", "launcher=torchrun", "launcher.procs=2", f"data.root={digits}", *SMALL]
+    with subprocess.Popen(
+        command(*typed),
+        cwd=tmp_path,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert "page cache" in process.stdout.readline()
+        process.stdout.close()
+        assert process.wait(120) == 0
+        assert process.stderr is not None
+        assert "profile.py was run" not in (told := process.stderr.read())
+        assert "the run is in runs/digits/" in told
+    assert statuses(tmp_path / "runs") == ["success"]
+    [events] = (tmp_path / "runs").glob("*/*/*/events.jsonl")
+    assert "Console stopped: [Errno 32] Broken pipe" in events.read_text()
+
+
+def test_folders_are_shown_as_they_are_and_quoted_for_the_shell(
+    ttt: Command, tmp_path: Path, digits: Path
+):
+    done = ttt("run", 'run_root="[lab]/x[/lab] y"', f"data.root={digits}", *SMALL)
+    assert done.returncode == 0, done.stderr
+    assert "next:  ttt report '[lab]/x[/lab] y/digits/" in done.stdout
+    assert "run folder        [lab]/x[/lab] y/digits/" in done.stdout
+    assert statuses(tmp_path / "[lab]" / "x[/lab] y") == ["success"]
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "</dev/null >&- 2>&-"])
+def test_closed_outputs_are_no_reason_to_fail(closed: str, tmp_path: Path):
+    typed = " ".join([*command("--version"), closed])
+    done = subprocess.run(["sh", "-c", typed], cwd=tmp_path, env=environment(), check=False)
+    assert done.returncode == 0
+
+
+def test_a_full_disk_is_told_in_a_sentence(tmp_path: Path):
+    typed = " ".join([*command("--version"), ">/dev/full"])
+    done = subprocess.run(
+        ["sh", "-c", typed],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr == "ttt: the output cannot be written: No space left on device\n"
+
+
+def test_an_ascii_terminal_gets_signs_in_other_words(tmp_path: Path):
+    code = "from ttt import streams; streams.prepare(); print('\\xb1 \\u2192')"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment(PYTHONIOENCODING="ascii"),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "\\xb1 \\u2192\n")
+
+
+def test_no_text_is_markup():
+    shown = StringIO()
+    Terminal(file=shown, width=200).print("[/x] [bold]a[/bold] :smile:")
+    assert shown.getvalue() == "[/x] [bold]a[/bold] :smile:\n"
+
+
+class Failing(StringIO):
+    """A stream that fails as the system says."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self._number = number
+
+    def write(self, text: str) -> int:
+        raise OSError(self._number, os.strerror(self._number))
+
+
+@pytest.mark.parametrize(
+    ("number", "raised"),
+    [(errno.EPIPE, BrokenPipeError), (errno.ENOSPC, streams.UnwritableError)],
+)
+def test_a_terminal_that_fails_raises_and_does_not_exit(number: int, raised: type[Exception]):
+    with pytest.raises(raised):
+        Terminal(file=Failing(number)).print("x")
+
+
+def test_a_display_that_fails_is_dropped_and_the_record_goes_on(caplog):
+    kept: list[Event] = []
+
+    class Record:
+        def write(self, event: Event) -> None:
+            kept.append(event)
+
+        def close(self) -> None:
+            pass
+
+    class Display(Record):
+        def write(self, event: Event) -> None:
+            raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    log = EventLog(lambda: 1.0, [Record(), Display()])
+    log.emit(Kind.INIT_START)
+    log.emit(Kind.RUN_START)
+    assert [event.kind for event in kept] == [Kind.INIT_START, Kind.WARNING, Kind.RUN_START]
+    assert kept[1].data["message"] == "Display stopped: [Errno 32] Broken pipe"
+    assert caplog.records == []  # a sentence, no traceback
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (["run_root=file"], "run_root=file cannot be written: Not a directory"),
+        (["run_root=/proc/runs"], "run_root=/proc/runs cannot be written: No such file"),
+        (["data.root=/proc/digits"], "data.root=/proc/digits cannot be written: No such file"),
+    ],
+)
+def test_a_place_that_cannot_be_written_is_a_sentence(
+    ttt: Command, tmp_path: Path, digits: Path, asked: list[str], said: str
+):
+    (tmp_path / "file").touch()
+    done = ttt("run", f"data.root={digits}", *asked)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"ttt: {said}")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_home_in_a_file_is_the_users(ttt: Command, tmp_path: Path, digits: Path):
+    asked = ["run", "launcher=slurm", "launcher.dry_run=true", "run_root=~/here"]
+    done = ttt(*asked, f"data.root={digits}", HOME=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert [each.name for each in tmp_path.iterdir()] == ["here"]
+
+
+def test_signals_ignored_at_the_start_stay_ignored():
+    code = (
+        "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
+        "from ttt import stop; stop.install()\n"
+        "print(signal.getsignal(signal.SIGHUP) is signal.SIG_IGN,"
+        " signal.getsignal(signal.SIGTERM) is stop.interrupt)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "True True\n"
+    assert stop.SIGNALS[2].name == "SIGHUP"
+
+
+def test_workers_do_not_look_in_the_current_folder_first(monkeypatch, tmp_path: Path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    given = worker_environment(2)
+    assert given["PYTHONSAFEPATH"] == "1"
+    assert "PYTHONPATH" not in given
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "good"),
+    [
+        ("node1:29500", True),
+        ("10.0.0.1:29500", True),
+        ("[::1]:29500", True),
+        ("[fe80::1%eth0]:29500", True),
+        ("::1:29500", False),
+        ("node1", False),
+        (None, False),
+    ],
+)
+def test_an_endpoint_is_what_torchrun_takes(endpoint: str | None, good: bool):
+    found = Torchrun(procs=1, nodes=2, rdzv_endpoint=endpoint, device="cpu").problems()
+    assert (found == []) == good
+
+
+def ended(*ranks: tuple[int, int]) -> str:
+    return "".join(
+        f"  rank      : {rank} (local)\n  exitcode  : {code} (x)\n" for rank, code in ranks
+    )
+
+
+def test_the_culprit_is_not_who_was_ended_for_it():
+    assert "rank 0 on" in death(ended((1, -15), (0, -9)), [])
+    assert "SIGKILL" in death(ended((1, -15), (0, -9)), [])
+    assert "rank 2 ended with exit code 1" in death(ended((1, -15), (2, 1)), [])
+    assert "SIGTERM" in death(ended((1, -15)), [])
+    assert death("", []) == "torchrun failed without a word"

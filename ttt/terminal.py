@@ -1,0 +1,38 @@
+"""The console of every command: it shows any text as it is, and says so if that cannot be done.
+
+Paths, errors and tags come from elsewhere: none is ever read as rich's markup. Styles are given to
+`rich.text.Text`.
+"""
+
+import errno
+import os
+from typing import Any
+
+from rich.console import Console
+
+from ttt.streams import UnwritableError
+
+
+class Terminal(Console):
+    """A rich console without markup, whose failures are exceptions.
+
+    Raises:
+        BrokenPipeError: Whoever read it went away; rich's own console would end the process.
+        UnwritableError: It cannot be written, as to a full disk.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(markup=False, emoji=False, highlight=False, **options)
+
+    def on_broken_pipe(self) -> None:
+        """Leave it to whoever prints what that means."""
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print; see the class for what it raises."""
+        try:
+            super().print(*objects, **options)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise UnwritableError(error) from error
