@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import signal
 import subprocess
 import sys
 from io import StringIO
@@ -11,10 +12,13 @@ from pathlib import Path
 import pytest
 
 from conftest import Command, command, environment
-from ttt import stop, streams
+from run_folders import died
+from ttt import failure, stop, streams
 from ttt.events import Event, EventLog, Kind
+from ttt.launch.job import explain
 from ttt.launch.process import worker_environment
 from ttt.launch.torchrun import Torchrun, death
+from ttt.report.source.find import find
 from ttt.terminal import Terminal
 
 SMALL = ["target.max_epochs=1", "target.threshold=0.5"]
@@ -215,3 +219,43 @@ def test_the_culprit_is_not_who_was_ended_for_it():
     assert "rank 2 ended with exit code 1" in death(ended((1, -15), (2, 1)), [])
     assert "SIGTERM" in death(ended((1, -15)), [])
     assert death("", []) == "torchrun failed without a word"
+
+
+def test_a_run_leaves_nothing_behind_and_makes_room_when_asked(tmp_path: Path, digits: Path):
+    """SIGUSR1 to `ttt run` itself goes on to the workers; temporary files go with the run."""
+    scratch = tmp_path / "tmp"
+    scratch.mkdir()
+    typed = ["run", "launcher=torchrun", "launcher.procs=2", f"data.root={digits}"]
+    typed += ["target.threshold=0.9999", "target.max_epochs=2000"]
+    with subprocess.Popen(
+        command(*typed),
+        cwd=tmp_path,
+        env=environment(TMPDIR=str(scratch)),
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("epoch"):
+                break
+        process.send_signal(signal.SIGUSR1)
+        rest = process.stdout.read()
+        assert process.wait(60) == 75
+    assert "suspended by SIGUSR1" in rest
+    # What torch compiles is kept from run to run.
+    assert [each for each in scratch.iterdir() if "torchinductor" not in each.name] == []
+
+
+def test_a_report_says_what_the_launcher_knew(tmp_path: Path):
+    folder = died(tmp_path / "launch", 4, "")
+    (folder / "logs").mkdir(exist_ok=True)
+    error = explain(folder, "rank 1 on here was ended by SIGKILL")
+    assert "SIGKILL" in str(error)
+    [run] = find([folder]).runs
+    assert (run.status, run.reason) == ("died", "rank 1 on here was ended by SIGKILL")
+    failure.write(failure.hang(0, "there", "x.png cannot be read"), folder / "logs", by=0)
+    assert find([folder]).runs[0].reason == "rank 1 on here was ended by SIGKILL"  # came first
+    (folder / "logs" / "launcher.failure.json").unlink()
+    assert find([folder]).runs[0].reason == "rank 0 on there: x.png cannot be read"
+    (folder / "logs" / "rank_0.failure.json").write_text("[")
+    assert "no events" in str(find([folder]).runs[0].reason)

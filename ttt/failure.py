@@ -1,5 +1,6 @@
 """How a process that failed tells its launcher why: one small JSON file beside its log."""
 
+import contextlib
 import json
 import os
 import socket
@@ -106,6 +107,13 @@ def write(failure: Failure, logs: Path, *, by: int) -> None:
             file.write(json.dumps(asdict(short)).encode())
     else:
         release(logs, by)
+
+
+def write_by_launcher(text: str, logs: Path) -> None:
+    """Leave what the launcher saw of ranks that died without a word, for whoever reads the run."""
+    told = {"text": text, "time": time.time(), "primary": True}
+    with contextlib.suppress(OSError):  # it is told to the user all the same
+        (logs / "launcher.failure.json").write_text(json.dumps(told))
 
 
 def read(logs: Path) -> list[Failure]:

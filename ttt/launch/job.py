@@ -74,6 +74,7 @@ def explain(folder: Path, otherwise: str) -> LaunchError:
         return LaunchError(f"{folder} was removed while the run was going on")
     failures = failure.read(folder / "logs")
     if not failures or not failures[0].primary:
+        failure.write_by_launcher(otherwise, folder / "logs")
         return LaunchError(f"{otherwise}\nlogs: {folder / 'logs'}")
     first = failures[0]
     error = LaunchError(f"rank {first.rank} on {first.host}: {first.text.rstrip()}")

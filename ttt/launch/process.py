@@ -1,17 +1,20 @@
 """Starting a program and staying responsible for it until it is gone."""
 
 import contextlib
+import getpass
 import os
 import signal
 import subprocess
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import FrameType
 
 import psutil
 
 import ttt
 from ttt.failure import LAUNCHED_BY_TTT, read
-from ttt.stop import Interrupted, end_with_parent, heard, interrupt
+from ttt.stop import MAKE_ROOM, Interrupted, end_with_parent, heard, interrupt
 
 # What torchrun and the workers get to end by themselves before they are killed.
 GRACE_SECONDS = 20.0
@@ -68,16 +71,20 @@ def supervise(
         OSError: It could not be started.
     """
     with contextlib.ExitStack() as stack:
+        scratch = stack.enter_context(
+            tempfile.TemporaryDirectory(prefix="ttt-", ignore_cleanup_errors=True)
+        )
         stack.enter_context(raising())
         errors = stack.enter_context(stderr.open("ab")) if stderr else None
         process = subprocess.Popen(
             command,
-            env={**os.environ, **(environment or {})},
+            env={**os.environ, **_scratch(scratch), **(environment or {})},
             stdin=subprocess.DEVNULL if own_session else None,
             stderr=errors,
             start_new_session=own_session,
             preexec_fn=end_with_parent,  # noqa: PLW1509  no threads here, and no library's locks
         )
+        stack.enter_context(_passing_on(process))
         try:
             return process.wait() if logs is None else _wait(process, logs)
         except Interrupted as stop:
@@ -88,6 +95,41 @@ def supervise(
             if own_session:  # whatever is left of its group
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
+
+
+def _scratch(folder: str) -> dict[str, str]:
+    """Temporary files go there, and with it when all is over: workers end without cleaning up.
+
+    What torch has compiled is kept where it always is.
+    """
+    name = "TORCHINDUCTOR_CACHE_DIR"
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # one without a name, as in some containers
+        user = str(os.getuid())
+    compiled = Path(tempfile.gettempdir()) / f"torchinductor_{user}"
+    return {"TMPDIR": folder, name: os.environ.get(name, str(compiled))}
+
+
+@contextlib.contextmanager
+def _passing_on(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Within it, a signal that asks for room goes on to the workers, who have an answer to it."""
+
+    def tell(number: int, frame: FrameType | None) -> None:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            started = psutil.Process(process.pid)
+            for member in (started, *started.children(recursive=True)):
+                with contextlib.suppress(psutil.Error):
+                    words = [word for word in member.cmdline() if word != "-u"]
+                    if words[1:3] == ["-m", "ttt.worker"]:  # torchrun would die of it
+                        member.send_signal(number)
+
+    before = {number: signal.signal(number, tell) for number in MAKE_ROOM}
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
 
 
 def _wait(process: subprocess.Popen[bytes], logs: Path) -> int:

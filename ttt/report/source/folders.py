@@ -19,7 +19,7 @@ from ttt.report.run import LARGEST, Block, Rank, Rejected, Run
 from ttt.report.source.record import history, last_sign
 
 CONFIG, SUMMARY, EVENTS, LOGS = "config.yaml", "summary.json", "events.jsonl", "logs"
-SYSTEM = "system.json"
+SYSTEM, LAUNCHER = "system.json", "launcher.failure.json"
 _RUN_FILES = {SUMMARY, EVENTS, "environment.json"}
 
 # What may differ between runs that are repetitions of each other.
@@ -84,6 +84,8 @@ def _read(folder: Path) -> Run:
         values |= {"status": "not started", "reason": "no events"}
     else:
         values |= last_sign(folder / EVENTS)
+    if values.get("status") in ("died", "aborted") and (cause := _cause(folder / LOGS)):
+        values["reason"] = cause
     values |= _of_system(folder / SYSTEM)
     values["energy_source"] = "counters, by ttt" if values.get("energy_j") is not None else None
     values["steady_samples_per_s"] = steady_rate(past.blocks)
@@ -99,6 +101,23 @@ def _read(folder: Path) -> Run:
         blocks=tuple(past.blocks),
         **values,
     )
+
+
+def _cause(logs: Path) -> str | None:
+    """Why the processes of a run ended, as they or their launcher left it; None if nobody did."""
+    found: list[tuple[bool, float, str]] = []
+    for file in (*logs.glob("rank_*.failure.json"), logs / LAUNCHER):
+        try:
+            told = _content(file)
+        except _UnusableError:
+            continue
+        match told:
+            case {"text": str(text), "time": int() | float() as time} if text.strip():
+                rank = f"rank {told.get('rank')} on {told.get('host')}: "
+                first = text.strip().splitlines()[-1 if text.startswith("Traceback") else 0]
+                who = "" if file.name == LAUNCHER else rank
+                found.append((told.get("primary") is not True, float(time), f"{who}{first}"))
+    return min(found)[2] if found else None
 
 
 def ruleset_of(folder: Path) -> tuple[str, str] | None:
