@@ -23,6 +23,7 @@ def run(seed: int = 1, **changes: object) -> Run:
         "train_s": changes.get("time_to_train_s", 100.0),
         "eval_s": 0.0,
         "global_batch": 80,
+        "step_samples": changes.get("global_batch", 80),
         "epochs": 10.0,
         "samples": 1000.0 * float(changes.get("epochs") or 10.0),  # type: ignore[arg-type]
         "samples_per_s": rate,

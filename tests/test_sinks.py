@@ -12,7 +12,7 @@ from ttt import compliance
 from ttt.errors import LaunchError
 from ttt.events import Event, EventLog, Kind
 from ttt.schema.logged import RESERVED, Spread
-from ttt.sinks.console import Console, seconds_to_target
+from ttt.sinks.console import Console
 from ttt.sinks.jsonl import JsonLines
 from ttt.sinks.mllog import MlperfLog, records
 from ttt.sinks.summary import Summary
@@ -270,13 +270,3 @@ def test_a_person_is_told_where_tables_are_and_what_the_loader_says_of_its_batch
         assert words in text.getvalue()
     assert "padding 0.0125" in text.getvalue()
     assert summary.result()["data"] == {"padding": 0.0125}
-
-
-def test_the_forecast_follows_a_power_law_and_says_nothing_when_it_cannot():
-    # shortfall 1/t: 0.1 after 10 s, 0.05 after 20 s, 0.01 after 100 s
-    assert seconds_to_target([(10, 0.9), (20, 0.95)], 0.99) == pytest.approx(80)
-    assert seconds_to_target([(10, 0.9)], 0.99) is None
-    assert seconds_to_target([(10, 0.9), (20, 0.8)], 0.99) is None
-    assert seconds_to_target([(10, 0.9), (20, 0.995)], 0.99) is None
-    assert seconds_to_target([(10, 0.9), (20, 0.9 + 1e-12)], 0.99) is None
-    assert seconds_to_target([(10, 20.0), (20, 25.0)], 30.0) is None

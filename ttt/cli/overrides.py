@@ -91,7 +91,9 @@ def _sentence(override: str, reason: Exception, kept: list[str], folder: str | N
     if name in known:
         said = _first_lines(reason.__cause__ or reason)
         was = known[name]
-        return f"{override}: {said}" + ("" if isinstance(was, dict) else f"; it was {name}={was}")
+        return f"{override}: {said}" + (
+            "" if isinstance(was, dict) else f"; without it {name}={was}"
+        )
     return _unknown(override, name, value, sorted(known), folder)
 
 
@@ -99,13 +101,14 @@ def _missing(override: str, reason: MissingConfigException) -> str:
     """A choice that is none, typed or named by the file of another."""
     options = [str(option) for option in reason.options or []]
     group, _, name = str(reason.missing_cfg_file or override.replace("=", "/")).rpartition("/")
-    likely = (difflib.get_close_matches(name, options, n=1, cutoff=0) or ["..."])[0]
+    likely = _close(name, options, 0.6)[:1]
     allowed = f"allowed: {', '.join(options)}"
     if override.lstrip("+~") == f"{group}={name}":
-        return f"{override}: no such choice; {allowed}; {group}={likely}"
+        hint = f"; {group}={likely[0]}" if likely else ""
+        return f"{override}: no such choice; {allowed}{hint}"
+    hint = f"; override /{group}: {likely[0]}" if likely else ""
     return (
-        f"{override}: its file names {group}: {name}, and there is no such choice; {allowed};"
-        f" override /{group}: {likely}"
+        f"{override}: its file names {group}: {name}, and there is no such choice; {allowed}{hint}"
     )
 
 
@@ -123,7 +126,13 @@ def _in_own_file(
             f"{override}: {path} does not begin with the line {_GLOBAL}, by which it speaks of the"
             " whole run; add it as the first line"
         )
-    if key := re.search(r"full_key: (\S+)", str(reason)):
+    key = re.search(r"full_key: (\S+)", str(reason))
+    if key and name != where[1].partition("/")[0]:
+        return (
+            f"{override}: {file} sets {key[1]}, which {override} does not have; a benchmark of your"
+            " own may choose both (--config-dir DIR benchmark=yours)"
+        )
+    if key:
         known = sorted(config.settings(config.compose([], None)))
         likely = _close(key[1], known, 0.6)
         hint = f"; close to it: {likely[0]}" if likely else ""

@@ -83,6 +83,8 @@ class Run:
         trained: Stands for the model and its task in the configuration; None of a log.
         settings: What makes the digest of a configuration, by dotted names; empty of a log.
         loader: What reads the images; None where there are none.
+        global_batch: What an update takes, samples or tokens, as the configuration has it.
+        step_samples: Samples of an update; None where a batch is filled with tokens, or unknown.
         sequence_length: Tokens of a sample, where all have the same number.
         replicas: Copies of the model that train side by side; None where that is not disclosed.
         stopped: RUN_STOP in seconds since the epoch.
@@ -131,6 +133,7 @@ class Run:
     settings: Mapping[str, Any] = field(default_factory=dict)
     loader: str | None = None
     global_batch: int | None = None
+    step_samples: float | None = None
     train_samples: int | None = None
     sequence_length: int | None = None
     replicas: int | None = None

@@ -47,7 +47,8 @@ class Fixed:
 def lars_momentum(run: RunConfig) -> Iterator[str]:
     """LARS: momentum 0.9 for batches below 32k, otherwise any (`lars_opt_momentum`)."""
     if run.optim.name == "lars" and run.data.global_batch < _LARGE_BATCH:
-        yield from Fixed("optim.momentum", (0.9,))(run)
+        for each in Fixed("optim.momentum", (0.9,))(run):
+            yield f"{each}; any from data.global_batch={_LARGE_BATCH} on"
 
 
 def sgd_momentum(run: RunConfig) -> Iterator[str]:

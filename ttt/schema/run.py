@@ -174,6 +174,7 @@ class RunConfig:
         if hasattr(self.model, "problems_with"):
             found += self.model.problems_with(self.precision, self.clip_norm)
         found += self.system.problems(self.submission.status)
+        found += not_positive("optim", {"lr": getattr(self.optim, "lr", None)})
         counts = {"runs": self.runs, "accumulate": self.accumulate, "clip_norm": self.clip_norm}
         found += not_positive("", counts)
         found += self._log_problems()

@@ -15,7 +15,6 @@ from ttt.events import Event, Kind
 from ttt.sinks.summary import Summary
 
 _REDRAW_SECONDS = 0.25
-_FORESEEN = 20  # times what has passed: beyond, two points say nothing
 
 
 class Console:
@@ -118,47 +117,15 @@ class Console:
         if self._qualities and self._config:
             target = self._config.data["target"]
             parts.append(f"quality {self._qualities[-1][1]:.4f} of {target:.4f}")
-            left = self._left(target)
-            since = event.time - self._started - self._qualities[-1][0]
-            parts.append(f"about {max(0.0, left - since):.0f} s to target" if left else "")
         return Text("  ".join(part for part in parts if part), style="cyan")
 
     def _quality_line(self, event: Event) -> Text:
         data, seconds = event.data, event.time - self._started
-        line = Text.assemble(
+        return Text.assemble(
             f"epoch {data['epoch']:>7.4g}   {data['metric']} {data['value']:.4f} ",
             (f"of {data['target']:.4f}", "dim"),
             f"   {seconds:7.2f} s   {data['samples'] / seconds:9,.0f} samples/s",
         )
-        if (left := self._left(data["target"])) is not None:
-            line.append(f"   about {left:.0f} s to target", "dim")
-        return line
-
-    def _left(self, target: float) -> float | None:
-        """Seconds to the target; None if two points do not tell, or tell of another day."""
-        left = seconds_to_target(self._qualities, target)
-        return None if left is None or left > _FORESEEN * self._qualities[-1][0] else left
-
-
-def seconds_to_target(qualities: list[tuple[float, float]], target: float) -> float | None:
-    """A rough forecast: the shortfall from 1 falls as a power of time through the last two points.
-
-    Args:
-        qualities: (seconds on the clock, quality) at every evaluation so far.
-        target: The quality to reach, a fraction.
-
-    Returns:
-        Seconds from the last evaluation to the target; None where two points do not tell (no
-        improvement, a quality beyond a fraction's range, target already reached).
-    """
-    if len(qualities) < 2 or not target < 1:
-        return None
-    (t0, q0), (t1, q1) = qualities[-2:]
-    if not (0 <= q0 < q1 < target and 0 < t0 < t1):
-        return None
-    slope = math.log((1 - q1) / (1 - q0)) / math.log(t1 / t0)
-    exponent = math.log((1 - target) / (1 - q1)) / slope
-    return t1 * math.exp(exponent) - t1 if exponent < 10 else None
 
 
 def _led(word: str, style: str, rest: str) -> Text:

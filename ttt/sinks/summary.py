@@ -98,13 +98,12 @@ class Summary:
         return self._last[then].time - self._last[first].time
 
     def _interval(self) -> float | None:
-        """Mean seconds from one evaluation to the next: how finely the time to train was seen."""
-        start, times = self._last.get(Kind.RUN_START), self._evaluations
-        if start is None or not times:
+        """Seconds between the last two evaluations: the target was reached somewhere in there."""
+        start = self._last.get(Kind.RUN_START)
+        if start is None or not self._evaluations:
             return None
-        if len(times) == 1:
-            return times[0] - start.time
-        return (times[-1] - times[0]) / (len(times) - 1)
+        times = [start.time, *self._evaluations]
+        return times[-1] - times[-2]
 
 
 def _cost(result: dict[str, Any]) -> float | None:

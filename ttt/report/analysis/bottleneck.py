@@ -89,6 +89,8 @@ def _network_or_work(sizes: Sequence[Size], size: Size) -> str:
     Steps that take as long among more workers are not slowed down by the network.
     """
     one, base = unit(size.group), sizes[0]
+    if all(each.nodes == 1 for each in sizes):
+        return f"too little work for each {one}, or what they share of their machine"
     mine, step = _share_of_batch(size), size.step_ms
     alike = [
         other
@@ -129,16 +131,16 @@ def _share_of_batch(size: Size) -> float | None:
 
     None where more workers than samples show that it is cut, and the log does not say how.
     """
-    if not size.global_batch:
+    if not size.step_samples:
         return None
-    share = size.global_batch / (size.replicas or size.workers)
+    share = size.step_samples / (size.replicas or size.workers)
     return share if share >= 1 else None
 
 
 def _work(size: Size) -> str:
     share = _share_of_batch(size)
     if share is None:
-        return f"{size.global_batch:,} samples over all"
+        return f"{_amount(size.step_samples or 0)} samples over all"
     each = "in each copy of the model" if size.replicas not in (None, size.workers) else "each"
     return f"{_amount(share)} {'sample' if share == 1 else 'samples'} {each}"
 

@@ -82,7 +82,11 @@ def _by_pieces(run: Run, on_clock: float, steady: float | None, tracked: float |
         )
     remark = None
     if not alike(steady, on_clock):
-        remark = f"{_per_s(steady)} while training, {_per_s(on_clock)} on the clock{_because(run)}"
+        lost = 1 - on_clock / steady
+        remark = (
+            f"{_per_s(steady)} in steady training, {_per_s(on_clock)} on the clock"
+            f"{_because(run, lost)}"
+        )
     return Rate(on_clock, steady, tracked, confirmed=True, remark=remark)
 
 
@@ -118,14 +122,20 @@ def _accounts(run: Run) -> bool:
     return abs(run.elapsed_s - known) <= DIFFER * run.elapsed_s
 
 
-def _because(run: Run) -> str:
-    """What the clock had beside training, as ", of which evaluation takes 12%"."""
+def _because(run: Run, lost: float) -> str:
+    """What the clock had beside steady training, as ", of which evaluation 12%".
+
+    Args:
+        run: The run.
+        lost: Share of the time that steady training would not have taken.
+    """
     parts = {
         "evaluation": evaluation_s(run),
         "the cold first block": cold_s(run),
         "what is neither training nor evaluation": outside_s(run),
     }
     shares = {name: share(seconds, run) or 0.0 for name, seconds in parts.items()}
+    shares["training slower than most of the time"] = lost - sum(shares.values())
     told = [f"{name} {part:.0%}" for name, part in shares.items() if part >= 0.02]
     return f", of which {' and '.join(told)}" if told else ""
 

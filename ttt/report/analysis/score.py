@@ -96,7 +96,7 @@ class Group:
         score: Over all runs.
         time: Spread of the valid times, in seconds, by clocks to be trusted; None without any.
         epochs: Spread of the epochs of the same runs; None without any.
-        resolution: One evaluation interval in seconds, the coarsest of the runs whose clock can be
+        resolution: Seconds between the last two evaluations, median of the runs whose clock can be
             trusted: no time is known better than this. None if unknown.
         submitter: Who says so.
         system: What it ran on.
@@ -230,7 +230,7 @@ def _group(runs: tuple[Run, ...], judge: Judge | None) -> Group:
         score=score,
         time=spread([time for run, time in timed if run.clock_trusted]),
         epochs=spread([run.epochs for run in converged if run.epochs is not None]),
-        resolution=max((each for each in intervals if each is not None), default=None),
+        resolution=_middle([each for each in intervals if each is not None]),
         submitter=agreed(run.submitter for run in runs),
         system=agreed(run.system for run in runs),
         official=agreed(run.official for run in runs),
@@ -260,6 +260,10 @@ def _score(runs: Sequence[Run], times: Sequence[float | None], side_by_side: boo
 
 def _benchmark(runs: Iterable[Run]) -> str:
     return agreed(run.benchmark for run in runs) or ""
+
+
+def _middle(values: Sequence[float]) -> float | None:
+    return statistics.median(values) if values else None
 
 
 def _unconverged(rcp: Rcp | None) -> str | None:

@@ -42,8 +42,10 @@ class Size:
     Attributes:
         group: All its runs.
         workers: Accelerators; processes, or nodes, where there are none.
-        global_batch: Samples per update.
+        global_batch: Samples, or tokens, per update.
+        step_samples: Samples per update.
         seconds: The score.
+        nodes: Machines.
         replicas: Copies of the model that train side by side; None where it is not disclosed.
         training: Samples a second over all workers while training, without the first block.
         tracked: The same by what the submitter's code tracked.
@@ -63,7 +65,9 @@ class Size:
     group: Group
     workers: int
     global_batch: int | None
+    step_samples: float | None
     seconds: float
+    nodes: int | None
     replicas: int | None
     training: float | None
     tracked: float | None
@@ -81,9 +85,9 @@ class Size:
     @property
     def step_ms(self) -> float | None:
         """Milliseconds of an update, by the rate while training; None where that is not sure."""
-        if not self.global_batch or not self.training or not self.confirmed:
+        if not self.step_samples or not self.training or not self.confirmed:
             return None
-        return 1000 * self.global_batch / self.training
+        return 1000 * self.step_samples / self.training
 
 
 def goal(group: Group) -> Goal:
@@ -152,7 +156,9 @@ def measure(group: Group) -> Size | None:
         group,
         count,
         agreed(run.global_batch for run in group.runs),
+        middle(lambda run: run.step_samples),
         seconds,
+        nodes=agreed(run.nodes for run in group.runs),
         replicas=agreed(run.replicas for run in group.runs),
         training=middle(lambda run: rate(run).training),
         tracked=middle(lambda run: rate(run).tracked),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from ttt.report.analysis.progress import Measure, measure_of, to_target, told
 from ttt.report.analysis.repetitions import copies
-from ttt.report.analysis.score import Group, agreed
+from ttt.report.analysis.score import Group, agreed, dropped
 from ttt.report.analysis.size import Goal, goal, unit, workers
 from ttt.report.analysis.words import counted, duration, percent, unit_of
 
@@ -88,18 +88,28 @@ def stability(group: Group, task: Sequence[Group] | None = None) -> Stability:
 def confidence(group: Group) -> tuple[float, float] | None:
     """Seconds between which the score of an experiment lies with 95 % confidence.
 
-    Student's interval of the mean time of all runs that converged. The score itself is a trimmed
-    mean, and what it trims is what tells how far seeds scatter: an interval of the runs that are
-    left would be many times too narrow.
+    The score is a trimmed mean, so its interval is that of one: by the winsorized variance, which
+    counts what is trimmed as the nearest time that is not (Tukey and McLaughlin, "Less vulnerable
+    confidence and significance procedures for location based on a single sample", Sankhya A 25,
+    1963). Where fewer than three runs are left it is Student's, of the mean of all that converged.
 
     Returns:
         None with fewer than three runs, or without a score.
     """
-    times = group.trusted_times
+    times = sorted(group.trusted_times)
     if len(times) < _ENOUGH or group.score.seconds is None:
         return None
-    half = _t_quantile(len(times) - 1) * statistics.stdev(times) / math.sqrt(len(times))
-    mean = statistics.fmean(times)
+    drop = dropped(agreed(run.benchmark for run in group.runs))
+    failed = sum(time is None for time in group.times)
+    count = len(times) + failed
+    if failed <= drop and count - 2 * drop >= _ENOUGH:
+        kept = times[drop : count - drop]
+        near = [min(max(time, kept[0]), kept[-1]) for time in [*times, *[math.inf] * failed]]
+        error = statistics.stdev(near) / (1 - 2 * drop / count) / math.sqrt(count)
+    else:
+        kept, error = times, statistics.stdev(times) / math.sqrt(len(times))
+    half = _t_quantile(len(kept) - 1) * error
+    mean = statistics.fmean(kept)
     return max(0.0, mean - half), mean + half
 
 
@@ -112,7 +122,7 @@ def _warnings(group: Group, unit: str, measure: Measure) -> Iterator[str]:
             f"{counted(len(times), 'run')} with a time cannot tell how far seeds scatter: it takes"
             f" {_ENOUGH} or more"
         )
-    if len(times) > 1 and statistics.stdev(times) > _WIDE * statistics.fmean(times):
+    elif statistics.stdev(times) > _WIDE * statistics.fmean(times):
         wide = percent(statistics.stdev(times) / statistics.fmean(times))
         extremes = f"from {duration(min(times), unit)} to {duration(max(times), unit)}"
         yield f"the times scatter widely: standard deviation {wide} of the mean, {extremes}"
@@ -254,10 +264,10 @@ def runs_needed(first: Sequence[float], second: Sequence[float]) -> int | None:
     that much beyond the test's limit, as far as these means and variances are the true ones.
 
     Returns:
-        2 to MANY, which is as many or more; None with fewer than two values of either, equal means,
-        or where nothing varies.
+        2 to MANY, which is as many or more; None with fewer than three values of either, equal
+        means, or where nothing varies.
     """
-    if min(len(first), len(second)) < 2:
+    if min(len(first), len(second)) < _ENOUGH:
         return None
     distance = abs(statistics.fmean(first) - statistics.fmean(second))
     variances = [statistics.variance(values) for values in (first, second)]

@@ -37,11 +37,14 @@ class Study:
 
 def study(found: Found) -> Study:
     """Compute all of it."""
-    groups = group(found.runs, judge)
+    # One that was printed or waits in a queue is no attempt that failed.
+    waiting = [run for run in found.runs if run.status == "not started"]
+    runs = tuple(run for run in found.runs if run.status != "not started")
+    groups = group(runs, judge)
     tasks: dict[Goal, list[Group]] = {}
     for each in groups:
         tasks.setdefault(goal(each), []).append(each)
-    findings = [(run, tuple(diagnose(run))) for run in found.runs]
+    findings = [(run, tuple(diagnose(run))) for run in runs]
     return Study(
         groups=tuple(groups),
         stability=tuple(stability(each, tasks[goal(each)]) for each in groups),
@@ -49,5 +52,5 @@ def study(found: Found) -> Study:
         sweeps=tuple(sweeps(groups)),
         comparisons=tuple(comparisons(groups)),
         rows=tuple(hardware(groups)),
-        rejected=found.rejected,
+        rejected=(*found.rejected, *(Rejected(run.path, "not started yet") for run in waiting)),
     )

@@ -58,7 +58,8 @@ def problems(result: Result) -> list[str]:
         told += [f"{_whose_run(run)}: {why_failed(run)}" for run in failed[:_FEW]]
         told += [f"and {len(failed) - _FEW} more"] if len(failed) > _FEW else []
     elif group.score.seconds is not None:
-        told += [f"{_whose_run(run)} is dropped, as it may be: {why_failed(run)}" for run in failed]
+        allowed = "is the one that may be dropped" if len(failed) == 1 else "may be dropped"
+        told += [f"{_whose_run(run)} {allowed}: {why_failed(run)}" for run in failed]
     of_runs = dict.fromkeys(problem for run in scored for problem in run.problems)
     return [*told, *group.remarks, *of_runs]
 
@@ -107,7 +108,7 @@ def grain(result: Result, unit: str) -> str | None:
         return None
     return (
         f"evaluations are {duration(apart, unit)} apart, {percent(part)} of the score: that hides"
-        " smaller differences, and half of it is wasted on average"
+        " smaller differences"
     )
 
 
@@ -125,5 +126,5 @@ def _too_coarse(results: Sequence[Result], unit: str) -> list[str]:
     ends = list(dict.fromkeys(map(percent, (parts[0], parts[-1]))))
     return [
         f"{_whose(coarse, results)}evaluations are {' to '.join(ends)} of the score apart: that"
-        " hides smaller differences, and half of such an interval is wasted on average"
+        " hides smaller differences"
     ]

@@ -130,7 +130,7 @@ def score_lines(each: Group, unit: str, measure: Measure) -> list[str]:
     if each.energy_j is not None:
         lines.append(f"energy to the target: {energy(each.energy_j)}")
     if each.resolution is not None:
-        lines.append(f"evaluated every {duration(each.resolution, unit)} at the longest")
+        lines.append(f"evaluated every {duration(each.resolution, unit)}")
     if ruleset := agreed(run.ruleset for run in each.runs):
         reason = agreed(run.ruleset_reason for run in each.runs)
         lines.append(f"compliance by ruleset {ruleset}" + (f", {reason}" if reason else ""))

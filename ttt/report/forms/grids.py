@@ -140,7 +140,7 @@ def scaling(sweep: Sweep, task: Task) -> Grid:
             (Head("x\N{NO-BREAK SPACE}statistical", brief="x statis- tical"), share("statistical")),
             (Head("x\N{NO-BREAK SPACE}overhead", brief="x over- head"), share("overhead")),
             (
-                Head(f"training {per_second}/s", wide=True),
+                Head(f"steady {per_second}/s", wide=True),
                 lambda point: in_digits(throughput(point.group, point.samples_per_s)[0]),
             ),
             (Head("step (ms)", wide=True), lambda point: in_digits(point.step_ms)),

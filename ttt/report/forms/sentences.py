@@ -23,9 +23,7 @@ _ERROR = 0.05  # of Welch's test: from which on it does not tell two apart
 _AS_FAST = 1.01  # scores over each other: less is no difference, unless a test says so
 _ANYBODY = 100  # runs of each; nobody does more
 _SEEDS = 5  # told one by one
-INTERVAL = (
-    "the 95% interval is that of the mean time over seeds, of three or more runs that converged"
-)
+INTERVAL = "the 95% interval is that of the score over seeds, where three runs or more converged"
 
 
 def answer(task: Task) -> str:

@@ -24,7 +24,8 @@ _RUN_FILES = {SUMMARY, EVENTS, "environment.json"}
 
 # What may differ between runs that are repetitions of each other.
 _NOT_IN_DIGEST = {"seed", "runs", "run", "index", "run_root", "command", "tracking"}
-_NOT_IN_PART = {"system": ("price_per_hour", "energy")}
+# Processes stand in the configuration as the launcher has counted them, beside what was typed.
+_NOT_IN_PART = {"system": ("price_per_hour", "energy"), "launcher": ("procs",)}
 
 
 class _UnusableError(Exception):
@@ -89,6 +90,7 @@ def _read(folder: Path) -> Run:
     values |= _of_system(folder / SYSTEM)
     values["energy_source"] = "counters, by ttt" if values.get("energy_j") is not None else None
     values["steady_samples_per_s"] = steady_rate(past.blocks)
+    values["step_samples"] = _step_samples(values.get("samples"), values.get("steps"))
     values["tracked_samples_per_s"] = values.get("samples_per_s")  # the worker's own clock
     repeated = _repeated(config)
     return Run(
@@ -101,6 +103,11 @@ def _read(folder: Path) -> Run:
         blocks=tuple(past.blocks),
         **values,
     )
+
+
+def _step_samples(samples: float | None, steps: int | None) -> float | None:
+    """Mean samples of an update: a batch may be filled with tokens, whatever the samples."""
+    return samples / steps if samples and steps else None
 
 
 def _cause(logs: Path) -> str | None:

@@ -20,7 +20,7 @@ from ttt.report.source.folders import steady_rate
 from ttt.report.source.power import energy_of
 from ttt.report.source.scaling_file import scaling_of
 from ttt.report.source.systems import Place, amount, model, place_of, text, whole
-from ttt.report.source.units import Position, tokens_in_a_sample
+from ttt.report.source.units import FILLED_WITH_TOKENS, Position, tokens_in_a_sample
 
 # What a clock that contradicts itself tells nothing of.
 _BY_THE_CLOCK = frozenset(
@@ -205,6 +205,7 @@ def _course(log: _Log, verdict: Verdict, elapsed: float | None) -> dict[str, Any
     train_samples = whole(log.first.get("train_samples"))
     known: dict[str, Any] = {
         "global_batch": batch,
+        "step_samples": None if benchmark in FILLED_WITH_TOKENS else batch,
         "train_samples": train_samples,
         "sequence_length": tokens_in_a_sample(
             benchmark, whole(log.first.get("max_sequence_length"))
@@ -242,11 +243,6 @@ def _course(log: _Log, verdict: Verdict, elapsed: float | None) -> dict[str, Any
 
 
 def _interval(evaluations: Iterable[Evaluation]) -> float | None:
-    """Mean seconds from one evaluation to the next: how finely the time to train was seen.
-
-    The first may be due much later than one interval after the start.
-    """
-    times = sorted({each.seconds for each in evaluations})
-    if len(times) > 1:
-        return (times[-1] - times[0]) / (len(times) - 1)
-    return times[0] if times and times[0] > 0 else None
+    """Seconds between the last two evaluations: the target was reached somewhere in there."""
+    times = sorted({0.0, *(each.seconds for each in evaluations if each.seconds > 0)})
+    return times[-1] - times[-2] if len(times) > 1 else None

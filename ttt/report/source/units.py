@@ -48,6 +48,9 @@ _SETS: dict[str, tuple[tuple[str, int], ...]] = {
 }
 _ALIKE = 0.15  # share by which numbers of one thing may differ: filters, rounding to the batch
 
+# Whose batches submitters count in tokens, or in sequences that are packed of several samples.
+FILLED_WITH_TOKENS = frozenset({"transformer"})
+
 # Tokens of a sample, where all samples are packed to the same length; what a log says goes first.
 _TOKENS = {
     "gpt3": 2048,
