@@ -111,10 +111,8 @@ class Seat:
         parts = self.parts
         if parts and parts.clock.running:
             parts.clock.stop(parts.clock.now())
-            step = parts.learner.steps
-            parts.log.emit(
-                Kind.RUN_STOP, step, status="aborted", reason=reason, **parts.position(step)
-            )
+            step, position = parts.reached()
+            parts.log.emit(Kind.RUN_STOP, step, status="aborted", reason=reason, **position)
 
     def fail(self, error: BaseException) -> int:
         """Leave word of an exception: in the log, for the launcher, and for whoever watches."""

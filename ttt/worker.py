@@ -138,7 +138,7 @@ def conduct(run_config: RunConfig, world: World, seat: Seat, past: Past | None) 
     clock = Clock(now, sync) if sync else Clock(now)
     recalled = attempt.recall(seat.folder) if past and world.rank == 0 else []
     sinks = open_sinks(run_config, seat, recalled) if world.rank == 0 else []
-    log = seat.log = EventLog(now, sinks)
+    log = seat.log = EventLog(now, sinks, recalled)
     try:
         demand_data(run_config, world)
         if not past:

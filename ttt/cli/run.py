@@ -121,7 +121,18 @@ def problems(run: RunConfig, placement: Placement | None = None) -> list[str]:
         found.append("data.root is not set; allowed: the data set's folder; data.root=DIR")
     elif not (launcher.elsewhere or Path(root).is_dir() or getattr(run.data, "prepare", None)):
         found.append(f"data.root={root} is not a folder; data.root=DIR, as `ttt data` made it")
+    elif not launcher.elsewhere and Path(root).is_dir():
+        found += faults(run.data)
     return found
+
+
+def faults(data: Any) -> list[str]:
+    """What is wrong with a data set that is to be seen from here, as far as its form tells.
+
+    Off the clock and before any process starts; a run forgets the set again (`clear_cache`).
+    """
+    module = getattr(data, "looks", None)  # a user's own data set may come without
+    return list(importlib.import_module(module).faults(data)) if module else []
 
 
 def _inside_problems(run: RunConfig, placement: Placement) -> list[str]:

@@ -76,6 +76,23 @@ def open_part(root: Path, part: str, *, samples: int, meaning: dict[str, Any]) -
     return np.memmap(path, dtype="<i4", mode="r", shape=(samples, words))
 
 
+def faults(data: Any) -> list[str]:
+    """What is wrong with a set, as its manifest and its files' sizes tell, before a run starts.
+
+    Args:
+        data: Whatever has `root` and the settings of `ttt.data.clicks.Clicks`.
+    """
+    meaning = {"dense": data.dense, "rows": list(data.rows), "hots": list(data.hots)}
+    found: dict[str, None] = {}  # in order; what is wrong with the manifest is told once
+    for part in PARTS:
+        try:
+            samples = getattr(data, f"{part}_samples")
+            open_part(Path(data.root), part, samples=samples, meaning=meaning)
+        except DataError as error:
+            found[str(error)] = None
+    return list(found)
+
+
 def _typed(value: Any) -> str:
     """A value as it is typed: lists without spaces."""
     return str(value).replace(" ", "")
