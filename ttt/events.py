@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from ttt.errors import TttError
+from ttt.errors import TttError, shown
 
 if TYPE_CHECKING:
     from ttt.protocols import Sink
@@ -75,6 +75,18 @@ class Event:
     data: Mapping[str, Any] = field(default_factory=dict)
 
 
+def _shown(value: Any) -> Any:
+    """The value with text that every sink can write, whatever bytes a file's name has."""
+    match value:
+        case str():
+            return value if value.isascii() else shown(value)
+        case dict():
+            return {_shown(name): _shown(item) for name, item in value.items()}
+        case list() | tuple():
+            return [_shown(item) for item in value]
+    return value
+
+
 class EventLog:
     """Stamps events and hands each to every sink.
 
@@ -106,7 +118,7 @@ class EventLog:
 
     def emit(self, kind: Kind, step: int = 0, *, time: float | None = None, **data: Any) -> Event:
         """Record one event; `time` only where the moment it tells of has already passed."""
-        event = Event(kind, self._now() if time is None else time, step, data)
+        event = Event(kind, self._now() if time is None else time, step, _shown(data))
         self._remember(event)
         for sink in tuple(self._sinks):
             self._write(sink, event)

@@ -15,7 +15,7 @@ from pathlib import Path
 from ttt import failure
 from ttt.dist import world as dist_world
 from ttt.dist.rank import Placement
-from ttt.errors import LAUNCH_FAILED, TttError
+from ttt.errors import ESCAPE, LAUNCH_FAILED, TttError
 from ttt.events import EventLog, Kind
 from ttt.loop import Parts
 from ttt.protocols import World
@@ -118,7 +118,7 @@ class Seat:
         """Leave word of an exception: in the log, for the launcher, and for whoever watches."""
         told = failure.describe(self.rank, error, lost_peer=dist_world.lost_peer(error))
         if self.logs:
-            with contextlib.suppress(OSError), self._own_log().open("a") as log:
+            with contextlib.suppress(OSError), self._own_log().open("a", errors=ESCAPE) as log:
                 traceback.print_exception(error, file=log)
         self._tell(told, aloud=told.primary)
         return told.exit_code
@@ -150,7 +150,7 @@ class Seat:
                 failure.write(told, self.logs, by=self.rank)
         if aloud and not os.environ.get(failure.LAUNCHED_BY_TTT):
             sentence = f"ttt: rank {told.rank} on {told.host}: {told.text.rstrip()}\n"
-            os.write(self.terminal[1], sentence.encode())
+            os.write(self.terminal[1], sentence.encode("utf-8", ESCAPE))
 
 
 def brief(error: BaseException) -> str:

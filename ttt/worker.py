@@ -25,7 +25,15 @@ from ttt.dist import mpi
 from ttt.dist import world as dist_world
 from ttt.dist.meeting import JOIN_SECONDS, LostRankZero
 from ttt.dist.rank import Placement, from_environment
-from ttt.errors import NOT_REACHED, OK, SUSPENDED, ConfigError, DataError, LaunchError
+from ttt.errors import (
+    ESCAPE,
+    NOT_REACHED,
+    OK,
+    SUSPENDED,
+    ConfigError,
+    DataError,
+    LaunchError,
+)
 from ttt.events import Event, EventLog, Kind
 from ttt.loop import Parts, Past, run
 from ttt.protocols import Sink, World
@@ -195,7 +203,7 @@ def open_sinks(run_config: RunConfig, seat: Seat, recalled: Sequence[Event]) -> 
     assert seat.folder is not None
     # Open MPI gives rank 0 a terminal of its own, wherever its output goes in the end.
     plain = False if seat.placement and seat.placement.launcher == "mpi" else None
-    terminal = os.fdopen(seat.terminal[0], "w", errors="backslashreplace")
+    terminal = os.fdopen(seat.terminal[0], "w", errors=ESCAPE)
     console = Terminal(file=terminal, force_terminal=plain)
     summary = Summary(seat.folder / "summary.json")
     for event in recalled:

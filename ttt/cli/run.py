@@ -24,7 +24,7 @@ from ttt import compliance, config, streams
 from ttt.cli import overrides
 from ttt.cli.rehearse import rehearse
 from ttt.dist.rank import Placement, from_environment, half_told
-from ttt.errors import OK, ConfigError, TttError, show
+from ttt.errors import OK, ConfigError, TttError, show, shown
 from ttt.launch.job import Job, Launcher, worst
 from ttt.report.forms import table
 from ttt.schema.closed import broken_rules
@@ -205,7 +205,7 @@ def freeze(composed: Any, runs: int, processes: int, command: list[str]) -> Job:
         own = {"seed": composed.seed + number, "run": number}
         run = config.resolve(composed, **own, processes=processes, command=command)
         folder = Path(run.run_root) / run.benchmark.id / launch_id / f"seed_{run.seed}"
-        header = f"# {shlex.join(command)}\n"
+        header = f"# {shown(shlex.join(command))}\n"
         with written(f"run_root={run.run_root}", "run_root=DIR"):
             (folder / "logs").mkdir(parents=True, exist_ok=False)
             (folder / "config.yaml").write_text(header + config.freeze(run))

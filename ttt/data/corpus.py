@@ -49,7 +49,7 @@ def checked(root: Path, expected: Mapping[str, int]) -> str:
             f"data.root={root} holds no {path.name}: prepare the set with `ttt data`, or type"
             " data.root=DIR"
         )
-    manifest = json.loads(path.read_text())
+    manifest = json.loads(path.read_bytes())
     if "max_length" not in manifest:
         raise DataError(f"{path} is not that of a set of sentence pairs; type data.root=DIR")
     counts = {f"{part}_samples": count for part, count in manifest["counts"].items()}

@@ -57,7 +57,7 @@ def open_part(root: Path, part: str, *, samples: int, meaning: dict[str, Any]) -
             f"data.root={root} holds no {MANIFEST}: prepare the data set with `ttt data`,"
             " or type data.root=DIR"
         )
-    said = json.loads(manifest.read_text())
+    said = json.loads(manifest.read_bytes())
     said |= {f"{name}_samples": count for name, count in said.get("counts", {}).items()}
     for name, value in {f"{part}_samples": samples, **meaning}.items():
         if said.get(name) != value:

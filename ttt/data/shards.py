@@ -171,7 +171,8 @@ def list_shards(images: ImageSet, part: str, key: str, samples: int) -> Shards:
     root = Path(images.root)
     folder = root / part
     pattern = str(folder / "*.idx") if folder.is_dir() else f"{folder}*.idx"
-    indexes = _indexes(folder, "") if folder.is_dir() else _indexes(root, part)
+    where = (folder, "") if folder.is_dir() else (folder.parent, folder.name)
+    indexes = _indexes(*where)
     if not indexes:
         raise DataError(
             f"{pattern} finds no index: data.format={images.format} needs one for each file, of the"
@@ -246,9 +247,9 @@ def _read_index(path: Path, file: Path, kind: str) -> Index:
     nothing = np.empty((0, 4), np.int64)
     try:
         if kind == "webdataset":
-            index = _webdataset_index(path.read_text())
+            index = _webdataset_index(path.read_text("utf-8-sig"))
         else:
-            table = np.loadtxt(path, dtype=np.int64, ndmin=2, comments=None)
+            table = np.loadtxt(path, dtype=np.int64, ndmin=2, comments=None, encoding="utf-8-sig")
             if kind == "tfrecord":
                 at, length = table.T
             else:  # keys need not be in order, and a record ends where the next one begins

@@ -18,6 +18,7 @@ from typing import Any
 
 from ttt.data.listing import Classes, folders_in, images_in, names
 from ttt.errors import DataError
+from ttt.prepare.encoding import without_mark
 from ttt.prepare.folder import MANIFEST, Progress, silent, whole_folder, write_manifest
 from ttt.prepare.shards import FORMATS, Part, Source, write_part
 
@@ -152,7 +153,7 @@ def _val(source: Path, classes: Sequence[str]) -> list[Source]:
 
 def _sorted_by(labels: Path, folder: Path, classes: Sequence[str]) -> list[Source]:
     try:
-        classes_of = labels.read_text("utf-8-sig").split()
+        classes_of = without_mark(labels.read_bytes(), labels).decode().split()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"--val-labels {labels} cannot be read: {error}") from error
     images = _images(folder) if folder.is_dir() else []
@@ -237,7 +238,7 @@ def _refuse_other(out: Path, plan: dict[str, Any]) -> None:
         return
     for name in (PLAN, MANIFEST):
         if (out / name).is_file():
-            found = {"format": "folder"} | json.loads((out / name).read_text())
+            found = {"format": "folder"} | json.loads((out / name).read_bytes())
             if all(found.get(key) == value for key, value in plan.items()):
                 return
     raise DataError(

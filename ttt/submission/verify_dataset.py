@@ -21,7 +21,7 @@ def differences(root: Path, expected: dict[str, Any]) -> Iterator[str]:
     manifest = root / "manifest.json"
     wanted = [expected["train_samples"], expected["eval_samples"]]
     if manifest.is_file():
-        found, known = json.loads(manifest.read_text()), expected["manifest"] or {}
+        found, known = json.loads(manifest.read_bytes()), expected["manifest"] or {}
         for name in known:
             if found.get(name) != known[name]:
                 yield f"{manifest} says {name} {found.get(name)!r:.120}, not {known[name]!r:.120}"
@@ -47,7 +47,7 @@ def _litter(path: Path) -> bool:
 
 def main(root: Path, beside: Path) -> int:
     """Print what differs from dataset.json; returns 1 if anything does."""
-    expected = json.loads((beside / "dataset.json").read_text())
+    expected = json.loads((beside / "dataset.json").read_bytes())
     wrong = list(differences(root, expected))
     for sentence in wrong:
         print(sentence, file=sys.stderr)
