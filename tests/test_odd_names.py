@@ -70,3 +70,20 @@ def test_odd_names_are_packed_and_hashed(odd: Path, tmp_path: Path):
     imagenet.prepare(tmp_path / "packed", [odd], format="tfrecord", shards=1)
     content = (tmp_path / "packed" / "train" / "train-00000-of-00001.tfrecord").read_bytes()
     assert b"\xe9t\xe9.png" in content
+
+
+def test_what_was_replaced_is_told_and_decoders_keep_off_the_terminal(
+    ttt: Command, odd: Path, tmp_path: Path
+):
+    image = sorted((odd / "train" / "4").iterdir())[0]
+    image.write_bytes(b"\xff\xd8\xff\xe0 cut")  # of which the JPEG parser says so
+    done = ttt("run", f'data.root="{odd}"', "data.on_error=skip", "target.max_epochs=1")
+    assert done.returncode in (0, 3)
+    assert "data.on_error=skip replaced 2 unreadable samples: " in " ".join(done.stdout.split())
+    assert "parser" not in done.stdout + done.stderr
+    [log] = tmp_path.glob("runs/*/*/*/logs/rank_0.log")
+    assert "parser" in log.read_text()
+    done = ttt("report", "runs", "--html", "r.html")
+    said = "unreadable samples were replaced (data.on_error=skip): 2 in a run"
+    assert said in " ".join(done.stdout.split())
+    assert said in (tmp_path / "r.html").read_text()

@@ -63,11 +63,24 @@ class Seat:
             return
         failure.reserve(self.logs, self.rank)
         sys.stdout.flush()
+        self._to_log(1, 2)
+
+    def hush(self) -> None:
+        """Send to the file only what libraries print past Python, as decoders do of bad images.
+
+        For a process alone: its own words, and a debugger's, stay on the terminal.
+        """
+        if self.logs is None:
+            return
+        self._to_log(2)
+        sys.stderr = open(self.terminal[1], "w", 1, errors=ESCAPE, closefd=False)  # noqa: SIM115
+
+    def _to_log(self, *streams: int) -> None:
         sys.stderr.flush()
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
         file = os.open(self._own_log(), flags, 0o644)
-        os.dup2(file, 1)
-        os.dup2(file, 2)
+        for stream in streams:
+            os.dup2(file, stream)
         os.close(file)
 
     def _own_log(self) -> Path:

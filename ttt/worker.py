@@ -37,7 +37,7 @@ from ttt.errors import (
 from ttt.events import Event, EventLog, Kind
 from ttt.loop import Parts, Past, run
 from ttt.protocols import Sink, World
-from ttt.results import check, result_path, spent, statistics
+from ttt.results import check, result_path, skipped_sentence, spent, statistics
 from ttt.schema.choices import Tracker
 from ttt.schema.run import RunConfig
 from ttt.seat import Seat
@@ -92,6 +92,8 @@ def work(placement: Placement | None, seat: Seat) -> Verdict:
         demand_size(run_config, world)
         if world.size > 1:
             seat.redirect()
+        else:
+            seat.hush()
         settle(run_config.binding, world)
         past = Past(**message["past"]) if message["past"] else None
         with seat.watched(world, run_config.timeout):
@@ -185,7 +187,10 @@ def finish(
         if parts.world.rank == 0:
             (folder / attempt.SUSPENDED).touch()
         return
-    log.emit(Kind.STATISTICS, step, **statistics(parts), **spent(parts, counted, folder))
+    measured = statistics(parts)
+    log.emit(Kind.STATISTICS, step, **measured, **spent(parts, counted, folder))
+    if measured["skipped_samples"]:
+        log.emit(Kind.WARNING, step, message=skipped_sentence(measured))
     parts.data.close()
     if parts.world.rank == 0:
         log.emit(Kind.COMPLIANCE, **check(run_config, folder))

@@ -57,6 +57,9 @@ def _whose_run(run: Run) -> str:
 def cautions(result: Result) -> list[str]:
     """What a reader of the score should know, unless a finding says it already."""
     apart = any(each.finding.what == "evaluations far apart" for each in result.seen)
-    return [
+    told = [
         each for each in result.stability.warnings if not (apart and each.startswith("evaluations"))
     ]
+    if skipped := max(run.skipped_samples or 0 for run in result.group.runs):
+        told.append(f"unreadable samples were replaced (data.on_error=skip): {skipped} in a run")
+    return told
