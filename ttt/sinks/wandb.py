@@ -92,8 +92,8 @@ class Wandb:
         """Take one event; returns at once, but for INIT_STOP.
 
         Raises:
-            TttError: W&B is not ready in time, or had to stop, or is disabled (WANDB_MODE); the run goes
-                on without it.
+            TttError: W&B is not ready in time, had to stop, or is disabled (WANDB_MODE); the run
+                goes on without it.
         """
         if event.kind is Kind.CONFIG:
             if self._mode is None:
