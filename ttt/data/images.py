@@ -226,15 +226,16 @@ def _look(
 def _miscounted(folder: Path, found: Classes, counts: Mapping[str, tuple[int, int]]) -> str:
     """One sentence on how many images and classes there are and should be."""
     differing = {name: pair for name, pair in counts.items() if pair[0] != pair[1]}
-    asked = " and ".join(f"data.{name}={pair[0]}" for name, pair in (differing or counts).items())
+    asked = " and ".join(f"data.{name}={pair[0]}" for name, pair in differing.items())
     typed = " ".join(f"data.{name}={pair[1]}" for name, pair in differing.items())
-    said = f"{folder} holds {found.count} images in {len(found.images)} class folders, but {asked}"
+    said = f"{folder} holds {found.count} images in {len(found.images)} class folders"
+    said += f", but {asked}" if differing else ""
     if found.empty:
         plural = "s hold" if len(found.empty) > 1 else " holds"
         said += f"; {len(found.empty)} class folder{plural} no image: {names(found.empty)}"
     remove = "remove what is empty" if found.empty else ""
     rest = " and ".join(todo for todo in (remove, typed and f"type {typed}") if todo)
-    return f"{said}: complete the set, or {rest}"
+    return f"{said}; complete the set, or {rest}"
 
 
 def _differing(images: ImageSet) -> list[str]:
