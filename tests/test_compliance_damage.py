@@ -1,3 +1,7 @@
+import bz2
+import gzip
+import lzma
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -28,6 +32,39 @@ def test_what_is_no_log_fails_with_a_sentence(tmp_path, content, named):
     verdict = check_file(path)
     assert not verdict.passed
     assert any(named in problem for problem in verdict.problems), verdict.problems
+
+
+GOOD = text(ours()).encode()
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (gzip.compress(GOOD), ["packed by gzip", "zcat", "> result_0.clean.txt"]),
+        (bz2.compress(GOOD), ["packed by bzip2", "bzcat"]),
+        (lzma.compress(GOOD), ["packed by xz", "xzcat"]),
+        (GOOD.decode().encode("utf-16"), ["UTF-16 text", "iconv -f UTF-16 -t UTF-8"]),
+        (GOOD.replace(b"}}\n", b"}}\x1b[0m\n", 1), ["line 1: ", "colour codes", "sed 's/"]),
+        (GOOD.replace(b"}}\n", b"}} epoch 1\n", 1), ["line 1: ", "'epoch 1'", "line of its own"]),
+    ],
+)
+def test_what_a_log_became_on_its_way_is_told_with_what_to_type(tmp_path, content, said):
+    assert check_file(write(tmp_path / "good", ours())).passed
+    path = tmp_path / "result_0.txt"
+    path.write_bytes(content)
+    verdict = check_file(path)
+    assert not verdict.passed
+    for words in said:
+        assert words in verdict.problems[0]
+
+
+def test_records_glued_on_one_line_are_told_and_the_verdict_is_the_engines(tmp_path):
+    path = write(tmp_path / "result_0.txt", resnet())
+    path.write_text(path.read_text().replace("}}\n", "}}", 2))
+    verdict = check_file(path, "4.0.0")
+    assert verdict.passed == official_says(path, "4.0.0", "training_4.0.0/common.yaml")
+    assert not verdict.passed
+    assert "line 1 has 3 records, and the checker sees only the last" in verdict.warnings[0]
 
 
 @pytest.mark.parametrize("name", ["absent.txt", "."])

@@ -1,6 +1,8 @@
 """Files that cannot be read: named, or replaced and counted, without losing a batch."""
 
+import os
 import shutil
+import stat
 from itertools import islice
 
 import numpy as np
@@ -53,7 +55,7 @@ def gone(path):
 
 def unreadable(path):
     path.unlink()
-    path.mkdir()  # root may read any file; nobody may read a folder
+    os.mknod(path, 0o600 | stat.S_IFSOCK)  # root may read any file; nobody may read a socket
 
 
 DAMAGES = pytest.mark.parametrize("damage", [empty, junk, cut_png, cut_jpeg, gone, unreadable])

@@ -151,7 +151,7 @@ def less_one(root):
         (None, {"train_samples": 50}, ["37 images", "=50", "type data.train_samples=37"]),
         (less_one, {}, ["16 images", "=17", "type data.eval_samples=16"]),
         (renamed, {}, ["class_2", "class_x"]),
-        (emptied, {}, ["class_1", "holds no image"]),
+        (emptied, {}, ["1 class folder holds no image: class_1", "data.train_samples=25"]),
     ],
 )
 def test_a_wrong_set_is_reported_with_what_to_type(tmp_path, break_it, changes, said):

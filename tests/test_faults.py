@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import PROJECT, command, environment
+from conftest import PROJECT, Command, command, environment
 from faults import FAULTS, Fault, fill, meet
 from processes import ENDLESS, OUTSIDE, TWO, begin, end_all, events, until_training, workers
 
@@ -178,3 +178,18 @@ def test_the_run_folder_is_not_shared(tmp_path: Path, start: Start):
         _, said = process.communicate(timeout=120)
         assert process.returncode == 0, said
     assert len(list(tmp_path.glob("runs/digits/*"))) == 2
+
+
+def test_a_record_ends_though_the_data_cannot_say_where_it_was(ttt: Command, tmp_path: Path):
+    """Only the data set knows how many sentences a step takes, and it cannot be read."""
+    assert ttt("data", "dates", "--out", "set").returncode == 0
+    (tmp_path / "set" / "train.src.npy").unlink()
+    done = ttt("run", "benchmark=dates", "data.root=set")
+    assert done.returncode == 2
+    assert "train.src.npy is missing" in done.stderr
+    [record] = tmp_path.glob("runs/*/*/*/events.jsonl")
+    events = [json.loads(line) for line in record.read_text().splitlines()]
+    [stop] = [event for event in events if event["kind"] == "run_stop"]
+    assert stop["data"]["status"] == "aborted"
+    assert "train.src.npy is missing" in stop["data"]["reason"]
+    assert (stop["step"], stop["data"]["epoch"], stop["data"]["samples"]) == (0, 0.0, 0)

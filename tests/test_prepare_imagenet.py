@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import os
+import stat
 
 import numpy as np
 import pytest
@@ -186,7 +188,7 @@ def page(source):
 def locked(source):
     path = source / "train" / "n02" / "train_001.JPEG"
     path.unlink()
-    path.mkdir()  # what cannot be read even by root
+    os.mknod(path, 0o600 | stat.S_IFSOCK)  # what cannot be read even by root
 
 
 def no_val(source):
@@ -210,7 +212,7 @@ def bare_class(source):
         (locked, "train_001.JPEG cannot be read"),
         (no_val, "val is no folder"),
         (another_class, "these 2 are in one only: n03, n04"),
-        (bare_class, "n04 holds no image"),
+        (bare_class, "hold none: n04"),
     ],
 )
 def test_a_wrong_source_is_told(damage, said, source, tmp_path):

@@ -17,7 +17,7 @@ from ttt.schema.choices import Tracker
 from ttt.schema.tracking import TrackingConfig
 from ttt.sinks.series import Series, folder_identity, scalars, sweep_point
 from ttt.sinks.summary import Summary
-from ttt.sinks.wandb import UNTRACKED, Wandb
+from ttt.sinks.wandb import UNTRACKED, Wandb, mode_of
 
 # Stands before the real package on the path: everything works, but logging never comes back.
 STUCK = """
@@ -271,3 +271,26 @@ def test_a_run_without_a_tracker_does_not_load_one():
     code = "import sys, ttt.sinks.wandb; sys.exit('wandb' in sys.modules)"
     command = [sys.executable, "-c", code]
     assert subprocess.run(command, env=environment(), check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("variable", "mode"),
+    [
+        (None, "offline"),
+        ("", "offline"),
+        ("nonsense", "offline"),
+        ("dryrun", "offline"),
+        ("online", "online"),
+        ("disabled", None),
+    ],
+)
+def test_the_environment_says_how_to_track(variable, mode):
+    assert mode_of("offline", variable) == mode
+
+
+def test_disabled_means_no_tracking_said_once(ttt, digits, tmp_path):
+    size = ("target.max_epochs=1", "tracking=wandb")
+    done = ttt("run", f"data.root={digits}", *size, WANDB_MODE="disabled")
+    assert done.returncode in (0, 3)
+    assert (done.stdout + done.stderr).count("WANDB_MODE=disabled in the environment") == 1
+    assert not list(tmp_path.rglob("wandb"))

@@ -10,6 +10,7 @@ in this tree is shown without a traceback; any other exception is a defect in tt
     └── LaunchError            5   processes or the cluster failed
 """
 
+import codecs
 import sys
 from collections.abc import Sequence
 
@@ -22,6 +23,30 @@ LAUNCH_FAILED = 5
 SUSPENDED = 75  # EX_TEMPFAIL of sysexits.h: saved after being told to make room; start it again
 INTERRUPTED = 130
 BROKEN_PIPE = 141  # as a shell tells SIGPIPE
+
+
+ESCAPE = "ttt-escape"  # errors=ESCAPE of any stream or file that shows text to people
+
+
+def _escaped(error: UnicodeError) -> tuple[str, int]:
+    r"""What stands for characters that cannot be encoded; a byte of a file's name as \xe9."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    shown = [
+        f"\\x{ord(one) - 0xDC00:02x}"
+        if "\udc80" <= one <= "\udcff"  # how Python tells a byte of a name that is no UTF-8
+        else one.encode("ascii", "backslashreplace").decode()
+        for one in error.object[error.start : error.end]
+    ]
+    return "".join(shown), error.end
+
+
+codecs.register_error(ESCAPE, _escaped)
+
+
+def shown(text: str) -> str:
+    r"""Text that every stream, file and tool can take: names of files are bytes, not all UTF-8."""
+    return text.encode("utf-8", ESCAPE).decode()
 
 
 class TttError(Exception):
@@ -71,4 +96,4 @@ def show(error: TttError) -> None:
     """Print an error where a person looks, a line for each problem."""
     problems = error.problems if isinstance(error, ConfigError) else (str(error),)
     for problem in problems:
-        print(f"ttt: {problem}", file=sys.stderr)
+        print(f"ttt: {shown(problem)}", file=sys.stderr)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from ttt.errors import TttError
+from ttt.errors import TttError, shown
 
 if TYPE_CHECKING:
     from ttt.protocols import Sink
@@ -75,24 +75,58 @@ class Event:
     data: Mapping[str, Any] = field(default_factory=dict)
 
 
+def _shown(value: Any) -> Any:
+    """The value with text that every sink can write, whatever bytes a file's name has."""
+    match value:
+        case str():
+            return value if value.isascii() else shown(value)
+        case dict():
+            return {_shown(name): _shown(item) for name, item in value.items()}
+        case list() | tuple():
+            return [_shown(item) for item in value]
+    return value
+
+
 class EventLog:
     """Stamps events and hands each to every sink.
 
     Only rank 0 is given sinks. The first sink keeps the record: if it cannot be written the run is
     worth nothing, so its errors end the run. Any other sink is dropped at its first error, with a
     WARNING in the record: a full disk or a lost dashboard may not stop the clock.
+
+    Args:
+        now: The clock that stamps events.
+        sinks: Where they go.
+        recalled: What earlier processes recorded of this run, oldest first.
+
+    Attributes:
+        reached: The last event that told how far training was; None before there was one. An abort
+            is told from it: to ask the data set might read it again, and fail or hang again.
     """
 
-    def __init__(self, now: Callable[[], float], sinks: Sequence["Sink"] = ()) -> None:
+    def __init__(
+        self,
+        now: Callable[[], float],
+        sinks: Sequence["Sink"] = (),
+        recalled: Sequence[Event] = (),
+    ) -> None:
         self._now = now
         self._sinks = list(sinks)
+        self.reached: Event | None = None
+        for event in recalled:
+            self._remember(event)
 
     def emit(self, kind: Kind, step: int = 0, *, time: float | None = None, **data: Any) -> Event:
         """Record one event; `time` only where the moment it tells of has already passed."""
-        event = Event(kind, self._now() if time is None else time, step, data)
+        event = Event(kind, self._now() if time is None else time, step, _shown(data))
+        self._remember(event)
         for sink in tuple(self._sinks):
             self._write(sink, event)
         return event
+
+    def _remember(self, event: Event) -> None:
+        if "epoch" in event.data and "samples" in event.data:
+            self.reached = event
 
     def _write(self, sink: "Sink", event: Event) -> None:
         if sink is self._sinks[0]:

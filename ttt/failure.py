@@ -9,7 +9,7 @@ import traceback
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from ttt.errors import LAUNCH_FAILED, TttError
+from ttt.errors import LAUNCH_FAILED, TttError, shown
 from ttt.stop import Interrupted
 
 # Set by our launchers, which show the first failure themselves; a worker without it shows its own.
@@ -53,7 +53,7 @@ def describe(rank: int, error: BaseException, *, lost_peer: bool) -> Failure:
     else:
         text, code = "".join(traceback.format_exception(error)), LAUNCH_FAILED
     primary = not (lost_peer or isinstance(error, Interrupted))
-    return Failure(rank, socket.gethostname(), time.time(), text, code, primary)
+    return Failure(rank, socket.gethostname(), time.time(), shown(text), code, primary)
 
 
 def hang(rank: int, host: str, text: str) -> Failure:

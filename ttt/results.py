@@ -1,7 +1,7 @@
 """What is known only once the clock has stopped: measurements over ranks, MLCommons' verdict."""
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,16 @@ def statistics(parts: Parts) -> dict[str, Any]:
         "ranks": ranks,
         "blocks": block_times(parts.learner.steps, blocks),
     }
+
+
+def skipped_sentence(measured: Mapping[str, Any]) -> str:
+    """What was replaced, of what `statistics` tells, with the first names of many."""
+    count, named = measured["skipped_samples"], measured["skipped"][:3]
+    rest = f" and {count - len(named)} more" if count > len(named) else ""
+    return (
+        f"data.on_error=skip replaced {count} unreadable sample{'s' if count > 1 else ''}"
+        f": {', '.join(named)}{rest}; why each cannot be read: data.on_error=error"
+    )
 
 
 def _rank(parts: Parts) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from ttt import failure
 from ttt.dist import world as dist_world
 from ttt.dist.rank import Placement
-from ttt.errors import LAUNCH_FAILED, TttError
+from ttt.errors import ESCAPE, LAUNCH_FAILED, TttError
 from ttt.events import EventLog, Kind
 from ttt.loop import Parts
 from ttt.protocols import World
@@ -63,11 +63,24 @@ class Seat:
             return
         failure.reserve(self.logs, self.rank)
         sys.stdout.flush()
+        self._to_log(1, 2)
+
+    def hush(self) -> None:
+        """Send to the file only what libraries print past Python, as decoders do of bad images.
+
+        For a process alone: its own words, and a debugger's, stay on the terminal.
+        """
+        if self.logs is None:
+            return
+        self._to_log(2)
+        sys.stderr = open(self.terminal[1], "w", 1, errors=ESCAPE, closefd=False)  # noqa: SIM115
+
+    def _to_log(self, *streams: int) -> None:
         sys.stderr.flush()
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
         file = os.open(self._own_log(), flags, 0o644)
-        os.dup2(file, 1)
-        os.dup2(file, 2)
+        for stream in streams:
+            os.dup2(file, stream)
         os.close(file)
 
     def _own_log(self) -> Path:
@@ -111,16 +124,14 @@ class Seat:
         parts = self.parts
         if parts and parts.clock.running:
             parts.clock.stop(parts.clock.now())
-            step = parts.learner.steps
-            parts.log.emit(
-                Kind.RUN_STOP, step, status="aborted", reason=reason, **parts.position(step)
-            )
+            step, position = parts.reached()
+            parts.log.emit(Kind.RUN_STOP, step, status="aborted", reason=reason, **position)
 
     def fail(self, error: BaseException) -> int:
         """Leave word of an exception: in the log, for the launcher, and for whoever watches."""
         told = failure.describe(self.rank, error, lost_peer=dist_world.lost_peer(error))
         if self.logs:
-            with contextlib.suppress(OSError), self._own_log().open("a") as log:
+            with contextlib.suppress(OSError), self._own_log().open("a", errors=ESCAPE) as log:
                 traceback.print_exception(error, file=log)
         self._tell(told, aloud=told.primary)
         return told.exit_code
@@ -152,7 +163,7 @@ class Seat:
                 failure.write(told, self.logs, by=self.rank)
         if aloud and not os.environ.get(failure.LAUNCHED_BY_TTT):
             sentence = f"ttt: rank {told.rank} on {told.host}: {told.text.rstrip()}\n"
-            os.write(self.terminal[1], sentence.encode())
+            os.write(self.terminal[1], sentence.encode("utf-8", ESCAPE))
 
 
 def brief(error: BaseException) -> str:

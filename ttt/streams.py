@@ -9,7 +9,7 @@ import io
 import os
 import sys
 
-from ttt.errors import TttError
+from ttt.errors import ESCAPE, TttError
 
 
 class UnwritableError(TttError):
@@ -32,7 +32,7 @@ def prepare() -> None:
         sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+            stream.reconfigure(errors=ESCAPE)
 
 
 def flush() -> None:

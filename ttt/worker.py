@@ -25,11 +25,19 @@ from ttt.dist import mpi
 from ttt.dist import world as dist_world
 from ttt.dist.meeting import JOIN_SECONDS, LostRankZero
 from ttt.dist.rank import Placement, from_environment
-from ttt.errors import NOT_REACHED, OK, SUSPENDED, ConfigError, DataError, LaunchError
+from ttt.errors import (
+    ESCAPE,
+    NOT_REACHED,
+    OK,
+    SUSPENDED,
+    ConfigError,
+    DataError,
+    LaunchError,
+)
 from ttt.events import Event, EventLog, Kind
 from ttt.loop import Parts, Past, run
 from ttt.protocols import Sink, World
-from ttt.results import check, result_path, spent, statistics
+from ttt.results import check, result_path, skipped_sentence, spent, statistics
 from ttt.schema.choices import Tracker
 from ttt.schema.run import RunConfig
 from ttt.seat import Seat
@@ -85,6 +93,8 @@ def work(placement: Placement | None, seat: Seat) -> Verdict:
         demand_claim(run_config, world)
         if world.size > 1:
             seat.redirect()
+        else:
+            seat.hush()
         settle(run_config.binding, world)
         past = Past(**message["past"]) if message["past"] else None
         with seat.watched(world, run_config.timeout):
@@ -139,7 +149,7 @@ def conduct(run_config: RunConfig, world: World, seat: Seat, past: Past | None) 
     clock = Clock(now, sync) if sync else Clock(now)
     recalled = attempt.recall(seat.folder) if past and world.rank == 0 else []
     sinks = open_sinks(run_config, seat, recalled) if world.rank == 0 else []
-    log = seat.log = EventLog(now, sinks)
+    log = seat.log = EventLog(now, sinks, recalled)
     try:
         demand_data(run_config, world)
         if not past:
@@ -178,7 +188,10 @@ def finish(
         if parts.world.rank == 0:
             (folder / attempt.SUSPENDED).touch()
         return
-    log.emit(Kind.STATISTICS, step, **statistics(parts), **spent(parts, counted, folder))
+    measured = statistics(parts)
+    log.emit(Kind.STATISTICS, step, **measured, **spent(parts, counted, folder))
+    if measured["skipped_samples"]:
+        log.emit(Kind.WARNING, step, message=skipped_sentence(measured))
     parts.data.close()
     if parts.world.rank == 0:
         log.emit(Kind.COMPLIANCE, **check(run_config, folder))
@@ -196,7 +209,7 @@ def open_sinks(run_config: RunConfig, seat: Seat, recalled: Sequence[Event]) -> 
     assert seat.folder is not None
     # Open MPI gives rank 0 a terminal of its own, wherever its output goes in the end.
     plain = False if seat.placement and seat.placement.launcher == "mpi" else None
-    terminal = os.fdopen(seat.terminal[0], "w", errors="backslashreplace")
+    terminal = os.fdopen(seat.terminal[0], "w", errors=ESCAPE)
     console = Terminal(file=terminal, force_terminal=plain)
     summary = Summary(seat.folder / "summary.json")
     for event in recalled:

@@ -59,7 +59,7 @@ def differing(benchmark: str, out: Path) -> list[str]:
     As for sentence pairs, of which those that are too long depend on the tokens that were learnt.
     A set that is not an official benchmark's makes a benchmark with an id of its own.
     """
-    manifest = json.loads((out / MANIFEST).read_text())
+    manifest = json.loads((out / MANIFEST).read_bytes())
     sizes = {f"{part}_samples": count for part, count in manifest["counts"].items()}
     config.register()
     data = config.resolve(config.compose([f"benchmark={benchmark}"])).data

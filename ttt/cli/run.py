@@ -24,7 +24,7 @@ from ttt import claim, config, streams
 from ttt.cli import overrides
 from ttt.cli.rehearse import rehearse
 from ttt.dist.rank import Placement, from_environment, half_told
-from ttt.errors import OK, ConfigError, TttError, show
+from ttt.errors import OK, ConfigError, TttError, show, shown
 from ttt.launch.job import Job, Launcher, worst
 from ttt.report.forms import table
 from ttt.schema.closed import DEFINITIONS, typed_seed
@@ -123,7 +123,18 @@ def problems(run: RunConfig, placement: Placement | None = None) -> list[str]:
         found.append("data.root is not set; allowed: the data set's folder; data.root=DIR")
     elif not (launcher.elsewhere or Path(root).is_dir() or getattr(run.data, "prepare", None)):
         found.append(f"data.root={root} is not a folder; data.root=DIR, as `ttt data` made it")
+    elif not launcher.elsewhere and Path(root).is_dir():
+        found += faults(run.data)
     return found
+
+
+def faults(data: Any) -> list[str]:
+    """What is wrong with a data set that is to be seen from here, as far as its form tells.
+
+    Off the clock and before any process starts; a run forgets the set again (`clear_cache`).
+    """
+    module = getattr(data, "looks", None)  # a user's own data set may come without
+    return list(importlib.import_module(module).faults(data)) if module else []
 
 
 def _inside_problems(run: RunConfig, placement: Placement) -> list[str]:
@@ -190,7 +201,7 @@ def freeze(composed: Any, runs: int, processes: int, command: list[str]) -> Job:
         own = {"seed": seed, "run": number}
         run = config.resolve(composed, **own, processes=processes, command=command)
         folder = Path(run.run_root) / run.benchmark.id / launch_id / f"seed_{run.seed}"
-        header = f"# {shlex.join(command)}\n"
+        header = f"# {shown(shlex.join(command))}\n"
         with written(f"run_root={run.run_root}", "run_root=DIR"):
             (folder / "logs").mkdir(parents=True, exist_ok=False)
             (folder / "config.yaml").write_text(header + config.freeze(run))

@@ -3,7 +3,9 @@
 May not know which run a log belongs to, nor print anything.
 """
 
+import codecs
 import os
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +24,17 @@ RESUMED = (
 )
 
 _START = 1 << 20  # bytes that tell what a file is
+# What a log may have become on its way, by its first bytes; the longer ones first.
+_PACKED = {
+    codecs.BOM_UTF32_LE: ("UTF-32 text", "iconv -f UTF-32 -t UTF-8"),
+    codecs.BOM_UTF16_LE: ("UTF-16 text", "iconv -f UTF-16 -t UTF-8"),
+    codecs.BOM_UTF16_BE: ("UTF-16 text", "iconv -f UTF-16 -t UTF-8"),
+    b"\x1f\x8b": ("packed by gzip", "zcat"),
+    b"BZh": ("packed by bzip2", "bzcat"),
+    b"\xfd7zXZ\0": ("packed by xz", "xzcat"),
+    b"\x28\xb5\x2f\xfd": ("packed by zstd", "zstdcat"),
+    b"PK\x03\x04": ("a zip archive", "unzip -p"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +120,7 @@ def check_file(
 def _verdict(path: Path, log: Scan, chosen: Choice, found: Findings) -> Verdict:
     """What the engine found, and what it does not look at."""
     benchmark, division = log.word("submission_benchmark"), log.word("submission_division")
-    problems, warnings = list(found.problems), list(found.warnings)
+    problems, warnings = list(found.problems), [*log.glued, *found.warnings]
     if "resumed" in log.first and division != "open":
         problems.append(RESUMED)
     succeeded = bool(log.statuses) and all(status == "success" for status in log.statuses)
@@ -175,6 +188,10 @@ def _what_it_is(path: Path) -> str:
         start = file.read(_START)
     if not start:
         return "the file is empty"
+    for beginning, (what, unpack) in _PACKED.items():
+        if start.startswith(beginning):
+            clean = shlex.quote(f"{path.name.removesuffix(path.suffix)}.clean.txt")
+            return f"the file is {what}; type {unpack} {shlex.quote(str(path))} > {clean}"
     if b"\0" in start:
         return "the file is binary, not a log"
     return "the file has no :::MLLOG record, so it is not an MLPerf log"

@@ -6,7 +6,7 @@ what is too long to be touched is then the same everywhere. May not know what ke
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -28,6 +28,7 @@ class Record:
             float can be.
         damage: A sentence on why no rule can be applied; None if one can.
         endless: Whether the line is so long that the engine would take minutes or more.
+        unseen: Records before this one on the same line, which the engine does not see.
     """
 
     line: int
@@ -36,6 +37,7 @@ class Record:
     time_ms: float | None = None
     damage: str | None = None
     endless: bool = False
+    unseen: int = 0
 
 
 def records(path: Path) -> Iterator[Record]:
@@ -51,7 +53,8 @@ def records(path: Path) -> Iterator[Record]:
                 yield Record(number, "", damage=why, endless=True)
             else:
                 text = line[line.rfind(TOKEN) :].strip()
-                yield _parse(number, text, whole=line.endswith("\n"))
+                record = _parse(number, text, whole=line.endswith("\n"))
+                yield replace(record, unseen=line.count(TOKEN) - 1)
 
 
 def lines(path: Path) -> Iterator[tuple[int, str, int]]:
@@ -79,6 +82,24 @@ def _lines(file: TextIO) -> Iterator[tuple[int, str, int]]:
         yield number, line, length
 
 
+def _no_json(text: str, error: ValueError, *, whole: bool) -> str:
+    """Why a record is not JSON: as a rule something else was written to the same line."""
+    if "\x1b" in text:
+        return (
+            "the record has colour codes of a terminal in it; take them out:"
+            r" sed 's/\x1b\[[0-9;]*[A-Za-z]//g' LOG > CLEAN"
+        )
+    try:
+        _, end = json.JSONDecoder().raw_decode(text, len(TOKEN))
+    except (ValueError, RecursionError):
+        cut = "is not JSON" if whole else "is the last and cut off, or is not JSON"
+        return f"the record {cut}: {error}"
+    return (
+        f"after the record comes {text[end:].strip()!r:.60}, which belongs on a line of its own:"
+        " something else prints to the log"
+    )
+
+
 def _parse(number: int, text: str, *, whole: bool) -> Record:
     def damaged(why: str) -> Record:
         return Record(number, text, damage=f"line {number}: {why}")
@@ -86,8 +107,7 @@ def _parse(number: int, text: str, *, whole: bool) -> Record:
     try:
         fields = json.loads(text[len(TOKEN) :])
     except ValueError as error:
-        cut = "is not JSON" if whole else "is the last and cut off, or is not JSON"
-        return damaged(f"the record {cut}: {error}")
+        return damaged(_no_json(text, error, whole=whole))
     except RecursionError:
         return damaged("the record is nested too deeply")
     if not isinstance(fields, dict):

@@ -28,6 +28,7 @@ class Scan:
         seeds: File, line and value of every seed, as package_checker tells them apart.
         started: time_ms of the first run_start.
         endless: A sentence for each line that the engine would take minutes or more to read.
+        glued: A sentence for each line with several records, of which the engine sees the last.
     """
 
     lines: list[int] = field(default_factory=list)
@@ -38,6 +39,7 @@ class Scan:
     seeds: list[Seed] = field(default_factory=list)
     started: float | None = None
     endless: list[str] = field(default_factory=list)
+    glued: list[str] = field(default_factory=list)
 
     def word(self, key: str) -> str | None:
         """The first value of a key, None where that is no text."""
@@ -58,6 +60,11 @@ def scan(path: Path) -> Scan:
             continue
         found.lines.append(record.line)
         found.texts.append(record.text)
+        if record.unseen:
+            found.glued.append(
+                f"line {record.line} has {record.unseen + 1} records, and the checker sees only the"
+                r" last; part them: sed 's/:::MLLOG/\n&/g' LOG > CLEAN"
+            )
         if record.damage:
             found.damage.append(record.damage)
         if record.fields is not None:

@@ -18,6 +18,7 @@ import mmap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -48,7 +49,7 @@ def checked(root: Path, expected: Mapping[str, int]) -> str:
             f"data.root={root} holds no {path.name}: prepare the set with `ttt data`, or type"
             " data.root=DIR"
         )
-    manifest = json.loads(path.read_text())
+    manifest = json.loads(path.read_bytes())
     if "max_length" not in manifest:
         raise DataError(f"{path} is not that of a set of sentence pairs; type data.root=DIR")
     counts = {f"{part}_samples": count for part, count in manifest["counts"].items()}
@@ -62,6 +63,20 @@ def checked(root: Path, expected: Mapping[str, int]) -> str:
             f"{root} was prepared with {says}, but {asked}: prepare it again, or type {typed}"
         )
     return str(manifest["dtype"])
+
+
+def faults(data: Any) -> list[str]:
+    """What is wrong with a prepared set, as its manifest tells, before a run is started on it.
+
+    Args:
+        data: Whatever has `root` and the settings of `ttt.data.text.ParallelText`.
+    """
+    names = ("train_samples", "eval_samples", "vocabulary", "max_length")
+    try:
+        checked(Path(data.root), {name: getattr(data, name) for name in names})
+    except DataError as error:
+        return [str(error)]
+    return []
 
 
 def references(root: Path) -> list[str]:

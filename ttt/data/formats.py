@@ -8,6 +8,7 @@ bytes; which sample is wanted when, and where its bytes are, is known elsewhere.
 
 from __future__ import annotations
 
+import os
 import struct
 import tarfile
 from collections.abc import Iterator
@@ -96,8 +97,8 @@ def pack_tfrecord(sample: Sample, at: int) -> Packed:
     features = {
         _ENCODED: _field(1, _field(1, image)),
         b"image/format": _field(1, _field(1, (suffix_of(image) or "").upper().encode())),
-        b"image/filename": _field(1, _field(1, filename.encode())),
-        b"image/class/synset": _field(1, _field(1, synset.encode())),
+        b"image/filename": _field(1, _field(1, os.fsencode(filename))),
+        b"image/class/synset": _field(1, _field(1, os.fsencode(synset))),
         _LABEL: _field(3, _field(1, _varint(label + 1))),
     }
     entries = (_field(1, _field(1, key) + _field(2, value)) for key, value in features.items())

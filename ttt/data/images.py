@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,15 +16,13 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from ttt.data.listing import Classes, folders_in, names
 from ttt.data.order import Ids
 from ttt.errors import DataError
 
 Setting = Any  # the value of one field of `ImageSet`, as the configuration gives it
 # Waits for a batch: what a pipeline is fed for its images, and their labels, int64 [B].
 Read = Callable[[], tuple[tuple[Any, ...], npt.NDArray[np.int64]]]
-
-# What DALI's decoder reads (fn.decoders.image), by file name.
-SUFFIXES = (b".jpg", b".jpeg", b".png", b".bmp", b".webp", b".ppm", b".pgm", b".tif", b".tiff")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,14 +155,8 @@ def list_train(images: ImageSet) -> Listing:
     Raises:
         DataError: The folder is absent, or is not the set that is configured.
     """
-    folder = Path(images.root) / images.train_dir
-    names = _class_names(images, folder, "train_dir")
-    if len(names) != images.classes:
-        raise DataError(
-            f"{folder} has {len(names)} class folders, but data.classes={images.classes}: "
-            f"complete the set or type data.classes={len(names)}"
-        )
-    return _list(folder, names, images.train_samples, "train_samples")
+    found, wrong = _look(images, "train_dir", "train_samples", images.classes)
+    return _listing(found, wrong)
 
 
 def list_eval(images: ImageSet) -> Listing:
@@ -173,16 +165,22 @@ def list_eval(images: ImageSet) -> Listing:
     Raises:
         DataError: The folder is absent, or is not the set that is configured.
     """
-    folder = Path(images.root) / images.eval_dir
-    names = _class_names(images, folder, "eval_dir")
-    known = _class_names(images, Path(images.root) / images.train_dir, "train_dir")
-    if names != known:
-        odd = ", ".join(sorted(os.fsdecode(name) for name in {*names} ^ {*known}))
-        raise DataError(
-            f"{folder} has {len(names)} class folders and {images.train_dir} beside it has "
-            f"{len(known)}; both must have the same, and these are in one only: {odd}"
-        )
-    return _list(folder, names, images.eval_samples, "eval_samples")
+    found, wrong = _look(images, "eval_dir", "eval_samples", None)
+    return _listing(found, wrong or _differing(images))
+
+
+def faults(images: ImageSet) -> list[str]:
+    """All that is wrong with a set as far as names tell, before a run is started on it.
+
+    Args:
+        images: Or whatever has its attributes, as the configuration.
+    """
+    if images.format != "folder":
+        return []
+    train, wrong = _look(images, "train_dir", "train_samples", images.classes)
+    held_out, also = _look(images, "eval_dir", "eval_samples", None)
+    different = _differing(images) if train and held_out else []
+    return list(dict.fromkeys(wrong + also + different))
 
 
 def one_file(path: Path) -> Listing:
@@ -190,38 +188,76 @@ def one_file(path: Path) -> Listing:
     return Listing.of([os.fsencode(path)], [0])
 
 
-def _class_names(images: ImageSet, folder: Path, key: str) -> list[bytes]:
+def _look(
+    images: ImageSet, key: str, samples_key: str, classes: int | None
+) -> tuple[Classes | None, list[str]]:
+    """The images of a part, None if there is none, and a sentence for each thing wrong with them.
+
+    Args:
+        images: Where, and how many.
+        key: The setting that names the part.
+        samples_key: And the one that counts its images.
+        classes: Class folders there must be; None if that is told of another part.
+    """
+    folder = Path(images.root) / getattr(images, key)
     if not Path(images.root).is_dir():
-        raise DataError(
+        return None, [
             f"data.root={images.root} is no folder: prepare the data set with `ttt data`, "
             "or type data.root=DIR"
-        )
+        ]
     if not folder.is_dir():
-        raise DataError(
+        return None, [
             f"{folder} is no folder: data.root must hold one folder of classes for training and "
             f"one for evaluation; type data.{key}=NAME if it has another name"
-        )
-    with os.scandir(os.fsencode(folder)) as entries:
-        return sorted(e.name for e in entries if e.is_dir() and not e.name.startswith(b"."))
+        ]
+    try:
+        found = Classes.of(folder)
+    except OSError as error:
+        return None, [f"{error.filename!s} cannot be listed: {error.strerror}; data.root=DIR"]
+    counts = {samples_key: (getattr(images, samples_key), found.count)}
+    if classes is not None:
+        counts["classes"] = (classes, len(found.images))
+    miscounted = any(asked != there for asked, there in counts.values()) and not found.unseen()
+    return found, found.unseen() + (
+        [_miscounted(folder, found, counts)] if miscounted or found.empty else []
+    )
 
 
-def _list(folder: Path, names: Sequence[bytes], samples: int, key: str) -> Listing:
-    paths: list[bytes] = []
-    labels: list[int] = []
-    for label, name in enumerate(names):
-        inside = os.path.join(os.fsencode(folder), name)
-        with os.scandir(inside) as entries:
-            found = sorted(e.path for e in entries if e.name.lower().endswith(SUFFIXES))
-        if not found:
-            raise DataError(f"{os.fsdecode(inside)} holds no image: every class needs at least one")
-        paths += found
-        labels += [label] * len(found)
-    if len(paths) != samples:
-        raise DataError(
-            f"{folder} holds {len(paths)} images, but data.{key}={samples}: "
-            f"complete the set or type data.{key}={len(paths)}"
-        )
-    return Listing.of(paths, labels)
+def _miscounted(folder: Path, found: Classes, counts: Mapping[str, tuple[int, int]]) -> str:
+    """One sentence on how many images and classes there are and should be."""
+    differing = {name: pair for name, pair in counts.items() if pair[0] != pair[1]}
+    asked = " and ".join(f"data.{name}={pair[0]}" for name, pair in differing.items())
+    typed = " ".join(f"data.{name}={pair[1]}" for name, pair in differing.items())
+    said = f"{folder} holds {found.count} images in {len(found.images)} class folders"
+    said += f", but {asked}" if differing else ""
+    if found.empty:
+        plural = "s hold" if len(found.empty) > 1 else " holds"
+        said += f"; {len(found.empty)} class folder{plural} no image: {names(found.empty)}"
+    remove = "remove what is empty" if found.empty else ""
+    rest = " and ".join(todo for todo in (remove, typed and f"type {typed}") if todo)
+    return f"{said}; complete the set, or {rest}"
+
+
+def _differing(images: ImageSet) -> list[str]:
+    """A sentence if training and evaluation differ in classes: labels would differ in meaning."""
+    train, held_out = (Path(images.root) / part for part in (images.train_dir, images.eval_dir))
+    if not train.is_dir():
+        return [f"{train} is no folder, and its classes are those of {held_out}; data.root=DIR"]
+    known, found = (folders_in(os.fsencode(folder)) for folder in (train, held_out))
+    if known == found:
+        return []
+    return [
+        f"{held_out} has {len(found)} class folders and {images.train_dir} beside it has "
+        f"{len(known)}; both must have the same, and these are in one only: "
+        f"{names(sorted({*found} ^ {*known}), most=20)}"
+    ]
+
+
+def _listing(found: Classes | None, wrong: Sequence[str]) -> Listing:
+    if found is None or wrong:
+        raise DataError("\n".join(wrong))
+    labels = [label for label, paths in enumerate(found.images.values()) for _ in paths]
+    return Listing.of([path for paths in found.images.values() for path in paths], labels)
 
 
 def made_up_jpeg(height: int, width: int) -> bytes:

@@ -57,7 +57,7 @@ def open_part(root: Path, part: str, *, samples: int, meaning: dict[str, Any]) -
             f"data.root={root} holds no {MANIFEST}: prepare the data set with `ttt data`,"
             " or type data.root=DIR"
         )
-    said = json.loads(manifest.read_text())
+    said = json.loads(manifest.read_bytes())
     said |= {f"{name}_samples": count for name, count in said.get("counts", {}).items()}
     for name, value in {f"{part}_samples": samples, **meaning}.items():
         if said.get(name) != value:
@@ -74,6 +74,23 @@ def open_part(root: Path, part: str, *, samples: int, meaning: dict[str, Any]) -
             f" {4 * words * samples}: the set is incomplete; prepare it again"
         )
     return np.memmap(path, dtype="<i4", mode="r", shape=(samples, words))
+
+
+def faults(data: Any) -> list[str]:
+    """What is wrong with a set, as its manifest and its files' sizes tell, before a run starts.
+
+    Args:
+        data: Whatever has `root` and the settings of `ttt.data.clicks.Clicks`.
+    """
+    meaning = {"dense": data.dense, "rows": list(data.rows), "hots": list(data.hots)}
+    found: dict[str, None] = {}  # in order; what is wrong with the manifest is told once
+    for part in PARTS:
+        try:
+            samples = getattr(data, f"{part}_samples")
+            open_part(Path(data.root), part, samples=samples, meaning=meaning)
+        except DataError as error:
+            found[str(error)] = None
+    return list(found)
 
 
 def _typed(value: Any) -> str:

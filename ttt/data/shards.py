@@ -18,7 +18,6 @@ Here is what the loader needs of a format's index; what a record looks like insi
 
 from __future__ import annotations
 
-import glob
 import os
 import resource
 import threading
@@ -33,7 +32,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ttt.data.formats import SUFFIX, Damaged, Labelled, parse_recordio, parse_tfrecord
-from ttt.data.images import SUFFIXES, ImageSet, Read
+from ttt.data.images import ImageSet, Read
+from ttt.data.listing import SUFFIXES, is_litter
 from ttt.data.order import Ids
 from ttt.errors import DataError
 
@@ -170,8 +170,9 @@ def list_shards(images: ImageSet, part: str, key: str, samples: int) -> Shards:
     """
     root = Path(images.root)
     folder = root / part
-    pattern = str(folder / "*.idx") if folder.is_dir() else f"{root / glob.escape(part)}*.idx"
-    indexes = [Path(path) for path in sorted(glob.glob(pattern))]
+    pattern = str(folder / "*.idx") if folder.is_dir() else f"{folder}*.idx"
+    where = (folder, "") if folder.is_dir() else (folder.parent, folder.name)
+    indexes = _indexes(*where)
     if not indexes:
         raise DataError(
             f"{pattern} finds no index: data.format={images.format} needs one for each file, of the"
@@ -195,6 +196,18 @@ def list_shards(images: ImageSet, part: str, key: str, samples: int) -> Shards:
     if first is None:
         first = 1 if images.format == "tfrecord" else 0
     return Shards(files, file, at, length, _parser(images.format, inside), first, images.classes)
+
+
+def _indexes(folder: Path, begin: str) -> list[Path]:
+    """The indexes in a folder whose names begin so, sorted; none if there is no folder."""
+    if not folder.is_dir():
+        return []
+    found = (path for path in folder.iterdir() if path.suffix == ".idx" and path.is_file())
+    return sorted(
+        path
+        for path in found
+        if path.name.startswith(begin) and not is_litter(os.fsencode(path.name))
+    )
 
 
 def one_file(path: Path) -> Shards:
@@ -234,9 +247,9 @@ def _read_index(path: Path, file: Path, kind: str) -> Index:
     nothing = np.empty((0, 4), np.int64)
     try:
         if kind == "webdataset":
-            index = _webdataset_index(path.read_text())
+            index = _webdataset_index(path.read_text("utf-8-sig"))
         else:
-            table = np.loadtxt(path, dtype=np.int64, ndmin=2, comments=None)
+            table = np.loadtxt(path, dtype=np.int64, ndmin=2, comments=None, encoding="utf-8-sig")
             if kind == "tfrecord":
                 at, length = table.T
             else:  # keys need not be in order, and a record ends where the next one begins

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from ttt.data.listing import is_litter
 from ttt.doctor.findings import Finding, Seen, names, ok, slow, warning
 from ttt.schema.run import RunConfig
 from ttt.telemetry import cache
@@ -157,9 +158,11 @@ def judge_cache(seen: Sequence[Seen[Reading | None]], method: str) -> Iterator[F
 
 
 def _files(root: Path) -> Iterator[Path]:
-    for folder, _, found in os.walk(root):
+    for folder, below, found in os.walk(root):
+        below[:] = [name for name in below if not is_litter(os.fsencode(name))]
         for name in found:
-            yield Path(folder, name)
+            if not is_litter(os.fsencode(name)):
+                yield Path(folder, name)
 
 
 def _evict(path: Path) -> None:

@@ -1,16 +1,50 @@
-"""An archive of images in class folders, unpacked whole; shared by the sets that come so."""
+"""An archive of images in class folders, unpacked whole; shared by the sets that come so.
+
+It may be a tar or zip file or a folder, and its parts may lie in one top folder, as in what GitHub
+packs. Only images count: what systems add, a Mac's tar most of all, and notes are left out.
+"""
 
 from __future__ import annotations
 
+import io
+import os
 import shutil
+import stat
 import tarfile
+import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import IO, NamedTuple
 
+from ttt.data.listing import SUFFIXES, folders_in, is_litter, names
 from ttt.errors import DataError
 from ttt.prepare.folder import Progress, is_complete, whole_folder, write_manifest
+
+# What reading a damaged, unsafe or locked archive raises.
+_UNPACKING = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    OSError,
+    RuntimeError,  # of zipfile: a password is needed
+    NotImplementedError,  # and: packed in a way it does not know
+)
+
+
+class Member(NamedTuple):
+    """One file of an archive.
+
+    Attributes:
+        name: Where it lies in there.
+        open: Gives what is in it; None for what is no file, as a link.
+    """
+
+    name: PurePosixPath
+    open: Callable[[], IO[bytes] | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,17 +79,20 @@ def unpack(archive: Archive, out: Path, sources: Sequence[Path], progress: Progr
     """
     if is_complete(out, archive.counts):
         return
-    if len(sources) != 1 or not sources[0].is_file():
+    if len(sources) != 1 or not sources[0].exists():
         given = " ".join(map(str, sources)) or "nothing"
-        raise DataError(f"--src is {given}; allowed: one file, {archive.needs}; --src FILE")
+        raise DataError(
+            f"--src is {given}; allowed: one file or folder, {archive.needs}; --src FILE"
+        )
     [source] = sources
     with whole_folder(out) as folder:
         try:
-            _extract(source, folder, sum(archive.counts.values()), progress)
-        except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
+            _extract(source, archive, folder, progress)
+        except _UNPACKING as error:
             raise DataError(f"{source} cannot be unpacked: {error}") from error
         for part in archive.counts:
-            found = tuple(sorted(path.name for path in (folder / part).glob("*")))
+            inside = os.fsencode(folder / part)
+            found = tuple(map(os.fsdecode, folders_in(inside) if os.path.isdir(inside) else ()))
             if found != tuple(archive.classes):
                 raise DataError(
                     f"{source} has the classes {', '.join(found) or 'none'} in {part}; "
@@ -64,21 +101,88 @@ def unpack(archive: Archive, out: Path, sources: Sequence[Path], progress: Progr
         write_manifest(folder, source.name, archive.counts)
 
 
-def _extract(archive: Path, folder: Path, total: int, progress: Progress) -> None:
-    done = 0
-    with tarfile.open(archive) as members:
-        for member in members:
-            if member.isdir():
-                continue
-            # What a data set never has: links, devices, absolute or upward paths. (tarfile's own
-            # filter for that came with Python 3.11.4; Debian 12 has 3.11.2.)
-            path = (folder / member.name).resolve()
-            if not member.isfile() or not path.is_relative_to(folder.resolve()):
-                raise tarfile.TarError(f"{member.name} is no file of a data set")
-            content = members.extractfile(member)
-            assert content is not None  # so it is for links and devices only
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with content, path.open("wb") as file:
-                shutil.copyfileobj(content, file)
-            done += 1
-            progress(done, total)
+def _extract(source: Path, archive: Archive, folder: Path, progress: Progress) -> None:
+    """Write the images of each part, without the top folder they may lie in.
+
+    Raises:
+        DataError: There are none, or they lie in several top folders.
+    """
+    done, total = 0, sum(archive.counts.values())
+    tops: dict[bytes, None] = {}  # sets, in the order in which things were found
+    others: dict[bytes, None] = {}
+    for member in _members(source):
+        parts = _safe(member.name)
+        if not parts or any(map(is_litter, parts)):
+            continue
+        at = next((i for i, part in enumerate(parts[:2]) if _text(part) in archive.counts), None)
+        if at is None or not parts[-1].lower().endswith(SUFFIXES):
+            others[parts[0]] = None
+            continue
+        content = member.open()
+        if content is None:
+            raise tarfile.TarError(f"{member.name} is no file of a data set")
+        tops[b"/".join(parts[:at])] = None
+        path = folder.joinpath(*map(_text, parts[at:]))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with content, path.open("wb") as file:
+            shutil.copyfileobj(content, file)
+        done += 1
+        progress(done, total)
+    if len(tops) != 1:
+        wanted = " and ".join(f"{part}/<class>/<image>" for part in archive.counts)
+        raise DataError(
+            f"{source} is not {archive.title}: looked for {wanted}, at its top or in one folder;"
+            f" there is {names([*tops, *others]) or 'nothing'}; allowed: {archive.needs}"
+        )
+
+
+def _safe(name: PurePosixPath) -> list[bytes]:
+    """The parts of a name that stays within the folder it is unpacked to.
+
+    tarfile's own filter for that came with Python 3.11.4; Debian 12 has 3.11.2.
+
+    Raises:
+        TarError: It does not.
+    """
+    if name.is_absolute() or ".." in name.parts:
+        raise tarfile.TarError(f"{name} is no file of a data set")
+    return [os.fsencode(part) for part in name.parts]
+
+
+def _text(name: bytes) -> str:
+    return os.fsdecode(name)
+
+
+def _members(source: Path) -> Iterator[Member]:
+    """Every file in there, whatever the archive is; a member is to be read before the next one."""
+    if source.is_dir():
+        return _of_folder(source)
+    return _of_zip(source) if zipfile.is_zipfile(source) else _of_tar(source)
+
+
+def _of_folder(source: Path) -> Iterator[Member]:
+    for inside, _, files in os.walk(source):
+        for name in sorted(files):
+            path = Path(inside, name)
+            yield Member(PurePosixPath(path.relative_to(source)), partial(io.FileIO, path))
+
+
+def _of_zip(source: Path) -> Iterator[Member]:
+    with zipfile.ZipFile(source) as archive:
+        for info in archive.infolist():
+            kind = stat.S_IFMT(info.external_attr >> 16)  # of Unix; 0 where others packed it
+            if not info.is_dir():
+                content = partial(archive.open, info) if kind in (0, stat.S_IFREG) else _nothing
+                yield Member(PurePosixPath(info.filename), content)
+
+
+def _of_tar(source: Path) -> Iterator[Member]:
+    with tarfile.open(source) as archive:
+        for info in archive:
+            if not info.isdir():
+                content = partial(archive.extractfile, info) if info.isfile() else _nothing
+                yield Member(PurePosixPath(info.name), content)
+
+
+def _nothing() -> None:
+    """What is in a link or a device."""

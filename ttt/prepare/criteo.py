@@ -117,7 +117,7 @@ def is_prepared(out: Path, source: Any) -> bool:
         DataError: Something else is in the way.
     """
     manifest = out / MANIFEST
-    if manifest.is_file() and json.loads(manifest.read_text()).get("source") == source:
+    if manifest.is_file() and json.loads(manifest.read_bytes()).get("source") == source:
         return True
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise DataError(

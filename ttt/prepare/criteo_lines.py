@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ttt.errors import DataError
+from ttt.prepare.encoding import without_mark
 
 NUMBERS, CATEGORIES = 13, 26
 FIELDS = 1 + NUMBERS + CATEGORIES
@@ -79,6 +80,7 @@ def read_lines(path: Path, reading: Callable[[int], None]) -> Iterator[Lines]:
     try:
         with path.open("rb") as raw, gzip.open(raw) if path.suffix == ".gz" else raw as file:
             while block := file.read(BLOCK):
+                block = block if done else without_mark(block, path)
                 text, newline, rest = (rest + block).rpartition(b"\n")
                 if newline:
                     lines = parse(text + newline, path, first)

@@ -10,19 +10,22 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import zipfile
 from argparse import ArgumentParser
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from operator import itemgetter
 from pathlib import Path
-from typing import TextIO
+from typing import TextIO, cast
 
 import numpy as np
 import numpy.typing as npt
 
+from ttt.data.listing import is_litter
 from ttt.data.records import pack
 from ttt.errors import DataError
+from ttt.prepare.encoding import not_utf8, without_mark
 from ttt.prepare.folder import Progress, is_complete, silent, whole_folder
 from ttt.prepare.logs import numbered, write_manifest, write_parts
 
@@ -47,6 +50,9 @@ COLUMNS = {
     "planes": ("tailnum", "model", *PLANES),
     "weather": ("origin", "time_hour", *WEATHER),
 }
+
+# How tables say that a value is not known: R writes NA; pandas nothing, or NaN.
+MISSING = frozenset({"", "NA", "NaN", "nan"})
 
 Row = dict[str, str]
 Column = npt.NDArray[np.str_]
@@ -133,15 +139,31 @@ def find(sources: Sequence[Path]) -> dict[str, Path]:
 def opened(path: Path) -> Iterator[TextIO]:
     """A table's text, plain or the one file in a zip archive."""
     if path.suffix != ".zip":
-        with path.open(newline="") as file:
-            yield file
+        with path.open("rb") as file:
+            yield _as_text(file, path)
         return
-    with zipfile.ZipFile(path) as archive, archive.open(archive.namelist()[0]) as file:
-        yield io.TextIOWrapper(file, newline="")
+    with zipfile.ZipFile(path) as archive:
+        tables = [name for name in archive.namelist() if _is_table(name)]
+        if len(tables) != 1:
+            raise DataError(
+                f"{path} holds {', '.join(tables) or 'no table'}; allowed: one file NAME.csv"
+            )
+        with archive.open(tables[0]) as packed:
+            yield _as_text(io.BufferedReader(cast(io.RawIOBase, packed)), path)
+
+
+def _is_table(name: str) -> bool:
+    parts = name.split("/")
+    return parts[-1].endswith(".csv") and not any(is_litter(os.fsencode(part)) for part in parts)
+
+
+def _as_text(file: io.BufferedReader, path: Path) -> TextIO:
+    without_mark(file.peek(4), path)  # "utf-8-sig" drops it
+    return io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
 
 
 def read(path: Path, columns: Sequence[str]) -> Iterator[Row]:
-    """These columns of a table, row by row.
+    """These columns of a table, row by row; what is missing is "NA".
 
     Raises:
         DataError: It cannot be read, has no such column, or a row has more or fewer fields.
@@ -159,8 +181,11 @@ def read(path: Path, columns: Sequence[str]) -> Iterator[Row]:
                         f"{path} line {reader.line_num} has {len(fields)} fields; allowed: as many"
                         f" as the header, {len(header)}"
                     )
-                yield dict(zip(columns, wanted(fields), strict=True))
-    except (OSError, zipfile.BadZipFile, csv.Error, UnicodeDecodeError) as error:
+                known = ("NA" if text in MISSING else text for text in wanted(fields))
+                yield dict(zip(columns, known, strict=True))
+    except UnicodeDecodeError as error:
+        raise not_utf8(path, reader.line_num + 1, error) from error
+    except (OSError, zipfile.BadZipFile, csv.Error) as error:
         raise DataError(f"{path} cannot be read: {error}") from error
 
 

@@ -33,7 +33,7 @@ def is_complete(out: Path, counts: Mapping[str, int]) -> bool:
     if not out.exists():
         return False
     manifest = out / MANIFEST
-    if manifest.is_file() and json.loads(manifest.read_text()).get("counts") == counts:
+    if manifest.is_file() and json.loads(manifest.read_bytes()).get("counts") == counts:
         return True
     if out.is_dir() and not any(out.iterdir()):
         return False
@@ -89,6 +89,6 @@ def content_hash(folder: Path) -> str:
     for name in names:
         if name != MANIFEST:
             content = (folder / name).read_bytes()
-            whole.update(f"{name}\0{len(content)}\0".encode())
+            whole.update(os.fsencode(f"{name}\0{len(content)}\0"))
             whole.update(content)
     return whole.hexdigest()

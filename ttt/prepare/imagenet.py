@@ -16,8 +16,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ttt.data.images import SUFFIXES
+from ttt.data.listing import Classes, folders_in, images_in, names
 from ttt.errors import DataError
+from ttt.prepare.encoding import without_mark
 from ttt.prepare.folder import MANIFEST, Progress, silent, whole_folder, write_manifest
 from ttt.prepare.shards import FORMATS, Part, Source, write_part
 
@@ -104,39 +105,47 @@ def prepare(
 def _classes(folder: Path) -> list[str]:
     if not folder.is_dir():
         raise DataError(f"{folder} is no folder; --src needs {NEEDS}")
-    return sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+    return [os.fsdecode(name) for name in folders_in(os.fsencode(folder))]
 
 
 def _images(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.iterdir() if p.name.lower().encode().endswith(SUFFIXES))
+    return [Path(os.fsdecode(path)) for path in images_in(os.fsencode(folder))]
 
 
 def _sources(folder: Path, classes: Sequence[str]) -> list[Source]:
-    found = []
-    for label, name in enumerate(classes):
-        images = _images(folder / name)
-        if not images:
-            raise DataError(f"{folder / name} holds no image: every class needs at least one")
-        found += [Source(path, label, f"{name}/{path.name}") for path in images]
-    if not found:
+    found = Classes.of(folder)
+    wrong = found.unseen()
+    if found.empty:
+        wrong.append(
+            f"{folder}: every class needs an image, and {len(found.empty)} hold none:"
+            f" {names(found.empty)}; complete the set, or remove what is empty"
+        )
+    if wrong:
+        raise DataError("\n".join(wrong))
+    if not found.images:
         raise DataError(f"{folder} has no class folders; --src needs {NEEDS}")
-    return found
+    label_of = {os.fsencode(name): label for label, name in enumerate(classes)}
+    return [
+        Source(path, label_of[name], f"{os.fsdecode(name)}/{path.name}")
+        for name, paths in found.images.items()
+        for path in map(Path, map(os.fsdecode, paths))
+    ]
 
 
 def _val(source: Path, classes: Sequence[str]) -> list[Source]:
     folder = source / _VAL
-    names = _classes(folder)
-    if not names and (loose := len(_images(folder))):
+    found = _classes(folder)
+    if not found and (loose := len(_images(folder))):
         raise DataError(
             f"{folder} holds {loose} images and no class folders; type --val-labels FILE, a file"
             " with one class name a line in the order of the images' names (TensorFlow's"
             " imagenet_2012_validation_synset_labels.txt is one)"
         )
-    if names != list(classes):
-        odd = sorted({*names} ^ {*classes})
+    if found != list(classes):
+        odd = sorted({*found} ^ {*classes})
         shown = ", ".join(odd[:5]) + (", ..." if len(odd) > 5 else "")
         raise DataError(
-            f"{folder} has {len(names)} classes and {source / _TRAIN} has {len(classes)}; both must"
+            f"{folder} has {len(found)} classes and {source / _TRAIN} has {len(classes)}; both must"
             f" have the same, and these {len(odd)} are in one only: {shown}"
         )
     return _sources(folder, classes)
@@ -144,22 +153,22 @@ def _val(source: Path, classes: Sequence[str]) -> list[Source]:
 
 def _sorted_by(labels: Path, folder: Path, classes: Sequence[str]) -> list[Source]:
     try:
-        names = labels.read_text().split()
+        classes_of = without_mark(labels.read_bytes(), labels).decode().split()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"--val-labels {labels} cannot be read: {error}") from error
     images = _images(folder) if folder.is_dir() else []
-    if len(names) != len(images):
+    if len(classes_of) != len(images):
         raise DataError(
-            f"--val-labels {labels} has {len(names)} lines and {folder} has {len(images)} images"
-            " outside of class folders; each image needs one line"
+            f"--val-labels {labels} has {len(classes_of)} lines and {folder} has {len(images)}"
+            " images outside of class folders; each image needs one line"
         )
     known = {name: label for label, name in enumerate(classes)}
-    for line, name in enumerate(names, start=1):
+    for line, name in enumerate(classes_of, start=1):
         if name not in known:
             raise DataError(f"{labels}, line {line}: {name} is no class folder of {_TRAIN}")
     return [
         Source(path, known[name], f"{name}/{path.name}")
-        for path, name in zip(images, names, strict=True)
+        for path, name in zip(images, classes_of, strict=True)
     ]
 
 
@@ -229,7 +238,7 @@ def _refuse_other(out: Path, plan: dict[str, Any]) -> None:
         return
     for name in (PLAN, MANIFEST):
         if (out / name).is_file():
-            found = {"format": "folder"} | json.loads((out / name).read_text())
+            found = {"format": "folder"} | json.loads((out / name).read_bytes())
             if all(found.get(key) == value for key, value in plan.items()):
                 return
     raise DataError(

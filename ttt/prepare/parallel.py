@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, BinaryIO, NamedTuple, NoReturn, cast
 
 from ttt.errors import DataError
+from ttt.prepare.encoding import not_utf8, without_mark
 
 Reading = Callable[[int], None]  # bytes of a file, as it lies on disk, read since the last call
 
@@ -44,17 +45,13 @@ def lines(path: Path, reading: Reading = ignore) -> Iterator[str]:
         with path.open("rb") as raw, _unpacked(path, raw) as content:
             before = 0
             for number, line in enumerate(content, start=1):
-                yield line.decode().strip()
+                yield (line if number > 1 else without_mark(line, path)).decode().strip()
                 if number % 1000 == 0:
                     reading(raw.tell() - before)
                     before = raw.tell()
             reading(raw.tell() - before)
     except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path}, line {number}: byte"
-            f" 0x{error.object[error.start]:02x} is not UTF-8; allowed: UTF-8 text, as"
-            f" `iconv -f LATIN1 -t UTF-8 {path.name}` makes it"
-        ) from error
+        raise not_utf8(path, number, error) from error
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise DataError(f"{path} cannot be unpacked after line {number}: {error}") from error
 

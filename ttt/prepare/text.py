@@ -85,7 +85,7 @@ def is_prepared(out: Path, identity: dict[str, Any]) -> bool:
     """
     manifest = out / MANIFEST
     if manifest.is_file():
-        found = json.loads(manifest.read_text())
+        found = json.loads(manifest.read_bytes())
         differing = [name for name in identity if found.get(name) != identity[name]]
         if not differing:
             return True

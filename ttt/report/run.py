@@ -99,6 +99,7 @@ class Run:
         communication_fraction: Share of forward, backward and exchange of gradients in which
             nothing was computed, worst rank.
         recompiles: Compilations after RUN_START.
+        skipped_samples: Unreadable samples that were replaced, each counted once.
         energy_source: What measured it.
         energy_reason: Why there is no energy.
         price_per_hour: Of one node.
@@ -159,6 +160,7 @@ class Run:
     eval_fraction: float | None = None
     communication_fraction: float | None = None
     recompiles: int | None = None
+    skipped_samples: int | None = None
     energy_j: float | None = None
     energy_source: str | None = None
     energy_reason: str | None = None

@@ -11,6 +11,7 @@ from ttt.schema.rules import indivisible, not_positive
 class ClickDataConfig:
     """A click log as `ttt data` writes it; see `ttt.data.clicks`."""
 
+    looks: ClassVar[str] = "ttt.data.records"  # module with faults(data): what is wrong there
     _target_: str = "ttt.data.clicks.Clicks"
     prepare: str | None = None  # module with prepare(out), for sets ttt can make itself
     root: str = ""

@@ -16,6 +16,7 @@ from ttt.schema.rules import indivisible, not_positive
 class ImageDataConfig:
     """Images in class folders or in shards. Pixels become (x - mean) / std, all of 0..1."""
 
+    looks: ClassVar[str] = "ttt.data.images"  # module with faults(data): what is wrong with the set
     _target_: str = "ttt.data.${data.loader}.Images"
     loader: Loader = Loader.dali
     prepare: str | None = None  # module with prepare(out), for sets ttt can make itself

@@ -23,6 +23,7 @@ Tokenize = StrEnum("Tokenize", {"13a": "13a", "intl": "intl"})
 class TextDataConfig:
     """Sentence pairs as tokens; see `ttt.data.text`. Lengths are in tokens with the end mark."""
 
+    looks: ClassVar[str] = "ttt.data.corpus"  # module with faults(data): what is wrong with the set
     _target_: str = "ttt.data.text.ParallelText"
     prepare: str | None = None  # module with prepare(out), for sets ttt can make itself
     root: str = ""

@@ -30,6 +30,27 @@ UNTRACKED = "this run goes on untracked"  # in the record of a run of which W&B 
 
 Mode = Literal["offline", "online"]
 
+# W&B's own words for how to work; the environment's is that of whoever runs it, here and now.
+_MODE = "WANDB_MODE"
+_MODES: dict[str, Mode | None] = {
+    "online": "online",
+    "run": "online",
+    "offline": "offline",
+    "dryrun": "offline",
+    "disabled": None,
+}
+
+
+def mode_of(configured: Mode, variable: str | None) -> Mode | None:
+    """How to track; None for not at all.
+
+    Args:
+        configured: tracking.mode.
+        variable: WANDB_MODE, which comes before it; None or a word that W&B does not know counts
+            for nothing.
+    """
+    return _MODES.get(variable or "", configured)
+
 
 class Wandb:
     """Shows one run; only rank 0 has it.
@@ -58,6 +79,7 @@ class Wandb:
         self._folder = folder
         self._summary = summary
         self._waits = not resumed
+        self._mode = mode_of(tracking.mode.value, os.environ.get(_MODE))
         self._connect = connect or begin
         self._queue: SimpleQueue[Event | None] = SimpleQueue()
         self._ready = threading.Event()
@@ -70,9 +92,12 @@ class Wandb:
         """Take one event; returns at once, but for INIT_STOP.
 
         Raises:
-            TttError: W&B is not ready in time, or had to stop; the run goes on without it.
+            TttError: W&B is not ready in time, had to stop, or is disabled (WANDB_MODE); the run
+                goes on without it.
         """
         if event.kind is Kind.CONFIG:
+            if self._mode is None:
+                raise TttError(f"{_MODE}={os.environ[_MODE]} in the environment: {UNTRACKED}")
             self._thread = threading.Thread(target=self._work, name="wandb", daemon=True)
             self._thread.start()
         if self._thread is None:
@@ -132,10 +157,11 @@ class Wandb:
 
     def _start(self, config: Event) -> Any:
         facts, tracking = config.data, self._tracking
+        assert self._mode is not None  # else there is no thread
         directory = Path(tracking.dir or self._folder)
         return self._connect(
             directory,
-            mode=tracking.mode.value,
+            mode=self._mode,
             timeout=tracking.timeout_seconds,
             project=tracking.project or facts["benchmark"],
             entity=tracking.entity,

@@ -31,7 +31,7 @@ def expected(frozen: Config, run: Path) -> dict[str, Any]:
     known: dict[str, Any] = {name: value_of(frozen, f"data.{name}") for name in names}
     root = _typed_in(frozen, run) / str(value_of(frozen, "data.root"))
     try:
-        manifest = json.loads((root / MANIFEST).read_text())
+        manifest = json.loads((root / MANIFEST).read_bytes())
     except (OSError, ValueError):
         manifest = None
     if isinstance(manifest, dict):

@@ -81,7 +81,14 @@ def cautions(results: Sequence[Result], unit: str) -> list[str]:
         unit: Of times.
     """
     told = [(each, line) for each in results for line in each.stability.warnings]
+    told += [(each, line) for each in results for line in _replaced(each.group)]
     return [*_together(told, results), *_too_coarse(results, unit)]
+
+
+def _replaced(group: Group) -> list[str]:
+    skipped = max(run.skipped_samples or 0 for run in group.runs)
+    told = f"unreadable samples were replaced (data.on_error=skip): {skipped} in a run"
+    return [told] if skipped else []
 
 
 def _together(told: Sequence[tuple[Result, str]], among: Sequence[Result]) -> list[str]:

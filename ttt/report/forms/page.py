@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ttt.compliance import LABEL
-from ttt.errors import ConfigError, MissingExtra
+from ttt.errors import ESCAPE, ConfigError, MissingExtra
 from ttt.report.analysis.study import Study
 from ttt.report.analysis.words import counted, printable
 from ttt.report.forms import grids
@@ -91,7 +91,7 @@ def write_page(study: Study, path: str | Path, *, command: str = "ttt report PAT
     text = page(study, command=command)
     try:
         # A file name on Linux may be no text, and a page has to be.
-        Path(path).write_text(text, encoding="utf-8", errors="replace")
+        Path(path).write_text(text, encoding="utf-8", errors=ESCAPE)
     except OSError as error:
         raise ConfigError([f"--html {path} cannot be written: {error.strerror}"]) from error
 

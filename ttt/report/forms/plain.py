@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ttt.errors import ConfigError
+from ttt.errors import ESCAPE, ConfigError
 from ttt.report.analysis.scaling import Efficiency, Fit, Point, Sweep
 from ttt.report.analysis.score import Group, Rcp, Spread, agreed
 from ttt.report.analysis.stability import Comparison
@@ -59,7 +59,7 @@ def write_csv(study: Study, path: str | Path) -> None:
     rows = [_flat(result) for result in as_json(study)["results"]]
     try:
         # A file name on Linux may be no text: escaped, it is at least readable.
-        with Path(path).open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+        with Path(path).open("w", newline="", encoding="utf-8", errors=ESCAPE) as file:
             writer = csv.DictWriter(file, rows[0] if rows else _AGREED)
             writer.writeheader()
             writer.writerows(rows)
