@@ -188,7 +188,7 @@ def test_it_says_what_a_study_says():
         "23% of the ideal",
         "0.663 to 0.697",
         "evaluated every (min)",
-        "The 95% interval is that of the mean time over seeds",
+        "The 95% interval is that of the score over seeds",
         "results/broken",
         "is no MLPerf log",
         "ttt report runs --html page.html",

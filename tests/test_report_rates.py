@@ -22,7 +22,7 @@ def test_what_the_clock_had_beside_training_is_said():
     slow = run(samples_per_s=200.0, train_s=50.0, eval_s=49.0)
     found = rate(slow)
     assert (found.on_clock, found.training, found.confirmed) == (100.0, 200.0, True)
-    assert found.remark == "200/s while training, 100/s on the clock, of which evaluation 49%"
+    assert found.remark == "200/s in steady training, 100/s on the clock, of which evaluation 49%"
     assert remarks([run(1), slow]) == [f"1 of 2 runs: {found.remark}"]
 
 

@@ -126,7 +126,7 @@ def test_a_group_says_how_finely_time_was_seen(tmp_path):
     finished(tmp_path, 2, eval_interval_s=0.75, epochs=9)
     finished(tmp_path, 3, eval_interval_s=None, epochs=None)
     (each,) = group(find([tmp_path]).runs)
-    assert each.resolution == 0.75
+    assert each.resolution == 0.625
     assert each.epochs.mean == 8.0
     assert each.time.std == 0.0
 
