@@ -28,7 +28,7 @@ def test_a_sink_that_fails_is_dropped_and_the_record_says_so():
     log.emit(Kind.RUN_START)
     log.emit(Kind.RUN_STOP)
     assert record.kinds() == [Kind.RUN_START, Kind.WARNING, Kind.RUN_STOP]
-    assert "Broken stopped: no space left" in record.events[1].data["message"]
+    assert "Broken stopped: OSError: no space left" in record.events[1].data["message"]
 
 
 def test_a_record_that_cannot_be_written_ends_the_run():

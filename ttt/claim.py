@@ -7,7 +7,9 @@ Asked before the launch, by rank 0 before the run begins, and once more for summ
 know launchers, logs or torch.
 """
 
+import math
 import random
+import re
 from functools import cache
 from typing import Any
 
@@ -17,6 +19,7 @@ from ttt.schema.closed import DEFINITIONS, broken_rules, word
 from ttt.schema.run import RunConfig
 
 _ABSENT = "absent"
+_ID = re.compile(r"[^\W_][\w.-]{0,99}")
 _SEEDS = 2**31  # what every random number generator of a run takes
 
 
@@ -83,6 +86,11 @@ def _problems_of_names(run: RunConfig) -> list[str]:
     """What is wrong with id, division and ruleset; a definition has its own to say of the last."""
     benchmark, found = run.benchmark, []
     known = compliance.rulesets()
+    if not _ID.fullmatch(benchmark.id):
+        found.append(
+            f"benchmark.id={benchmark.id!r} is not a name; allowed: letters, digits, _, - and . of"
+            " which a folder can be named, beginning with a letter or digit; benchmark.id=mine"
+        )
     if benchmark.ruleset not in (None, *known) and benchmark.id not in DEFINITIONS:
         found.append(
             f"benchmark.ruleset={benchmark.ruleset} is not a ruleset; allowed: {', '.join(known)};"
@@ -176,7 +184,7 @@ def _changes(run: RunConfig, file: str) -> dict[str, tuple[Any, Any]]:
     found = {}
     for name in dict.fromkeys([*right, *mine]):
         values = mine.get(name, _ABSENT), right.get(name, _ABSENT)
-        if values[0] != values[1] and not (_ABSENT in values and adjustable.covered(name, free)):
+        if not _same(*values) and not (_ABSENT in values and adjustable.covered(name, free)):
             found[name] = values
     classes = {name.rpartition(".")[0] for name in found if name.endswith("._target_")}
     return {
@@ -184,6 +192,11 @@ def _changes(run: RunConfig, file: str) -> dict[str, tuple[Any, Any]]:
         for name, values in found.items()
         if name.endswith("._target_") or name.partition(".")[0] not in classes
     }
+
+
+def _same(mine: Any, right: Any) -> bool:
+    """Whether two values are the same; not a number is one, told elsewhere."""
+    return bool(mine == right) or all(isinstance(v, float) and math.isnan(v) for v in (mine, right))
 
 
 def _refusal(run: RunConfig, name: str, value: Any, allowed: Any) -> str:

@@ -35,7 +35,7 @@ from ttt.schema import (
 from ttt.schema.closed import evaluation_interval
 from ttt.schema.run import RunConfig
 
-CompositionError = (HydraException, OmegaConfBaseException, yaml.YAMLError)
+CompositionError = (HydraException, OmegaConfBaseException, yaml.YAMLError, RecursionError)
 
 _SCHEMAS = {
     "run": RunConfig,

@@ -137,7 +137,8 @@ class EventLog:
         except TttError as error:  # says all there is to say
             self._drop(sink, event, str(error))
         except OSError as error:  # a disk, a connection, a terminal that went away
-            self._drop(sink, event, f"{type(sink).__name__} stopped: {error}")
+            told = str(error) if error.errno else f"{type(error).__name__}: {error}"
+            self._drop(sink, event, f"{type(sink).__name__} stopped: {told}")
         except Exception as error:
             message = f"{type(sink).__name__} stopped: {type(error).__name__}: {error}"
             logging.getLogger(__name__).exception(message)

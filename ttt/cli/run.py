@@ -28,6 +28,7 @@ from ttt.errors import OK, ConfigError, TttError, show, shown
 from ttt.launch.job import Job, Launcher, worst
 from ttt.report.forms import table
 from ttt.schema.closed import DEFINITIONS, typed_seed
+from ttt.schema.rules import unknown
 from ttt.schema.run import RunConfig
 from ttt.terminal import Terminal
 
@@ -71,6 +72,10 @@ def main(arguments: list[str]) -> int:
         application()
     except config.CompositionError as error:
         raise ConfigError(overrides.diagnose(arguments, error, problems)) from error
+    except OSError as error:
+        if begun:
+            raise
+        raise ConfigError([f"Hydra cannot write {error.filename}: {error.strerror}"]) from error
     except ValueError as error:  # Hydra's answer to some malformed overrides, as in "=3"
         if begun:
             raise
@@ -109,6 +114,8 @@ def make_launcher(run: RunConfig) -> Launcher:
 
 def problems(run: RunConfig, placement: Placement | None = None) -> list[str]:
     """Everything wrong with a launch, before any process starts; empty if nothing is."""
+    if added := list(unknown("launcher.", run.launcher)):
+        return added
     launcher = make_launcher(run)
     processes = placement.size if placement else launcher.processes()
     found = run.problems(max(1, processes)) + claim_problems(run)

@@ -80,7 +80,10 @@ def _line(text: str, log: Scan) -> str:
 
 def _found(text: str) -> str:
     """The record as key = value and the metadata that rules look at."""
-    record = json.loads(text[len(TOKEN) :])
+    try:
+        record = json.loads(text[len(TOKEN) :])
+    except ValueError:  # the engine makes one of all evaluations, which is in no line
+        return "all evaluations together"
     value = _short(json.dumps(record["value"]))
     metadata = record["metadata"]
     if isinstance(metadata, dict):  # where in the source a record came from is in no rule

@@ -127,6 +127,7 @@ class ResNetSmallConfig:
 
     def problems(self) -> Iterator[str]:
         """What is wrong with the network."""
+        yield from not_positive("model", {"stem_stride": self.stem_stride})
         if len(self.widths) != len(self.blocks):
             zeros = ",".join("0" * len(self.widths))
             yield (

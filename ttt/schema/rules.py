@@ -1,5 +1,6 @@
 """Rules that several parts of a configuration share."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from typing import Any
@@ -16,10 +17,10 @@ def unknown(prefix: str, node: Any) -> Iterator[str]:
 
 
 def not_positive(group: str, values: dict[str, float | None]) -> Iterator[str]:
-    """Numbers of a group that must be above zero and are not; None is not a number."""
+    """Numbers of a group that must be above zero and finite and are not; None is no number."""
     prefix = f"{group}." if group else ""
     for name, value in values.items():
-        if value is not None and value <= 0:
+        if value is not None and not 0 < value < math.inf:
             yield f"{prefix}{name}={value:g} is not allowed; allowed: above 0; {prefix}{name}=1"
 
 
@@ -30,9 +31,12 @@ def indivisible(
     parts = processes * accumulate
     if global_batch > 0 and global_batch % parts:
         near = max(parts, round(global_batch / parts) * parts)
+        instead = f"data.global_batch={near}"
+        if 0 < train_samples < near:  # no such batch is in the set
+            instead = "accumulate=1"
         yield (
             f"data.global_batch={global_batch} does not divide among {processes} processes"
-            f" x accumulate={accumulate}; allowed: multiples of {parts}; data.global_batch={near}"
+            f" x accumulate={accumulate}; allowed: multiples of {parts}; {instead}"
         )
     if global_batch > train_samples > 0:
         yield (

@@ -11,6 +11,8 @@ from ttt.schema.system import SystemConfig
 from ttt.schema.tracking import TrackingConfig
 from ttt.watcher import Target
 
+_MANY_RUNS = 1000  # each has a folder before the first begins
+
 
 @dataclass
 class BenchmarkConfig:
@@ -60,6 +62,12 @@ class TargetConfig:
 
     def problems(self) -> Iterator[str]:
         """What is wrong with the target."""
+        if len(self.range) != 2 or not self.range[0] < self.range[1]:
+            yield (
+                f"target.range={self.range} is not a range; allowed: two numbers, the lower first;"
+                " target.range=[0,1]"
+            )
+            return
         low, high = self.range
         if not low < self.threshold <= high:
             yield (
@@ -178,8 +186,11 @@ class RunConfig:
         counts = {"runs": self.runs, "accumulate": self.accumulate, "clip_norm": self.clip_norm}
         found += not_positive("", counts)
         found += self._log_problems()
-        if self.seed is not None and not 0 <= self.seed < 2**31 - self.runs:
-            found.append(f"seed={self.seed} is not allowed; allowed: 0 to {2**31 - 1}; seed=1")
+        if self.runs > _MANY_RUNS:
+            found.append(f"runs={self.runs} is not allowed; allowed: up to {_MANY_RUNS}; runs=5")
+        last = 2**31 - 1 - self.runs
+        if self.seed is not None and not 0 <= self.seed <= last:
+            found.append(f"seed={self.seed} is not allowed; allowed: 0 to {last}; seed=1")
         return found
 
     def _log_problems(self) -> Iterator[str]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from ttt.report.analysis.losses import cold_s, evaluation_s, outside_s, share
 from ttt.report.run import LARGEST, Run
 
+_UNITS = 1.5  # by which a rate of one accelerator, as some track it, may miss that of all
 _LEAST = 1e-9  # samples a second; nothing trains as slowly
 DIFFER = 0.15  # share by which two witnesses may differ and still say the same
 
@@ -58,6 +59,12 @@ def rate(run: Run) -> Rate:
             tracked=tracked,
             remark=f"the samples of the log over its time give {_per_s(on_clock)}, and the log"
             f" tracked {_per_s(tracked)}: one of them counts something else, so none is used",
+        )
+    if on_clock > _UNITS * tracked * max(1, run.accelerators or run.world_size or 1):
+        return Rate(
+            tracked=tracked,
+            remark=f"the samples of the log over its time give {_per_s(on_clock)}, and the log"
+            f" tracked {_per_s(tracked)}: no unit explains that, so none is used",
         )
     if tracked < (1 - DIFFER) * on_clock:
         found = _by_pieces(run, on_clock, steady, None)

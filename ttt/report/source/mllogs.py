@@ -95,6 +95,7 @@ def _run(path: Path, log: _Log, place: Place, verdict: Verdict) -> Run:
     course = _course(log, verdict, elapsed)
     status, benchmark = _status(log), text(first.get("submission_benchmark"))
     nodes, per_node = whole(told.get("number_of_nodes")), whole(told.get("accelerators_per_node"))
+    nodes = nodes or None  # nobody trains on none
     accelerators = None if nodes is None or per_node is None else nodes * per_node
     older = verdict.warnings if not verdict.passed else ()
     return Run(
@@ -177,7 +178,8 @@ def _reason(log: _Log) -> str | None:
         return "no run_stop"
     key, time_ms = log.last
     seconds = (time_ms - log.clock.run_start) / 1000
-    return f"no run_stop; last record {key} {seconds:.1f} s after run_start"
+    side = "after" if seconds >= 0 else "before"
+    return f"no run_stop; last record {key} {abs(seconds):.1f} s {side} run_start"
 
 
 def _between(begin: float | None, end: float | None) -> float | None:

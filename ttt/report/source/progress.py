@@ -14,6 +14,7 @@ from ttt.report.run import LARGEST, Block, Evaluation
 from ttt.report.source.spans import Interval, Spans, spans
 from ttt.report.source.units import Position, Unit, counted_from, unit_of, without_epoch
 
+_RANKS = 4096  # as many may tell of one evaluation
 _TOGETHER = 1000.0  # ms; as much may two processes disagree that write one log
 
 
@@ -22,6 +23,12 @@ def number(value: Any) -> float | None:
     if type(value) not in (int, float) or not abs(value) < LARGEST:
         return None
     return float(value)
+
+
+def _count(value: Any) -> float | None:
+    """A number of epochs or samples; none is below 0."""
+    told = number(value)
+    return told if told is not None and told >= 0 else None
 
 
 @dataclass(slots=True)
@@ -46,12 +53,13 @@ class Course:
     _tracked: list[float] = field(default_factory=list)
     _step_seconds: list[float] = field(default_factory=list)
     _first_epoch: float | None = None
+    _epochs_before: int | None = None  # that had ended when the first evaluation was told
     _metric: Any = None
     _last: Position | None = None
 
     def take(self, key: str, time_ms: float, value: Any, metadata: Mapping[str, Any]) -> None:
         """Take in a record; most are about something else."""
-        at = Position(number(metadata.get("epoch_num")), number(metadata.get("samples_count")))
+        at = Position(_count(metadata.get("epoch_num")), _count(metadata.get("samples_count")))
         name, _, what = key.partition("_")
         if key in ("eval_accuracy", "eval_error"):
             self._evaluated(time_ms, value, metadata.get("metric"), at)
@@ -89,9 +97,17 @@ class Course:
 
     def _evaluated(self, time_ms: float, value: Any, metric: Any, at: Position) -> None:
         self._last = _further(self._last, at)
+        if self._epochs_before is None:
+            self._epochs_before = len(self._closed.get("epoch", {}))
         self._metric = metric if not self._values else self._metric
         quality = number(value)  # of several metrics, the one that came first
-        if quality is not None and metric == self._metric:
+        if quality is None or metric != self._metric:
+            return
+        told = any(
+            each == at and abs(time_ms - before) <= _TOGETHER
+            for before, _, each in self._values[-_RANKS:]
+        )
+        if not told:  # every rank may tell the same
             self._values.append((time_ms, quality, at))
 
     def _track(self, value: Any) -> None:
@@ -121,7 +137,7 @@ class Course:
         """
         unit = unit_of(benchmark, train_samples, *rules)
         numbers = [at.epoch_num for _, _, at in self._values if at.epoch_num is not None]
-        unit = counted_from(unit, self._first_epoch, numbers)
+        unit = counted_from(unit, self._first_epoch, numbers, self._epochs_before or 0)
         return without_epoch(unit, self.last(unit, stop).samples, batch)
 
     def last(self, unit: Unit, stop: Position) -> Position:

@@ -46,7 +46,7 @@ _SETS: dict[str, tuple[tuple[str, int], ...]] = {
     "deepcam": (("0.6.0", 121_266),),
     "oc20": (("0.6.0", 2_000_000),),
 }
-_ALIKE = 0.15  # share by which numbers of one thing may differ: filters, rounding to the batch
+_ALIKE = 0.02  # share by which numbers of one thing may differ: filters, rounding to the batch
 
 # Whose batches submitters count in tokens, or in sequences that are packed of several samples.
 FILLED_WITH_TOKENS = frozenset({"transformer"})
@@ -132,15 +132,22 @@ def unit_of(benchmark: str, train_samples: int | None, ruleset: str | None, clos
     return Unit(None, size, certain=True, doubt=doubt)
 
 
-def counted_from(unit: Unit, first: float | None, evaluated: Sequence[float]) -> Unit:
-    """The same unit for a log that calls the middle of the first epoch 1.5, not 0.5.
+def counted_from(
+    unit: Unit, first: float | None, evaluated: Sequence[float], ended: int = 0
+) -> Unit:
+    """The same unit for a log that numbers epochs one off, or calls the middle of the first 1.5.
 
     Args:
         unit: What the log counts in.
         first: The number of the first epoch that began.
         evaluated: `epoch_num` of the evaluations in their order.
+        ended: Epochs that the log had told the end of before the first evaluation.
     """
-    if unit.in_a_sample is not None or first is None or first < 1 or len(evaluated) < 2:
+    if unit.in_a_sample is not None or not evaluated:
+        return unit
+    if ended and abs(evaluated[0] - ended) == 1:
+        return replace(unit, base=evaluated[0] - ended)
+    if first is None or first < 1 or len(evaluated) < 2:
         return unit
     interval = evaluated[1] - evaluated[0]
     begins = evaluated[0] - first
