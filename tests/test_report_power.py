@@ -15,11 +15,12 @@ from ttt.report.source.mllogs import read
 START, STOP, READING = "power_measurement_start", "power_measurement_stop", "power_reading"
 
 
-def node(watts=(1000.0, 3000.0), efficiency=0.9, step=1.0):
-    """A reading every second, or as many seconds as given."""
-    log = [record(START), record("conversion_eff", efficiency)]
-    log += [record(READING, each, step * n / 60) for n, each in enumerate(watts, 1)]
-    return [*log, record(STOP, minute=step * len(watts) / 60)]
+def node(watts=(1000.0, 3000.0), efficiency=0.9, begin=1.0, minutes=2.0):
+    """Readings in equal steps, by default from run_start to run_stop."""
+    step = minutes / len(watts)
+    log = [record(START, minute=begin), record("conversion_eff", efficiency)]
+    log += [record(READING, each, begin + step * n) for n, each in enumerate(watts, 1)]
+    return [*log, record(STOP, minute=begin + minutes)]
 
 
 def switch(watts=100.0):
@@ -53,14 +54,14 @@ def test_nobody_measured(tmp_path):
 
 
 @given(
-    st.lists(st.floats(0, 1e6), min_size=1, max_size=20),
-    st.floats(0.01, 1),
-    st.floats(0.001, 100),
+    st.lists(st.floats(200, 2e5), min_size=1, max_size=20),
+    st.floats(0.1, 1),
+    st.floats(1.85, 2.2),
 )
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-def test_it_is_the_summarizers_energy(tmp_path_factory, watts, efficiency, step):
+def test_it_is_the_summarizers_energy(tmp_path_factory, watts, efficiency, minutes):
     folder = tmp_path_factory.mktemp("power")
-    log = result(folder, {"node_0.txt": node(watts, efficiency, step), "sw_0.txt": switch()})
+    log = result(folder, {"node_0.txt": node(watts, efficiency, 1, minutes), "sw_0.txt": switch()})
     lines, _ = parse_file(str(folder / "power/result_0/node_0.txt"), "4.0.0")
     of_switch, _ = parse_file(str(folder / "power/result_0/sw_0.txt"), "4.0.0")
     official = result_summarizer._compute_power_node(lines, 120_000)
@@ -93,7 +94,19 @@ def _with(key, value):
         ({"node_0.txt": _with(READING, -5)}, "power_reading is -5, no power"),
         ({"node_0.txt": _with(READING, "3 kW")}, "power_reading is '3 kW', no power"),
         ({"node_0.txt": _with("conversion_eff", 94)}, "conversion_eff is 94; allowed: more than"),
-        ({"node_0.txt": node(step=0)}, "between start and stop"),
+        ({"node_0.txt": node(minutes=0)}, "between start and stop"),
+        (
+            {"node_0.txt": node(minutes=1)},
+            "took 60.0 s and the run 120.0 s, of which",
+        ),
+        ({"node_0.txt": node(minutes=9)}, "took 540.0 s and the run 120.0 s, of which they share"),
+        ({"node_0.txt": node(begin=60)}, "of which they share 0%"),
+        (
+            {"node_0.txt": [*node()[:3], node()[-1]]},
+            "the readings end after 50% of the meas",
+        ),
+        ({"node_0.txt": node([9.6])}, "a mean of 8.64 W is no power of a node in watts"),
+        ({"node_0.txt": node([9.6e6])}, "a mean of 8.64e+06 W is no power of a node in watts"),
         ({"node_0.txt": [record(START) | {"time_ms": 1e300}, *node()]}, "time_ms is 1e+300"),
         ({"node_0.txt": node(), "sw_0.txt": node()}, "there is no interconnect_power_est"),
         ({"node_0.txt": node(), "sw_0.txt": switch(None)}, "is None, no power in watts"),

@@ -17,7 +17,7 @@ from ttt.report.run import Evaluation, Rejected, Run
 from ttt.report.source import progress
 from ttt.report.source.clock import Clock
 from ttt.report.source.folders import steady_rate
-from ttt.report.source.power import energy_of
+from ttt.report.source.power import Span, energy_of
 from ttt.report.source.scaling_file import scaling_of
 from ttt.report.source.systems import Place, amount, model, place_of, text, whole
 from ttt.report.source.units import FILLED_WITH_TOKENS, Position, tokens_in_a_sample
@@ -130,16 +130,16 @@ def _run(path: Path, log: _Log, place: Place, verdict: Verdict) -> Run:
         scaling_factor=factor,
         scaling_problem=damage,
         **_target(log, verdict),
-        **_spent(path, course.get("samples"), elapsed_ms, nodes),
+        **_spent(path, course.get("samples"), log.clock, nodes),
         **{name: course[name] for name in course.keys() - (_BY_THE_CLOCK if doubts else set())},
     )
 
 
-def _spent(
-    path: Path, samples: float | None, elapsed_ms: float | None, nodes: int | None
-) -> dict[str, Any]:
+def _spent(path: Path, samples: float | None, clock: Clock, nodes: int | None) -> dict[str, Any]:
     """What power logs say that the run took."""
-    known = energy_of(path, elapsed_ms, nodes)
+    start, elapsed_ms = clock.run_start, clock.elapsed_ms
+    run = Span(start, start + elapsed_ms) if start is not None and elapsed_ms is not None else None
+    known = energy_of(path, run, nodes)
     energy_j = known.get("energy_j")
     return known | {"samples_per_j": samples / energy_j if samples and energy_j else None}
 

@@ -4,11 +4,13 @@ They lie in `power/<name of the log>/`: node_<k>.txt with readings of each node,
 an estimate of each switch. The energy is `sum(reading * time since the reading before)` of every
 node, plus the estimates over the whole run (MLCommons power_measurement.adoc, "Scoring"). As
 result_summarizer has it, that of a node is brought from the time of its measurement to that of the
-run. What it only warns of is unknown here: a log without its end may have lost half of it.
+run. What it only warns of is unknown here: a log without its end may have lost half of it. So is
+what it does not ask: whether the readings are of this run, and could be watts.
 """
 
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,32 +20,52 @@ from ttt.report.source.progress import number
 SOURCE = "power logs of the submission"
 _START, _STOP, _READING = "power_measurement_start", "power_measurement_stop", "power_reading"
 _ESTIMATE, _EFFICIENCY = "interconnect_power_est", "conversion_eff"
+_COVERED = 0.9  # share of the run, and of the measurement, that the other has to cover
+_LEAST_W, _MOST_W = 10, 200_000  # mean of a node: below is kW or one part, above is mW
 
 
 class _UnusableError(Exception):
     """Power logs that tell no energy, and why."""
 
 
-def energy_of(log: Path, elapsed_ms: float | None, nodes: int | None) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Span:
+    """From run_start to run_stop, in milliseconds since the epoch."""
+
+    start: float
+    stop: float
+
+    @property
+    def elapsed_ms(self) -> float:
+        """How long it took."""
+        return self.stop - self.start
+
+    def shared(self, begin: float, end: float) -> float:
+        """The share of the longer of the two that both have."""
+        both = min(self.stop, end) - max(self.start, begin)
+        return both / max(self.elapsed_ms, end - begin)
+
+
+def energy_of(log: Path, run: Span | None, nodes: int | None) -> dict[str, Any]:
     """The energy of a run, as fields of `Run`; empty where nobody measured any.
 
     Args:
         log: Of the run.
-        elapsed_ms: From run_start to run_stop.
+        run: When it ran; None if unknown.
         nodes: How many there are, all of which have to be measured; None if unknown.
     """
     if not (log.parent / "power").is_dir():
         return {}
     folder = log.parent / "power" / log.stem
     try:
-        energy_j = _energy(folder, elapsed_ms, nodes)
+        energy_j = _energy(folder, run, nodes)
     except _UnusableError as error:
         return {"energy_reason": f"power/{log.stem}: {error}"}
     return {"energy_j": energy_j, "energy_source": SOURCE}
 
 
-def _energy(folder: Path, elapsed_ms: float | None, nodes: int | None) -> float:
-    if elapsed_ms is None:
+def _energy(folder: Path, run: Span | None, nodes: int | None) -> float:
+    if run is None:
         raise _UnusableError("how long the run took is unknown")
     measured, estimated = (_numbered(folder, what) for what in ("node", "sw"))
     if not measured:
@@ -52,9 +74,9 @@ def _energy(folder: Path, elapsed_ms: float | None, nodes: int | None) -> float:
         raise _UnusableError(f"{len(measured)} of {nodes} nodes have a log; all are to be measured")
     total = 0.0
     for file in measured:
-        total += _of_node(_read(file), elapsed_ms)
+        total += _of_node(_read(file), file.name, run)
     for file in estimated:
-        total += _of_switch(_read(file), elapsed_ms)
+        total += _of_switch(_read(file), run.elapsed_ms)
     return total
 
 
@@ -83,7 +105,7 @@ def _read(file: Path) -> list[Record]:
     return found
 
 
-def _of_node(found: Iterable[Record], elapsed_ms: float) -> float:
+def _of_node(found: Iterable[Record], name: str, run: Span) -> float:
     """Joules of a node for the time of the run."""
     begin = end = None
     efficiency, spent, before = 1.0, 0.0, 0.0
@@ -102,7 +124,22 @@ def _of_node(found: Iterable[Record], elapsed_ms: float) -> float:
         raise _UnusableError(f"there is no {_START if begin is None else _STOP}")
     if not seen or end <= begin:
         raise _UnusableError(f"there is no {_READING} between start and stop")
-    return efficiency * spent * elapsed_ms / (end - begin) / 1000
+    _believe(name, run, (begin, before, end), efficiency * spent / (end - begin))
+    return efficiency * spent * run.elapsed_ms / (end - begin) / 1000
+
+
+def _believe(name: str, run: Span, moments: tuple[float, float, float], watts: float) -> None:
+    """Refuse readings that are not those of the whole run, or no power of a node in watts."""
+    begin, last, end = moments
+    if (seen := (last - begin) / (end - begin)) < _COVERED:
+        raise _UnusableError(f"{name}: the readings end after {seen:.0%} of the measurement")
+    if (shared := run.shared(begin, end)) < _COVERED:
+        raise _UnusableError(
+            f"{name}: the measurement took {(end - begin) / 1000:.1f} s and the run"
+            f" {run.elapsed_ms / 1000:.1f} s, of which they share {max(0, shared):.0%}"
+        )
+    if not _LEAST_W <= watts <= _MOST_W:
+        raise _UnusableError(f"{name}: a mean of {watts:.3g} W is no power of a node in watts")
 
 
 def _of_switch(found: Iterable[Record], elapsed_ms: float) -> float:
