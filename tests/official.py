@@ -5,22 +5,35 @@ all the same and starts this file in place of `python -m ttt.worker`, which leav
 judgement and nothing else.
 """
 
+import random
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 from conftest import PROJECT, environment
 from ttt import claim, config, worker
-from ttt.cli.run import freeze
+from ttt.cli import run as command_line
 
 OUTSIDE = PROJECT / "tests" / "outside"
 
 
+def problems(run) -> list[str]:
+    """What is wrong with a run, but that the folder it names, this one, is no data set."""
+    with mock.patch.object(command_line, "faults", return_value=[]):
+        return command_line.problems(run)
+
+
 def frozen(where: Path, *overrides: str, command: str = "ttt run") -> Path:
-    """The folder of one run, whatever its claim is worth, below `where`."""
+    """The folder of one run, whatever its claim is worth, below `where`.
+
+    A closed run draws its seed. Drawn here by the same rule from a source that is always the same:
+    so small a run may diverge with one seed and not with another.
+    """
     config.register()
     composed = config.compose([*overrides, f"run_root={where / 'runs'}"])
-    return freeze(composed, 1, 1, command.split()).runs[0]
+    with mock.patch.object(claim.random, "SystemRandom", return_value=random.Random(5)):
+        return command_line.freeze(composed, 1, 1, command.split()).runs[0]
 
 
 def start(folder: Path, *, judged: bool = False, **variables: str):

@@ -9,8 +9,9 @@ import pytest
 import yaml
 
 from conftest import Command
+from official import problems
 from ttt import claim, compliance, config
-from ttt.cli.run import freeze, problems
+from ttt.cli.run import freeze
 from ttt.schema import adjustable
 from ttt.schema.adjustable import MACHINE, OPEN, SECTIONS, TUNABLE, covered
 from ttt.schema.closed import DEFINITIONS

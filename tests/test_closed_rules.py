@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from official import frozen, start
+from official import frozen, problems, start
 from ttt import compliance, config
-from ttt.cli.run import problems
 from ttt.schema.closed import DEFINITIONS, evaluation_interval
 
 OFFICIAL = {"resnet": "4.0.0", "transformer": "0.7.0", "gnmt": "0.7.0", "dlrm_dcnv2": "6.0.0"}
@@ -110,6 +109,7 @@ CHOICES = [
     ("resnet_sgd", ["optim.lr=2.5", "optim.weight_decay=5e-5", "data.global_batch=6400"]),
     ("transformer", ["data.max_length=75", "data.train_samples=4500000", "optim.beta_2=0.997"]),
     ("transformer", ["data.global_batch=64000", "data.pieces=4", "schedule.warmup_steps=500"]),
+    ("transformer", ["schedule.warmup_steps=0"]),
     ("gnmt", ["optim.lr=0.002", "schedule.remain_steps=6000", "schedule.decay_interval=800"]),
     ("gnmt", ["data.global_batch=1024", "schedule.warmup_steps=0", "data.max_length=50"]),
     ("dlrm_dcnv2", ["data.global_batch=131072", "optim.lr=0.004", "model.sharding=row"]),

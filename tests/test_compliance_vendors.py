@@ -92,3 +92,14 @@ def test_the_official_command_agrees(tmp_path, name, ruleset):
         )
         verdict = check_file(RESULTS / name, ruleset, werror=bool(more))
         assert verdict.passed is (done.returncode == 0)
+
+
+@pytest.mark.parametrize("metric", ["5", "null"])
+def test_a_rule_about_all_evaluations_together_is_broken_in_a_sentence(metric, tmp_path):
+    """The engine makes one record of them, which is in no line of the log."""
+    file = next((RESULTS / "v5.0").rglob("stable_diffusion/result_0.txt"))
+    log = tmp_path / "result_0.txt"
+    log.write_text(file.read_text().replace('"metric": "CLIP"', f'"metric": {metric}', 1))
+    verdict = check_file(log)
+    assert not verdict.passed
+    assert any("all evaluations together" in problem for problem in verdict.problems)

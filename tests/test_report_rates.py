@@ -48,6 +48,13 @@ def test_two_units_of_which_one_is_wrong_print_nothing():
     assert "one of them counts something else" in found.remark
 
 
+def test_a_clock_of_another_unit_gives_no_rate():
+    """As a log whose time_ms are seconds: a thousand times what was tracked."""
+    found = rate(run(tracked_samples_per_s=0.1))
+    assert (found.on_clock, found.training) == (None, None)
+    assert "no unit explains that" in found.remark
+
+
 def test_pieces_that_leave_the_clock_open_are_not_believed():
     """As Google's v0.7 transformer, whose blocks take a hundredth of the time."""
     found = rate(run(steady_samples_per_s=9000.0, tracked_samples_per_s=None, train_s=1.0))

@@ -104,11 +104,33 @@ def test_every_rank_may_tell_the_same(tmp_path):
     assert [(block.begin, block.seconds) for block in log.blocks] == [(0, 50), (50, 50)]
 
 
+def test_every_rank_may_tell_of_one_evaluation(tmp_path):
+    marks = in_order(*(epoch(n, 30 * n - 30, 30 * n) for n in (1, 2, 3)))
+    told = [evaluation(n, 30 * n, 30 * n + 0.01 * rank) for n in (1, 2, 3) for rank in range(8)]
+    log = log_of(tmp_path, *in_order(marks, *told))
+    assert [each.seconds for each in log.evaluations] == [30.0, 60.0, 90.0]
+
+
+def test_nothing_is_trained_for_less_than_no_epoch(tmp_path):
+    log = log_of(tmp_path, *in_order(epoch(1, 0, 50), epoch(2, 50, 100), evaluation(-2, 100, 100)))
+    assert log.samples is None or log.samples > 0
+    assert log.epochs is None or log.epochs > 0
+
+
+def test_a_run_that_stopped_before_it_began_says_so(tmp_path):
+    log = resnet()[:-1]
+    log[-1] |= {"time_ms": log[0]["time_ms"] - 60_000}
+    said = read(write(tmp_path / "result_0.txt", log)).reason
+    assert "-" not in said
+    assert said.endswith(" s before run_start")
+
+
 def test_the_definition_of_a_benchmark_is_a_second_witness():
     assert unit_of("retinanet", 1_170_301, "5.0.0", True) == Unit(None, 1_170_301, certain=True)
     steps = unit_of("retinanet", 4572, "5.0.0", True)
     assert (steps.epoch, steps.certain) == (1_170_301, True)
     assert "train_samples is 4,572" in steps.doubt
+    assert "train_samples" in unit_of("retinanet", 1_287_331, "5.0.0", True).doubt  # a tenth more
     assert unit_of("retinanet", 4572, "5.0.0", False) == Unit(None, 4572)  # open: any data set
     assert unit_of("ssd", 117_266, "0.7.0", True).doubt is None
     assert unit_of("ssd", 1_170_301, "4.1.0", True).doubt is None
@@ -130,6 +152,12 @@ def test_the_definition_of_a_benchmark_is_a_second_witness():
 )
 def test_some_logs_count_from_one(first, evaluated, base):
     assert counted_from(Unit(None, 1000), first, evaluated).base == base
+
+
+def test_epochs_that_ended_tell_what_their_evaluations_are_called():
+    assert counted_from(Unit(None, 1000), 0.0, [0.0, 1.0, 2.0], ended=1).base == -1.0
+    assert counted_from(Unit(None, 1000), 1.0, [2.0, 3.0], ended=1).base == 1.0
+    assert counted_from(Unit(None, 1000), 1.0, [1.0, 2.0], ended=1).base == 0.0
 
 
 def test_sequences_have_a_length_where_all_have_the_same():

@@ -95,6 +95,34 @@ def test_a_config_dir_that_is_none(ttt: Command):
     assert "--config-dir nowhere is not a folder" in done.stderr
 
 
+def test_a_users_file_that_would_not_be_read_is_refused(ttt: Command, tmp_path: Path):
+    """Hydra takes ttt's own without a word."""
+    (tmp_path / "mine" / "benchmark").mkdir(parents=True)
+    file = tmp_path / "mine" / "benchmark" / "digits.yaml"
+    file.write_text("# @package _global_\ntarget:\n  threshold: 0.5\n")
+    done = ttt("run", "--config-dir", "mine")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "mine/benchmark/digits.yaml would not be read" in done.stderr
+    assert "mv mine/benchmark/digits.yaml mine/benchmark/my_digits.yaml" in done.stderr
+    file.write_bytes((config.folder() / "benchmark" / "digits.yaml").read_bytes())
+    assert overrides.shadowed(["--config-dir", str(tmp_path / "mine")]) == []
+
+
+@pytest.mark.parametrize("where", ["hydra.run.dir=/proc/x", "hydra.sweep.dir=/proc/x"])
+def test_a_folder_that_hydra_cannot_make_is_a_sentence(ttt: Command, where: str):
+    done = ttt("run", where, *(["--multirun"] if "sweep" in where else []))
+    assert done.returncode == 2
+    assert "Hydra cannot write /proc/x" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_value_that_leads_to_itself_is_a_sentence(ttt: Command):
+    done = ttt("run", "seed=${runs}", "runs=${seed}")
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert done.stderr.count("\n") <= 2
+
+
 IMPOSSIBLE = [
     (["target.threshold=0"], "target.threshold=0 is outside the range of top1"),
     (["target.threshold=97"], "type a fraction"),
@@ -124,6 +152,16 @@ IMPOSSIBLE = [
     (["target.metric=bleu"], "target.metric=bleu is not what the task computes; allowed: top1"),
     (["target.metric="], "target.metric=top1"),
     (["benchmark=dates", "target.metric=top1"], "allowed: bleu"),
+    (["+launcher.foo=1"], "launcher.foo is not a setting; remove +launcher.foo=1"),
+    (["runs=1000000000"], "runs=1000000000 is not allowed"),
+    (["seed=99999999999"], "seed=99999999999 is not allowed; allowed: 0 to "),
+    (["optim.lr=nan"], "optim.lr"),
+    (["target.threshold=nan"], "target.threshold"),
+    (["target.range=[]"], "target.range"),
+    (["model.stem_stride=0"], "model.stem_stride"),
+    (["benchmark.id=../../x"], "benchmark.id='../../x' is not a name"),
+    (["benchmark.id=a/b"], "benchmark.id='a/b' is not a name"),
+    (["benchmark.id="], "benchmark.id='' is not a name"),
     (["benchmark=clicks", "target.metric=top1"], "allowed: auc"),
 ]
 

@@ -53,7 +53,7 @@ def test_models_learn_the_vocabulary_from_the_data():
         (schema.TransformerConfig(dropout=1.0), ["model.dropout=0"]),
         (schema.GnmtConfig(layers=1), ["model.layers=2"]),
         (schema.GnmtConfig(dropout=-0.1, width=0), ["model.width=1", "model.dropout=0"]),
-        (schema.InverseSqrtConfig(warmup_steps=0), ["schedule.warmup_steps=1"]),
+        (schema.InverseSqrtConfig(warmup_steps=-1), ["schedule.warmup_steps=0"]),
         (schema.GnmtScheduleConfig(remain_steps=100), ["schedule.remain_steps=200"]),
         (schema.GnmtScheduleConfig(decay_interval=0), ["schedule.decay_interval=1"]),
         (schema.GnmtScheduleConfig(warmup_steps=-1), ["schedule.warmup_steps=0"]),

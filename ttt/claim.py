@@ -86,11 +86,6 @@ def _problems_of_names(run: RunConfig) -> list[str]:
     """What is wrong with id, division and ruleset; a definition has its own to say of the last."""
     benchmark, found = run.benchmark, []
     known = compliance.rulesets()
-    if not _ID.fullmatch(benchmark.id):
-        found.append(
-            f"benchmark.id={benchmark.id!r} is not a name; allowed: letters, digits, _, - and . of"
-            " which a folder can be named, beginning with a letter or digit; benchmark.id=mine"
-        )
     if benchmark.ruleset not in (None, *known) and benchmark.id not in DEFINITIONS:
         found.append(
             f"benchmark.ruleset={benchmark.ruleset} is not a ruleset; allowed: {', '.join(known)};"
@@ -106,6 +101,11 @@ def _problems_of_names(run: RunConfig) -> list[str]:
         found.append(
             f"benchmark.id={benchmark.id!r} reads like MLPerf's {bare}; allowed:"
             f" benchmark={bare}, or {_own_id(run)}"
+        )
+    elif not _ID.fullmatch(benchmark.id):
+        found.append(
+            f"benchmark.id={benchmark.id!r} is not a name; allowed: letters, digits, _, - and . of"
+            " which a folder can be named, beginning with a letter or digit; benchmark.id=mine"
         )
     elif benchmark.division == "closed":
         found.append(

@@ -31,6 +31,25 @@ def in_one_piece(arguments: list[str]) -> list[str]:
     return [*late, *(each for each in arguments if each not in late)]
 
 
+def shadowed(arguments: list[str]) -> list[str]:
+    """Files in --config-dir that Hydra would not read, for ttt has others of their names."""
+    known, _ = get_args_parser().parse_known_args(arguments)
+    own, shipped = Path(known.config_dir or ""), config.folder()
+    if not known.config_dir or own.resolve() == shipped.resolve():
+        return []
+    names = sorted(each.relative_to(shipped) for each in shipped.rglob("*.yaml"))
+    clashes = [name for name in names if (own / name).is_file() and not _equal(own, shipped, name)]
+    return [
+        f"{own / name} would not be read: ttt has its own {name}; rename it: mv"
+        f" {shlex.quote(str(own / name))} {shlex.quote(str(own / name.parent / f'my_{name.name}'))}"
+        for name in clashes
+    ]
+
+
+def _equal(own: Path, shipped: Path, name: Path) -> bool:
+    return (own / name).read_bytes() == (shipped / name).read_bytes()
+
+
 def diagnose(
     arguments: list[str], error: Exception, problems: Callable[[RunConfig], list[str]]
 ) -> list[str]:

@@ -63,6 +63,8 @@ def main(arguments: list[str]) -> int:
             codes.append(error.exit_code)
 
     arguments = overrides.in_one_piece(arguments)
+    if clashes := overrides.shadowed(arguments):
+        raise ConfigError(clashes)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # what Hydra itself refuses comes to us as an exception
     sys.argv = ["ttt run", *arguments]
     application = hydra.main(

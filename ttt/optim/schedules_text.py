@@ -23,7 +23,8 @@ class InverseSqrt:
 
     Attributes:
         base_lr: Rate of the update that completes the warm-up, the highest.
-        warmup_steps: Updates of warm-up, at least 1 (`opt_learning_rate_warmup_steps`).
+        warmup_steps: Updates of warm-up (`opt_learning_rate_warmup_steps`); with 0 as with 1, the
+            first update has the base rate.
         steps_per_epoch: Unused.
     """
 
@@ -33,8 +34,8 @@ class InverseSqrt:
 
     def __call__(self, step: int) -> float:
         """The rate of the update that follows `step` updates."""
-        number = step + 1
-        return self.base_lr * min(number / self.warmup_steps, math.sqrt(self.warmup_steps / number))
+        number, warmup = step + 1, max(1, self.warmup_steps)
+        return self.base_lr * min(number / warmup, math.sqrt(warmup / number))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -77,11 +77,12 @@ class InverseSqrtConfig:
     """A line up, then down with the root of time; see `ttt.optim.schedules_text.InverseSqrt`."""
 
     _target_: str = "ttt.optim.schedules_text.InverseSqrt"
-    warmup_steps: int = 4000  # updates until the peak
+    warmup_steps: int = 4000  # updates until the peak; 0: the first has it
 
     def problems(self) -> Iterator[str]:
         """What is wrong with the schedule."""
-        yield from not_positive("schedule", {"warmup_steps": self.warmup_steps})
+        if self.warmup_steps < 0:
+            yield _below_zero("warmup_steps", self.warmup_steps)
 
 
 @dataclass
@@ -106,16 +107,17 @@ class GnmtScheduleConfig:
         )
         for name in ("warmup_steps", "decay_steps"):
             if getattr(self, name) < 0:
-                yield (
-                    f"schedule.{name}={getattr(self, name)} is not allowed; allowed: 0 or more;"
-                    f" schedule.{name}=0"
-                )
+                yield _below_zero(name, getattr(self, name))
         if self.remain_steps < self.warmup_steps:
             yield (
                 f"schedule.remain_steps={self.remain_steps} is before the end of the warm-up;"
                 f" allowed: schedule.warmup_steps={self.warmup_steps} or more;"
                 f" schedule.remain_steps={self.warmup_steps}"
             )
+
+
+def _below_zero(name: str, value: int) -> str:
+    return f"schedule.{name}={value} is not allowed; allowed: 0 or more; schedule.{name}=0"
 
 
 def _not_a_share(group: str, values: dict[str, float]) -> Iterator[str]:
