@@ -195,6 +195,9 @@ def test_the_network_is_the_bottleneck_where_exchange_explains_the_rate():
     known = {"data_wait_fraction": 0.01, "communication_fraction": 0.05}
     said = bottleneck(known, **(known | {"communication_fraction": 0.5}), samples_per_s=200.0)
     assert said.startswith("network: nothing hides the exchange of gradients in 50% of the time")
+    alone = known | {"nodes": 1}
+    said = bottleneck(alone, **(alone | {"communication_fraction": 0.5}), samples_per_s=200.0)
+    assert said.startswith("communication: nothing hides the exchange of gradients in 50%")
 
 
 def test_without_measures_network_and_little_work_cannot_be_told_apart():

@@ -79,7 +79,8 @@ def _throughput(part: float, sizes: Sequence[Size], size: Size) -> str:
         return f"input pipeline: batches are waited for in {growth}, and {left}"
     if exchanges >= _EXPLAINS:
         growth = _growth(base.communication, size.communication, base)
-        return f"network: nothing hides the exchange of gradients in {growth}, and {left}"
+        what = "communication" if size.nodes == 1 else "network"
+        return f"{what}: nothing hides the exchange of gradients in {growth}, and {left}"
     return f"{_network_or_work(sizes, size)}: {left}{_steps(base, size)}"
 
 
