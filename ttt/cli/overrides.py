@@ -80,7 +80,8 @@ def diagnose(
         except config.CompositionError as reason:
             found.append(_sentence(override, reason, kept, folder))
     if not found:
-        return [_first_lines(error)]
+        key = getattr(error, "full_key", None)  # of a value that leads nowhere
+        return [f"{key}: {_first_lines(error)}" if key else _first_lines(error)]
     return found + problems(config.resolve(config.compose(kept, folder)))
 
 
@@ -100,6 +101,9 @@ def _unreadable(override: str) -> str | None:
 
 def _sentence(override: str, reason: Exception, kept: list[str], folder: str | None) -> str:
     name, _, value = override.lstrip("+~").partition("=")
+    if value.startswith("[") and (config.folder() / name).is_dir():
+        several = value.strip("[]").replace(" ", "")
+        return f"{override}: one choice only, or a sweep: --multirun {name}={several}"
     if isinstance(reason, yaml.YAMLError):
         return f"{override}: {' '.join(str(reason).split())}"
     if isinstance(reason, MissingConfigException):

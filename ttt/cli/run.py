@@ -51,6 +51,7 @@ def main(arguments: list[str]) -> int:
     config.register()
     codes: list[int] = []
     begun: list[bool] = []
+    refused: list[Exception] = []
 
     def task(composed: Any) -> None:
         begun.append(True)
@@ -61,6 +62,8 @@ def main(arguments: list[str]) -> int:
         except TttError as error:  # shown here: Hydra would add lines of its own
             show(error)
             codes.append(error.exit_code)
+        except config.CompositionError as error:  # so is this, once Hydra is done
+            refused.append(error)
 
     arguments = overrides.in_one_piece(arguments)
     if clashes := overrides.shadowed(arguments):
@@ -72,6 +75,8 @@ def main(arguments: list[str]) -> int:
     )(task)
     try:
         application()
+        if refused:
+            raise refused[0]
     except config.CompositionError as error:
         raise ConfigError(overrides.diagnose(arguments, error, problems)) from error
     except OSError as error:
