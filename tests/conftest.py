@@ -1,6 +1,7 @@
 """Shared ground of the tests: real digits, a runner for the real command, one core each."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -13,6 +14,9 @@ import torch
 from slurm_testbed import Cluster, missing
 
 torch.set_num_threads(1)
+# A shell has what it starts with & ignore Ctrl-C, and ttt leaves an ignored signal ignored. Tests
+# send it to runs, which have it by default again whoever started the tests.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 PROJECT = Path(__file__).parent.parent
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
