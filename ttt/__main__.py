@@ -28,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
         try:
             return dispatch(words)
         finally:
-            streams.flush()  # else Python does it when nobody can catch what that raises
+            streams.flush()  # else Python flushes at exit, where no code catches an error
     except TttError as error:
         show(error)
         return error.exit_code
@@ -43,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _unwritten(error: OSError) -> int:
     """What to do about an output that cannot be written; any other error keeps its traceback."""
-    if isinstance(error, BrokenPipeError):  # whoever was to read it, as `head`, has seen enough
+    if isinstance(error, BrokenPipeError):  # the reader, as `head`, has seen enough
         streams.abandon()
         return BROKEN_PIPE
     if error.errno != errno.ENOSPC:

@@ -1,6 +1,6 @@
 """Whether a run is the official benchmark that it says it is; the one place that decides.
 
-An official id stands for a definition: the file of that name that ttt ships, whatever a folder of a
+An official id stands for a definition: the file of that name that ttt ships, even if a folder of a
 user's own has under it. In the closed division a run equals it in every setting but those of
 `ttt.schema.adjustable`; in the open one it keeps at least the data set, the metric and the target.
 Asked before the launch, by rank 0 before the run begins, and once more for summary.json. May not
@@ -26,7 +26,7 @@ _SEEDS = 2**31  # what every random number generator of a run takes
 def problems(run: RunConfig) -> list[str]:
     """Why a run may not claim what it claims, a sentence each; empty if it may.
 
-    A claim of a name that no ruleset knows is nobody's business but its owner's.
+    ttt accepts any claim of a name that no ruleset knows.
     """
     named = _problems_of_names(run)
     return named + _problems_of_settings(run) if run.benchmark.id in DEFINITIONS else named
@@ -147,7 +147,7 @@ def _batch_problems(run: RunConfig) -> list[str]:
 
 @cache
 def _shipped(name: str) -> Any:
-    """What `benchmark=name` composes to; whatever is in a user's folder has no part in it."""
+    """What `benchmark=name` composes to from ttt's own files; a user's folder has no part in it."""
     config.register()
     return config.compose([f"benchmark={name}"])
 
@@ -171,7 +171,7 @@ def _changes(run: RunConfig, file: str) -> dict[str, tuple[Any, Any]]:
     """Settings that are not as a shipped file has them, each with its value and the right one.
 
     What is derived from others is right if it follows from the run's own: told is the cause, not
-    what comes of it. Of a part of another class only the class is told.
+    what comes of it. For a part of another class it names only the class.
     """
     shipped, mine = _shipped(file), config.plain(run)
     free = adjustable.adjustable(run.benchmark.id, run.benchmark.division)
@@ -195,7 +195,7 @@ def _changes(run: RunConfig, file: str) -> dict[str, tuple[Any, Any]]:
 
 
 def _same(mine: Any, right: Any) -> bool:
-    """Whether two values are the same; not a number is one, told elsewhere."""
+    """Whether two values are the same; NaN equals NaN, and other checks refuse it."""
     return bool(mine == right) or all(isinstance(v, float) and math.isnan(v) for v in (mine, right))
 
 

@@ -183,7 +183,7 @@ def changed(composed: DictConfig, values: Mapping[str, Any]) -> DictConfig:
 
 
 def plain(run: RunConfig) -> dict[str, Any]:
-    """Every setting by its dotted name, with a plain value, whoever made the run's parts."""
+    """Every setting by its dotted name, with a plain value, also for parts of a user's own."""
     found: dict[str, Any] = {}
 
     def visit(prefix: str, node: Any) -> None:

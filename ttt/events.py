@@ -76,7 +76,7 @@ class Event:
 
 
 def _shown(value: Any) -> Any:
-    """The value with text that every sink can write, whatever bytes a file's name has."""
+    """The value with text that every sink can write, for any bytes in a file's name."""
     match value:
         case str():
             return value if value.isascii() else shown(value)
@@ -100,8 +100,8 @@ class EventLog:
         recalled: What earlier processes recorded of this run, oldest first.
 
     Attributes:
-        reached: The last event that told how far training was; None before there was one. An abort
-            is told from it: to ask the data set might read it again, and fail or hang again.
+        reached: The last event with the progress of training; None before there was one. An abort
+            takes it from there: the data set, asked again, might fail or hang again.
     """
 
     def __init__(
@@ -137,8 +137,8 @@ class EventLog:
         except TttError as error:  # says all there is to say
             self._drop(sink, event, str(error))
         except OSError as error:  # a disk, a connection, a terminal that went away
-            told = str(error) if error.errno else f"{type(error).__name__}: {error}"
-            self._drop(sink, event, f"{type(sink).__name__} stopped: {told}")
+            reason = str(error) if error.errno else f"{type(error).__name__}: {error}"
+            self._drop(sink, event, f"{type(sink).__name__} stopped: {reason}")
         except Exception as error:
             message = f"{type(sink).__name__} stopped: {type(error).__name__}: {error}"
             logging.getLogger(__name__).exception(message)

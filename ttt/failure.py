@@ -110,10 +110,10 @@ def write(failure: Failure, logs: Path, *, by: int) -> None:
 
 
 def write_by_launcher(text: str, logs: Path) -> None:
-    """Leave what the launcher saw of ranks that died without a word, for whoever reads the run."""
-    told = {"text": text, "time": time.time(), "primary": True}
-    with contextlib.suppress(OSError):  # it is told to the user all the same
-        (logs / "launcher.failure.json").write_text(json.dumps(told))
+    """Write what the launcher saw of ranks that died without a word, for the readers of the run."""
+    record = {"text": text, "time": time.time(), "primary": True}
+    with contextlib.suppress(OSError):  # the user sees it on the terminal all the same
+        (logs / "launcher.failure.json").write_text(json.dumps(record))
 
 
 def read(logs: Path) -> list[Failure]:

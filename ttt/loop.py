@@ -62,14 +62,14 @@ class Parts:
         """The step and position of a run that ends at once, without a look at the data set.
 
         Where only the data set knows how many samples a step takes, they are those of the last
-        event that told, at most `check_every` steps ago.
+        event with progress, at most `check_every` steps ago.
         """
-        step, told = self.learner.steps, self.log.reached
+        step, reached = self.learner.steps, self.log.reached
         if self.data.steps_per_epoch is not None:
             return step, self.position(step)
-        if told is None:
+        if reached is None:
             return 0, {"epoch": 0.0, "samples": 0}
-        return told.step, {name: told.data[name] for name in ("epoch", "samples")}
+        return reached.step, {name: reached.data[name] for name in ("epoch", "samples")}
 
 
 def run(parts: Parts, past: Past | None = None) -> Verdict:

@@ -97,12 +97,12 @@ def block_times(last: int, ranks: Sequence[Sequence[BlockTimes]]) -> list[dict[s
         last: Updates at the end of the last block.
         ranks: The blocks of every rank, as many on each.
     """
-    told = []
+    timed = []
     for block in reversed(list(zip(*ranks, strict=True))):
         waits = [times.wait_s for times in block]
-        told.append({"step": last, "seconds": block[0].seconds, "wait_s": waits})
+        timed.append({"step": last, "seconds": block[0].seconds, "wait_s": waits})
         last -= block[0].steps
-    return told[::-1]
+    return timed[::-1]
 
 
 def spent(parts: Parts, power: PowerMeter, folder: Path) -> dict[str, Any]:

@@ -36,10 +36,10 @@ def prepare() -> None:
 
 
 def flush() -> None:
-    """Write what is left of stdout, while somebody can catch what that raises.
+    """Write what is left of stdout here, where the caller can catch an error.
 
     Raises:
-        BrokenPipeError: Nobody reads it any more.
+        BrokenPipeError: The reader is gone.
         UnwritableError: It cannot be written.
     """
     try:
@@ -52,6 +52,6 @@ def flush() -> None:
 
 
 def abandon() -> None:
-    """Nobody reads stdout any more: what is still to come goes nowhere."""
+    """Discard what is still to come on stdout, whose reader is gone."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

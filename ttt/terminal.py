@@ -17,7 +17,7 @@ class Terminal(Console):
     """A rich console without markup, whose failures are exceptions.
 
     Raises:
-        BrokenPipeError: Whoever read it went away; rich's own console would end the process.
+        BrokenPipeError: The reader is gone; rich's own console would end the process.
         UnwritableError: It cannot be written, as to a full disk.
     """
 
@@ -25,7 +25,7 @@ class Terminal(Console):
         super().__init__(markup=False, emoji=False, highlight=False, **options)
 
     def on_broken_pipe(self) -> None:
-        """Leave it to whoever prints what that means."""
+        """Leave it to the caller what that means."""
         raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
 
     def print(self, *objects: Any, **options: Any) -> None:

@@ -116,12 +116,12 @@ def _total(seen: Sequence[_Seen]) -> Text:
     passed, failed, excused = (
         sum(each.count(status) for each in seen) for status in ("passed", "FAILED", "excused")
     )
-    told = f"{passed} passed, {failed} failed"
+    counts = f"{passed} passed, {failed} failed"
     if excused:
-        told += f", {excused} excused"
+        counts += f", {excused} excused"
     if wholes := [each.whole for each in seen if each.whole is not None]:
-        told += f"; of {len(wholes)} whole results {sum(one.passed for one in wholes)} passed"
-    return Text(told, "green" if all(each.good for each in seen) else "red")
+        counts += f"; of {len(wholes)} whole results {sum(one.passed for one in wholes)} passed"
+    return Text(counts, "green" if all(each.good for each in seen) else "red")
 
 
 def _as_json(seen: Sequence[_Seen]) -> dict[str, Any]:

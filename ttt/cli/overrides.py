@@ -196,7 +196,7 @@ def _close(name: str, known: list[str], cutoff: float) -> list[str]:
 
 
 def _choices(group: str, folder: str | None) -> Iterator[tuple[str, list[str]]]:
-    """Every choice of a group with its settings, each by itself, whatever benchmark is chosen."""
+    """Every choice of a group with its settings, each by itself, under any benchmark."""
     places = [config.folder() / group, *([Path(folder) / group] if folder else [])]
     for option in sorted({path.stem for place in places for path in place.glob("*.yaml")}):
         try:

@@ -100,7 +100,7 @@ def _planned(arguments: argparse.Namespace) -> Plan:
 
 
 def _sourceless(entries: Sequence[Entry]) -> list[str]:
-    """Runs whose source is not to be had: nobody can review them."""
+    """Runs without their source, which no reviewer can check."""
     reasons = Reasons()
     for one in entries:
         if why := source.problem(one.environment):

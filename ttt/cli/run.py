@@ -143,7 +143,7 @@ def problems(run: RunConfig, placement: Placement | None = None) -> list[str]:
 
 
 def faults(data: Any) -> list[str]:
-    """What is wrong with a data set that is to be seen from here, as far as its form tells.
+    """What is wrong with the form of a data set that this machine can see.
 
     Off the clock and before any process starts; a run forgets the set again (`clear_cache`).
     """
@@ -167,7 +167,7 @@ def claim_problems(run: RunConfig) -> list[str]:
     """What is wrong with the benchmark's claim, in the eyes of MLCommons' rules.
 
     The official checker is shown the definition with what the run chooses: what else the run has
-    changed is told already.
+    changed has its own sentence already.
     """
     found = claim.problems(run)
     if run.benchmark.division == "closed" and run.benchmark.id in DEFINITIONS:
@@ -187,7 +187,7 @@ def prepare(run: RunConfig) -> None:
 
 @contextlib.contextmanager
 def written(what: str, instead: str) -> Iterator[None]:
-    """What is made within it has a place that somebody typed.
+    """Turn a failed write within it into a sentence that names the setting.
 
     Args:
         what: The setting and its value.
@@ -247,7 +247,7 @@ def closing(job: Job, arguments: list[str]) -> None:
             console.print(Text(line, "dim"), soft_wrap=True)
         streams.flush()
     except (BrokenPipeError, streams.UnwritableError) as error:
-        # The run is over and recorded: that nobody reads of it changes nothing.
+        # The run is over and recorded: a closed stdout does not change its result.
         streams.abandon()
         print(f"ttt: {error}; the run is in {folder}", file=sys.stderr)
 

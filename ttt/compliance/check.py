@@ -1,4 +1,4 @@
-"""The verdict on one log, whatever is in the file.
+"""The verdict on one log; any file gets one.
 
 May not know which run a log belongs to, nor print anything.
 """

@@ -62,11 +62,11 @@ def _run_engine(log: Scan, ruleset: str, config: str, werror: bool) -> Findings:
     checker.overwrite_messages = messages.overwrite_messages
     problems = list(log.damage or ["a record cannot be parsed"]) if damaged else []
     problems += _apply(checker, records, config)
-    told = [message for _, message in messages.kept]
+    kept = [message for _, message in messages.kept]
     return Findings(
-        problems=problems + sentences(told, log),
+        problems=problems + sentences(kept, log),
         warnings=sentences(checker.warnings.values(), log),
-        missed=any(message.startswith(_MISSED) for message in told),
+        missed=any(message.startswith(_MISSED) for message in kept),
     )
 
 
@@ -107,7 +107,7 @@ class _ParsedRules:
 
     @staticmethod
     def load(file: TextIO, Loader: type[yaml.BaseLoader]) -> Any:  # noqa: N803  as in yaml
-        """The records of a rule file, which nobody changes."""
+        """The records of a rule file; they never change."""
         return _parsed(file.read())
 
 

@@ -138,7 +138,7 @@ def init_minutes(benchmark: str | None, ruleset: str, division: str | None) -> i
     """Minutes that initialization may take before the clock has to run.
 
     Args:
-        benchmark: An id; one that nobody knows is a training benchmark's.
+        benchmark: An id; an unknown one counts as a training benchmark's.
         ruleset: Of the benchmark's usage.
         division: The closed one's limit holds wherever it is not "open".
     """

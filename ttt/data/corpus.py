@@ -69,7 +69,7 @@ def faults(data: Any) -> list[str]:
     """What is wrong with a prepared set, as its manifest tells, before a run is started on it.
 
     Args:
-        data: Whatever has `root` and the settings of `ttt.data.text.ParallelText`.
+        data: Any object with `root` and the settings of `ttt.data.text.ParallelText`.
     """
     names = ("train_samples", "eval_samples", "vocabulary", "max_length")
     try:

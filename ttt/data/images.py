@@ -173,7 +173,7 @@ def faults(images: ImageSet) -> list[str]:
     """All that is wrong with a set as far as names tell, before a run is started on it.
 
     Args:
-        images: Or whatever has its attributes, as the configuration.
+        images: Or any object with its attributes, as the configuration.
     """
     if images.format != "folder":
         return []
@@ -197,7 +197,7 @@ def _look(
         images: Where, and how many.
         key: The setting that names the part.
         samples_key: And the one that counts its images.
-        classes: Class folders there must be; None if that is told of another part.
+        classes: Class folders there must be; None if another part's check reports that.
     """
     folder = Path(images.root) / getattr(images, key)
     if not Path(images.root).is_dir():

@@ -1,4 +1,4 @@
-"""What is an image, a class or a shard, told by names alone: one answer for all who list files.
+"""Decides by name alone what is an image, a class or a shard: one answer for all who list files.
 
 File systems hold more than was put there: macOS leaves `._NAME` and `.DS_Store` beside files (and
 `__MACOSX` in archives), Windows `Thumbs.db` and `desktop.ini`. None of it is part of a data set.

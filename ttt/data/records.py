@@ -80,10 +80,10 @@ def faults(data: Any) -> list[str]:
     """What is wrong with a set, as its manifest and its files' sizes tell, before a run starts.
 
     Args:
-        data: Whatever has `root` and the settings of `ttt.data.clicks.Clicks`.
+        data: Any object with `root` and the settings of `ttt.data.clicks.Clicks`.
     """
     meaning = {"dense": data.dense, "rows": list(data.rows), "hots": list(data.hots)}
-    found: dict[str, None] = {}  # in order; what is wrong with the manifest is told once
+    found: dict[str, None] = {}  # in order; each fault of the manifest once
     for part in PARTS:
         try:
             samples = getattr(data, f"{part}_samples")

@@ -112,10 +112,10 @@ def half_told(environment: Environment = os.environ) -> str | None:
         if names.launcher in _STARTS_OTHERS or names.rank not in environment:
             continue
         said = (names.rank, names.size, names.local_rank, names.local_size)
-        told = [f"{name}={environment[name]}" for name in said if name in environment]
+        given = [f"{name}={environment[name]}" for name in said if name in environment]
         lacks = [name for name in said if not environment.get(name, "").isdigit()]
         return (
-            f"{' '.join(told)}: a launcher started this process and did not tell"
+            f"{' '.join(given)}: a launcher started this process and did not tell"
             f" {', '.join(lacks)}; start by torchrun, srun or mpirun, or {_EXPORT}"
         )
     rank = next((name for name in _RANKS_ALONE if name in environment), None)

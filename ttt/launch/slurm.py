@@ -226,7 +226,7 @@ def outside_of_jobs(environment: Mapping[str, str]) -> dict[str, str]:
     """The variables without those of a job around us, which sbatch would hand on to the new one.
 
     Its scripts and steps would take them for their own: the number of an array's task, cores,
-    memory, GPUs. A job array or a wait that nobody asked for is left out, too.
+    memory, GPUs. It leaves out a job array or a wait that the user did not set, too.
     """
     return {
         name: value

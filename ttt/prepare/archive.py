@@ -154,7 +154,7 @@ def _text(name: bytes) -> str:
 
 
 def _members(source: Path) -> Iterator[Member]:
-    """Every file in there, whatever the archive is; a member is to be read before the next one."""
+    """Every file of an archive of any kind; the caller reads each before the next one."""
     if source.is_dir():
         return _of_folder(source)
     return _of_zip(source) if zipfile.is_zipfile(source) else _of_tar(source)

@@ -108,7 +108,7 @@ class Run:
         doubts: What a log says that cannot be, and what was taken in its place.
         official: Whether it was by the rules of an official MLPerf benchmark.
         clock_trusted: Whether the records of its log agree on when it began and ended. Else its
-            time stands, as in the published tables, and nothing else that its clock tells.
+            time stands, as in the published tables, and nothing else from its clock.
         instance_scale: Accelerators that trained this one of several models, by its log.
         scaling_factor: What scaling.json beside a published log says.
         scaling_problem: Why that file says nothing.

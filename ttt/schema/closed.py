@@ -65,7 +65,7 @@ def sgd_warmup(run: RunConfig) -> Iterator[str]:
 
 
 def one_epoch_at_most(run: RunConfig) -> Iterator[str]:
-    """DLRM is "trained for at most one epoch"; to give up earlier is nobody's business."""
+    """DLRM is "trained for at most one epoch"; to give up earlier is allowed."""
     if run.target.max_epochs > 1:
         yield from Fixed("target.max_epochs", (1.0,))(run)
 
@@ -117,5 +117,5 @@ def broken_rules(run: RunConfig) -> list[str]:
 
 
 def typed_seed(run: RunConfig) -> list[str]:
-    """A closed run's seed is drawn at launch, so nobody may have set it before."""
+    """A closed run's seed is drawn at launch, so the user may not set it."""
     return list(Fixed("seed", (None,))(run))

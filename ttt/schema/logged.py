@@ -76,7 +76,7 @@ def _word(dtype: str) -> str:
 
 
 def common(claim: Mapping[str, Any]) -> dict[str, Any]:
-    """Key and value of the records that every log has once, whatever the benchmark.
+    """Key and value of the records that every log of any benchmark has once.
 
     Args:
         claim: `RunConfig.claim`.

@@ -209,10 +209,10 @@ class RunConfig:
 
 
 def metric_of(task: Any) -> str | None:
-    """The metric that a task of ttt computes, told by its schema.
+    """The metric that a task of ttt computes, from its schema.
 
     Returns:
-        None if the class is somebody's own: the worker asks it, before the first step.
+        None for a user's own class: the worker asks it, before the first step.
     """
     schema = type(task)
     own = getattr(task, "_target_", None) != getattr(schema, "_target_", None)

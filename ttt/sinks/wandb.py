@@ -30,7 +30,7 @@ UNTRACKED = "this run goes on untracked"  # in the record of a run of which W&B 
 
 Mode = Literal["offline", "online"]
 
-# W&B's own words for how to work; the environment's is that of whoever runs it, here and now.
+# W&B's own words for how to work; the environment's is the user's choice for this run.
 _MODE = "WANDB_MODE"
 _MODES: dict[str, Mode | None] = {
     "online": "online",

@@ -34,7 +34,7 @@ def write(result: Result, folder: Path) -> None:
         (folder / README).write_text(_of_others(result))
         return
     first = result.entries[0]
-    told = source.write(first.environment, folder / scripts.SOURCE)
+    origin = source.write(first.environment, folder / scripts.SOURCE)
     texts = [configuration(entry.path) for entry in result.entries]
     configs = [yaml.safe_load(text or "") or {} for text in texts]
     for name, content in _files(result, configs, folder / scripts.SOURCE).items():
@@ -44,7 +44,7 @@ def write(result: Result, folder: Path) -> None:
         if text is not None:
             (folder / f"config_{number}.yaml").write_text(typed.relative(text, config))
     own = _copy_own(configs[0], folder)
-    (folder / README).write_text(_readme(result, told, own))
+    (folder / README).write_text(_readme(result, origin, own))
     rules = first.path / RULES_FILE
     if rules.is_file():
         shutil.copyfile(rules, folder / RULES_FILE)
@@ -114,7 +114,7 @@ def _agreed(values: Iterable[dict[str, Any] | None]) -> dict[str, Any]:
     return found[0] if all(value == found[0] for value in found) else {}
 
 
-def _readme(result: Result, told: str, own: str) -> str:
+def _readme(result: Result, origin: str, own: str) -> str:
     """What to do to get these results again, and what each came from."""
     environment = result.entries[0].environment
     table = [
@@ -129,7 +129,7 @@ def _readme(result: Result, told: str, own: str) -> str:
         f"Trained and timed by ttt {_shown(environment.get('ttt'))}, commit {_shown(commit)}, with"
         f" Python {_shown(environment.get('python'))}.",
         "",
-        told,
+        origin,
         *([own] if own else []),
         "",
         "## To reproduce",

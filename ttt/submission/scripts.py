@@ -50,12 +50,12 @@ def init_datasets(config: Mapping[str, Any], preparation: tuple[str, str | None]
     root = data_root(config)
     needs = preparation[1] if preparation else None
     usage = " SOURCE..." if needs else ""
-    told = f"# SOURCE: {needs}\n" if needs else ""
+    needed = f"# SOURCE: {needs}\n" if needs else ""
     return (
         "#!/bin/sh\n"
         f"# Once: prepares the data set in DATADIR ({plain(root)}) and verifies it.\n"
         f"# Usage: [DATADIR=DIR] [VENV=DIR] sh {INIT}{usage}\n"
-        f"{told}set -eu\n{_HELP}{_HERE}{_PATH}"
+        f"{needed}set -eu\n{_HELP}{_HERE}{_PATH}"
         f'DATADIR=${{DATADIR:-{shlex.quote(root)}}}\nif [ ! -d "$DATADIR" ]; then\n'
         f"{_prepare(preparation)}fi\n"
         f'python3 "$here/{VERIFY}" "$DATADIR"\n'

@@ -70,12 +70,12 @@ def command_line(config: Config, nodes: int) -> str:
             words.append(f'--config-dir "$here/{CONFIG_DIR}"')
         elif not (settled and word in _SWEEP):
             words.append(_word(_settled(word, config) if settled else word))
-    told = [*words, f'{_DATA}="$DATADIR"', f'{_RUNS}="$RUNS"', '"$@"']
-    return " ".join([_starter(config, nodes), *filter(None, told)])
+    parts = [*words, f'{_DATA}="$DATADIR"', f'{_RUNS}="$RUNS"', '"$@"']
+    return " ".join([_starter(config, nodes), *filter(None, parts)])
 
 
 def _starter(config: Config, nodes: int) -> str:
-    """`ttt run`, or what somebody else's launcher did: with launcher=local there is one process."""
+    """`ttt run`, or the user's own launcher around it: with launcher=local there is one process."""
     processes = int(config.get("processes") or 1)
     if processes == 1 or "local" not in str(value_of(config, "launcher._target_")):
         return "ttt run"
@@ -97,7 +97,7 @@ def _word(word: str) -> str:
 
 
 def _settled(word: str, config: Config) -> str:
-    """One value of those of a sweep, the one this run had; "" if that cannot be told."""
+    """One value of those of a sweep, the one this run had; "" if that is unknown."""
     name, equals, value = word.partition("=")
     if not equals or "," not in value or value[0] in "[{'\"(":
         return word

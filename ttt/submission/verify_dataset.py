@@ -1,7 +1,7 @@
-"""Tells whether a folder holds the data set of these results: python3 verify_dataset.py DATADIR.
+"""Checks whether a folder holds the data set of these results: python3 verify_dataset.py DATADIR.
 
 A copy lies in every package beside dataset.json, which says what to compare with. Needs nothing but
-Python: whoever reviews a result may not have ttt.
+Python: a reviewer may not have ttt.
 """
 
 import json

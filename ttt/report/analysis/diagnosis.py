@@ -208,7 +208,7 @@ def _init(run: Run) -> Finding | None:
     """What the rules allow before the clock, by ruleset and division.
 
     Longer ones are not forbidden: what is over counts as time-to-train. A run without a ruleset, or
-    with one that nobody knows, has the limit of the newest.
+    with an unknown one, has the limit of the newest.
     """
     known = rulesets(usage_of(run.benchmark))
     ruleset = run.ruleset if run.ruleset in known else known[0]
@@ -240,7 +240,7 @@ def _of_training(part: float, run: Run) -> float | None:
 
 
 def _time(seconds: float, run: Run) -> str:
-    """In minutes for official runs, as all their times are told."""
+    """In minutes for official runs, as all their times."""
     return duration(seconds, "min" if run.official else unit_for([seconds]))
 
 

@@ -11,33 +11,33 @@ from typing import Any
 from ttt.report.analysis.score import Group, agreed
 from ttt.report.analysis.words import machine, printable, size
 
-_SETTINGS = 3  # told of one experiment; more would be its configuration
+_SETTINGS = 3  # in one name; more would be its configuration
 _LAST = "_target_"  # a class follows from the setting that chose it
 
 
 def names(groups: Sequence[Group]) -> list[str]:
-    """A name for each group that tells it from the others here, no longer than that takes."""
+    """The shortest name for each group that differs from the others here."""
     kinds = {agreed(run.accelerator_name for run in group.runs) for group in groups}
-    told = [machine(each) if len(kinds) > 1 else size(each) for each in groups]
-    if len(set(told)) < len(set(map(machine, groups))):
-        told = [machine(each) for each in groups]
-    said = [joined(*each) for each in zip(told, differences(groups, told), strict=True)]
+    shown = [machine(each) if len(kinds) > 1 else size(each) for each in groups]
+    if len(set(shown)) < len(set(map(machine, groups))):
+        shown = [machine(each) for each in groups]
+    said = [joined(*each) for each in zip(shown, differences(groups, shown), strict=True)]
     return [f"this experiment {each}".strip() if each[:1] in ("", "(") else each for each in said]
 
 
-def differences(groups: Sequence[Group], told: Sequence[Hashable]) -> list[str]:
-    """What else sets each group apart from those of which the same is told already.
+def differences(groups: Sequence[Group], shown: Sequence[Hashable]) -> list[str]:
+    """What else sets each group apart from those that show the same so far.
 
     Args:
         groups: All that are shown together.
-        told: What a reader knows of each.
+        shown: What a reader knows of each.
 
     Returns:
         Empty for a group of which nothing else has to be said; a number, as "(2)", where nothing
         that is known differs.
     """
     found = [""] * len(groups)
-    for places in _alike(told):
+    for places in _alike(shown):
         if len(places) > 1:
             apart = _apart([groups[place] for place in places], _ASKED)
             for place, text in zip(places, apart, strict=True):
@@ -78,7 +78,7 @@ def _then(
 
 
 def joined(first: str, second: str) -> str:
-    """A name and what else tells it apart."""
+    """A name and the settings that differ."""
     comma = ", " if first and second and not second.startswith("(") else " "
     return f"{first}{comma}{second}".strip()
 

@@ -8,11 +8,11 @@ from ttt.report.analysis.words import UNKNOWN, samples, significant
 from ttt.report.run import Run
 
 Measure = Literal["epochs", "samples"]
-_LEAST = 0.01  # of an epoch: whoever sees less of a set does not think in epochs of it
+_LEAST = 0.01  # of an epoch: below it readers count samples
 
 
 def measure_of(groups: Sequence[Group]) -> Measure:
-    """In what the progress of all these experiments is told.
+    """The measure of progress that fits all these experiments.
 
     Samples where a run sees less than a hundredth of the training set, as a language model does,
     and where some log says no epochs but all say samples.
@@ -20,9 +20,9 @@ def measure_of(groups: Sequence[Group]) -> Measure:
     runs = [run for group in groups for run in _converged(group)]
     little = any(run.epochs is not None and run.epochs < _LEAST for run in runs)
     unknown = any(run.epochs is None for run in runs)
-    told = any(run.samples is not None for run in runs)
+    counted = any(run.samples is not None for run in runs)
     whole = all(run.samples is not None for run in runs)
-    return "samples" if (little and told) or (unknown and whole) else "epochs"
+    return "samples" if (little and counted) or (unknown and whole) else "epochs"
 
 
 def progress(run: Run, measure: Measure) -> float | None:
@@ -42,7 +42,7 @@ def over_runs(group: Group, measure: Measure) -> Spread | None:
     return spread(to_target(group, measure))
 
 
-def told(value: float | None, measure: Measure) -> str:
+def written(value: float | None, measure: Measure) -> str:
     """Epochs with four digits, whole where they are whole; samples as a count."""
     if value is None:
         return UNKNOWN

@@ -143,8 +143,8 @@ def _because(run: Run, lost: float) -> str:
     }
     shares = {name: share(seconds, run) or 0.0 for name, seconds in parts.items()}
     shares["training slower than most of the time"] = lost - sum(shares.values())
-    told = [f"{name} {part:.0%}" for name, part in shares.items() if part >= 0.02]
-    return f", of which {' and '.join(told)}" if told else ""
+    listed = [f"{name} {part:.0%}" for name, part in shares.items() if part >= 0.02]
+    return f", of which {' and '.join(listed)}" if listed else ""
 
 
 def _measured(value: float | None) -> float | None:
@@ -162,10 +162,10 @@ def remarks(runs: Sequence[Run]) -> list[str]:
 
     They differ by little: one sentence stands for all that have one, that of the run in the middle.
     """
-    told = [(found.on_clock or 0.0, found.remark) for found in map(rate, runs) if found.remark]
-    if not told:
+    remarked = [(found.on_clock or 0.0, found.remark) for found in map(rate, runs) if found.remark]
+    if not remarked:
         return []
-    told.sort()
-    sentence = told[(len(told) - 1) // 2][1]
-    some = f"{len(told)} of {len(runs)} runs: " if len(told) < len(runs) else ""
+    remarked.sort()
+    sentence = remarked[(len(remarked) - 1) // 2][1]
+    some = f"{len(remarked)} of {len(runs)} runs: " if len(remarked) < len(runs) else ""
     return [f"{some}{sentence}"]

@@ -198,7 +198,7 @@ def _mode(base: Size, size: Size) -> Mode:
 def _point(size: Size, sizes: Sequence[Size], mode: Mode) -> Point:
     base = sizes[0]
     growth, speed_up = size.workers / base.workers, base.seconds / size.seconds
-    efficiency, told = _efficiency(size, base)
+    efficiency, remarks = _efficiency(size, base)
     parts = {
         "throughput": efficiency.throughput,
         "statistical": efficiency.statistical,
@@ -218,17 +218,17 @@ def _point(size: Size, sizes: Sequence[Size], mode: Mode) -> Point:
         efficiency=replace(efficiency, time_to_train=speed_up / growth),
         bottleneck=None if size is base else bottleneck(sizes, size, parts),
         step_ms=size.step_ms,
-        remarks=tuple(told),
+        remarks=tuple(remarks),
     )
 
 
 def _efficiency(size: Size, base: Size) -> tuple[Efficiency, list[str]]:
     """The factors that are believed, and a sentence for each that is not or is beyond the usual."""
-    growth, told = size.workers / base.workers, list[str]()
+    growth, remarks = size.workers / base.workers, list[str]()
     total = base.seconds / size.seconds / growth
     statistical = _ratio(base.epochs, size.epochs) or _ratio(base.samples, size.samples)
     if statistical is not None and statistical > _USUAL:
-        told.append(_fewer(size, base, statistical))
+        remarks.append(_fewer(size, base, statistical))
 
     def factors(rate: float | None, other: float | None) -> tuple[float | None, float | None]:
         faster = _ratio(rate, other)
@@ -244,14 +244,14 @@ def _efficiency(size: Size, base: Size) -> tuple[Efficiency, list[str]]:
         pairs = zip((throughput, overhead), again, strict=True)
         if not all(one is None or alike(one, other) for one, other in pairs):
             name, factor = _largest(throughput, overhead)
-            told.append(f"{name} {factor:.0%} is withheld: a second witness does not bear it out")
+            remarks.append(f"{name} {factor:.0%} is withheld: a second witness disagrees")
             both = False
     if not both:
         throughput, overhead = factors(size.on_clock, base.on_clock)[0], None
         if throughput is not None and throughput > _USUAL:
-            told.append(f"throughput {throughput:.0%} is withheld: nothing else bears it out")
+            remarks.append(f"throughput {throughput:.0%} is withheld: no witness confirms it")
             throughput = None
-    return Efficiency(throughput, statistical, overhead), told
+    return Efficiency(throughput, statistical, overhead), remarks
 
 
 def _largest(throughput: float | None, overhead: float | None) -> tuple[str, float]:

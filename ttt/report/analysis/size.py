@@ -53,7 +53,7 @@ class Size:
         confirmed: Whether two witnesses agree on the rate while training, in every run.
         epochs: Epochs to the target.
         samples: Samples to the target.
-        spacing: Between evaluations, in what progress is told: epochs, samples where these are
+        spacing: Between evaluations, in the measure of progress: epochs, samples where these are
             unknown.
         waiting: Share of the time in which batches were waited for.
         communication: Share of forward, backward and exchange in which nothing was computed.
@@ -105,7 +105,7 @@ def goal(group: Group) -> Goal:
 def unit(group: Group) -> Unit:
     """What its workers are.
 
-    Nodes where the description of a system says that it has no accelerators, and nobody says how
+    Nodes where the description of a system says that it has no accelerators, and no log says how
     many processes ran: all that is known then of how large a machine of CPUs is.
     """
     if any(run.accelerators for run in group.runs):
@@ -178,10 +178,10 @@ def measure(group: Group) -> Size | None:
 def _spacing(run: Run) -> float | None:
     """How far evaluations are apart, in epochs, or samples; the first may come late."""
     places = [each.samples if run.epochs is None else each.epochs for each in run.evaluations]
-    told = sorted({place for place in places if place is not None})
-    if len(told) < 2:
-        return told[0] if told else None
-    return statistics.median(after - before for before, after in pairwise(told))
+    known = sorted({place for place in places if place is not None})
+    if len(known) < 2:
+        return known[0] if known else None
+    return statistics.median(after - before for before, after in pairwise(known))
 
 
 def _known(average: Callable[[list[float]], float], values: Iterable[float | None]) -> float | None:

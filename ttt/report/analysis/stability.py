@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ttt.report.analysis.progress import Measure, measure_of, to_target, told
+from ttt.report.analysis.progress import Measure, measure_of, to_target, written
 from ttt.report.analysis.repetitions import copies
 from ttt.report.analysis.score import Group, agreed, dropped
 from ttt.report.analysis.size import Goal, goal, unit, workers
@@ -27,7 +27,7 @@ class Stability:
 
     Attributes:
         progress: Epochs to the target of each run that counts, ascending; samples in a task whose
-            progress is told in samples.
+            progress is in samples.
         interval: Seconds between which the score lies with 95 % confidence; None with too few runs.
         warnings: What a reader of the score should know, a sentence each.
         coarse: One evaluation interval as a share of the score, where it is large enough to hide
@@ -69,7 +69,7 @@ def stability(group: Group, task: Sequence[Group] | None = None) -> Stability:
 
     Args:
         group: Its runs.
-        task: All experiments it is shown with, whose times are told in one unit and whose progress
+        task: All experiments it is shown with, whose times have one unit and whose progress
             in one measure; None if it is shown alone.
     """
     task = [group] if task is None else task
@@ -141,7 +141,7 @@ def _warnings(group: Group, unit: str, measure: Measure) -> Iterator[str]:
 
 def _outliers(group: Group, measure: Measure) -> str | None:
     """That most runs took as long as each other, and some longer or shorter."""
-    taken = Counter(told(each, measure) for each in to_target(group, measure))
+    taken = Counter(written(each, measure) for each in to_target(group, measure))
     if len(taken) < 2:
         return None
     (usual, count), *rest = taken.most_common()

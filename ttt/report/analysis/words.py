@@ -49,7 +49,7 @@ def unit_for(times: Sequence[float | None]) -> str:
 
 
 def unit_of(groups: Sequence[Group]) -> str:
-    """The one unit in which all that is said of these experiments is told.
+    """The one unit of all times of these experiments.
 
     MLPerf publishes minutes, however few: so does this as soon as one of them is official.
     """
@@ -127,18 +127,18 @@ def percent(share: float | None) -> str:
     return f"{share:,.0%}" if share >= 0.02 else f"{share:.1%}"
 
 
-def spread(of: Spread, told: Callable[[float], str], roughly: Callable[[float], str]) -> str:
+def spread(of: Spread, write: Callable[[float], str], roughly: Callable[[float], str]) -> str:
     """Mean, standard deviation and range.
 
     Args:
         of: What they are of.
-        told: Writes a value.
+        write: Writes a value.
         roughly: Writes the deviation, which few runs tell less well.
     """
     if of.min == of.max:
-        return told(of.mean) + ("" if of.std is None else " in every run")
+        return write(of.mean) + ("" if of.std is None else " in every run")
     std = "" if of.std is None else f", standard deviation {roughly(of.std)}"
-    return f"mean {told(of.mean)}{std}, from {told(of.min)} to {told(of.max)}"
+    return f"mean {write(of.mean)}{std}, from {write(of.min)} to {write(of.max)}"
 
 
 def samples(count: float | None) -> str:

@@ -1,4 +1,4 @@
-"""A table as text and what to sort it by, for whoever draws it. Pure; knows nothing of runs.
+"""A table as text and what to sort it by; the forms draw it. Pure; knows nothing of runs.
 
 A column in which nothing is known is left out.
 """
@@ -73,7 +73,7 @@ def in_figures(value: float | None, form: str = ",.4g") -> Cell:
 
 
 def in_money(value: float | None) -> Cell:
-    """A sum, in whatever currency."""
+    """A sum, without its currency."""
     return in_figures(value, ",.2f" if value is None or value >= 1 else ".2g")
 
 

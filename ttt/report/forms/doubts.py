@@ -7,7 +7,7 @@ from ttt.report.analysis.words import duration, percent
 from ttt.report.forms.view import Result
 from ttt.report.run import Run
 
-_FEW = 5  # runs that failed, told one by one
+_FEW = 5  # failed runs that get a line each
 _AGAINST = "not valid: "  # before what a table's "no" is for
 
 
@@ -47,21 +47,21 @@ def objections(results: Sequence[Result]) -> list[str]:
 def problems(result: Result) -> list[str]:
     """The same of one result in few lines, for a reader who does not see every run.
 
-    A run that may fail is told as such: what its log breaks is no fault of the result.
+    A run that may fail is marked as such: what its log breaks is no fault of the result.
     """
     group = result.group
     failed = [run for run, time in zip(group.runs, group.times, strict=True) if time is None]
     scored = [run for run, time in zip(group.runs, group.times, strict=True) if time is not None]
-    told = list(group.problems)
-    if group.score.seconds is None and group.weak is None and not told:
-        told.append(f"no score: {group.score.method}")
-        told += [f"{_whose_run(run)}: {why_failed(run)}" for run in failed[:_FEW]]
-        told += [f"and {len(failed) - _FEW} more"] if len(failed) > _FEW else []
+    lines = list(group.problems)
+    if group.score.seconds is None and group.weak is None and not lines:
+        lines.append(f"no score: {group.score.method}")
+        lines += [f"{_whose_run(run)}: {why_failed(run)}" for run in failed[:_FEW]]
+        lines += [f"and {len(failed) - _FEW} more"] if len(failed) > _FEW else []
     elif group.score.seconds is not None:
         allowed = "is the one that may be dropped" if len(failed) == 1 else "may be dropped"
-        told += [f"{_whose_run(run)} {allowed}: {why_failed(run)}" for run in failed]
+        lines += [f"{_whose_run(run)} {allowed}: {why_failed(run)}" for run in failed]
     of_runs = dict.fromkeys(problem for run in scored for problem in run.problems)
-    return [*told, *group.remarks, *of_runs]
+    return [*lines, *group.remarks, *of_runs]
 
 
 def why_failed(run: Run) -> str:
@@ -80,21 +80,21 @@ def cautions(results: Sequence[Result], unit: str) -> list[str]:
         results: All that is shown together.
         unit: Of times.
     """
-    told = [(each, line) for each in results for line in each.stability.warnings]
-    told += [(each, line) for each in results for line in _replaced(each.group)]
-    return [*_together(told, results), *_too_coarse(results, unit)]
+    lines = [(each, line) for each in results for line in each.stability.warnings]
+    lines += [(each, line) for each in results for line in _replaced(each.group)]
+    return [*_together(lines, results), *_too_coarse(results, unit)]
 
 
 def _replaced(group: Group) -> list[str]:
     skipped = max(run.skipped_samples or 0 for run in group.runs)
-    told = f"unreadable samples were replaced (data.on_error=skip): {skipped} in a run"
-    return [told] if skipped else []
+    sentence = f"unreadable samples were replaced (data.on_error=skip): {skipped} in a run"
+    return [sentence] if skipped else []
 
 
-def _together(told: Sequence[tuple[Result, str]], among: Sequence[Result]) -> list[str]:
-    """A line for each thing that is told, with whose it is."""
+def _together(lines: Sequence[tuple[Result, str]], among: Sequence[Result]) -> list[str]:
+    """A line for each remark, with the experiments that it is about."""
     of: dict[str, list[Result]] = {}
-    for result, line in told:
+    for result, line in lines:
         of.setdefault(line, []).append(result)
     return [f"{_whose(results, among)}{line}" for line, results in of.items()]
 

@@ -6,7 +6,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ttt.compliance import LABEL
-from ttt.report.analysis.progress import Measure, over_runs, progress, told
+from ttt.report.analysis.progress import Measure, over_runs, progress, written
 from ttt.report.analysis.rates import clock_rate
 from ttt.report.analysis.score import Group, agreed
 from ttt.report.analysis.size import unit as unit_of_size
@@ -76,7 +76,7 @@ def _runs(each: Group, unit: str, measure: Measure) -> Table:
             Text(status, _COLOURS.get(status, "")),
             duration(run.time_to_train_s, unit, digits=4),
             number(run.quality, ".4f"),
-            told(progress(run, measure), measure),
+            written(progress(run, measure), measure),
             significant(throughput(each, clock_rate(run))[0]),
             *([number(run.data_wait_fraction, ".1%")] if waited else []),
             _compliance(run),
@@ -125,7 +125,7 @@ def score_lines(each: Group, unit: str, measure: Measure) -> list[str]:
         )
         lines.append(f"time-to-train: {times}")
     if known := over_runs(each, measure):
-        taken = spread(known, lambda value: told(value, measure), significant)
+        taken = spread(known, lambda value: written(value, measure), significant)
         lines.append(f"{measure}: {taken}")
     if each.energy_j is not None:
         lines.append(f"energy to the target: {energy(each.energy_j)}")

@@ -1,4 +1,4 @@
-"""The tables of a report, for whoever draws them. Pure; may not know any form."""
+"""The tables of a report; the forms draw them. Pure; may not know any form."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -6,7 +6,7 @@ from typing import Any
 
 from ttt.report.analysis.hardware import Row
 from ttt.report.analysis.names import differences
-from ttt.report.analysis.progress import Measure, over_runs, progress, told
+from ttt.report.analysis.progress import Measure, over_runs, progress, written
 from ttt.report.analysis.scaling import Point, Sweep
 from ttt.report.analysis.score import Group, agreed, spread
 from ttt.report.analysis.size import counting, goal, workers
@@ -37,7 +37,7 @@ from ttt.report.forms.doubts import verdict
 from ttt.report.forms.view import Result, Task, ranked
 
 _BRIEF = {"accelerator": "accel.", "process": "procs", "node": "nodes"}
-_ONE_BY_ONE = 10  # runs whose progress is told of each
+_ONE_BY_ONE = 10  # runs that show their progress one by one
 
 
 def _all(group: Group, field: str) -> Any:
@@ -243,7 +243,7 @@ def stability(task: Task) -> Grid:
 
 def _listed(values: Sequence[float], measure: Measure) -> str:
     """Each value, or where they are many, how many runs had it."""
-    texts = [told(value, measure) for value in values]
+    texts = [written(value, measure) for value in values]
     if len(texts) <= _ONE_BY_ONE:
         return (", " if measure == "samples" else " ").join(texts)
     return ", ".join(f"{text} ({count})" for text, count in Counter(texts).items())
@@ -262,7 +262,7 @@ def _of_score(group: Group, measure: Measure) -> float | None:
 
 
 def _progress(value: float | None, measure: Measure) -> Cell:
-    return Cell(told(value, measure), value)
+    return Cell(written(value, measure), value)
 
 
 def _converged(group: Group) -> Cell:

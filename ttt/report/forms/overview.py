@@ -112,9 +112,9 @@ def _facts(group: Group) -> dict[str, Any]:
 
 
 def _names(groups: Sequence[Group]) -> list[str]:
-    """Whose each is and its size, which stay the same whatever it is shown with, and the rest."""
-    told = [_told(_facts(group)) for group in groups]
-    return [joined(*each) for each in zip(told, differences(groups, told), strict=True)]
+    """Owner and size of each, the same beside any other, and the settings that differ."""
+    shown = [_told(_facts(group)) for group in groups]
+    return [joined(*each) for each in zip(shown, differences(groups, shown), strict=True)]
 
 
 def _told(facts: Mapping[str, Any]) -> str:

@@ -21,8 +21,8 @@ from ttt.report.forms.view import Result, Seen, Task, identity, official_s, rank
 
 _ERROR = 0.05  # of Welch's test: from which on it does not tell two apart
 _AS_FAST = 1.01  # scores over each other: less is no difference, unless a test says so
-_ANYBODY = 100  # runs of each; nobody does more
-_SEEDS = 5  # told one by one
+_MOST_RUNS = 100  # of each; more are not done
+_SEEDS = 5  # listed one by one
 INTERVAL = "the 95% interval is that of the score over seeds, where three runs or more converged"
 
 
@@ -113,7 +113,7 @@ def compared(comparison: Comparison, name: dict[Path, str]) -> str:
         text += f"; Welch's t-test {surely} them apart ({chance})"
     if not apart and comparison.runs is not None:
         many = f"{comparison.runs} runs of each to tell them apart (80% power)"
-        more = many if comparison.runs <= _ANYBODY else "more runs than anybody does"
+        more = many if comparison.runs <= _MOST_RUNS else "more runs than anybody does"
         text += f"; it would take {more}"
     return f"{text}."
 
@@ -138,12 +138,12 @@ def side_by_side(task: Task) -> list[str]:
 
 def held_back(sweep: Sweep) -> list[str]:
     """What holds each size back, what is odd about its factors, and the laws: a line each."""
-    told = [
+    lines = [
         f"{each.workers:,}: {line}"
         for each in sweep.points
         for line in (*filter(None, [each.bottleneck]), *each.remarks)
     ]
-    return [*told, *filter(None, [laws(sweep)])]
+    return [*lines, *filter(None, [laws(sweep)])]
 
 
 def rates(shown: Sequence[Task]) -> list[str]:
@@ -157,7 +157,7 @@ def rates(shown: Sequence[Task]) -> list[str]:
 
 
 def rate_remarks(group: Group) -> list[str]:
-    """The same of one experiment; of models side by side no rate is told."""
+    """The same of one experiment; models side by side have no rate here."""
     if group.weak is not None:
         return []
     doubts = dict.fromkeys(doubt for run in group.runs for doubt in run.doubts)
@@ -188,7 +188,7 @@ def whose(sweep: Sweep) -> str:
 def recount(seen: Seen, group: Group) -> str:
     """In which runs a finding is: empty for a single run, "all 5 runs" or "2 of 5 runs".
 
-    With the seeds where these are few and somebody's own, who may run them again.
+    With the seeds where these are few and the run is ttt's: its user may run them again.
     """
     if len(group.runs) == 1:
         return ""

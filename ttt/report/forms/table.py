@@ -70,7 +70,7 @@ def show_study(study: Study, console: Console, *, details: bool | None = None) -
 
 
 def _legend(study: Study) -> Iterator[str]:
-    """What the words of the tables mean, where no experiment has told it."""
+    """What the words of the tables mean, where no sentence of an experiment says it."""
     if study.groups:
         yield INTERVAL
     if any(run.official is False for group in study.groups for run in group.runs):

@@ -17,7 +17,7 @@ _COURSE = tuple(f"{what}_{end}" for what in ("epoch", "block", "eval") for end i
 
 @dataclass(slots=True)
 class Clock:
-    """The moments of a run, in milliseconds since the epoch; None if not told.
+    """The moments of a run, in milliseconds since the epoch; None if not logged.
 
     Attributes:
         cache_clear: The earliest of those before run_stop in the file.
@@ -73,7 +73,7 @@ class Clock:
     def elapsed_ms(self) -> float | None:
         """From start to stop; None if unknown, or if no clock can say it.
 
-        A time that can be is taken whatever is doubtful: it is in the published tables.
+        It is given even if the clock is in doubt: the published tables have it, too.
         """
         if self.run_start is None or self.run_stop is None:
             return None

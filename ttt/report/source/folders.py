@@ -106,24 +106,24 @@ def _read(folder: Path) -> Run:
 
 
 def _step_samples(samples: float | None, steps: int | None) -> float | None:
-    """Mean samples of an update: a batch may be filled with tokens, whatever the samples."""
+    """Mean samples of an update: a batch filled with tokens has a varying number of samples."""
     return samples / steps if samples and steps else None
 
 
 def _cause(logs: Path) -> str | None:
-    """Why the processes of a run ended, as they or their launcher left it; None if nobody did."""
+    """Why the processes of a run ended, as they or their launcher wrote it; None if neither did."""
     found: list[tuple[bool, float, str]] = []
     for file in (*logs.glob("rank_*.failure.json"), logs / LAUNCHER):
         try:
-            told = _content(file)
+            record = _content(file)
         except _UnusableError:
             continue
-        match told:
+        match record:
             case {"text": str(text), "time": int() | float() as time} if text.strip():
-                rank = f"rank {told.get('rank')} on {told.get('host')}: "
+                rank = f"rank {record.get('rank')} on {record.get('host')}: "
                 first = text.strip().splitlines()[-1 if text.startswith("Traceback") else 0]
                 who = "" if file.name == LAUNCHER else rank
-                found.append((told.get("primary") is not True, float(time), f"{who}{first}"))
+                found.append((record.get("primary") is not True, float(time), f"{who}{first}"))
     return min(found)[2] if found else None
 
 

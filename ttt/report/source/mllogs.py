@@ -22,7 +22,7 @@ from ttt.report.source.scaling_file import scaling_of
 from ttt.report.source.systems import Place, amount, model, place_of, text, whole
 from ttt.report.source.units import FILLED_WITH_TOKENS, Position, tokens_in_a_sample
 
-# What a clock that contradicts itself tells nothing of.
+# What a clock that contradicts itself cannot give.
 _BY_THE_CLOCK = frozenset(
     "evaluations blocks train_s eval_s eval_beside_s eval_fraction eval_interval_s samples_per_s"
     " steady_samples_per_s".split()
@@ -95,7 +95,7 @@ def _run(path: Path, log: _Log, place: Place, verdict: Verdict) -> Run:
     course = _course(log, verdict, elapsed)
     status, benchmark = _status(log), text(first.get("submission_benchmark"))
     nodes, per_node = whole(told.get("number_of_nodes")), whole(told.get("accelerators_per_node"))
-    nodes = nodes or None  # nobody trains on none
+    nodes = nodes or None  # 0 nodes do not train
     accelerators = None if nodes is None or per_node is None else nodes * per_node
     older = verdict.warnings if not verdict.passed else ()
     return Run(

@@ -47,7 +47,7 @@ class Span:
 
 
 def energy_of(log: Path, run: Span | None, nodes: int | None) -> dict[str, Any]:
-    """The energy of a run, as fields of `Run`; empty where nobody measured any.
+    """The energy of a run, as fields of `Run`; empty where there are no power logs.
 
     Args:
         log: Of the run.

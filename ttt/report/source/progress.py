@@ -27,8 +27,8 @@ def number(value: Any) -> float | None:
 
 def _count(value: Any) -> float | None:
     """A number of epochs or samples; none is below 0."""
-    told = number(value)
-    return told if told is not None and told >= 0 else None
+    found = number(value)
+    return found if found is not None and found >= 0 else None
 
 
 @dataclass(slots=True)
@@ -53,7 +53,7 @@ class Course:
     _tracked: list[float] = field(default_factory=list)
     _step_seconds: list[float] = field(default_factory=list)
     _first_epoch: float | None = None
-    _epochs_before: int | None = None  # that had ended when the first evaluation was told
+    _epochs_before: int | None = None  # that had ended at the first evaluation in the log
     _metric: Any = None
     _last: Position | None = None
 
@@ -79,7 +79,7 @@ class Course:
         if name != "eval" and self._first_epoch is None:
             self._first_epoch = label
         if label is None or label not in self._closed.get(name, ()):
-            self._open.setdefault(name, {}).setdefault(label, opened)  # every rank tells the same
+            self._open.setdefault(name, {}).setdefault(label, opened)  # every rank may log it
 
     def _end(self, name: str, label: float | None, time_ms: float, at: Position) -> None:
         """Close what has the same label; a stop may have another than its start."""
@@ -103,11 +103,11 @@ class Course:
         quality = number(value)  # of several metrics, the one that came first
         if quality is None or metric != self._metric:
             return
-        told = any(
+        repeated = any(
             each == at and abs(time_ms - before) <= _TOGETHER
             for before, _, each in self._values[-_RANKS:]
         )
-        if not told:  # every rank may tell the same
+        if not repeated:  # every rank may log the same
             self._values.append((time_ms, quality, at))
 
     def _track(self, value: Any) -> None:
@@ -115,8 +115,8 @@ class Course:
         if not isinstance(value, dict):
             return
         for name, kept in (("throughput", self._tracked), ("train_step_time", self._step_seconds)):
-            if (told := number(value.get(name))) is not None and told > 0:
-                kept.append(told)
+            if (rate := number(value.get(name))) is not None and rate > 0:
+                kept.append(rate)
 
     def unit(
         self,
@@ -173,13 +173,15 @@ class Course:
             unit: What is counted.
             end: Where training ended.
         """
-        told = {name: [*self._closed.get(name, {}).values()] for name in ("epoch", "block", "eval")}
+        intervals = {
+            name: [*self._closed.get(name, {}).values()] for name in ("epoch", "block", "eval")
+        }
         for name in ("epoch", "block"):  # some logs tell of starts alone: one ends what was before
-            told[name] += self._unended(name)
+            intervals[name] += self._unended(name)
         if stop is None:
-            ends = (each.end for pieces in told.values() for each in pieces)
+            ends = (each.end for pieces in intervals.values() for each in pieces)
             stop = max((each for each in ends if math.isfinite(each)), default=start)
-        return spans(told, start, stop, unit, end)
+        return spans(intervals, start, stop, unit, end)
 
     def _unended(self, name: str) -> list[Interval]:
         """What has begun and not ended; the last of it has no number of epochs yet."""
@@ -214,7 +216,7 @@ class Course:
 
 
 def _further(one: Position | None, other: Position) -> Position:
-    """The further of two; the other where that cannot be told."""
+    """The further of two; the one that is known where the other is not."""
     if one is None:
         return other
     for name in ("samples_count", "epoch_num"):
@@ -225,7 +227,7 @@ def _further(one: Position | None, other: Position) -> Position:
 
 
 def _reached_at(samples: float | None, blocks: Sequence[Block], elapsed: float) -> float:
-    """The moment on the clock at which so many samples were trained; its end if none tells."""
+    """The moment on the clock at which so many samples were trained; its end if that is unknown."""
     before = 0.0
     for block in blocks if samples is not None else ():
         if block.samples is None:

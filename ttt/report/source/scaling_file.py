@@ -11,7 +11,7 @@ from ttt.report.run import LARGEST
 
 NAME = "scaling.json"
 _LONGEST = 4096  # characters; one number is in it
-_MOST = 10.0  # nobody's score was ever changed so much
+_MOST = 10.0  # no published score was changed as much
 
 
 def scaling_of(folder: Path) -> tuple[float | None, str | None]:

@@ -26,9 +26,9 @@ class Interval:
     Attributes:
         begin: Milliseconds.
         end: Milliseconds.
-        first: Position that its start told.
-        last: Position that its stop told.
-        label: The epoch's number, or what the start counts in its place; None if it told nothing.
+        first: Position in the record of its start.
+        last: Position in the record of its stop.
+        label: The epoch's number, or what the start counts in its place; None if it has neither.
         epochs: How many it has; None if it does not say.
     """
 
@@ -46,7 +46,7 @@ class Spans:
 
     Attributes:
         blocks: Training.
-        eval_s: Seconds of evaluations in which nothing was trained; None if the log tells of none.
+        eval_s: Seconds of evaluations in which nothing was trained; None if the log has none.
         beside_s: Seconds of evaluations beside training, or after run_stop: they cost no time.
     """
 
@@ -56,28 +56,32 @@ class Spans:
 
 
 def spans(
-    told: Mapping[str, Sequence[Interval]], start: float, stop: float, unit: Unit, end: Position
+    intervals: Mapping[str, Sequence[Interval]],
+    start: float,
+    stop: float,
+    unit: Unit,
+    end: Position,
 ) -> Spans:
     """The finest account of the time from start to stop.
 
     Args:
-        told: Intervals of "epoch", "block" and "eval" in the order they ended.
+        intervals: Intervals of "epoch", "block" and "eval" in the order they ended.
         start: run_start.
         stop: run_stop, or the last sign of a run that has none.
         unit: What the log counts in.
         end: Where training ended.
     """
-    evals = sorted(told.get("eval", ()), key=lambda each: each.begin)
+    evals = sorted(intervals.get("eval", ()), key=lambda each: each.begin)
     on_clock = [replace(each, end=min(each.end, stop)) for each in evals if each.begin < stop]
     trained = [
-        _training(told.get(name, ()), on_clock, stop, unit, end) for name in ("epoch", "block")
+        _training(intervals.get(name, ()), on_clock, stop, unit, end) for name in ("epoch", "block")
     ]
     # Evaluations that go on beside each other go on beside training: they account for no time.
     together = any(then.begin < this.end for this, then in pairwise(on_clock))
     waited = [] if together else on_clock
     best = _finest(trained, waited, stop - start)
     if best is None and together:
-        return Spans()  # and nothing tells what was trained when
+        return Spans()  # what was trained when is unknown
     if best is None:
         best = _finest([_between(on_clock, start, stop, unit), *trained], waited, stop - start, 1)
     pieces = best or []
@@ -120,10 +124,10 @@ def _finest(
 
 
 def _training(
-    told: Sequence[Interval], evals: Sequence[Interval], stop: float, unit: Unit, end: Position
+    intervals: Sequence[Interval], evals: Sequence[Interval], stop: float, unit: Unit, end: Position
 ) -> list[_Piece]:
     """Epochs or blocks without the evaluations in them."""
-    ordered = sorted((each for each in told if each.begin < stop), key=lambda each: each.begin)
+    ordered = sorted((each for each in intervals if each.begin < stop), key=lambda each: each.begin)
     ends = [min(this.end, then.begin) for this, then in pairwise(ordered)]
     ends += [min(each.end, stop) for each in ordered[-1:]]
     begins = [each.begin for each in evals]
@@ -165,20 +169,20 @@ def _samples(
     Stops that repeat the number of their start leave open which of both it is: the beginning where
     the first is 0, else the end.
     """
-    told = [unit.position(each.first).samples for each in ordered]
+    starts = [unit.position(each.first).samples for each in ordered]
     counts: list[float | None] = []
     for place, each in enumerate(ordered):
         if unit.in_a_sample is None and each.first.samples_count is None:
             counts.append(each.epochs * unit.epoch if each.epochs and unit.epoch else None)
             continue
-        count = _difference(told[place], unit.position(each.last).samples)
-        if count is None and told[0] == 0:
-            last = place + 1 == len(told)
+        count = _difference(starts[place], unit.position(each.last).samples)
+        if count is None and starts[0] == 0:
+            last = place + 1 == len(starts)
             following = evals[bisect_left(begins, each.end - _TOGETHER) :][:1]
-            after = _reached(following, unit, end) if last else told[place + 1]
-            count = _difference(told[place], after)
+            after = _reached(following, unit, end) if last else starts[place + 1]
+            count = _difference(starts[place], after)
         elif count is None:
-            count = _difference(told[place - 1] if place else 0.0, told[place])
+            count = _difference(starts[place - 1] if place else 0.0, starts[place])
         counts.append(count)
     return counts
 

@@ -141,7 +141,7 @@ def counted_from(
         unit: What the log counts in.
         first: The number of the first epoch that began.
         evaluated: `epoch_num` of the evaluations in their order.
-        ended: Epochs that the log had told the end of before the first evaluation.
+        ended: Epochs that ended in the log before the first evaluation.
     """
     if unit.in_a_sample is not None or not evaluated:
         return unit
