@@ -78,6 +78,12 @@ def test_three_digits_and_no_powers_of_ten(value, told):
     assert significant(value) == told
 
 
+@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
+def test_what_is_no_number_is_unknown(value):
+    assert measured(value, "min") == duration(value, "s") == samples(value) == "-"
+    assert energy(value) == between(1.0, "s", (0.0, value)) == between(value, "s", (0, 1)) == "-"
+
+
 @given(st.floats(0, 1e15), st.tuples(st.floats(0, 1e15), st.floats(0, 1e15)))
 def test_any_time_and_any_interval_can_be_written(value, ends):
     interval = (min(ends), max(ends))

@@ -27,9 +27,14 @@ def number(value: float | None, form: str = "") -> str:
 
 def significant(value: float | None, digits: int = 3) -> str:
     """A number with so many digits that say something, never as a power of ten: 41,200 or 5.03."""
-    if value is None or not math.isfinite(value):
+    if (value := _finite(value)) is None:
         return UNKNOWN
     return _rounded(value, digits - 1 - _power(value))
+
+
+def _finite(value: float | None) -> float | None:
+    """The number; None if there is none, or if damaged records made it infinite."""
+    return value if value is not None and math.isfinite(value) else None
 
 
 def _rounded(value: float, places: int) -> str:
@@ -70,7 +75,9 @@ def duration(
     digits: int = 3,
 ) -> str:
     """A time, and its interval, both given in seconds, in one of the units of `unit_for`."""
-    return UNKNOWN if value is None else f"{measured(value, unit, interval, digits)} {unit}"
+    return (
+        UNKNOWN if _finite(value) is None else f"{measured(value, unit, interval, digits)} {unit}"
+    )
 
 
 def measured(
@@ -84,7 +91,7 @@ def measured(
     With an interval of confidence it has the digits to which this gives a meaning; without one as
     many as are asked for, but no more than milliseconds.
     """
-    if value is None:
+    if (value := _finite(value)) is None:
         return UNKNOWN
     shown = in_unit(value, unit)
     if interval is not None:
@@ -95,7 +102,7 @@ def measured(
 
 def between(value: float | None, unit: str, interval: tuple[float, float] | None) -> str:
     """Such as "13.18 to 13.34", with the digits of the value that lies in it."""
-    if value is None or interval is None:
+    if (value := _finite(value)) is None or interval is None or None in map(_finite, interval):
         return UNKNOWN
     places = _places(in_unit(value, unit), interval, unit)
     return " to ".join(_rounded(in_unit(each, unit), places) for each in interval)
@@ -143,14 +150,14 @@ def spread(of: Spread, write: Callable[[float], str], roughly: Callable[[float],
 
 def samples(count: float | None) -> str:
     """A number of samples: 3,072 or 1.20 M."""
-    if count is None:
+    if (count := _finite(count)) is None:
         return UNKNOWN
     return f"{count:,.0f}" if count < 1e6 else f"{significant(count / 1e6)} M"
 
 
 def energy(joules: float | None) -> str:
     """Such as "1.95 MJ" or "870 J"."""
-    if joules is None:
+    if (joules := _finite(joules)) is None:
         return UNKNOWN
     power = min(2, max(0, _power(joules) // 3))
     return f"{significant(joules / 1000**power)} {('J', 'kJ', 'MJ')[power]}"
