@@ -2,6 +2,7 @@
 
 import random
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -175,6 +176,19 @@ def test_an_impossible_value_is_one_problem(overrides: list[str], said: str):
     found = problems(config.resolve(config.compose(overrides)))
     assert len(found) == 1, found
     assert said in found[0]
+
+
+def test_a_launcher_of_a_users_own_comes_without_a_schema():
+    config.register()
+    run = config.resolve(config.compose([]))
+    run.launcher = SimpleNamespace(**vars(run.launcher))
+    assert problems(run) == []
+
+
+def test_a_setting_that_no_launcher_has_hides_no_other_problem():
+    config.register()
+    found = problems(config.resolve(config.compose(["+launcher.foo=1", "accumulate=0"])))
+    assert ["foo" in found[0], "accumulate" in found[1], len(found)] == [True, True, 2]
 
 
 def test_more_processes_than_gpus_is_a_problem(monkeypatch: pytest.MonkeyPatch):

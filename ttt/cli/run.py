@@ -121,8 +121,8 @@ def make_launcher(run: RunConfig) -> Launcher:
 
 def problems(run: RunConfig, placement: Placement | None = None) -> list[str]:
     """Everything wrong with a launch, before any process starts; empty if nothing is."""
-    if added := list(unknown("launcher.", run.launcher)):
-        return added
+    if any(one.startswith("launcher.") for one in unknown("", run)):  # nothing can build it
+        return run.problems(1) + claim_problems(run)
     launcher = make_launcher(run)
     processes = placement.size if placement else launcher.processes()
     found = run.problems(max(1, processes)) + claim_problems(run)
