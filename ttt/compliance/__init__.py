@@ -11,6 +11,8 @@ Not for threads: the engine keeps its queue of rule files in a module variable.
 from ttt.compliance.check import Verdict, check_file, require_known
 from ttt.compliance.ours import LABEL, RULES_FILE, bare_command, ruleset_of_rules, write_rules
 from ttt.compliance.rulesets import (
+    SEEDS_CHECKED,
+    SEEDS_RULED,
     at_least,
     init_minutes,
     newest_ruleset,
@@ -25,6 +27,8 @@ from ttt.compliance.rulesets import (
 __all__ = [
     "LABEL",
     "RULES_FILE",
+    "SEEDS_CHECKED",
+    "SEEDS_RULED",
     "Verdict",
     "at_least",
     "bare_command",

@@ -21,6 +21,9 @@ USAGES: tuple[Usage, ...] = ("training", "hpc")
 ENGINE = Path(mlp_compliance.__file__).parent
 _POINTS = ENGINE.parent / "rcp_checker"
 
+# Rulesets from which package_checker looks at seeds, and from which the rules want one in the log
+# of every run (training_rules.adoc, "Random numbers").
+SEEDS_CHECKED, SEEDS_RULED = "1.0.0", "4.1.0"
 # Minutes from init_start to init_stop that are not on the clock: since which ruleset, closed, open
 # (training_rules.adoc, "Run Results", and the engine's common.yaml of each ruleset).
 _INIT_MINUTES = (("2.0.0", 30, 240), ("1.0.0", 30, 30), ("0.7.0", 20, 20))

@@ -9,7 +9,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ttt.compliance import Verdict, at_least, official_ids, runs_needed
+from ttt.compliance import (
+    SEEDS_CHECKED,
+    SEEDS_RULED,
+    Verdict,
+    at_least,
+    official_ids,
+    runs_needed,
+)
 from ttt.report.analysis.score import dropped
 from ttt.report.source.results import Folder
 
@@ -94,7 +101,7 @@ def _seeds(verdicts: Sequence[Verdict]) -> tuple[list[str], list[str]]:
     before were published without.
     """
     if not all(
-        one.division == "closed" and one.ruleset and at_least(one.ruleset, "1.0.0")
+        one.division == "closed" and one.ruleset and at_least(one.ruleset, SEEDS_CHECKED)
         for one in verdicts
     ):
         return [], []
@@ -108,7 +115,7 @@ def _seeds(verdicts: Sequence[Verdict]) -> tuple[list[str], list[str]]:
     if not (without := sum(not one.seeds for one in verdicts)):
         return wrong, []
     text = f"{without} of {len(verdicts)} runs log no seed"
-    if all(at_least(one.ruleset or "", "4.1.0") for one in verdicts):
+    if all(at_least(one.ruleset or "", SEEDS_RULED) for one in verdicts):
         return [*wrong, f"{text}; the closed division wants one in every run since v4.1"], []
     return wrong, [
         f"{text}; the rules want one since v4.1, package_checker refuses it for any round"

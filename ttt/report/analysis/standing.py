@@ -7,15 +7,10 @@ would refuse, or what a reader of the score should know. May not know how a scor
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from ttt.compliance import at_least, runs_needed
+from ttt.compliance import SEEDS_CHECKED, SEEDS_RULED, at_least, runs_needed
 from ttt.report.analysis.repetitions import copies, repeated_seeds
 from ttt.report.analysis.weak import crowded, is_weak
 from ttt.report.run import Run
-
-_CHECKED = "1.0.0"  # ruleset from which package_checker looks at seeds
-# From which the rules do (training_rules.adoc, "Random numbers"). Those of HPC ended with v3.0, but
-# want models side by side to differ in their seeds (hpc_training_rules.adoc, "Throughput").
-_RULED = "4.1.0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +88,10 @@ def _problems(of: _Set, allowed: int) -> Iterator[str]:
     if len(rulesets := sorted(_rulesets(of.runs))) > 1:
         yield f"logs were checked by different rulesets: {', '.join(rulesets)}"
     yield from _copied(of.runs)
-    if of.closed and of.by(_RULED):
+    if of.closed and of.by(SEEDS_RULED):
         yield from _seeds(of.runs)
+    # HPC's rules ended with v3.0, but want models side by side to differ in their seeds
+    # (hpc_training_rules.adoc, "Throughput").
     elif of.side_by_side and (again := _again(of.runs)):
         yield f"{again}; the rules want such models left out"
     damage = {run.scaling_problem for run in of.runs if run.scaling_problem is not None}
@@ -106,7 +103,7 @@ def _remarks(of: _Set) -> Iterator[str]:
 
     And what cannot be: that models together had more accelerators than there are.
     """
-    if of.closed and of.by(_CHECKED) and not of.by(_RULED):
+    if of.closed and of.by(SEEDS_CHECKED) and not of.by(SEEDS_RULED):
         for each in _seedless(of.runs) if of.side_by_side else _seeds(of.runs):
             yield f"{each}; package_checker refuses that, the rules do from v4.1"
     if of.side_by_side and (crowd := crowded(of.runs)):
