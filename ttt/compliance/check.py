@@ -146,7 +146,7 @@ def _fitting(log: Scan, chosen: Choice, found: Findings, werror: bool) -> tuple[
     """What to make of a log that breaks its ruleset but may have been written for another.
 
     Where only its date spoke for the ruleset, one of a later round that it keeps is its own. Else
-    that is only told: rules grow, and a log is not wrong for lacking what another round wants.
+    it is only a warning: rules grow, and a log is not wrong for lacking what another round wants.
     """
     benchmark, division = log.word("submission_benchmark"), log.word("submission_division")
     if benchmark not in official_ids():

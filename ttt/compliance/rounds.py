@@ -1,7 +1,7 @@
 """Which ruleset a log is judged by, and why: one answer for every command.
 
-Rules change from round to round, so a published log is judged by those of its own round. Pure: it
-is told where a log lies and what it says. May not read a file.
+Rules change from round to round, so a published log is judged by those of its own round. Pure: the
+caller passes where a log lies and what it says. May not read a file.
 """
 
 import re
