@@ -4,6 +4,9 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 # A process per GPU where there are GPUs, else two on the CPU.
 RUN := $(BIN)/ttt run launcher=torchrun
+# Tests wait for processes more than they compute: one more worker than cores. A file's tests share
+# what it prepares, so a file stays on one worker.
+SPREAD := -n $(shell echo $$(($$(nproc) + 1))) --dist loadfile
 
 .PHONY: demo test lint tests clean
 
@@ -20,7 +23,7 @@ lint: .venv/test
 	$(BIN)/hadolint Dockerfile
 
 tests: .venv/test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(SPREAD)
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

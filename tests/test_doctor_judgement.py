@@ -400,7 +400,9 @@ STUCK = replace(READ, after_bytes=10**9)
     [
         ([READ], "auto", Level.ok),
         ([READ, STUCK], "auto", Level.warning),
-        ([READ, replace(STUCK, drop_caches=True)], "auto", Level.ok),
+        ([READ, replace(STUCK, drop_caches=True)], "auto", Level.warning),
+        ([READ, replace(STUCK, drop_caches=True)], "fadvise", Level.warning),
+        ([replace(READ, drop_caches=True)], "drop_caches", Level.ok),
         ([READ], "drop_caches", Level.warning),
         ([replace(STUCK, drop_caches=True)], "fadvise", Level.warning),
         ([READ], "off", Level.warning),

@@ -67,11 +67,13 @@ def test_a_node_without_the_data_has_cleared_nothing(tmp_path):
     assert not cache.clear(tmp_path / "not" / "here", "fadvise").cleared
 
 
-def test_dropping_everything_comes_first_where_it_is_allowed(data, monkeypatch):
+def test_pages_of_other_users_leave_memory_only_by_name(data, monkeypatch):
     knob = data.parent / "drop_caches"
     knob.write_text("")
     monkeypatch.setattr(cache, "_DROP", knob)
-    assert cache.clear(data, "auto").method == "drop_caches"
+    assert cache.clear(data, "auto").method == "fadvise"
+    assert knob.read_text() == ""
+    assert cache.clear(data, "drop_caches").method == "drop_caches"
     assert knob.read_text() == "3\n"
 
 

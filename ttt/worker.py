@@ -280,13 +280,14 @@ def clear_cache(run_config: RunConfig, world: World, log: EventLog) -> None:
         f" {kept[0].after_bytes / 1e6:.1f} MB in {kept[0].files} files of the data set are still in"
         f" memory after {kept[0].method or 'drop_caches (not permitted)'}"
     )
+    advice = "clear_cache=drop_caches as root empties the whole page cache"
     if run_config.benchmark.division == "closed":
         sentence += (
             '; the closed division does not allow that (training_rules.adoc, "Data State at Start'
-            ' of Run"); clear_cache=drop_caches as root, or benchmark.division=open'
+            f' of Run"); {advice}, or benchmark.division=open'
         )
         raise ConfigError([sentence]) if world.rank == 0 else LostRankZero(sentence)
-    log.emit(Kind.WARNING, message=f"{sentence}; cache_clear is not logged")
+    log.emit(Kind.WARNING, message=f"{sentence}; cache_clear is not logged; {advice}")
 
 
 def describe(run_config: RunConfig, world: World, folder: Path) -> None:

@@ -141,7 +141,7 @@ def judge_cache(seen: Sequence[Seen[Reading | None]], method: str) -> Iterator[F
         return
     drops = {host for host, fact in known if fact.drop_caches}
     evicts = {host for host, _ in known} - {host for host, fact in known if not fact.evicted}
-    able = {"auto": drops | evicts, "drop_caches": drops, "fadvise": evicts}[method]
+    able = {"auto": evicts, "drop_caches": drops, "fadvise": evicts}[method]
     unable = sorted({host for host, _ in known} - able)
     data = {"drop_caches": sorted(drops), "fadvise": sorted(evicts), "unable": unable}
     if unable:
@@ -149,11 +149,11 @@ def judge_cache(seen: Sequence[Seen[Reading | None]], method: str) -> Iterator[F
             "page cache",
             f"cannot be cleared on {names(unable)} with clear_cache={method}; without cache_clear a"
             " log is not compliant",
-            "let the user write /proc/sys/vm/drop_caches, or own the files of the data set",
+            "own the files of the data set, or clear_cache=drop_caches as root",
             **data,
         )
         return
-    ways = "drop_caches is permitted" if able == drops else "fadvise evicts the data set"
+    ways = "drop_caches is permitted" if method == "drop_caches" else "fadvise evicts the data set"
     yield ok("page cache", f"can be cleared: {ways}", **data)
 
 

@@ -67,7 +67,7 @@ class Division(StrEnum):
 
 
 class ClearCache(StrEnum):
-    """How the data set leaves the page cache before a run; `auto` takes the first that works."""
+    """How the data set leaves the page cache before a run; `auto` evicts no pages but its own."""
 
     auto = "auto"
     drop_caches = "drop_caches"

@@ -50,13 +50,13 @@ def clear(root: Path, method: str) -> Evidence:
 
     Args:
         root: The data set's folder.
-        method: "auto" takes the first that works of "drop_caches" (all pages of the machine; needs
-            root) and "fadvise" (the data set's own pages; needs only to read it).
+        method: "auto" and "fadvise" evict the data set's own pages and need only to read it.
+            "drop_caches" needs root and evicts all pages of the machine, those of its other users
+            too, so it is used only where a user names it.
     """
     files = [path for path in sorted(root.rglob("*")) if path.is_file()]
     examined = files[:: max(1, len(files) // _EXAMINED)]
     before = resident_bytes(examined)
-    os.sync()  # a page that is not written yet cannot leave
     for seconds in _AGAIN_SECONDS:
         used = _clear(files, method)
         after = resident_bytes(examined)
@@ -69,15 +69,14 @@ def clear(root: Path, method: str) -> Evidence:
 
 def _clear(files: list[Path], method: str) -> str | None:
     """Clear once; the method that was possible."""
-    if method in ("auto", "drop_caches") and _drop_caches():
-        return "drop_caches"
-    if method in ("auto", "fadvise"):
-        _advise(files)
-        return "fadvise"
-    return None
+    if method == "drop_caches":
+        return "drop_caches" if _drop_caches() else None
+    _advise(files)
+    return "fadvise"
 
 
 def _drop_caches() -> bool:
+    os.sync()  # a page that is not written yet cannot leave
     try:
         _DROP.write_text("3\n")
     except OSError:
@@ -89,6 +88,7 @@ def _advise(files: list[Path]) -> None:
     for path in files:
         descriptor = os.open(path, os.O_RDONLY)
         try:
+            os.fdatasync(descriptor)  # a page that is not written yet cannot leave
             os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
         finally:
             os.close(descriptor)
