@@ -16,7 +16,7 @@ from ttt.compliance import newest_ruleset, rulesets
 from ttt.errors import NOT_COMPLIANT, OK, ConfigError, TttError
 from ttt.report.run import Run
 from ttt.report.source.find import find
-from ttt.submission import source
+from ttt.submission import foreign, source
 from ttt.submission.build import build, draft, settle
 from ttt.submission.entry import Entry, read
 from ttt.submission.judges import Judgement, judge
@@ -28,6 +28,7 @@ _PUBLISHED = (
     "benchmarks/ holds the source and the settings as they were typed, without the machine's paths;"
     " read run_and_time.sh and config_<i>.yaml before they are published"
 )
+_EXECUTES = "these execute a rule file that a log names: only for trees you trust"
 _WORDS = {True: ("passed", "green"), False: ("FAILED", "bold red"), None: ("not judged", "yellow")}
 
 
@@ -47,6 +48,9 @@ def _package(arguments: argparse.Namespace) -> int:
         wanted = _planned(arguments)
         for note in wanted.notes:
             console.print(Text(note, "yellow"), soft_wrap=True)
+        chosen = [one for result in wanted.results for one in result.entries]
+        if unsafe := foreign.problems(chosen):  # --unofficial has no say in this
+            raise ConfigError(unsafe)
         if wanted.problems and (not arguments.unofficial or not wanted.results):
             raise ConfigError(wanted.problems)
         for problem in wanted.problems:
@@ -60,7 +64,7 @@ def _package(arguments: argparse.Namespace) -> int:
         good = not wanted.problems and all(one.passed is not False for one in judgements)
         kept = out if good or arguments.unofficial else out.with_name(f"{out.name}.rejected")
         root = settle(folder, kept) / wanted.wish.submitter
-    _show(console, judgements, root)
+    _show(console, judgements, root, trusted=all(one.ours for one in chosen))
     verdict = "packaged" if good else "not for MLCommons, kept to be looked at"
     console.print(Text(f"{verdict}: {root}", "green" if good else "bold red"), soft_wrap=True)
     return OK if good else NOT_COMPLIANT
@@ -151,7 +155,7 @@ def _described(entry: Entry, system: str | None) -> Entry:
     return replace(entry, system=file.stem, description=description)
 
 
-def _show(console: Terminal, judgements: Sequence[Judgement], root: Path) -> None:
+def _show(console: Terminal, judgements: Sequence[Judgement], root: Path, *, trusted: bool) -> None:
     """A table of the verdicts, what the tools complain of, and how to repeat each."""
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for name in ("tool", "about", "verdict"):
@@ -166,7 +170,8 @@ def _show(console: Terminal, judgements: Sequence[Judgement], root: Path) -> Non
             told.setdefault(line, one.tool)
     for line, tool in told.items():
         console.print(Text(f"{tool}: {line}"), soft_wrap=True)
-    console.print("without ttt:")
+    warning = "" if trusted else f" ({_EXECUTES})"
+    console.print(Text(f"without ttt:{warning}"), soft_wrap=True)
     asked = {one.tool: one for one in reversed(judgements) if one.arguments}
     for one in reversed(asked.values()):  # the first of each tool shows how
         console.print(Text(f"  {one.command(root)}"), soft_wrap=True)

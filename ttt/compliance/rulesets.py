@@ -32,6 +32,14 @@ _INIT_MINUTES_HPC = 30  # in every ruleset and division
 _INIT_EXCEPTIONS = {("gpt3", "3.0.0", "closed"): 60}
 
 
+def is_official(rules: str | Path) -> bool:
+    """Whether a rule file is the engine's own, wherever its name leads; rule files are code."""
+    try:
+        return Path(rules).resolve(strict=True).is_relative_to(ENGINE.resolve())
+    except OSError:
+        return False
+
+
 def load(rules: Path) -> list[dict[str, Any]]:
     """The records of a rule file as the engine reads them: every scalar is a string."""
     records: list[dict[str, Any]] = yaml.load(rules.read_text("utf-8"), Loader=yaml.BaseLoader)

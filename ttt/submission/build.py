@@ -1,6 +1,7 @@
 """Writes a planned submission. May not judge it."""
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,10 +10,9 @@ from tempfile import mkdtemp
 
 from ttt.errors import ConfigError
 from ttt.submission import implementation
+from ttt.submission.entry import PARAMETERS
 from ttt.submission.plan import Plan, Result
 from ttt.submission.refusals import Wish
-
-PARAMETERS = "package_checker_params"  # by which a submitter may ask package_checker to skip tests
 
 
 @contextmanager
@@ -22,6 +22,7 @@ def draft(out: Path) -> Iterator[Path]:
     Raises:
         ConfigError: `out` is taken, or its folder cannot be written to.
     """
+    # mkdtemp's folder is open to its owner only, until `settle`.
     if out.is_file() or (out.is_dir() and any(out.iterdir())):
         raise ConfigError(
             [f"--out {out} exists and is not an empty folder; allowed: a new one; --out {out}.new"]
@@ -31,7 +32,6 @@ def draft(out: Path) -> Iterator[Path]:
         folder = Path(mkdtemp(prefix=f"{out.name}.draft-", dir=out.parent))
     except OSError as error:
         raise ConfigError([f"--out {out} cannot be written: {error.strerror}"]) from error
-    folder.chmod(0o755)  # mkdtemp's is for nobody else
     try:
         yield folder
     finally:
@@ -95,5 +95,8 @@ def settle(folder: Path, out: Path) -> Path:
     while target.exists() and not (target.is_dir() and not any(target.iterdir())):
         number += 1
         target = out.with_name(f"{out.name}-{number}")
+    mask = os.umask(0o077)
+    os.umask(mask)
+    folder.chmod(0o777 & ~mask)
     folder.rename(target)
     return target

@@ -21,6 +21,8 @@ from ttt.errors import ConfigError
 from ttt.report.run import Run
 from ttt.report.source.systems import place_of
 
+PARAMETERS = "package_checker_params"  # by which a submitter may ask package_checker to skip tests
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
@@ -173,13 +175,24 @@ def _of_folder(run: Run) -> dict[str, Any]:
     return {
         "seed": run.seed,
         "digest": run.digest,
-        "processes": yaml.safe_load(configuration(run.path) or "{}").get("processes"),
+        "processes": _processes(run.path),
         "system": run.system,
         "description": run.description,
         "power": power if power.is_dir() else None,
         "power_logs": len(list(power.glob("node_*.txt"))),
         "environment": _environment(run.path / "environment.json"),
     }
+
+
+def _processes(folder: Path) -> int | None:
+    """How many processes the configuration names: a number, as it becomes part of a name."""
+    content = yaml.safe_load(configuration(folder) or "{}")
+    found = content.get("processes") if isinstance(content, dict) else None
+    if found is None or (type(found) is int and 0 < found < 2**31):
+        return found
+    raise ConfigError(
+        [f"{folder}/config.yaml has processes {found!r:.80}; allowed: a number; run it again"]
+    )
 
 
 def _environment(file: Path) -> dict[str, Any]:

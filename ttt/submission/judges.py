@@ -19,9 +19,12 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import ttt
 from ttt.compliance import at_least, official_ids
 from ttt.compliance.rulesets import ENGINE
+from ttt.submission import confined
 
+_ROOT = Path(ttt.__file__).parent.parent
 _SUCCESS = {
     "package_checker": "PACKAGE CHECKER FOUND NO ERRORS, SUCCESS !",
     "system_desc_checker": "System description checker passed",
@@ -136,12 +139,17 @@ def _ask(root: Path, ruleset: str, tool: str, about: str) -> Judgement:
 
 
 def _run(tool: str, *arguments: str) -> str:
-    """Everything a tool prints; it leaves files where it is, so it is nowhere."""
+    """Everything a tool prints; it leaves files where it is, so it is nowhere.
+
+    The tree may be somebody else's, so the tool is confined; the ttt that runs is found from there.
+    """
     with tempfile.TemporaryDirectory(prefix="ttt-") as nowhere:
-        command = [sys.executable, "-m", f"mlperf_logging.{tool}", *arguments]
+        command = [sys.executable, "-m", confined.__name__, tool, *arguments]
+        path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
         done = subprocess.run(
             [*command, "--log_output", "log.txt"],
             cwd=nowhere,
+            env={**os.environ, "PYTHONPATH": path},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

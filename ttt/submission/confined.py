@@ -1,0 +1,34 @@
+"""Starts one of MLCommons' tools, such that no log can make it execute a file of its choice.
+
+    python -m ttt.submission.confined package_checker TREE training 6.1.0
+
+Their rule engine goes on to the rule file that a log's `submission_division` names, and a rule file
+is code. Here only files of the engine's own folder are rules.
+"""
+
+import runpy
+import sys
+from typing import Any
+
+from mlperf_logging.compliance_checker.mlp_compliance import ComplianceChecker
+
+from ttt.compliance.rulesets import is_official
+
+
+def confine() -> None:
+    """Have the engine of this process refuse every rule file that is not an official one."""
+    original = ComplianceChecker.configured_checks
+
+    def configured_checks(self: Any, loglines: Any, config_file: str) -> None:
+        if is_official(config_file):
+            original(self, loglines, config_file)
+        else:
+            self.put_message(f"No rule file of MLCommons: {config_file}")
+
+    ComplianceChecker.configured_checks = configured_checks
+
+
+if __name__ == "__main__":
+    tool = f"mlperf_logging.{sys.argv.pop(1)}"
+    confine()
+    runpy.run_module(tool, run_name="__main__", alter_sys=True)
