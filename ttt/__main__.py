@@ -5,9 +5,8 @@ import importlib
 import os
 import sys
 
-from ttt import __version__, streams
+from ttt import __version__, stop, streams
 from ttt.errors import BROKEN_PIPE, INTERRUPTED, OK, UNFORESEEN, USAGE, TttError, show
-from ttt.stop import Interrupted
 
 COMMANDS = {
     "run": "train to a target and stop the clock",
@@ -25,20 +24,21 @@ def main(arguments: list[str] | None = None) -> int:
     streams.prepare()
     _search_here_last()
     try:
-        try:
-            return dispatch(words)
-        finally:
-            streams.flush()  # else Python flushes at exit, where no code catches an error
+        with stop.raising():  # what leaves temporary files removes them
+            try:
+                return dispatch(words)
+            finally:
+                streams.flush()  # else Python flushes at exit, where no code catches an error
     except TttError as error:
         show(error)
         return error.exit_code
-    except KeyboardInterrupt:  # before or between runs: nothing is left to be stopped
+    except KeyboardInterrupt:  # before or after all this
         return INTERRUPTED
     except OSError as error:
         return _unwritten(error)
-    except Interrupted as stop:
-        print(f"ttt: {stop}", file=sys.stderr)
-        return stop.exit_code
+    except stop.Interrupted as stopped:
+        print(f"ttt: {stopped}", file=sys.stderr)
+        return stopped.exit_code
 
 
 def _unwritten(error: OSError) -> int:

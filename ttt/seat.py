@@ -7,6 +7,7 @@ this rank gets the traceback.
 import contextlib
 import os
 import sys
+import threading
 import traceback
 from collections.abc import Iterator
 from functools import partial
@@ -50,6 +51,7 @@ class Seat:
         self.parts: Parts | None = None
         self._dog: Watchdog | None = None
         self._expected = 0.0  # seconds that torch was told to wait for peers
+        self._ending = threading.Lock()  # taken by the thread that ends the record, for good
 
     @property
     def logs(self) -> Path | None:
@@ -122,10 +124,16 @@ class Seat:
 
     def _stop(self, reason: str) -> None:
         parts = self.parts
-        if parts and parts.clock.running:
+        if parts and parts.clock.running and self._ending.acquire(blocking=False):
             parts.clock.stop(parts.clock.now())
             step, position = parts.reached()
             parts.log.emit(Kind.RUN_STOP, step, status="aborted", reason=reason, **position)
+
+    def last_words(self, number: int) -> None:
+        """End the record beside a main thread that was told to stop and does not come back."""
+        self._stop(str(Interrupted(number)))
+        if self.log:
+            self.log.close()
 
     def fail(self, error: BaseException) -> int:
         """Leave word of an exception: in the log, for the launcher, and for whoever watches."""

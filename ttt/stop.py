@@ -1,22 +1,31 @@
 """Being told to stop or to make room: signals, where every `finally` and log can see them.
 
-To stop is an exception. A process that cannot react, because it waits inside a library for a peer
-that is gone, ends itself a few seconds later. A process whose parent died is told, too, so that no
-run outlives its launcher. To make room is a flag, which the loop exchanges between ranks, so that
-all of them stop after the same step.
+To stop is an exception. Python drops an exception that a signal handler raises inside a finalizer
+or a callback; then it is raised again a moment later. A process that cannot react, because it waits
+inside a library for a peer that is gone, ends itself some time later. A process whose parent died
+is told, too, so that no run outlives its launcher. To make room is a flag, which the loop exchanges
+between ranks, so that all of them stop after the same step.
 """
 
+import contextlib
 import ctypes
 import os
 import signal
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator
 from types import FrameType
 
-GRACE_SECONDS = 5.0  # to log `aborted` and close files
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 MAKE_ROOM = (signal.SIGUSR1, signal.SIGUSR2)  # what schedulers are asked to send before a limit
+# Names of the signals that a worker of ours hears. Its launcher ignores Ctrl-C for it, which comes
+# to every process of a terminal at once, and passes it on when the worker can answer.
+HEARD = "TTT_HEARD"
+_GRACE_SECONDS = 5.0  # to log `aborted` and close files
+_GRACE_OF_CTRL_C_SECONDS = 0.6  # somebody waits for it
+_LAST_WORDS_SECONDS = 0.3
+_AGAIN_SECONDS = 0.05
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 _libc = ctypes.CDLL(None)
@@ -36,22 +45,52 @@ class Interrupted(BaseException):
         return 128 + self.number
 
 
-def install() -> None:
+def begin() -> None:
+    """While a process loads its libraries, which takes seconds: end at once when told to stop.
+
+    There is nothing to close yet, and no traceback of a library says anything. What asks for room
+    is remembered already.
+    """
+    for number in heard():
+        signal.signal(number, signal.SIG_DFL)
+    remember_room()
+    _end_with_parent()
+
+
+def install(last_words: Callable[[int], None] = lambda number: None) -> None:
     """Raise Interrupted in the main thread on SIGTERM, SIGINT and SIGHUP, and if orphaned.
 
     SIGUSR1 and SIGUSR2 are remembered; see `room_wanted`.
+
+    Args:
+        last_words: Called with the signal's number, beside a main thread that does not come back
+            from a library, before the process ends.
     """
     for number in heard():
         signal.signal(number, interrupt)
-    for number in MAKE_ROOM:
-        signal.signal(number, lambda number, _: _told.append(signal.Signals(number)))
+    remember_room()
+    sys.unraisablehook = _raise_again
     # The C handler writes a byte for each signal, whatever the main thread is doing: a handler of
     # Python's would wait for it to come back from the library it is in.
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-    threading.Thread(target=_end_late, args=(reader,), name="last resort", daemon=True).start()
-    end_with_parent()
+    arguments = (reader, last_words)
+    threading.Thread(target=_end_late, args=arguments, name="last resort", daemon=True).start()
+    _end_with_parent()
+
+
+@contextlib.contextmanager
+def raising() -> Iterator[None]:
+    """Within it, the signals that ask this process to stop raise Interrupted."""
+    before = {number: signal.signal(number, interrupt) for number in heard()}
+    hook, sys.unraisablehook = sys.unraisablehook, _raise_again
+    try:
+        yield
+    finally:
+        sys.unraisablehook = hook
+        for number, old in before.items():
+            signal.signal(number, old)
 
 
 def heard() -> list[signal.Signals]:
@@ -60,13 +99,50 @@ def heard() -> list[signal.Signals]:
     `nohup` ignores SIGHUP, a shell without job control SIGINT for what it puts in the background:
     that stays so.
     """
+    names = os.environ.get(HEARD)
+    if names is not None:
+        return [number for number in SIGNALS if number.name in names.split()]
     return [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
 
 
-def end_with_parent() -> None:
-    """Be told to stop when the process that started this one is gone."""
-    if sys.platform == "linux":
-        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+def for_a_child() -> dict[str, str]:
+    """The variable by which a process started with `shield` knows what it is to hear."""
+    return {HEARD: " ".join(number.name for number in heard())}
+
+
+def shield() -> None:
+    """In a child before its program begins: ignore Ctrl-C, and end with its parent."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _end_with_parent()
+
+
+def catches(process: int, number: int) -> bool:
+    """Whether a process has an answer of its own to a signal, which else ends it or is lost."""
+    try:
+        with open(f"/proc/{process}/status") as file:
+            masks = dict(line.split(":\t", 1) for line in file if line.startswith("Sig"))
+    except OSError:  # it is gone, or this is no Linux
+        return not os.path.exists("/proc/self/status")
+    return bool(int(masks["SigCgt"], 16) >> (number - 1) & 1)
+
+
+def remember_room() -> None:
+    """Remember SIGUSR1 and SIGUSR2, see `room_wanted`; by default they would end this process."""
+    for number in MAKE_ROOM:
+        signal.signal(number, lambda number, _: _told.append(signal.Signals(number)))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, MAKE_ROOM)
+
+
+def hold_room() -> None:
+    """Before this process becomes another program by exec: keep a wish for room until it hears."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, MAKE_ROOM)
+    for number in _told[:1]:
+        signal.raise_signal(number)
+
+
+def room_wanted() -> signal.Signals | None:
+    """The signal that asked this process to make room; None if none did."""
+    return _told[0] if _told else None
 
 
 def go_deaf() -> None:
@@ -75,20 +151,38 @@ def go_deaf() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def room_wanted() -> signal.Signals | None:
-    """The signal that asked this process to make room; None if none did."""
-    return _told[0] if _told else None
-
-
 def interrupt(number: int, frame: FrameType | None) -> None:
     """Handle a signal: raise Interrupted, and ignore the signals that may follow the first."""
     go_deaf()
     raise Interrupted(number)
 
 
-def _end_late(reader: int) -> None:
+def _end_with_parent() -> None:
+    """Be told to stop when the process that started this one is gone."""
+    if sys.platform == "linux":
+        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _raise_again(lost: "sys.UnraisableHookArgs") -> None:
+    """Python is about to drop an exception; one that stops this process comes again instead."""
+    stop = lost.exc_value
+    if not isinstance(stop, Interrupted):
+        sys.__unraisablehook__(lost)
+        return
+
+    def again(number: int, frame: FrameType | None) -> None:
+        raise Interrupted(stop.number)
+
+    signal.signal(signal.SIGALRM, again)
+    signal.setitimer(signal.ITIMER_REAL, _AGAIN_SECONDS)
+
+
+def _end_late(reader: int, last_words: Callable[[int], None]) -> None:
     """Wait for a signal that asks to stop, and some time later for nothing any more."""
     while (number := os.read(reader, 1)[0]) not in SIGNALS:
         pass
-    time.sleep(GRACE_SECONDS)
+    time.sleep(_GRACE_OF_CTRL_C_SECONDS if number == signal.SIGINT else _GRACE_SECONDS)
+    words = threading.Thread(target=last_words, args=(number,), daemon=True)
+    words.start()
+    words.join(_LAST_WORDS_SECONDS)
     os._exit(128 + number)

@@ -5,6 +5,11 @@ process elsewhere may be given "-" and gets the configuration from rank 0. Start
 whose run was suspended, or lost with its node, it goes on with that run.
 """
 
+from ttt import stop
+
+if __name__ == "__main__":
+    stop.begin()  # before torch, which takes seconds to load
+
 import json
 import os
 import socket
@@ -16,7 +21,7 @@ from pathlib import Path
 
 import torch
 
-from ttt import attempt, claim, config, stop, streams
+from ttt import attempt, claim, config, streams
 from ttt.binding import settle
 from ttt.build import build
 from ttt.clock import Clock, steady_wall_clock
@@ -60,13 +65,13 @@ _EXIT_CODES = {
 def main(arguments: list[str]) -> int:
     """Run one process of a run; returns its exit code."""
     streams.prepare()
-    stop.install()
     # A user's own modules are found, but last: one called like a module of Python's or of a library
     # must not take its place. Launchers keep Python from putting this folder first.
     sys.path.append(os.getcwd())
     placement = from_environment()
     folder = None if arguments[0] == "-" else Path(arguments[0])
     seat = Seat(placement, folder)
+    stop.install(seat.last_words)
     try:
         verdict = dist_world.recorded(partial(work, placement), seat)
     except BaseException as error:

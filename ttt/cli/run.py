@@ -20,7 +20,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from rich.text import Text
 
-from ttt import claim, config, streams
+from ttt import claim, config, stop, streams
 from ttt.cli import overrides
 from ttt.cli.rehearse import rehearse
 from ttt.dist.rank import Placement, from_environment, half_told
@@ -48,6 +48,7 @@ def main(arguments: list[str]) -> int:
         raise ConfigError([sentence])
     if placement and placement.rank > 0:
         return OK if _only_shows(arguments) else become_worker("-")
+    stop.remember_room()
     config.register()
     codes: list[int] = []
     begun: list[bool] = []
@@ -228,6 +229,7 @@ def become_worker(folder: str) -> int:
     sys.stdout.flush()
     sys.stderr.flush()
     os.environ["PYTHONSAFEPATH"] = "1"  # what lies in this folder comes last; see ttt.worker
+    stop.hold_room()
     os.execv(sys.executable, [sys.executable, "-m", "ttt.worker", folder])
     raise AssertionError("unreachable")
 

@@ -5,6 +5,11 @@ any. Other ranks than 0 are given "-" and get the message from rank 0. Without t
 need none are made.
 """
 
+from ttt import stop
+
+if __name__ == "__main__":
+    stop.begin()
+
 import importlib
 import importlib.util
 import json
@@ -12,7 +17,7 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
-from ttt import config, stop
+from ttt import config
 from ttt.dist.rank import Placement, from_environment
 from ttt.doctor import alone, show
 from ttt.doctor.findings import Finding, Level

@@ -6,22 +6,24 @@ import os
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import FrameType
 
 import psutil
 
 import ttt
 from ttt.failure import LAUNCHED_BY_TTT, read
-from ttt.stop import MAKE_ROOM, Interrupted, end_with_parent, heard, interrupt
+from ttt.stop import Interrupted, catches, for_a_child, raising, room_wanted, shield
 
 # What torchrun and the workers get to end by themselves before they are killed.
-GRACE_SECONDS = 20.0
+_GRACE_SECONDS = 20.0
+_GRACE_OF_CTRL_C_SECONDS = 1.2  # a worker ends itself sooner, see ttt.stop
 # And after a rank has said why it failed: its peers know within a second or two, but one that is
 # stopped does not hear torchrun's SIGTERM.
 _AFTER_FAILURE_SECONDS = 7.0
 _LOOK_SECONDS = 0.25
+_NAP_SECONDS = 0.02
 
 
 def worker_environment(processes: int) -> dict[str, str]:
@@ -50,16 +52,18 @@ def supervise(
     command: Sequence[str],
     *,
     environment: Mapping[str, str] | None = None,
-    stderr: Path | None = None,
+    stderr: int | Path | None = None,
     own_session: bool = False,
     logs: Path | None = None,
 ) -> int:
     """Run a program to its end, passing on the signals we get.
 
+    A wish for room goes to the workers alone, as soon as they can answer: torchrun would die of it.
+
     Args:
         command: Program and arguments.
         environment: Variables to set on top of ours.
-        stderr: File its error output is appended to; None shares ours.
+        stderr: File its error output is appended to, or its number; None shares ours.
         own_session: Keep it away from the terminal, so that Ctrl-C reaches it through us alone.
         logs: Where ranks that fail leave word; what still lives some seconds later is killed.
 
@@ -75,21 +79,19 @@ def supervise(
             tempfile.TemporaryDirectory(prefix="ttt-", ignore_cleanup_errors=True)
         )
         stack.enter_context(raising())
-        errors = stack.enter_context(stderr.open("ab")) if stderr else None
+        errors = stack.enter_context(stderr.open("ab")) if isinstance(stderr, Path) else stderr
         process = subprocess.Popen(
             command,
-            env={**os.environ, **_scratch(scratch), **(environment or {})},
+            env={**os.environ, **for_a_child(), **_scratch(scratch), **(environment or {})},
             stdin=subprocess.DEVNULL if own_session else None,
             stderr=errors,
             start_new_session=own_session,
-            preexec_fn=end_with_parent,  # noqa: PLW1509  no threads here, and no library's locks
+            preexec_fn=shield,  # noqa: PLW1509  no threads here, and no library's locks
         )
-        stack.enter_context(_passing_on(process))
         try:
-            return process.wait() if logs is None else _wait(process, logs)
+            return _wait(process, logs)
         except Interrupted as stop:
-            process.send_signal(stop.number)
-            _end_within(process, GRACE_SECONDS)
+            _end(process, stop.number)
             raise
         finally:
             if own_session:  # whatever is left of its group
@@ -111,55 +113,76 @@ def _scratch(folder: str) -> dict[str, str]:
     return {"TMPDIR": folder, name: os.environ.get(name, str(compiled))}
 
 
-@contextlib.contextmanager
-def _passing_on(process: subprocess.Popen[bytes]) -> Iterator[None]:
-    """Within it, a signal that asks for room goes on to the workers, who have an answer to it."""
-
-    def tell(number: int, frame: FrameType | None) -> None:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            started = psutil.Process(process.pid)
-            for member in (started, *started.children(recursive=True)):
-                with contextlib.suppress(psutil.Error):
-                    words = [word for word in member.cmdline() if word != "-u"]
-                    if words[1:3] == ["-m", "ttt.worker"]:  # torchrun would die of it
-                        member.send_signal(number)
-
-    before = {number: signal.signal(number, tell) for number in MAKE_ROOM}
-    try:
-        yield
-    finally:
-        for number, old in before.items():
-            signal.signal(number, old)
-
-
-def _wait(process: subprocess.Popen[bytes], logs: Path) -> int:
+def _wait(process: subprocess.Popen[bytes], logs: Path | None) -> int:
     """Wait for it, not much longer than until a rank has said why it failed."""
+    asked: set[int] = set()  # processes that know of the wish for room
     while True:
         with contextlib.suppress(subprocess.TimeoutExpired):
             return process.wait(_LOOK_SECONDS)
-        if any(failure.primary for failure in read(logs)):
-            return _end_within(process, _AFTER_FAILURE_SECONDS)
+        if room := room_wanted():
+            for worker in filter(_is_worker, _family(process)):
+                if worker.pid not in asked and catches(worker.pid, room):
+                    asked.add(worker.pid)
+                    _send(worker, room)
+        if logs and any(failure.primary for failure in read(logs)):
+            return _end_within(process, _AFTER_FAILURE_SECONDS, _family(process))
 
 
-def _end_within(process: subprocess.Popen[bytes], seconds: float) -> int:
-    """Let it end by itself; after a while kill it, and all that it has started."""
+def _end(process: subprocess.Popen[bytes], number: int) -> None:
+    """Pass on a signal that asks to stop; what has no answer to it yet ends at once."""
+    family = _family(process)
+    for member in family:
+        if member.pid == process.pid or _is_worker(member):
+            _send(member, number if catches(member.pid, number) else signal.SIGTERM)
+    seconds = _GRACE_OF_CTRL_C_SECONDS if number == signal.SIGINT else _GRACE_SECONDS
+    _end_within(process, seconds, family)
+
+
+def _end_within(
+    process: subprocess.Popen[bytes], seconds: float, family: Sequence[psutil.Process]
+) -> int:
+    """Let it end by itself; after a while kill it, and all that it has started.
+
+    Args:
+        process: The program.
+        seconds: How long it may take, with its family.
+        family: All processes as they were: if torchrun is gone first, nobody knows its workers.
+    """
+    workers = list(filter(_is_worker, family))
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if process.poll() is not None and not any(map(_lives, workers)):
+            return process.wait()
+        time.sleep(_NAP_SECONDS)
+    for member in {*workers, *_family(process)}:
+        _send(member, signal.SIGKILL)
+    return process.wait()
+
+
+def _family(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    """A program and all that it has started; torchrun gives workers their own sessions."""
     try:
-        return process.wait(seconds)
-    except subprocess.TimeoutExpired:
-        family = [psutil.Process(process.pid)]
-        family += family[0].children(recursive=True)  # torchrun gives workers their own sessions
-        for member in family:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                member.kill()
-        return process.wait()
+        started = psutil.Process(process.pid)
+        return [started, *started.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
 
 
-@contextlib.contextmanager
-def raising() -> Iterator[None]:
-    """Within it, the signals that ask us to stop raise Interrupted."""
-    before = {number: signal.signal(number, interrupt) for number in heard()}
+def _is_worker(process: psutil.Process) -> bool:
     try:
-        yield
-    finally:
-        for number, old in before.items():
-            signal.signal(number, old)
+        words = [word for word in process.cmdline() if word != "-u"]
+    except psutil.Error:
+        return False
+    return words[1:3] == ["-m", "ttt.worker"]
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _send(process: psutil.Process, number: int) -> None:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process.send_signal(number)

@@ -18,10 +18,9 @@ from ttt import failure
 from ttt.errors import SUSPENDED, LaunchError
 from ttt.launch import sbatch, slurm_job
 from ttt.launch.job import Job, outcome, stopped, worst
-from ttt.launch.process import raising
 from ttt.launch.slurm_job import State
 from ttt.schema.launchers import SlurmConfig, limit_seconds
-from ttt.stop import Interrupted
+from ttt.stop import Interrupted, raising
 
 # What to do about the way a job ended; SLURM's own words are in its log.
 _REMEDIES = {
