@@ -26,28 +26,11 @@ from ttt.dist import mpi
 from ttt.dist.rank import Placement, from_environment
 from ttt.dist.world import lost_peer
 from ttt.errors import LaunchError, MissingExtra
-from ttt.launch.mpi import Family, Mpi, Request, death, family_of, passed, render
+from ttt.launch.mpi import Family, Mpi, Request, family_of, passed, render
 
 SHORT = ("target.threshold=0.5", "target.max_epochs=2", "clear_cache=fadvise")
 TWO = ("launcher=mpi", "launcher.procs=2")
 BESIDE = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-
-OPEN_MPI_KILLED = """
-prterun noticed that process rank 3 with PID 24781 on node n7 exited on
-signal 9 (Killed).
-"""
-OPEN_MPI_4_KILLED = """
-Primary job  terminated normally, but 1 process returned
-a non-zero exit code. Per user-direction, the job has been aborted.
-mpirun noticed that process rank 3 with PID 0 on node n7 exited on signal 11 (Segmentation fault).
-"""
-OPEN_MPI_EXIT = """
-thus causing the job to be terminated. The first process to do so was:
-
-   Process name: [prterun-vm-25027@1,12]
-   Exit code:    5
-"""
-OPEN_MPI_4_EXIT = OPEN_MPI_EXIT.replace("prterun-vm-25027@1", "[2252,1]")
 
 
 def version(program: str) -> str:
@@ -139,20 +122,6 @@ def test_other_nodes_get_what_changes_a_run_and_nothing_else():
     assert passed(ours | {"TTT_LAUNCHED": "1", "PYTHONPATH": "here"}) == [
         *("NCCL_DEBUG", "OMP_NUM_THREADS", "PYTHONPATH", "TTT_LAUNCHED")
     ]
-
-
-@pytest.mark.parametrize(
-    ("log", "sentence"),
-    [
-        (OPEN_MPI_KILLED, "rank 3 on n7 was ended by SIGKILL"),
-        (OPEN_MPI_4_KILLED, "rank 3 on n7 was ended by SIGSEGV"),
-        (OPEN_MPI_EXIT, "rank 12 ended with exit code 5 and left no word"),
-        (OPEN_MPI_4_EXIT, "rank 12 ended with exit code 5 and left no word"),
-        ("not enough slots", "mpirun ended with exit code 1\nnot enough slots"),
-    ],
-)
-def test_what_mpirun_saw_becomes_a_sentence(log: str, sentence: str):
-    assert death(log, 1).startswith(sentence)
 
 
 def launcher(**settings: object) -> Mpi:

@@ -12,13 +12,10 @@ from pathlib import Path
 import pytest
 
 from conftest import Command, command, environment
-from run_folders import died
-from ttt import failure, stop, streams
+from ttt import stop, streams
 from ttt.events import Event, EventLog, Kind
-from ttt.launch.job import explain
 from ttt.launch.process import worker_environment
-from ttt.launch.torchrun import Torchrun, death
-from ttt.report.source.find import find
+from ttt.launch.torchrun import Torchrun
 from ttt.terminal import Terminal
 
 SMALL = ["target.max_epochs=1", "target.threshold=0.5"]
@@ -208,20 +205,6 @@ def test_an_endpoint_is_what_torchrun_takes(endpoint: str | None, good: bool):
     assert (found == []) == good
 
 
-def ended(*ranks: tuple[int, int]) -> str:
-    return "".join(
-        f"  rank      : {rank} (local)\n  exitcode  : {code} (x)\n" for rank, code in ranks
-    )
-
-
-def test_the_culprit_is_not_who_was_ended_for_it():
-    assert "rank 0 on" in death(ended((1, -15), (0, -9)), [])
-    assert "SIGKILL" in death(ended((1, -15), (0, -9)), [])
-    assert "rank 2 ended with exit code 1" in death(ended((1, -15), (2, 1)), [])
-    assert "SIGTERM" in death(ended((1, -15)), [])
-    assert death("", []) == "torchrun failed without a word"
-
-
 def test_a_run_leaves_nothing_behind_and_makes_room_when_asked(tmp_path: Path, digits: Path):
     """SIGUSR1 to `ttt run` itself goes on to the workers; temporary files go with the run."""
     scratch = tmp_path / "tmp"
@@ -245,18 +228,3 @@ def test_a_run_leaves_nothing_behind_and_makes_room_when_asked(tmp_path: Path, d
     assert "suspended by SIGUSR1" in rest
     # What torch compiles is kept from run to run.
     assert [each for each in scratch.iterdir() if "torchinductor" not in each.name] == []
-
-
-def test_a_report_says_what_the_launcher_knew(tmp_path: Path):
-    folder = died(tmp_path / "launch", 4, "")
-    (folder / "logs").mkdir(exist_ok=True)
-    error = explain(folder, "rank 1 on here was ended by SIGKILL")
-    assert "SIGKILL" in str(error)
-    [run] = find([folder]).runs
-    assert (run.status, run.reason) == ("died", "rank 1 on here was ended by SIGKILL")
-    failure.write(failure.hang(0, "there", "x.png cannot be read"), folder / "logs", by=0)
-    assert find([folder]).runs[0].reason == "rank 1 on here was ended by SIGKILL"  # came first
-    (folder / "logs" / "launcher.failure.json").unlink()
-    assert find([folder]).runs[0].reason == "rank 0 on there: x.png cannot be read"
-    (folder / "logs" / "rank_0.failure.json").write_text("[")
-    assert "no events" in str(find([folder]).runs[0].reason)

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from ttt import failure
 from ttt.dist import checkpoint
 from ttt.errors import LaunchError
 from ttt.events import Event, Kind
@@ -47,8 +48,7 @@ def past(folder: Path) -> Past | None:
         raise LaunchError(
             f"{folder} holds a finished run ({stopped[0].data['reason']}); start another one"
         )
-    for failure in (folder / "logs").glob("rank_*.failure.json"):
-        failure.unlink()
+    failure.forget(folder / "logs")
     (folder / SUSPENDED).unlink(missing_ok=True)
     started = [event.time for event in events if event.kind is Kind.RUN_START]
     if not started:

@@ -14,6 +14,7 @@ from ttt.stop import Interrupted
 
 # Set by our launchers, which show the first failure themselves; a worker without it shows its own.
 LAUNCHED_BY_TTT = "TTT_LAUNCHED"
+LAUNCHER = "launcher.failure.json"
 _RESERVED = 8192  # bytes; a JSON text escapes a character to six at most
 
 
@@ -109,11 +110,23 @@ def write(failure: Failure, logs: Path, *, by: int) -> None:
         release(logs, by)
 
 
-def write_by_launcher(text: str, logs: Path) -> None:
-    """Write what the launcher saw of ranks that died without a word, for the readers of the run."""
-    record = {"text": text, "time": time.time(), "primary": True}
+def write_by_launcher(text: str, logs: Path, *, primary: bool = True) -> None:
+    """Write what the launcher saw of ranks that died without a word, for the readers of the run.
+
+    Args:
+        text: What it saw.
+        logs: The folder of the run's logs.
+        primary: False if it only ended them, as it was asked to.
+    """
+    record = {"text": shown(text), "time": time.time(), "primary": primary}
     with contextlib.suppress(OSError):  # the user sees it on the terminal all the same
-        (logs / "launcher.failure.json").write_text(json.dumps(record))
+        (logs / LAUNCHER).write_text(json.dumps(record))
+
+
+def forget(logs: Path) -> None:
+    """Remove all words: the run starts again, and what ended an earlier start is no cause."""
+    for file in logs.glob("*.failure.json"):
+        file.unlink(missing_ok=True)
 
 
 def read(logs: Path) -> list[Failure]:

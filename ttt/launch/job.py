@@ -1,13 +1,13 @@
 """What every launcher is given, and how it learns what became of it."""
 
 import json
-import signal
+import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from ttt import failure
+from ttt import deaths, failure
 from ttt.errors import LAUNCH_FAILED, NOT_REACHED, OK, SUSPENDED, LaunchError
 
 
@@ -68,31 +68,36 @@ def explain(folder: Path, otherwise: str) -> LaunchError:
 
     Args:
         folder: The run's folder.
-        otherwise: What to say when no rank left a word.
+        otherwise: What to say when no rank left a word, and the launcher's log names none.
     """
     if not folder.is_dir():
         return LaunchError(f"{folder} was removed while the run was going on")
     failures = failure.read(folder / "logs")
     if not failures or not failures[0].primary:
-        failure.write_by_launcher(otherwise, folder / "logs")
-        return LaunchError(f"{otherwise}\nlogs: {folder / 'logs'}")
+        told = {one.rank for one in failures}
+        text = deaths.cause(folder / "logs", told, socket.gethostname()) or otherwise
+        failure.write_by_launcher(text, folder / "logs")
+        return LaunchError(f"{text}\nlogs: {folder / 'logs'}")
     first = failures[0]
     error = LaunchError(f"rank {first.rank} on {first.host}: {first.text.rstrip()}")
     error.exit_code = first.exit_code
     return error
 
 
-def ended_by(who: str, host: str, number: int) -> str:
-    """A sentence about a process that a signal ended before it could say anything.
+def last_words(program: str, log: Path, status: int) -> str:
+    """What a program that starts the ranks printed last, if it does not name one of them.
 
     Args:
-        who: Such as "rank 3".
-        host: Where it was.
-        number: The signal.
+        program: Its name.
+        log: What it printed as errors.
+        status: Its exit code; negative if a signal ended it.
     """
-    name = signal.Signals(number).name
-    hint = " (by somebody, or by the kernel when memory ran out: see dmesg)"
-    return f"{who} on {host} was ended by {name}{hint if number == signal.SIGKILL else ''}"
+    said = log.read_text(errors="replace").split("\n") if log.exists() else []
+    lines = [line.rstrip() for line in said if line.strip()][-15:]
+    death = str(deaths.Death(program, socket.gethostname(), status))
+    if not lines or status < 0:
+        return death
+    return "\n".join([f"{program} failed: {lines[-1].strip()}", *lines[:-1]])
 
 
 def worst(codes: list[int]) -> int:

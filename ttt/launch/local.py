@@ -4,8 +4,9 @@ import socket
 import sys
 from collections.abc import Sequence
 
+from ttt.deaths import Death
 from ttt.launch.devices import device_problems
-from ttt.launch.job import Job, ended_by, explain, outcome, worst
+from ttt.launch.job import Job, explain, outcome, worst
 from ttt.launch.process import supervise, worker_environment
 
 
@@ -42,16 +43,10 @@ class Local:
             status = supervise(command, environment=worker_environment(1))
             code = outcome(folder)
             if code is None:
-                raise explain(folder, _death(status))
+                raise explain(folder, str(Death("the worker", socket.gethostname(), status)))
             codes.append(code)
         return worst(codes)
 
     def join(self, arguments: Sequence[str]) -> int:
         """Never called: there is one node."""
         raise NotImplementedError
-
-
-def _death(status: int) -> str:
-    if status < 0:
-        return ended_by("the worker", socket.gethostname(), -status)
-    return f"the worker ended with exit code {status} and left no word"

@@ -8,7 +8,6 @@ their last words, Intel's none.
 
 import importlib.util
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -19,8 +18,9 @@ from pathlib import Path
 
 import psutil
 
+from ttt.deaths import MPIRUN
 from ttt.launch.devices import processes_per_node, starting_problems
-from ttt.launch.job import Job, ended_by, explain, outcome, worst
+from ttt.launch.job import Job, explain, last_words, outcome, worst
 from ttt.launch.process import supervise, worker_environment
 
 # What processes on other nodes need of this environment. Open MPI takes only what it is told to,
@@ -162,12 +162,11 @@ class Mpi:
         """
         codes = []
         for folder in job.runs:
-            log = folder / "logs" / "mpirun.log"
+            log = folder / "logs" / MPIRUN
             status = self._supervise(["-m", "ttt.worker", str(folder)], log)
             code = outcome(folder)
             if code is None:
-                said = log.read_text(errors="replace") if log.exists() else ""
-                raise explain(folder, death(said, status))
+                raise explain(folder, last_words("mpirun", log, status))
             codes.append(code)
         return worst(codes)
 
@@ -208,24 +207,6 @@ def passed(environment: Mapping[str, str]) -> list[str]:
     return sorted(
         name for name in environment if name in _PASSED or name.startswith(_PASSED_PREFIXES)
     )
-
-
-def death(log: str, status: int) -> str:
-    """What mpirun saw of a rank that died without a word, in a sentence.
-
-    Open MPI's names the rank; the others' have told the user already what they know, the process.
-
-    Args:
-        log: What mpirun printed as errors.
-        status: Its exit code.
-    """
-    if killed := re.search(
-        r"process rank (\d+) with .* on node (\S+) exited on\s+signal (\d+)", log
-    ):
-        return ended_by(f"rank {killed[1]}", killed[2], int(killed[3]))
-    if ended := re.search(r"Process name: \[.*,(\d+)\]\s+Exit code:\s+(\d+)", log):
-        return f"rank {ended[1]} ended with exit code {ended[2]} and left no word"
-    return "\n".join([f"mpirun ended with exit code {status}", *log.splitlines()[-25:]])
 
 
 def _version(program: str) -> str:

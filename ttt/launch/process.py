@@ -7,13 +7,13 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import psutil
 
 import ttt
-from ttt.failure import LAUNCHED_BY_TTT, read
+from ttt.failure import LAUNCHED_BY_TTT, read, write_by_launcher
 from ttt.stop import Interrupted, catches, for_a_child, raising, room_wanted, shield
 
 # What torchrun and the workers get to end by themselves before they are killed.
@@ -52,9 +52,10 @@ def supervise(
     command: Sequence[str],
     *,
     environment: Mapping[str, str] | None = None,
-    stderr: int | Path | None = None,
+    stderr: Path | None = None,
     own_session: bool = False,
     logs: Path | None = None,
+    look: Callable[[], None] | None = None,
 ) -> int:
     """Run a program to its end, passing on the signals we get.
 
@@ -63,9 +64,10 @@ def supervise(
     Args:
         command: Program and arguments.
         environment: Variables to set on top of ours.
-        stderr: File its error output is appended to, or its number; None shares ours.
+        stderr: File its error output is appended to; None shares ours.
         own_session: Keep it away from the terminal, so that Ctrl-C reaches it through us alone.
         logs: Where ranks that fail leave word; what still lives some seconds later is killed.
+        look: Called a few times a second, and once after its end.
 
     Returns:
         Its exit code, negative if a signal ended it.
@@ -79,7 +81,7 @@ def supervise(
             tempfile.TemporaryDirectory(prefix="ttt-", ignore_cleanup_errors=True)
         )
         stack.enter_context(raising())
-        errors = stack.enter_context(stderr.open("ab")) if isinstance(stderr, Path) else stderr
+        errors = stack.enter_context(stderr.open("ab")) if stderr else None
         process = subprocess.Popen(
             command,
             env={**os.environ, **for_a_child(), **_scratch(scratch), **(environment or {})},
@@ -89,9 +91,11 @@ def supervise(
             preexec_fn=shield,  # noqa: PLW1509  no threads here, and no library's locks
         )
         try:
-            return _wait(process, logs)
+            return _wait(process, logs, look)
         except Interrupted as stop:
             _end(process, stop.number)
+            if logs:
+                write_by_launcher(str(stop), logs, primary=False)
             raise
         finally:
             if own_session:  # whatever is left of its group
@@ -113,12 +117,18 @@ def _scratch(folder: str) -> dict[str, str]:
     return {"TMPDIR": folder, name: os.environ.get(name, str(compiled))}
 
 
-def _wait(process: subprocess.Popen[bytes], logs: Path | None) -> int:
+def _wait(
+    process: subprocess.Popen[bytes], logs: Path | None, look: Callable[[], None] | None
+) -> int:
     """Wait for it, not much longer than until a rank has said why it failed."""
     asked: set[int] = set()  # processes that know of the wish for room
-    while True:
+    over = False
+    while not over:
         with contextlib.suppress(subprocess.TimeoutExpired):
-            return process.wait(_LOOK_SECONDS)
+            process.wait(_LOOK_SECONDS)
+            over = True
+        if look:
+            look()
         if room := room_wanted():
             for worker in filter(_is_worker, _family(process)):
                 if worker.pid not in asked and catches(worker.pid, room):
@@ -126,6 +136,7 @@ def _wait(process: subprocess.Popen[bytes], logs: Path | None) -> int:
                     _send(worker, room)
         if logs and any(failure.primary for failure in read(logs)):
             return _end_within(process, _AFTER_FAILURE_SECONDS, _family(process))
+    return process.returncode
 
 
 def _end(process: subprocess.Popen[bytes], number: int) -> None:

@@ -4,17 +4,17 @@ On one node it is started here; on several, by hand, the same command is typed o
 """
 
 import re
-import signal
-import socket
 import sys
-from collections.abc import Container, Sequence
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
-from ttt import failure
+from ttt.deaths import TORCHRUN
 from ttt.failure import LAUNCHED_BY_TTT
 from ttt.launch.devices import processes_per_node, starting_problems
-from ttt.launch.job import Job, ended_by, explain, outcome, worst
+from ttt.launch.job import Job, explain, last_words, outcome, worst
 from ttt.launch.process import supervise, worker_environment
+from ttt.launch.relay import Relay
 
 # As torchrun takes it: a name, an IPv4 address, or an IPv6 one in brackets.
 _ENDPOINT = re.compile(r"([^:\s\[\]]+|\[[0-9a-fA-F:.%\w]+\]):\d{1,5}")
@@ -69,27 +69,34 @@ class Torchrun:
         """
         codes = []
         for folder in job.runs:
-            log = folder / "logs" / "torchrun.log"
-            self._supervise(["-m", "ttt.worker", str(folder)], log)
+            log = folder / "logs" / TORCHRUN
+            status = self._supervise(["-m", "ttt.worker", str(folder)], log)
             code = outcome(folder)
             if code is None:
-                said = log.read_text(errors="replace") if log.exists() else ""
-                told = {one.rank for one in failure.read(folder / "logs")}
-                raise explain(folder, death(said, told))
+                raise explain(folder, last_words("torchrun", log, status))
             codes.append(code)
         return worst(codes)
 
     def join(self, arguments: Sequence[str]) -> int:
         """Take part, as one of several nodes, in a run whose folder is made by rank 0."""
-        return self._supervise(["-m", "ttt", "run", *arguments], None)
+        with tempfile.TemporaryDirectory(prefix="ttt-") as folder:
+            relay = Relay(Path(folder) / TORCHRUN)
+            status = self._supervise(["-m", "ttt", "run", *arguments], None, relay)
+            return relay.close(status)
 
-    def _supervise(self, program: list[str], log: Path | None) -> int:
+    def _supervise(self, program: list[str], log: Path | None, relay: Relay | None = None) -> int:
         command = [sys.executable, "-m", "torch.distributed.run", *self._options(), *program]
         variables = worker_environment(self._procs)
         if log is None:  # nobody reads the workers' failures here: they show them themselves
             del variables[LAUNCHED_BY_TTT]
-        logs = log.parent if log else None
-        return supervise(command, environment=variables, stderr=log, own_session=True, logs=logs)
+        return supervise(
+            command,
+            environment=variables,
+            stderr=relay.log if relay else log,
+            own_session=True,
+            logs=log.parent if log else None,
+            look=relay.show if relay else None,
+        )
 
     def _options(self) -> list[str]:
         options = [f"--nproc-per-node={self._procs}", f"--nnodes={self._nodes}"]
@@ -98,29 +105,3 @@ class Torchrun:
             return [*options, "--standalone"]
         endpoint = f"--rdzv-endpoint={self._endpoint}"
         return [*options, "--rdzv-backend=c10d", endpoint, "--rdzv-id=ttt"]
-
-
-def death(log: str, told: Container[int]) -> str:
-    """What torchrun saw of a rank that died without a word, in a sentence.
-
-    One that lost it as a peer may be gone before torchrun looks, and then comes first in its list.
-
-    Args:
-        log: What torchrun printed.
-        told: The ranks that left word of why they ended.
-    """
-    ended = re.findall(r"^ +rank +: (\d+) .*\n +exitcode +: (-?\d+)", log, re.MULTILINE)
-    silent = [(int(rank), int(code)) for rank, code in ended if int(rank) not in told]
-    if not silent:
-        said = log.splitlines()[-15:]
-        return "torchrun failed:\n" + "\n".join(said) if said else "torchrun failed without a word"
-    rank, code = min(silent, key=_suspicion)
-    if code < 0:
-        return ended_by(f"rank {rank}", socket.gethostname(), -code)
-    return f"rank {rank} ended with exit code {code} and left no word"
-
-
-def _suspicion(ended: tuple[int, int]) -> tuple[bool, bool, int]:
-    """A signal comes first, but for SIGTERM: that is how torchrun ends those that still lived."""
-    _, code = ended
-    return code == -signal.SIGTERM, code >= 0, code

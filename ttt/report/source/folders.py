@@ -14,12 +14,14 @@ from typing import Any, get_args, get_type_hints
 
 import yaml
 
+from ttt import deaths
 from ttt.compliance import RULES_FILE, ruleset_of_rules
+from ttt.failure import LAUNCHER
 from ttt.report.run import LARGEST, Block, Rank, Rejected, Run
 from ttt.report.source.record import history, last_sign
 
 CONFIG, SUMMARY, EVENTS, LOGS = "config.yaml", "summary.json", "events.jsonl", "logs"
-SYSTEM, LAUNCHER = "system.json", "launcher.failure.json"
+SYSTEM = "system.json"
 _RUN_FILES = {SUMMARY, EVENTS, "environment.json"}
 
 # What may differ between runs that are repetitions of each other.
@@ -85,7 +87,8 @@ def _read(folder: Path) -> Run:
         values |= {"status": "not started", "reason": "no events"}
     else:
         values |= last_sign(folder / EVENTS)
-    if values.get("status") in ("died", "aborted") and (cause := _cause(folder / LOGS)):
+    status = str(values.get("status"))
+    if status in ("died", "aborted") and (cause := _cause(folder / LOGS, status)):
         values["reason"] = cause
     values |= _of_system(folder / SYSTEM)
     values["energy_source"] = "counters, by ttt" if values.get("energy_j") is not None else None
@@ -110,21 +113,32 @@ def _step_samples(samples: float | None, steps: int | None) -> float | None:
     return samples / steps if samples and steps else None
 
 
-def _cause(logs: Path) -> str | None:
-    """Why the processes of a run ended, as they or their launcher wrote it; None if neither did."""
+def _cause(logs: Path, status: str) -> str | None:
+    """Why the processes of a run ended, as they or their launcher wrote it; None if neither did.
+
+    Under SLURM nobody may have waited for the run: then its launchers' logs are read here.
+    """
     found: list[tuple[bool, float, str]] = []
-    for file in (*logs.glob("rank_*.failure.json"), logs / LAUNCHER):
-        try:
-            record = _content(file)
-        except _UnusableError:
-            continue
-        match record:
-            case {"text": str(text), "time": int() | float() as time} if text.strip():
+    told: set[int] = set()
+    words = [*logs.glob("rank_*.failure.json"), *logs.glob("rank_*.reserved"), logs / LAUNCHER]
+    for file in words:
+        match _words(file):
+            case {"text": str(text), "time": int() | float() as time} as record if text.strip():
                 rank = f"rank {record.get('rank')} on {record.get('host')}: "
                 first = text.strip().splitlines()[-1 if text.startswith("Traceback") else 0]
                 who = "" if file.name == LAUNCHER else rank
+                told |= {record["rank"]} if isinstance(record.get("rank"), int) else set()
                 found.append((record.get("primary") is not True, float(time), f"{who}{first}"))
-    return min(found)[2] if found else None
+    silent = not found or (min(found)[0] and not (logs / LAUNCHER).exists())
+    seen = deaths.cause(logs, told) if silent and (found or status == "died") else None
+    return seen or (min(found)[2] if found else None)
+
+
+def _words(file: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(file.read_text("utf-8")))
+    except (OSError, ValueError, TypeError, RecursionError):  # a reserved file may be blank
+        return {}
 
 
 def ruleset_of(folder: Path) -> tuple[str, str] | None:

@@ -1,0 +1,193 @@
+"""Who died first, of processes that left no word: from what torchrun, mpirun and srun print.
+
+One death takes the others along: the launcher ends them, or they lose their peer and abort. Pure,
+but for reading the logs of a run folder. `ttt.failure` has the words of those that could speak.
+"""
+
+import re
+import signal
+from collections.abc import Container, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ttt.errors import LAUNCH_FAILED
+
+TORCHRUN, MPIRUN, SRUN = "torchrun.log", "mpirun.log", "srun.log"
+# What somebody sends to a process to stop it, a launcher to those that survive.
+_REQUESTS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
+# What SLURM, and a shell above the process, call a signal.
+_SRUN_WORDS = {
+    "Killed": signal.SIGKILL,
+    "Terminated": signal.SIGTERM,
+    "Aborted": signal.SIGABRT,
+    "Segmentation fault": signal.SIGSEGV,
+    "Bus error": signal.SIGBUS,
+    "Illegal instruction": signal.SIGILL,
+    "Floating point exception": signal.SIGFPE,
+    "Interrupt": signal.SIGINT,
+    "Hangup": signal.SIGHUP,
+    "Out Of Memory": signal.SIGKILL,
+}
+_TORCHRUN_RANK = re.compile(
+    r"^ +time +: (\S+)\n +host +: (\S+)\n +rank +: (\d+) .*\n"
+    r" +exitcode +: (-?\d+)(?: \(pid: (\d+)\))?",
+    re.MULTILINE,
+)
+_TORCHRUN_SENT = re.compile(r"(?:Sending|Unable to shutdown) process (\d+) ")
+_MPIRUN_SIGNAL = re.compile(r"process rank (\d+) with .* on node (\S+) exited on\s+signal (\d+)")
+_MPIRUN_CODE = re.compile(r"Process name: \[.*,(\d+)\]\s+Exit code:\s+(\d+)")
+_SRUN_TASK = re.compile(
+    r"^srun: error: (\S+): tasks? (\d+)\S*: (?:Exited with exit code (\d+)|([A-Z][A-Za-z ]+))",
+    re.MULTILINE,
+)
+_SRUN_CANCELLED = re.compile(
+    r"error: \*\*\* \S+ \S+ ON (\S+) CANCELLED AT \S+?(?: DUE TO (.*?))? \*\*\*"
+)
+_SRUN_ENDS_ALL = "_step_signal: Terminating StepId="
+
+
+@dataclass(frozen=True, slots=True)
+class Death:
+    """One process that ended without a word.
+
+    Attributes:
+        who: Such as "rank 3".
+        host: Where it was; None if the launcher does not say.
+        code: Its exit code; of a signal, the negative number.
+        time: When, as far as the launcher tells it; texts of one launcher compare.
+        asked: Whether its launcher had told it to end.
+    """
+
+    who: str
+    host: str | None
+    code: int
+    time: str = ""
+    asked: bool = False
+
+    def __str__(self) -> str:
+        """What a person is told."""
+        where = f"{self.who} on {self.host}" if self.host else self.who
+        if self.code >= 0:
+            return f"{where} ended with exit code {self.code} and left no word"
+        return ended_by(where, -self.code)
+
+    @property
+    def exit_code(self) -> int:
+        """What a launch ends with, of which this was the first death."""
+        return self.code if self.code > 0 else LAUNCH_FAILED
+
+
+def ended_by(who: str, number: int) -> str:
+    """A sentence about a process that a signal ended before it could say anything.
+
+    Args:
+        who: Such as "rank 3 on n1".
+        number: The signal.
+    """
+    hint = " (by somebody, or by the kernel when memory ran out: see dmesg)"
+    try:
+        name = signal.Signals(number).name
+    except ValueError:  # a real-time signal
+        name = f"signal {number}"
+    return f"{who} was ended by {name}{hint if number == signal.SIGKILL else ''}"
+
+
+def first(found: Sequence[Death]) -> Death | None:
+    """The one that died first, and took the others along; None of none.
+
+    Those that their launcher told to end come last. Of the others a signal comes before an exit
+    code, and both before an abort, which is what libraries do that have lost a peer, or a request
+    to end. Times decide between equals only: launchers tell seconds, and torchrun that of an error
+    for one rank and that of its next look for another.
+    """
+    return min(found, key=_innocence, default=None)
+
+
+def _innocence(death: Death) -> tuple[bool, int, str]:
+    number = -death.code
+    if number in _REQUESTS:
+        kind = 3
+    elif number == signal.SIGABRT:
+        kind = 2
+    else:
+        kind = 0 if number > 0 else 1
+    return death.asked, kind, death.time
+
+
+def of_torchrun(log: str, told: Container[int] = (), here: str | None = None) -> list[Death]:
+    """The ranks in torchrun's own list.
+
+    Args:
+        log: What torchrun printed.
+        told: Ranks that left word of why they ended; they are left out.
+        here: What torchrun calls localhost.
+    """
+    sent = set(_TORCHRUN_SENT.findall(log))
+    return [
+        Death(f"rank {rank}", here if host == "localhost" else host, int(code), time, pid in sent)
+        for time, host, rank, code, pid in _TORCHRUN_RANK.findall(log)
+        if int(rank) not in told
+    ]
+
+
+def of_mpirun(log: str, told: Container[int] = ()) -> list[Death]:
+    """The rank that Open MPI's mpirun names, as above; others name processes only."""
+    found = [(rank, host, -int(number)) for rank, host, number in _MPIRUN_SIGNAL.findall(log)]
+    found += [(rank, None, int(code)) for rank, code in _MPIRUN_CODE.findall(log)]
+    return [Death(f"rank {rank}", host, n) for rank, host, n in found if int(rank) not in told]
+
+
+def of_srun(log: str, who: str, told: Container[int] = ()) -> list[Death]:
+    """The tasks that srun names.
+
+    Args:
+        log: What srun printed.
+        who: What a task is: a rank, or torchrun.
+        told: Ranks that left word; they are left out.
+    """
+    found = []
+    for match in _SRUN_TASK.finditer(log):
+        host, task, code, word = match.groups()
+        ended = int(code) if code else -_SRUN_WORDS.get(word.strip(), 0)
+        ended = 128 - ended if ended > 128 else ended  # as the shell above it tells a signal
+        asked = _SRUN_ENDS_ALL in log[: match.start()]
+        if who == "rank" and int(task) not in told and ended:
+            found.append(Death(f"rank {task}", host, ended, asked=asked))
+        elif who != "rank" and ended < 0:  # its exit code stands for that of a rank
+            found.append(Death(who, host, ended, asked=asked))
+    return found
+
+
+def cancelled(log: str) -> str | None:
+    """That SLURM ended a job from outside, and why; None where it did not."""
+    said = _SRUN_CANCELLED.search(log)
+    if said is None or _SRUN_ENDS_ALL in log[: said.start()]:
+        return None
+    return f"SLURM cancelled the job on {said[1]}" + (f": {said[2].lower()}" if said[2] else "")
+
+
+def cause(logs: Path, told: Container[int] = (), here: str | None = None) -> str | None:
+    """Why a run ended whose ranks could not say it; None if no launcher says, either.
+
+    Args:
+        logs: The folder of a run's logs.
+        told: Ranks that left word of their own.
+        here: The host on which a torchrun of one node was started, which it calls localhost.
+    """
+    said = _text(logs / SRUN)
+    agents = sorted(logs.glob("torchrun*.log"))
+    silent = [death for log in agents for death in of_torchrun(_text(log), told, here)]
+    silent += of_mpirun(_text(logs / MPIRUN), told)
+    tasks = of_srun(said, "torchrun" if agents else "rank", told)
+    for death in filter(None, map(first, (silent, tasks))):
+        if not (death.asked or -death.code in _REQUESTS):
+            return str(death)
+    last = first([*silent, *tasks])
+    return cancelled(said) or (None if last is None else str(last))
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""
