@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from ttt.errors import DataError
 
@@ -65,8 +66,14 @@ def whole_folder(out: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def write_manifest(folder: Path, source: str, counts: Mapping[str, int]) -> None:
+def write_manifest(folder: Path, source: str, counts: Mapping[str, int], **more: Any) -> None:
     """Record where a set came from, how large it is, and a hash over all of it.
+
+    Args:
+        folder: Of the set.
+        source: Where it came from.
+        counts: Files in each part.
+        more: What else is worth knowing of this set.
 
     Raises:
         DataError: A part has another number of files than `counts` says.
@@ -78,7 +85,8 @@ def write_manifest(folder: Path, source: str, counts: Mapping[str, int]) -> None
                 f"{source} gave {found} files for {part}, {expected} expected: the source is "
                 "incomplete or another data set"
             )
-    manifest = {"source": source, "counts": dict(counts), "sha256": content_hash(folder)}
+    said = {"source": source, "counts": dict(counts), **more}
+    manifest = said | {"sha256": content_hash(folder)}
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
 
 
