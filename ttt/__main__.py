@@ -14,6 +14,7 @@ COMMANDS = {
     "report": "compare finished runs",
     "package": "make a submission of runs, judged by MLCommons' own tools",
     "data": "prepare a data set, off the clock",
+    "new": "write a benchmark of your own, to change or for your data",
     "doctor": "examine this machine or allocation, and judge it",
 }
 

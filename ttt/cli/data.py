@@ -4,6 +4,7 @@ import argparse
 import importlib
 import json
 import pkgutil
+import shlex
 from pathlib import Path
 from types import ModuleType
 
@@ -12,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from ttt import claim, config, prepare
 from ttt.errors import OK
 from ttt.prepare.folder import MANIFEST
+from ttt.skeleton import naming
 from ttt.terminal import Terminal
 
 # What manifests say and benchmarks expect.
@@ -41,16 +43,35 @@ def main(arguments: list[str]) -> int:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeRemainingColumn(), console=console) as bar:
         shown = bar.add_task(name, total=None)
-        modules[name].prepare(
+        remarks = modules[name].prepare(
             out,
             sources,
             lambda done, total: bar.update(shown, completed=done, total=total),
             **given,
         )
+    for remark in remarks or ():
+        console.print(remark, soft_wrap=True)
     benchmark = getattr(modules[name], "BENCHMARK", name)
-    typed = " ".join([f"benchmark={benchmark}", f"data.root={out}", *differing(benchmark, out)])
-    console.print(f"next:  ttt run {typed}", soft_wrap=True)
+    for line in following(benchmark, out):
+        console.print(line, soft_wrap=True)
     return OK
+
+
+def following(benchmark: str | None, out: Path) -> list[str]:
+    """What to type next, a line each.
+
+    Args:
+        benchmark: That the set is for; None: one that `ttt new` writes.
+        out: The set.
+    """
+    if benchmark is None:
+        name, begin = naming.name_from(out.name), "next:  ttt new"
+        return [
+            f"{begin} {shlex.join([name, '--from', str(out)])}",
+            f"{' ' * 7}ttt run --config-dir {name} benchmark={name}",
+        ]
+    typed = [f"benchmark={benchmark}", f"data.root={out}", *differing(benchmark, out)]
+    return [f"next:  ttt run {shlex.join(typed)}"]
 
 
 def differing(benchmark: str, out: Path) -> list[str]:

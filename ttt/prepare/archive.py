@@ -11,9 +11,11 @@ import os
 import shutil
 import stat
 import tarfile
+import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -110,22 +112,13 @@ def _extract(source: Path, archive: Archive, folder: Path, progress: Progress) -
     done, total = 0, sum(archive.counts.values())
     tops: dict[bytes, None] = {}  # sets, in the order in which things were found
     others: dict[bytes, None] = {}
-    for member in _members(source):
-        parts = _safe(member.name)
-        if not parts or any(map(is_litter, parts)):
-            continue
+    for parts, member in _safe_members(source):
         at = next((i for i, part in enumerate(parts[:2]) if _text(part) in archive.counts), None)
         if at is None or not parts[-1].lower().endswith(SUFFIXES):
             others[parts[0]] = None
             continue
-        content = member.open()
-        if content is None:
-            raise tarfile.TarError(f"{member.name} is no file of a data set")
+        _save(member, folder.joinpath(*map(_text, parts[at:])))
         tops[b"/".join(parts[:at])] = None
-        path = folder.joinpath(*map(_text, parts[at:]))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with content, path.open("wb") as file:
-            shutil.copyfileobj(content, file)
         done += 1
         progress(done, total)
     if len(tops) != 1:
@@ -134,6 +127,56 @@ def _extract(source: Path, archive: Archive, folder: Path, progress: Progress) -
             f"{source} is not {archive.title}: looked for {wanted}, at its top or in one folder;"
             f" there is {names([*tops, *others]) or 'nothing'}; allowed: {archive.needs}"
         )
+
+
+@contextmanager
+def unpacked(source: Path, beside: Path, suffixes: tuple[bytes, ...]) -> Iterator[Path]:
+    """A folder as it is; an archive as a folder that is there for the time being.
+
+    Args:
+        source: The folder, or a tar or zip file.
+        beside: What is unpacked lies beside this, on the same file system.
+        suffixes: Of the files that are wanted, in lower case.
+
+    Raises:
+        DataError: It is neither, damaged or unsafe.
+    """
+    if source.is_dir():
+        yield source
+        return
+    if not source.is_file():
+        raise DataError(f"--src {source} is not there; allowed: a folder, a tar or a zip file")
+    beside.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=beside.parent, prefix=f".{beside.name}.") as name:
+        folder = Path(name)
+        try:
+            for parts, member in _safe_members(source):
+                if parts[-1].lower().endswith(suffixes):
+                    _save(member, folder.joinpath(*map(_text, parts)))
+        except _UNPACKING as error:
+            raise DataError(f"{source} cannot be unpacked: {error}") from error
+        yield folder
+
+
+def _safe_members(source: Path) -> Iterator[tuple[list[bytes], Member]]:
+    """Every file that no system left there, by the parts of its name.
+
+    Raises:
+        TarError: A name leads elsewhere.
+    """
+    for member in _members(source):
+        parts = _safe(member.name)
+        if parts and not any(map(is_litter, parts)):
+            yield parts, member
+
+
+def _save(member: Member, path: Path) -> None:
+    content = member.open()
+    if content is None:
+        raise tarfile.TarError(f"{member.name} is no file of a data set")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with content, path.open("wb") as file:
+        shutil.copyfileobj(content, file)
 
 
 def _safe(name: PurePosixPath) -> list[bytes]:

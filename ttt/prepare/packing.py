@@ -101,7 +101,8 @@ def write(
 
 def _link(parts: Sequence[Part], about: dict[str, Any], out: Path, progress: Progress) -> None:
     counts = {part.name: len(part.sources) for part in parts}
-    _refuse_other(out, {"format": "folder", "counts": counts})
+    plan: dict[str, Any] = {"format": "folder", "counts": counts, "listing": _fingerprint(parts)}
+    _refuse_other(out, plan)
     if (out / MANIFEST).is_file():
         return
     done = 0
@@ -116,7 +117,7 @@ def _link(parts: Sequence[Part], about: dict[str, Any], out: Path, progress: Pro
                     shutil.copyfile(one.path, path)
                 done += 1
                 progress(done, sum(counts.values()))
-        write_manifest(folder, counts=counts, **about)
+        write_manifest(folder, **about, **plan)
 
 
 def _pack(

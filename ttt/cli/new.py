@@ -1,0 +1,80 @@
+"""`ttt new NAME`: write a benchmark of one's own, as a folder for `ttt run --config-dir`."""
+
+import argparse
+import shlex
+from pathlib import Path
+
+from ttt import config
+from ttt.cli.data import preparers
+from ttt.errors import OK, ConfigError
+from ttt.prepare.folder import whole_folder
+from ttt.skeleton import fitting, naming, own
+from ttt.terminal import Terminal
+
+
+def main(arguments: list[str]) -> int:
+    """Write the folder; returns the exit code.
+
+    Raises:
+        TttError: It may not be written, or cannot be.
+    """
+    parser = argparse.ArgumentParser(
+        prog="ttt new",
+        description="Write a folder NAME here: YAML files and, without --from, a Python module"
+        " with data, model and task to change. It runs as it is. Nothing is overwritten.",
+    )
+    parser.add_argument("name", metavar="NAME", help="small letters, digits and _")
+    parser.add_argument(
+        "--from",
+        dest="data",
+        type=Path,
+        metavar="DATA",
+        help="a set made by ttt data images, pairs or table: use ttt's own parts, fitted to it",
+    )
+    parser.add_argument(
+        "--target", type=float, metavar="Q", help="the quality to reach, a fraction; with --from"
+    )
+    given = parser.parse_args(arguments)
+    here = Path.cwd()
+    wrong = naming.problems(given.name, here, taken())
+    if given.target is not None and given.data is None:
+        wrong.append("--target needs --from DATA; without it the file benchmark/NAME.yaml says it")
+    elif given.target is not None and not 0 < given.target <= 1:
+        wrong.append(f"--target {given.target:g} is no fraction; allowed: above 0, at most 1")
+    if given.data is not None:
+        wrong += fitting.problems(given.data)
+    if wrong:
+        raise ConfigError(wrong)
+    if given.data is None:
+        files = own.files(given.name)
+    else:
+        files = fitting.files(given.name, given.data, given.target)
+    write(here / given.name, files)
+    show(given.name, files)
+    return OK
+
+
+def taken() -> set[str]:
+    """What means something else already: any choice of any group, and what ttt can prepare."""
+    return {path.stem for path in config.folder().rglob("*.yaml")} | set(preparers())
+
+
+def write(folder: Path, files: dict[str, str]) -> None:
+    """Write all files, or none."""
+    try:
+        with whole_folder(folder) as partial:
+            for name, text in files.items():
+                path = partial / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError([f"{folder} cannot be written: {error.strerror}; cd DIR"]) from error
+
+
+def show(name: str, files: dict[str, str]) -> None:
+    """Say what is there now, and what to type."""
+    console = Terminal()
+    for file in sorted(files):
+        console.print(f"  {name}/{file}", soft_wrap=True)
+    typed = shlex.join(["ttt", "run", "--config-dir", name, f"benchmark={name}"])
+    console.print(f"next:  {typed}", soft_wrap=True)

@@ -1,0 +1,225 @@
+"""Images of your own in class folders, from a folder or an archive.
+
+--src is a folder, or a tar or zip file, with <class>/<image>, of which a share of each class is
+held out to evaluate on; or with train/<class>/<image> and test/, val/ or the like beside it. One
+top folder around that does no harm. Files are linked where they can be, and never changed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections import Counter
+from collections.abc import Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ttt.data.listing import SUFFIXES, Classes, folders_in, is_litter, names
+from ttt.errors import ConfigError
+from ttt.prepare import packing, pixels, split
+from ttt.prepare.archive import unpacked
+from ttt.prepare.folder import Progress, silent
+from ttt.prepare.shards import Source
+
+NEEDS = "a folder, tar or zip file with <class>/<image>, or train/<class>/ and test/<class>/"
+BENCHMARK = None  # none of ttt's: `ttt new` writes one
+TRAIN, EVAL = "train", "test"  # as `ttt.data.images` names them
+_TRAIN_NAMES = ("train", "training")
+_EVAL_NAMES = ("test", "testing", "val", "valid", "validation", "eval", "evaluation")
+# What people take for images and no loader reads.
+_OTHERS = (b".gif", b".heic", b".heif", b".avif", b".svg", b".jp2", b".psd", b".dng", b".nef")
+_MANY = 20  # images or classes in one sentence
+
+Parts = dict[str, list[Source]]
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """Add what only this set asks for."""
+    packing.options(parser, "folder", "one for 1250 images")
+    split.options(parser)
+    parser.add_argument(
+        "--eval",
+        dest="evaluation",
+        metavar="NAME",
+        help="the folder to evaluate on, where there are several beside train/",
+    )
+
+
+def prepare(
+    out: Path,
+    sources: Sequence[Path] = (),
+    progress: Progress = silent,
+    *,
+    format: str = "folder",
+    shards: int | None = None,
+    eval_share: float = 0.2,
+    seed: int = 0,
+    evaluation: str | None = None,
+) -> list[str]:
+    """Write `out`/train and `out`/test; nothing if they are there.
+
+    Args:
+        out: The folder that becomes `data.root`.
+        sources: The one folder or archive.
+        progress: Called with (images done, images in all).
+        format: "folder", "tfrecord", "webdataset" or "recordio".
+        shards: Files for training, the evaluation gets an eighth of that; None: one for 1,250
+            images, in "recordio" a single one.
+        eval_share: Share of each class that is held out, where there is no evaluation part.
+        seed: Of that choice, and of the order of training images in shards.
+        evaluation: Name of the evaluation part; None: the one there is.
+
+    Returns:
+        What people should know of the set.
+
+    Raises:
+        ConfigError: The folders are no set, or images cannot be read.
+        DataError: Something else lies at `out`, or the archive is damaged or unsafe.
+        MissingExtra: Pillow is not installed.
+    """
+    wrong = split.problems(eval_share, seed)
+    if len(sources) != 1:
+        wrong.append(f"--src names {len(sources)} places; allowed: one, {NEEDS}; --src FOLDER")
+    if wrong:
+        raise ConfigError(wrong)
+    [source] = sources
+    with unpacked(source, out, SUFFIXES + _OTHERS) as folder:
+        try:
+            top = _top(folder)
+            parts, remarks = _parts(top, evaluation, eval_share, seed)
+            found = pixels.measured([one.path for one in chain(*parts.values())])
+        except ConfigError as error:  # where an archive was unpacked is nobody's business
+            told = [problem.replace(str(folder), str(source)) for problem in error.problems]
+            raise ConfigError(told) from error
+        about = {
+            "source": source.name,
+            "classes": _classes(parts),
+            "largest_class": _largest(parts[EVAL]),
+            **found,
+        }
+        if shards is None:
+            shards = 1 if format == "recordio" else max(1, round(len(parts[TRAIN]) / 1250))
+        packing.write(out, parts, progress, kind=format, shards=shards, seed=seed, about=about)
+        return [*remarks, *_told(about, parts), *_unread(top)]
+
+
+def _top(folder: Path) -> Path:
+    """The folder itself, or the one within it that holds all there is, as archives have it."""
+    inside = folders_in(os.fsencode(folder))
+    if len(inside) == 1 and not Classes.of(folder).images:
+        within = folder / os.fsdecode(inside[0])
+        return _top(within) if folders_in(os.fsencode(within)) else folder
+    return folder
+
+
+def _parts(
+    folder: Path, evaluation: str | None, share: float, seed: int
+) -> tuple[Parts, list[str]]:
+    """The images of both parts, and a remark if the evaluation part was split off.
+
+    Raises:
+        ConfigError: They are no set.
+    """
+    inside = [os.fsdecode(name) for name in folders_in(os.fsencode(folder))]
+    train = [name for name in inside if name.lower() in _TRAIN_NAMES]
+    if not train:
+        return _split(folder, evaluation, share, seed)
+    held_out = [name for name in inside if name.lower() in _EVAL_NAMES and name not in train]
+    if evaluation is not None:
+        held_out = [evaluation] if evaluation in inside else []
+    if len(held_out) != 1:
+        there = ", ".join(inside)
+        typed = f"--eval {held_out[0]}" if held_out else "--eval NAME, a folder beside it"
+        asked = f"no folder {evaluation}" if evaluation else f"{len(held_out)} of evaluation"
+        raise ConfigError(
+            [f"{folder} has the folder {train[0]} and {asked} beside it, of {there}; type {typed}"]
+        )
+    found = {
+        part: Classes.of(folder / name) for part, name in ((TRAIN, train[0]), (EVAL, held_out[0]))
+    }
+    wrong = [sentence for each in found.values() for sentence in packing.faults(each)]
+    known, other = (set(each.images) for each in found.values())
+    if not wrong and known != other:
+        wrong.append(
+            f"{train[0]} has {len(known)} classes and {held_out[0]} has {len(other)}; both must"
+            f" have the same, and these are in one only: {names(sorted(known ^ other), _MANY)}"
+        )
+    _refuse(wrong or _too_few(found[TRAIN], least=1))
+    return {part: packing.sources_of(each) for part, each in found.items()}, []
+
+
+def _split(
+    folder: Path, evaluation: str | None, share: float, seed: int
+) -> tuple[Parts, list[str]]:
+    found = Classes.of(folder)
+    wrong = packing.faults(found)
+    if evaluation is not None:
+        wrong.append(f"--eval {evaluation} needs a folder train beside it; leave --eval out")
+    _refuse(wrong or _too_few(found, least=2))
+    images = packing.sources_of(found)
+    held_out = split.by_class(np.array([one.label for one in images]), share, seed)
+    parts = {
+        part: [one for one, chosen in zip(images, places, strict=True) if chosen]
+        for part, places in ((TRAIN, ~held_out), (EVAL, held_out))
+    }
+    return parts, [
+        f"held out for the evaluation: {len(parts[EVAL])} of {len(images)} images, "
+        f"{share:g} of each class, drawn by --seed {seed}"
+    ]
+
+
+def _too_few(found: Classes, least: int) -> list[str]:
+    """What is wrong with the numbers of classes and of images in them."""
+    folder = os.fsdecode(found.folder)
+    if len(found.images) < 2:
+        there = f"has the one class folder {names([*found.images])}" if found.images else "has none"
+        return [f"{folder} {there}; two classes are needed at least: {NEEDS}"]
+    small = [name for name, images in found.images.items() if len(images) < least]
+    if small:
+        return [
+            f"{folder}: a class needs {least} images, one to train on and one to evaluate on, and"
+            f" {len(small)} have fewer: {names(small, _MANY)}"
+        ]
+    return []
+
+
+def _refuse(wrong: list[str]) -> None:
+    if wrong:
+        raise ConfigError(wrong)
+
+
+def _classes(parts: Parts) -> list[str]:
+    found = {one.label: one.name.partition("/")[0] for one in parts[TRAIN]}
+    return [found[label] for label in sorted(found)]
+
+
+def _largest(images: Sequence[Source]) -> float:
+    """What always naming the most frequent class would get right."""
+    return max(Counter(one.label for one in images).values()) / len(images)
+
+
+def _told(about: dict[str, Any], parts: Parts) -> list[str]:
+    classes, sizes = about["classes"], about["sizes"]
+    least, middle, most = sizes["shorter"]
+    said = f"{least} pixels" if least == most else f"{least} to {most} pixels, half below {middle}"
+    return [
+        f"{len(parts[TRAIN])} images to train on and {len(parts[EVAL])} to evaluate on, in"
+        f" {len(classes)} classes; shorter sides: {said}"
+    ]
+
+
+def _unread(folder: Path) -> list[str]:
+    """A remark on files that people take for images and no loader reads."""
+    found: Counter[bytes] = Counter()
+    for _, folders, files in os.walk(os.fsencode(folder)):
+        folders[:] = [name for name in folders if not is_litter(name)]
+        endings = (os.path.splitext(name)[1].lower() for name in files if not is_litter(name))
+        found.update(ending for ending in endings if ending in _OTHERS)
+    return [
+        f"left out: {count} {os.fsdecode(ending)} files, which the loaders do not read; convert"
+        " them to JPEG or PNG to have them in"
+        for ending, count in sorted(found.items())
+    ]

@@ -1,0 +1,46 @@
+"""What a benchmark of one's own may be called: it names files, a Python package and run folders."""
+
+from __future__ import annotations
+
+import importlib.util
+import keyword
+import re
+from collections.abc import Collection
+from pathlib import Path
+
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,49}")
+
+
+def name_from(text: str) -> str:
+    """A name that is allowed and near to a text, as my_photos to "My photos!"."""
+    bare = re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")[:40]
+    begun = bare if bare[:1].isalpha() else f"my_{bare}".rstrip("_")
+    return f"{begun}_" if keyword.iskeyword(begun) else begun
+
+
+def problems(name: str, here: Path, taken: Collection[str]) -> list[str]:
+    """A sentence for each thing that is wrong with a name; empty if it may be used.
+
+    Args:
+        name: What was typed.
+        here: Where the folder of that name is to be.
+        taken: What means something else in ttt: benchmarks, data sets, models.
+    """
+    if not _NAME.fullmatch(name) or keyword.iskeyword(name):
+        return [
+            f"{name!r} is no name for a benchmark; allowed: up to 50 small letters, digits and _,"
+            f" beginning with a letter; ttt new {name_from(name)}"
+        ]
+    if name in taken:
+        return [f"{name} is a name of ttt's own; type another: ttt new my_{name}"]
+    if (here / name).exists() or (here / name).is_symlink():
+        return [
+            f"{here / name} is there already and is left as it is; remove it, or type another"
+            f" name: ttt new my_{name}"
+        ]
+    if (here / f"{name}.py").exists() or importlib.util.find_spec(name) is not None:
+        return [
+            f"{name} is a module that Python has already, and would hide the parts of this"
+            f" benchmark; type another name: ttt new my_{name}"
+        ]
+    return []
