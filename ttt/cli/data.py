@@ -65,9 +65,9 @@ def following(benchmark: str | None, out: Path) -> list[str]:
         out: The set.
     """
     if benchmark is None:
-        name, begin = naming.name_from(out.name), "next:  ttt new"
+        name = naming.free_name(out.name, Path.cwd(), taken())
         return [
-            f"{begin} {shlex.join([name, '--from', str(out)])}",
+            f"next:  {shlex.join(['ttt', 'new', name, '--from', str(out)])}",
             f"{' ' * 7}ttt run --config-dir {name} benchmark={name}",
         ]
     typed = [f"benchmark={benchmark}", f"data.root={out}", *differing(benchmark, out)]
@@ -98,3 +98,8 @@ def preparers() -> dict[str, ModuleType]:
     found = (info.name for info in pkgutil.iter_modules(prepare.__path__))
     modules = {name: importlib.import_module(f"ttt.prepare.{name}") for name in sorted(found)}
     return {name: module for name, module in modules.items() if hasattr(module, "NEEDS")}
+
+
+def taken() -> set[str]:
+    """Names that mean something already: any choice of any group, and what can be prepared."""
+    return {path.stem for path in config.folder().rglob("*.yaml")} | set(preparers())

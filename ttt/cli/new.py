@@ -4,8 +4,7 @@ import argparse
 import shlex
 from pathlib import Path
 
-from ttt import config
-from ttt.cli.data import preparers
+from ttt.cli.data import taken
 from ttt.errors import OK, ConfigError
 from ttt.prepare.folder import whole_folder
 from ttt.skeleton import fitting, naming, own
@@ -52,11 +51,6 @@ def main(arguments: list[str]) -> int:
     write(here / given.name, files)
     show(given.name, files)
     return OK
-
-
-def taken() -> set[str]:
-    """What means something else already: any choice of any group, and what ttt can prepare."""
-    return {path.stem for path in config.folder().rglob("*.yaml")} | set(preparers())
 
 
 def write(folder: Path, files: dict[str, str]) -> None:

@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 
 from ttt.errors import MissingExtra
-from ttt.prepare.folder import Progress, silent, whole_folder
+from ttt.prepare.folder import Progress, is_prepared, silent, whole_folder
 from ttt.prepare.parallel import Pair
-from ttt.prepare.text import Corpus, Recipe, build, is_prepared
+from ttt.prepare.text import Corpus, Recipe, build
 
 NEEDS = None  # nothing to download
 COUNTS = {"train": 12_000, "eval": 400}

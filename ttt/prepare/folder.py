@@ -44,6 +44,25 @@ def is_complete(out: Path, counts: Mapping[str, int]) -> bool:
     )
 
 
+def is_prepared(out: Path, identity: Mapping[str, Any]) -> bool:
+    """Whether `out` holds this set already.
+
+    Raises:
+        DataError: Something else is in the way.
+    """
+    manifest = out / MANIFEST
+    if manifest.is_file():
+        found = json.loads(manifest.read_bytes())
+        differing = [name for name in identity if found.get(name) != identity[name]]
+        if not differing:
+            return True
+        said = ", ".join(f"{name} {found.get(name)}, not {identity[name]}" for name in differing)
+        raise DataError(f"{out} holds another set ({said}): remove it, or type --out DIR")
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise DataError(f"{out} exists and is no prepared set: remove it, or type --out DIR")
+    return False
+
+
 @contextmanager
 def whole_folder(out: Path) -> Iterator[Path]:
     """A folder to fill, beside `out` and renamed to it at the end.

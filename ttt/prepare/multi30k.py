@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ttt.errors import DataError
-from ttt.prepare.folder import Progress, silent, whole_folder
+from ttt.prepare.folder import Progress, is_prepared, silent, whole_folder
 from ttt.prepare.parallel import Pair
-from ttt.prepare.text import Corpus, Recipe, build, is_prepared
+from ttt.prepare.text import Corpus, Recipe, build
 
 NEEDS = "train.de.gz train.en.gz test_2016_flickr.de.gz test_2016_flickr.en.gz, or their folder"
 RECIPE = Recipe("de", "en", vocabulary=6000, max_length=64)

@@ -15,6 +15,7 @@ from typing import IO, BinaryIO, NamedTuple, NoReturn, cast
 from ttt.errors import DataError
 from ttt.prepare.encoding import not_utf8, without_mark
 
+Pairs = Iterator[tuple[str, str]]
 Reading = Callable[[int], None]  # bytes of a file, as it lies on disk, read since the last call
 
 
@@ -30,7 +31,12 @@ def ignore(size: int) -> None:
 
 
 def lines(path: Path, reading: Reading = ignore) -> Iterator[str]:
-    r"""The lines of a UTF-8 file, plain or .gz, without their ends and surrounding space.
+    """The lines of a UTF-8 file, plain or .gz, without surrounding space; see `whole_lines`."""
+    return (line.strip() for line in whole_lines(path, reading))
+
+
+def whole_lines(path: Path, reading: Reading = ignore) -> Iterator[str]:
+    r"""The lines of a UTF-8 file, plain or .gz, as they are.
 
     Only "\n" ends a line. Corpora gathered from web pages hold other characters that Python would
     split at, such as U+2028, in one language and not in the other.
@@ -45,7 +51,7 @@ def lines(path: Path, reading: Reading = ignore) -> Iterator[str]:
         with path.open("rb") as raw, _unpacked(path, raw) as content:
             before = 0
             for number, line in enumerate(content, start=1):
-                yield (line if number > 1 else without_mark(line, path)).decode().strip()
+                yield (line if number > 1 else without_mark(line, path)).decode()
                 if number % 1000 == 0:
                     reading(raw.tell() - before)
                     before = raw.tell()
@@ -56,7 +62,7 @@ def lines(path: Path, reading: Reading = ignore) -> Iterator[str]:
         raise DataError(f"{path} cannot be unpacked after line {number}: {error}") from error
 
 
-def sentences(pair: Pair, reading: Reading = ignore) -> Iterator[tuple[str, str]]:
+def sentences(pair: Pair, reading: Reading = ignore) -> Pairs:
     """The lines of both files, side by side.
 
     Raises:
@@ -71,6 +77,28 @@ def sentences(pair: Pair, reading: Reading = ignore) -> Iterator[tuple[str, str]
         count += 1
     if not count:
         raise DataError(f"{pair.source} and {pair.target} are empty; --src FILES with sentences")
+
+
+def tabbed(path: Path, columns: tuple[int, int], reading: Reading = ignore) -> Pairs:
+    """Two columns, counted from 1, of a file whose columns are parted by tabs; no header.
+
+    Raises:
+        DataError: The file is absent, empty, damaged or not UTF-8, or a line has fewer columns.
+    """
+    number = 0
+    for number, line in enumerate(whole_lines(path, reading), start=1):
+        fields = line.split("\t")
+        if len(fields) < max(columns):
+            if not line.strip():
+                continue
+            raise DataError(
+                f"{path}, line {number} has {len(fields)} columns; allowed: at least"
+                f" {max(columns)}, parted by tabs; --columns SOURCE TARGET says which are read"
+            )
+        ours, theirs = (fields[column - 1].strip() for column in columns)
+        yield ours, theirs
+    if not number:
+        raise DataError(f"{path} is empty; give a file with sentences")
 
 
 def _misaligned(pair: Pair, sides: list[Iterator[str]], count: int, *, longer: int) -> NoReturn:

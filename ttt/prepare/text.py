@@ -27,6 +27,7 @@ STAGES = "stages.json"
 
 _CHUNK = 8192  # sentence pairs tokenized at a time
 _LEARN_FROM = 1_000_000  # sentence pairs that tokens are learned from, at equal distances
+_LEAST, _MOST = 500, 32_000  # tokens, where nobody says how many
 _THREADS = 4  # fixed: the model says how many there were, and its bytes should not depend on us
 
 
@@ -37,14 +38,15 @@ class Recipe:
     Attributes:
         source_language: Code of the language to translate from.
         target_language: And to.
-        vocabulary: Tokens to learn, both languages together, special ones included.
+        vocabulary: Tokens to learn, both languages together, special ones included; None: as many
+            as suit the number of pairs, or fewer if there are not so many.
         max_length: Longest sentence to train on, in tokens with its end mark; a pair with a longer
             one is left out. None is left out of the evaluation.
     """
 
     source_language: str
     target_language: str
-    vocabulary: int
+    vocabulary: int | None
     max_length: int
 
 
@@ -63,10 +65,11 @@ class Corpus:
     evaluation: Pair
 
     def identity(self, recipe: Recipe) -> dict[str, Any]:
-        """What tells one preparation from another."""
+        """What tells one preparation from another; a vocabulary that is left open does not."""
         train = [[path.name for path in pair] for pair in self.train]
         evaluation = [path.name for path in self.evaluation]
-        return {"source": self.name, "train": train, "eval": evaluation, **asdict(recipe)}
+        asked = {name: value for name, value in asdict(recipe).items() if value is not None}
+        return {"source": self.name, "train": train, "eval": evaluation, **asked}
 
     def work(self, recipe: Recipe) -> tuple[list[Any], dict[str, int]]:
         """What tells a preparation from one with other files of these names; bytes by stage."""
@@ -76,24 +79,13 @@ class Corpus:
         stages = {"survey": train + evaluation, "tokens": train, "train": train, "eval": evaluation}
         return [self.identity(recipe), sizes], stages
 
-
-def is_prepared(out: Path, identity: dict[str, Any]) -> bool:
-    """Whether `out` holds this set already.
-
-    Raises:
-        DataError: Something else is in the way.
-    """
-    manifest = out / MANIFEST
-    if manifest.is_file():
-        found = json.loads(manifest.read_bytes())
-        differing = [name for name in identity if found.get(name) != identity[name]]
-        if not differing:
-            return True
-        said = ", ".join(f"{name} {found.get(name)}, not {identity[name]}" for name in differing)
-        raise DataError(f"{out} holds another set ({said}): remove it, or type --out DIR")
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise DataError(f"{out} exists and is no prepared set: remove it, or type --out DIR")
-    return False
+    def hashes(self) -> dict[str, str]:
+        """SHA-256 of each file by its name, with its folder where two have the same name."""
+        paths = list(dict.fromkeys([*chain(*self.train), *self.evaluation]))
+        names = [path.name for path in paths]
+        return {
+            path.name if names.count(path.name) == 1 else str(path): _sha256(path) for path in paths
+        }
 
 
 def build(folder: Path, corpus: Corpus, recipe: Recipe, progress: Progress) -> None:
@@ -116,18 +108,19 @@ def build(folder: Path, corpus: Corpus, recipe: Recipe, progress: Progress) -> N
     stages = Stages(folder / STAGES, *corpus.work(recipe), progress)
     read = stages.reading
     seen = stages.run("survey", lambda: _survey(corpus, read))
-    stages.run("tokens", lambda: _learn(folder, corpus, recipe, seen["pairs"], read))
+    learnt = stages.run("tokens", lambda: _learn(folder, corpus, recipe, seen["pairs"], read))
     train = stages.run("train", lambda: _train_set(folder, corpus, recipe, read))
     evaluation = stages.run("eval", lambda: _eval_set(folder, corpus, recipe, read))
     made = sorted(path for path in folder.iterdir() if path.is_file() and path.name != STAGES)
     manifest = {
         **corpus.identity(recipe),
+        "vocabulary": learnt.get("vocabulary", recipe.vocabulary),
         "counts": {"train": train["kept"], "eval": evaluation["kept"]},
         "left_out": {name: train[name] for name in ("empty", "too_long")},
         "tokens": {"source": train["source_tokens"], "target": train["target_tokens"]},
         "tokenizer": "sentencepiece, byte-pair encoding",
         "dtype": _dtype(recipe).name,
-        "sources": {path.name: _sha256(path) for path in chain(*corpus.train, corpus.evaluation)},
+        "sources": corpus.hashes(),
         "files": {path.name: _sha256(path) for path in made},
     }
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
@@ -146,18 +139,25 @@ def _learn(
     folder: Path, corpus: Corpus, recipe: Recipe, pairs: int, reading: Reading
 ) -> dict[str, int]:
     """Learn the tokens, the same for both languages, from the training set."""
-    from sentencepiece import SentencePieceTrainer  # noqa: PLC0415 - an extra
+    from sentencepiece import (  # noqa: PLC0415 - an extra
+        SentencePieceProcessor,
+        SentencePieceTrainer,
+    )
 
     every = -(-pairs // _LEARN_FROM)
+    wanted = recipe.vocabulary or min(_MOST, max(_LEAST, round(35 * pairs**0.5)))
+    options: Any = {} if recipe.vocabulary else {"hard_vocab_limit": False}
+    path = folder / "spm.model"
     try:
-        with (folder / "spm.model").open("wb") as model:
+        with path.open("wb") as model:
             SentencePieceTrainer.train(
                 sentence_iterator=chain.from_iterable(
                     islice(_training_pairs(corpus, reading), 0, None, every)
                 ),
                 model_writer=model,
                 model_type="bpe",
-                vocab_size=recipe.vocabulary,
+                vocab_size=wanted,
+                **options,
                 character_coverage=1.0,  # no letter of an alphabet is too rare
                 shuffle_input_sentence=False,
                 num_threads=_THREADS,
@@ -169,10 +169,10 @@ def _learn(
             )
     except (RuntimeError, OSError) as error:
         raise DataError(
-            f"{recipe.vocabulary} tokens cannot be learned from {corpus.name}: {error}; type"
-            " --vocabulary N"
+            f"{wanted} tokens cannot be learned from {corpus.name}: {error}; type --vocabulary N"
         ) from error
-    return {"learned_from": -(-pairs // every)}
+    vocabulary = SentencePieceProcessor(model_file=str(path)).vocab_size()
+    return {"learned_from": -(-pairs // every), "vocabulary": vocabulary}
 
 
 def _train_set(folder: Path, corpus: Corpus, recipe: Recipe, reading: Reading) -> dict[str, int]:
@@ -252,7 +252,7 @@ def _tokenizer(folder: Path) -> Callable[[list[str]], list[list[int]]]:
 
 
 def _dtype(recipe: Recipe) -> np.dtype[Any]:
-    return np.dtype(np.uint16 if recipe.vocabulary <= 2**16 else np.int32)
+    return np.dtype(np.uint16 if (recipe.vocabulary or _MOST) <= 2**16 else np.int32)
 
 
 def _sha256(path: Path) -> str:

@@ -16,10 +16,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ttt.errors import DataError
-from ttt.prepare.folder import Progress, silent
+from ttt.prepare.folder import Progress, is_prepared, silent
 from ttt.prepare.parallel import Pair
 from ttt.prepare.stages import resumable_folder
-from ttt.prepare.text import Corpus, Recipe, build, is_prepared
+from ttt.prepare.text import Corpus, Recipe, build
 
 NEEDS = "files named NAME.LANGUAGE or NAME.LANGUAGE.gz, two for each NAME"
 BENCHMARK = "transformer"

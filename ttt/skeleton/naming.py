@@ -6,6 +6,7 @@ import importlib.util
 import keyword
 import re
 from collections.abc import Collection
+from itertools import chain, count
 from pathlib import Path
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,49}")
@@ -14,8 +15,14 @@ _NAME = re.compile(r"[a-z][a-z0-9_]{0,49}")
 def name_from(text: str) -> str:
     """A name that is allowed and near to a text, as my_photos to "My photos!"."""
     bare = re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")[:40]
-    begun = bare if bare[:1].isalpha() else f"my_{bare}".rstrip("_")
-    return f"{begun}_" if keyword.iskeyword(begun) else begun
+    return bare if bare[:1].isalpha() and not keyword.iskeyword(bare) else f"my_{bare}".rstrip("_")
+
+
+def free_name(text: str, here: Path, taken: Collection[str]) -> str:
+    """The first name near to a text that may be used; for the arguments see `problems`."""
+    name = name_from(text)
+    candidates = chain([name, f"my_{name}"], (f"my_{name}_{number}" for number in count(2)))
+    return next(each for each in candidates if not problems(each, here, taken))
 
 
 def problems(name: str, here: Path, taken: Collection[str]) -> list[str]:
@@ -32,7 +39,7 @@ def problems(name: str, here: Path, taken: Collection[str]) -> list[str]:
             f" beginning with a letter; ttt new {name_from(name)}"
         ]
     if name in taken:
-        return [f"{name} is a name of ttt's own; type another: ttt new my_{name}"]
+        return [f"{name} means something else in ttt; type another name: ttt new my_{name}"]
     if (here / name).exists() or (here / name).is_symlink():
         return [
             f"{here / name} is there already and is left as it is; remove it, or type another"

@@ -1,0 +1,248 @@
+"""Sentence pairs of your own: two files, line by line, or one with tabs between the two.
+
+--train SOURCE TARGET names two files that are line by line translations of each other; --train FILE
+one whose lines are source, tab, target. It may be typed several times. --eval takes the same, once;
+without it about --eval-pairs sentences are held out, and no sentence is in both parts. Files may be
+packed by gzip. Any two texts will do: languages, a question and its answer, a word and its sound.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from heapq import nsmallest
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from ttt.errors import ConfigError
+from ttt.prepare.folder import MANIFEST, Progress, is_prepared, silent, whole_folder
+from ttt.prepare.parallel import Pair, Pairs, sentences, tabbed
+from ttt.prepare.stages import resumable_folder
+from ttt.prepare.text import Corpus, Recipe, build
+
+NEEDS = None  # its files are named by options of their own
+BENCHMARK = None  # none of ttt's: `ttt new` writes one
+_TEXT = "text"  # folder of the files that were taken apart
+
+Files = Sequence[Path]  # of one corpus: two of text, or one with tabs
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """Add what only this set asks for."""
+    files: dict[str, Any] = {"type": Path, "nargs": "+", "metavar": "FILE"}
+    parser.add_argument(
+        "--train", action="append", required=True, help="two files, or one with tabs", **files
+    )
+    parser.add_argument("--eval", dest="evaluation", help="the same to evaluate on", **files)
+    parser.add_argument(
+        "--columns",
+        type=int,
+        nargs=2,
+        default=[1, 2],
+        metavar=("SOURCE", "TARGET"),
+        help="which columns of a file with tabs are read, counted from 1 (1 2)",
+    )
+    parser.add_argument(
+        "--eval-pairs",
+        type=int,
+        default=1000,
+        metavar="N",
+        help="about how many pairs are held out where there is no --eval (1000, at most a tenth)",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of which pairs these are (0)")
+    parser.add_argument("--from", dest="source", default="source", help="what the source is called")
+    parser.add_argument("--to", dest="target", default="target", help="and the target")
+    parser.add_argument(
+        "--vocabulary",
+        type=int,
+        help="tokens, both sides together (as many as suit the number of pairs)",
+    )
+    parser.add_argument(
+        "--max-length", type=int, default=64, help="tokens of the longest sentence to train on (64)"
+    )
+
+
+def prepare(  # noqa: PLR0913 - each is one option
+    out: Path,
+    sources: Sequence[Path] = (),
+    progress: Progress = silent,
+    *,
+    train: Sequence[Files],
+    evaluation: Files | None = None,
+    columns: Sequence[int] = (1, 2),
+    eval_pairs: int = 1000,
+    seed: int = 0,
+    source: str = "source",
+    target: str = "target",
+    vocabulary: int | None = None,
+    max_length: int = 64,
+) -> list[str]:
+    """Write a prepared set to `out`; nothing if it is there.
+
+    Args:
+        out: The folder that becomes `data.root`.
+        sources: Unused: files have options of their own.
+        progress: Called with (kB read, kB in all).
+        train: Files to train on.
+        evaluation: Files to evaluate on; None: some pairs of the others.
+        columns: Which columns of a file with tabs are read, from 1.
+        eval_pairs: About how many pairs are held out, at most a tenth.
+        seed: Which ones.
+        source: What the source is called in the manifest, as "en".
+        target: And the target.
+        vocabulary: Tokens to learn; None: as many as suit the number of pairs.
+        max_length: Longest sentence to train on, in tokens with its end mark.
+
+    Returns:
+        What people should know of the set.
+
+    Raises:
+        ConfigError: The files named are no sets of pairs.
+        DataError: A file is unfit, or something else lies at `out`.
+        MissingExtra: sentencepiece is not installed.
+    """
+    wrong = _problems([*train, *([evaluation] if evaluation else [])], columns)
+    counts = {"eval-pairs": eval_pairs, "max-length": max_length, "vocabulary": vocabulary}
+    wrong += [
+        f"--{name} {value} is not allowed; allowed: above 0; --{name} 1000"
+        for name, value in counts.items()
+        if value is not None and value <= 0
+    ]
+    if wrong:
+        raise ConfigError(wrong)
+    recipe = Recipe(source, target, vocabulary, max_length)
+    if evaluation and all(len(files) == 2 for files in [*train, evaluation]):
+        corpus = Corpus("sentence pairs", [Pair(*files) for files in train], Pair(*evaluation))
+        if is_prepared(out, corpus.identity(recipe)):
+            return []
+        with resumable_folder(out) as folder:
+            build(folder, corpus, recipe, progress)
+        return _told(out)
+    names = [path.name for path in chain(*train, evaluation or ())]
+    rest = "" if evaluation else f", about {eval_pairs} held out by seed {seed}"
+    title = f"sentence pairs of {' '.join(names)}, columns {columns[0]} {columns[1]}{rest}"
+    if is_prepared(out, _corpus(title, Path()).identity(recipe)):
+        return []
+    with whole_folder(out) as folder:
+        text = folder / _TEXT
+        text.mkdir()
+        _take_apart(text, train, evaluation, (columns[0], columns[1]), eval_pairs, seed)
+        build(folder, _corpus(title, text), recipe, progress)
+    kept = f"the text of both parts is in {out / _TEXT}"
+    return [
+        kept if evaluation else f"held out for the evaluation by --seed {seed}; {kept}",
+        *_told(out),
+    ]
+
+
+def _problems(given: Sequence[Files], columns: Sequence[int]) -> list[str]:
+    wrong = [
+        f"{' '.join(map(str, files))}: {len(files)} files; allowed: two, source and target, or one"
+        " with tabs; type --train again before each further pair"
+        for files in given
+        if len(files) > 2
+    ]
+    every = list(dict.fromkeys(chain(*given)))
+    wrong += [
+        f"{path} is not a file; allowed: text, plain or .gz" for path in every if not path.is_file()
+    ]
+    again = [path for path in every if sum(path in files for files in given) > 1]
+    wrong += [f"{path} is named twice; name each file once" for path in again]
+    if min(columns) < 1 or columns[0] == columns[1]:
+        wrong.append(
+            f"--columns {columns[0]} {columns[1]} are not two columns, counted from 1;"
+            " --columns 1 2"
+        )
+    return wrong
+
+
+def _corpus(title: str, text: Path) -> Corpus:
+    train, evaluation = (
+        Pair(text / f"{part}.source", text / f"{part}.target") for part in ("train", "eval")
+    )
+    return Corpus(title, [train], evaluation)
+
+
+def _take_apart(
+    text: Path,
+    train: Sequence[Files],
+    evaluation: Files | None,
+    columns: tuple[int, int],
+    eval_pairs: int,
+    seed: int,
+) -> None:
+    """Write both parts as plain text, two files each; without pairs that lack a side.
+
+    A pair is held out by what its source says, so that a sentence that comes twice is in one part.
+    """
+
+    def training() -> Pairs:
+        every = chain.from_iterable(_read(files, columns) for files in train)
+        return (pair for pair in every if all(pair))
+
+    border = -1 if evaluation else _border(training(), eval_pairs, seed)
+    corpus = _corpus("", text)
+    with _writing(corpus.train[0]) as write_train, _writing(corpus.evaluation) as write_eval:
+        for pair in training():
+            (write_eval if _place(pair, seed) <= border else write_train)(pair)
+        for pair in _read(evaluation, columns) if evaluation else ():
+            write_eval(pair)
+
+
+def _border(pairs: Pairs, eval_pairs: int, seed: int) -> int:
+    """The last place of a source that is held out."""
+    total = 0
+
+    def places() -> Iterator[int]:
+        nonlocal total
+        for pair in pairs:
+            total += 1
+            yield _place(pair, seed)
+
+    first = nsmallest(eval_pairs, places())
+    if total < 20:
+        raise ConfigError([f"--train has {total} pairs, too few to hold some out; --eval FILES"])
+    return first[min(eval_pairs, total // 10) - 1]
+
+
+def _place(pair: tuple[str, str], seed: int) -> int:
+    """Where a source comes in an order that looks random and is always the same."""
+    return zlib.crc32(f"{seed} {pair[0]}".encode())
+
+
+@contextmanager
+def _writing(pair: Pair) -> Iterator[Callable[[tuple[str, str]], None]]:
+    """A function that appends a pair of sentences to two files."""
+    source, target = (path.open("w", encoding="utf-8", newline="\n") for path in pair)
+    with source, target:
+
+        def write(sentences: tuple[str, str]) -> None:
+            for file, sentence in zip((source, target), sentences, strict=True):
+                file.write(sentence + "\n")
+
+        yield write
+
+
+def _read(files: Files, columns: tuple[int, int]) -> Pairs:
+    return sentences(Pair(*files)) if len(files) == 2 else tabbed(files[0], columns)
+
+
+def _told(out: Path) -> list[str]:
+    manifest = json.loads((out / MANIFEST).read_bytes())
+    counts, left = manifest["counts"], manifest["left_out"]
+    lines = [
+        f"{counts['train']} pairs to train on and {counts['eval']} to evaluate on;"
+        f" {manifest['vocabulary']} tokens"
+    ]
+    if left["too_long"]:
+        lines.append(
+            f"left out of training: {left['too_long']} pairs of more than {manifest['max_length']}"
+            " tokens; --max-length N takes longer ones"
+        )
+    if left["empty"]:
+        lines.append(f"left out of training: {left['empty']} pairs without one of the two sides")
+    return lines
