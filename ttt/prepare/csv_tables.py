@@ -1,0 +1,103 @@
+"""Tables of comma-separated values, plain or packed: their rows, what is missing, and scales.
+
+Shared by the preparers of records; knows no data set.
+"""
+
+from __future__ import annotations
+
+import bz2
+import csv
+import gzip
+import io
+import lzma
+import os
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO, TextIO
+
+import numpy as np
+import numpy.typing as npt
+
+from ttt.data.listing import is_litter
+from ttt.errors import DataError
+from ttt.prepare.encoding import not_utf8, without_mark
+
+# How tables say that a value is not known: R writes NA; pandas nothing, or NaN; MySQL \\N.
+MISSING = frozenset(
+    {"", "NA", "NaN", "nan", "N/A", "n/a", "#N/A", "<NA>", "NULL", "null", "None", "\\N"}
+)
+NOT_KNOWN = "NA"  # what stands for all of them
+
+Floats = npt.NDArray[np.float64]
+
+_PACKED: dict[str, Callable[[BinaryIO], Any]] = {
+    ".gz": gzip.open,
+    ".bz2": bz2.open,
+    ".xz": lzma.open,
+}
+_UNREADABLE = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, csv.Error)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[TextIO]:
+    """A table's text, plain, packed, or the one table in a zip archive."""
+    if path.suffix == ".zip":
+        with zipfile.ZipFile(path) as archive:
+            tables = [name for name in archive.namelist() if _is_table(name)]
+            if len(tables) != 1:
+                raise DataError(
+                    f"{path} holds {', '.join(tables) or 'no table'}; allowed: one file NAME.csv"
+                )
+            with archive.open(tables[0]) as packed:
+                yield _as_text(packed, path)
+        return
+    with path.open("rb") as file:
+        unpack = _PACKED.get(path.suffix)
+        yield _as_text(unpack(file) if unpack else file, path)
+
+
+def _is_table(name: str) -> bool:
+    parts = name.split("/")
+    litter = any(is_litter(os.fsencode(part)) for part in parts)
+    return parts[-1].lower().endswith((".csv", ".tsv")) and not litter
+
+
+def _as_text(file: Any, path: Path) -> TextIO:
+    buffered = io.BufferedReader(file)
+    without_mark(buffered.peek(4), path)  # "utf-8-sig" drops it
+    return io.TextIOWrapper(buffered, encoding="utf-8-sig", newline="")
+
+
+def rows(path: Path, delimiter: str = ",") -> Iterator[list[str]]:
+    """The fields of the header and of every row after it; what is missing is `NOT_KNOWN`.
+
+    Raises:
+        DataError: It cannot be read, or a row has more or fewer fields than the header.
+    """
+    try:
+        with opened(path) as file:
+            reader = csv.reader(file, delimiter=delimiter)
+            header = next(reader, [])
+            yield header
+            for fields in reader:
+                if len(fields) == len(header):
+                    yield [NOT_KNOWN if text in MISSING else text for text in fields]
+                elif fields:  # an empty line is no row
+                    raise DataError(
+                        f"{path} line {reader.line_num} has {len(fields)} fields; allowed: as many"
+                        f" as the header, {len(header)}"
+                    )
+    except UnicodeDecodeError as error:
+        raise not_utf8(path, reader.line_num + 1, error) from error
+    except _UNREADABLE as error:
+        raise DataError(f"{path} cannot be read: {error}") from error
+
+
+def standardized(values: Floats, known: npt.NDArray[np.bool_]) -> Floats:
+    """Each feature less its mean over the known samples, by their spread; 0 where it is absent."""
+    mean, spread = np.nanmean(values[known], axis=0), np.nanstd(values[known], axis=0)
+    scaled: Floats = np.nan_to_num((values - mean) / np.where(spread > 0, spread, 1))
+    return scaled
