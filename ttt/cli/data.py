@@ -42,11 +42,11 @@ def main(arguments: list[str]) -> int:
     console = Terminal()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeRemainingColumn(), console=console) as bar:
-        shown = bar.add_task(name, total=None)
+        shown = bar.add_task(name, total=None, visible=False)  # until there is any
         remarks = modules[name].prepare(
             out,
             sources,
-            lambda done, total: bar.update(shown, completed=done, total=total),
+            lambda done, total: bar.update(shown, completed=done, total=total, visible=True),
             **given,
         )
     for remark in remarks or ():

@@ -87,6 +87,10 @@ class Classes:
         elif not deeper:
             self.empty.append(name)
 
+    def paths(self) -> list[bytes]:
+        """All images in class folders."""
+        return [path for images in self.images.values() for path in images]
+
     @property
     def count(self) -> int:
         """Images in class folders."""

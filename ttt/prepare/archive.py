@@ -220,7 +220,11 @@ def _of_zip(source: Path) -> Iterator[Member]:
 
 
 def _of_tar(source: Path) -> Iterator[Member]:
-    with tarfile.open(source) as archive:
+    try:
+        opened = tarfile.open(source)  # noqa: SIM115 - the next one closes it
+    except tarfile.ReadError as error:  # which goes through all there are to it
+        raise tarfile.ReadError("it is no tar or zip file, or damaged") from error
+    with opened as archive:
         for info in archive:
             if not info.isdir():
                 content = partial(archive.extractfile, info) if info.isfile() else _nothing

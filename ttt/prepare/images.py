@@ -11,7 +11,6 @@ import argparse
 import os
 from collections import Counter
 from collections.abc import Sequence
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -87,18 +86,18 @@ def prepare(
         raise ConfigError(wrong)
     [source] = sources
     with unpacked(source, out, SUFFIXES + _OTHERS) as folder:
-        try:
-            top = _top(folder)
-            parts, remarks = _parts(top, evaluation, eval_share, seed)
-            found = pixels.measured([one.path for one in chain(*parts.values())])
-        except ConfigError as error:  # where an archive was unpacked is nobody's business
-            told = [problem.replace(str(folder), str(source)) for problem in error.problems]
-            raise ConfigError(told) from error
+        top = _top(folder)
+        found, wrong = _look(top, evaluation)
+        paths = [Path(os.fsdecode(path)) for one in found for path in one.paths()]
+        wrong += pixels.unreadable(paths)
+        if wrong:  # where an archive was unpacked to says nothing
+            raise ConfigError([problem.replace(str(folder), str(source)) for problem in wrong])
+        parts, remarks = _parts(found, eval_share, seed)
         about = {
             "source": source.name,
-            "classes": _classes(parts),
+            "classes": [os.fsdecode(name) for name in found[0].images],
             "largest_class": _largest(parts[EVAL]),
-            **found,
+            **pixels.measured(paths),
         }
         if shards is None:
             shards = 1 if format == "recordio" else max(1, round(len(parts[TRAIN]) / 1250))
@@ -115,55 +114,45 @@ def _top(folder: Path) -> Path:
     return folder
 
 
-def _parts(
-    folder: Path, evaluation: str | None, share: float, seed: int
-) -> tuple[Parts, list[str]]:
-    """The images of both parts, and a remark if the evaluation part was split off.
-
-    Raises:
-        ConfigError: They are no set.
-    """
+def _look(folder: Path, evaluation: str | None) -> tuple[list[Classes], list[str]]:
+    """The images of the one part or of both, and a sentence for each thing wrong with them."""
     inside = [os.fsdecode(name) for name in folders_in(os.fsencode(folder))]
     train = [name for name in inside if name.lower() in _TRAIN_NAMES]
     if not train:
-        return _split(folder, evaluation, share, seed)
+        whole = Classes.of(folder)
+        wrong = packing.faults(whole) or _too_few(whole, least=2)
+        if evaluation is not None:
+            wrong.append(f"--eval {evaluation} needs a folder train beside it; leave --eval out")
+        return [whole], wrong
     held_out = [name for name in inside if name.lower() in _EVAL_NAMES and name not in train]
     if evaluation is not None:
-        held_out = [evaluation] if evaluation in inside else []
+        held_out = [name for name in inside if name == evaluation]
     if len(held_out) != 1:
-        there = ", ".join(inside)
         typed = f"--eval {held_out[0]}" if held_out else "--eval NAME, a folder beside it"
-        asked = f"no folder {evaluation}" if evaluation else f"{len(held_out)} of evaluation"
-        raise ConfigError(
-            [f"{folder} has the folder {train[0]} and {asked} beside it, of {there}; type {typed}"]
-        )
-    found = {
-        part: Classes.of(folder / name) for part, name in ((TRAIN, train[0]), (EVAL, held_out[0]))
-    }
-    wrong = [sentence for each in found.values() for sentence in packing.faults(each)]
-    known, other = (set(each.images) for each in found.values())
+        what = f"no folder {evaluation}" if evaluation else f"{len(held_out)} to evaluate on"
+        there = ", ".join(inside)
+        return [], [f"{folder} holds {there}: {train[0]} to train on and {what}; type {typed}"]
+    found = [Classes.of(folder / name) for name in (train[0], held_out[0])]
+    wrong = [sentence for each in found for sentence in packing.faults(each)]
+    known, other = (set(each.images) for each in found)
     if not wrong and known != other:
         wrong.append(
             f"{train[0]} has {len(known)} classes and {held_out[0]} has {len(other)}; both must"
             f" have the same, and these are in one only: {names(sorted(known ^ other), _MANY)}"
         )
-    _refuse(wrong or _too_few(found[TRAIN], least=1))
-    return {part: packing.sources_of(each) for part, each in found.items()}, []
+    return found, wrong or _too_few(found[0], least=1)
 
 
-def _split(
-    folder: Path, evaluation: str | None, share: float, seed: int
-) -> tuple[Parts, list[str]]:
-    found = Classes.of(folder)
-    wrong = packing.faults(found)
-    if evaluation is not None:
-        wrong.append(f"--eval {evaluation} needs a folder train beside it; leave --eval out")
-    _refuse(wrong or _too_few(found, least=2))
-    images = packing.sources_of(found)
-    held_out = split.by_class(np.array([one.label for one in images]), share, seed)
+def _parts(found: Sequence[Classes], share: float, seed: int) -> tuple[Parts, list[str]]:
+    """The images of both parts, and a remark if the evaluation part was split off."""
+    if len(found) == 2:
+        train, held_out = map(packing.sources_of, found)
+        return {TRAIN: train, EVAL: held_out}, []
+    images = packing.sources_of(found[0])
+    chosen = split.by_class(np.array([one.label for one in images]), share, seed)
     parts = {
-        part: [one for one, chosen in zip(images, places, strict=True) if chosen]
-        for part, places in ((TRAIN, ~held_out), (EVAL, held_out))
+        part: [one for one, taken in zip(images, places, strict=True) if taken]
+        for part, places in ((TRAIN, ~chosen), (EVAL, chosen))
     }
     return parts, [
         f"held out for the evaluation: {len(parts[EVAL])} of {len(images)} images, "
@@ -184,16 +173,6 @@ def _too_few(found: Classes, least: int) -> list[str]:
             f" {len(small)} have fewer: {names(small, _MANY)}"
         ]
     return []
-
-
-def _refuse(wrong: list[str]) -> None:
-    if wrong:
-        raise ConfigError(wrong)
-
-
-def _classes(parts: Parts) -> list[str]:
-    found = {one.label: one.name.partition("/")[0] for one in parts[TRAIN]}
-    return [found[label] for label in sorted(found)]
 
 
 def _largest(images: Sequence[Source]) -> float:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ttt.errors import ConfigError, MissingExtra
+from ttt.errors import MissingExtra
 
 _THREADS = 16  # they wait for a file system more than they compute
 _SAMPLE = 500  # images whose colours are looked at, at equal distances
@@ -20,30 +20,30 @@ _SIDE = 64  # pixels to which those are scaled
 _MANY = 20  # unreadable files that are named
 
 
+def unreadable(paths: Sequence[Path]) -> list[str]:
+    """A sentence for each file that is no image by its header, the first ones of many.
+
+    Raises:
+        MissingExtra: Pillow is not installed.
+    """
+    bad = [one for one in _sizes(paths) if isinstance(one, str)]
+    more = [f"and {len(bad) - _MANY} more images that cannot be read"]
+    return bad[:_MANY] + (more if len(bad) > _MANY else [])
+
+
 def measured(paths: Sequence[Path]) -> dict[str, Any]:
     """What a manifest says of images beyond their number.
 
     Args:
-        paths: One image at least.
+        paths: One image at least, all of them readable.
 
     Returns:
         "sizes": smallest, median and largest of the shorter and of the longer sides, in pixels;
         "mean" and "std": of each channel (R, G, B), of values 0..1.
-
-    Raises:
-        ConfigError: Files cannot be read; a sentence each, the first ones.
-        MissingExtra: Pillow is not installed.
     """
-    try:
-        from PIL import Image  # noqa: F401, PLC0415 - an extra, and slow to import
-    except ImportError as error:
-        raise MissingExtra("pillow", "digits", "measuring images") from error
+    sizes = _sizes(paths)
+    chosen = [paths[place] for place in range(0, len(paths), -(-len(paths) // _SAMPLE))]
     with ThreadPoolExecutor(_THREADS, "pixels") as readers:
-        sizes = list(readers.map(_size, paths))
-        if bad := [one for one in sizes if isinstance(one, str)]:
-            more = [f"and {len(bad) - _MANY} more images that cannot be read"]
-            raise ConfigError(bad[:_MANY] + (more if len(bad) > _MANY else []))
-        chosen = [paths[place] for place in range(0, len(paths), -(-len(paths) // _SAMPLE))]
         sums = np.sum(list(readers.map(_colours, chosen)), axis=0)
     mean = sums[1] / sums[0]
     std = np.sqrt(np.maximum(sums[2] / sums[0] - mean**2, 0))
@@ -52,6 +52,16 @@ def measured(paths: Sequence[Path]) -> dict[str, Any]:
         "mean": [round(float(value), 4) for value in mean],
         "std": [round(max(float(value), 0.01), 4) for value in std],
     }
+
+
+def _sizes(paths: Sequence[Path]) -> list[tuple[int, int] | str]:
+    """Width and height of each image, or a sentence."""
+    try:
+        from PIL import Image  # noqa: F401, PLC0415 - an extra, and slow to import
+    except ImportError as error:
+        raise MissingExtra("pillow", "digits", "measuring images") from error
+    with ThreadPoolExecutor(_THREADS, "pixels") as readers:
+        return list(readers.map(_size, paths))
 
 
 def _size(path: Path) -> tuple[int, int] | str:

@@ -217,7 +217,7 @@ mlperf: # what else the MLPerf-style log is to say
 def _table(manifest: Manifest, target: float | None) -> tuple[str, str]:
     train, held_out = manifest["counts"]["train"], manifest["counts"]["eval"]
     batch = min(7 * _batch(train), 1008)
-    epochs = _epochs(3000 * batch, train)
+    epochs = _epochs(1500 * batch, train)
     data = f"""\
 # Records with a label, {manifest["label"]["column"]}, made by `ttt data table`.
 defaults:
@@ -244,7 +244,7 @@ benchmark:
 target:
   metric: auc
   threshold: {0.75 if target is None else target} # 0.5 is chance
-  eval_every_epochs: {max(1, epochs // 20) if epochs > 4 else 0.25}
+  eval_every_epochs: {1 if epochs > 4 else 0.25}
   max_epochs: {epochs}
 data:
   global_batch: {batch} # records per update, over all processes
