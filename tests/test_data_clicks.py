@@ -121,8 +121,8 @@ def test_samples_and_steps(root):
 @pytest.mark.parametrize(
     ("other", "said"),
     [
-        ({"train_samples": 51}, r"train_samples 50, but .*type data\.train_samples=50"),
-        ({"rows": [50, 7, 21]}, r"rows \[50,7,20\], but .*type data\.rows=\[50,7,20\]"),
+        ({"train_samples": 51}, r"train_samples=50, but .*type data\.train_samples=50"),
+        ({"rows": [50, 7, 21]}, r"rows=\[50,7,20\], but .*type data\.rows=\[50,7,20\]"),
         ({"hots": [1, 2, 2]}, r"type data\.hots=\[1,1,3\]"),
         ({"dense": 3}, r"type data\.dense=2"),
     ],

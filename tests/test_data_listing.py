@@ -9,8 +9,9 @@ import pytest
 from conftest import Command
 from test_data_images import image_set, write_set
 from test_prepare_imagenet import pack, source  # noqa: F401 - a fixture
-from ttt.data.images import faults, list_eval, list_train, made_up_jpeg
+from ttt.data.images import list_eval, list_train, made_up_jpeg
 from ttt.data.listing import Classes
+from ttt.data.looks import faults
 from ttt.data.shards import list_shards
 from ttt.doctor.reading import look
 from ttt.errors import DataError
@@ -56,7 +57,7 @@ def test_litter_is_no_shard(source: Path, tmp_path: Path):  # noqa: F811
         (tmp_path / "out" / part / "._x.idx").write_bytes(APPLE_DOUBLE)
         (tmp_path / "out" / part / "old.idx").mkdir()
     images = image_set(tmp_path / "out", format="tfrecord", train_samples=30, classes=3)
-    assert len(list_shards(images, "train", "train_dir", 30)) == 30
+    assert len(list_shards(images, "train_dir", "train_samples")) == 30
 
 
 class Run:
@@ -115,7 +116,7 @@ def test_all_that_is_wrong_is_told_at_once_before_any_process_starts(
     assert "2 class folders hold no image: new, old" in first
     assert "set/test holds 359 images in 10 class folders" in second
     assert "type data.eval_samples=359" in second
-    assert "in one only: new, old" in third
+    assert "only in train: new, old" in third
     assert not (tmp_path / "runs").exists()
 
 

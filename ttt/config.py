@@ -158,13 +158,28 @@ def resolve(composed: DictConfig, **values: Any) -> RunConfig:
     run = OmegaConf.to_object(OmegaConf.merge(composed, values))
     assert isinstance(run, RunConfig)
     for name in _NODES:
-        node = getattr(run, name)
-        if isinstance(node, dict):
-            setattr(run, name, SimpleNamespace(**node))
+        setattr(run, name, _part(getattr(run, name)))
     run.run_root = os.path.expanduser(run.run_root)  # a YAML file has no shell that does it
-    if isinstance(getattr(run.data, "root", None), str):
-        run.data.root = os.path.expanduser(run.data.root)
     return run
+
+
+def data(composed: DictConfig) -> Any:
+    """The settings of the data set alone, as `resolve` gives them.
+
+    Raises:
+        CompositionError: An interpolation leads nowhere.
+    """
+    node = composed.get("data")
+    return _part(OmegaConf.to_object(node) if isinstance(node, DictConfig) else node)
+
+
+def _part(node: Any) -> Any:
+    """A part of a run as an object, whoever wrote its class; a root as a shell would have it."""
+    if isinstance(node, dict):
+        node = SimpleNamespace(**node)
+    if isinstance(getattr(node, "root", None), str):
+        node.root = os.path.expanduser(node.root)
+    return node
 
 
 def changed(composed: DictConfig, values: Mapping[str, Any]) -> DictConfig:
@@ -236,9 +251,9 @@ def build(node: Any, /, *args: Any, without: tuple[str, ...] = (), **kwargs: Any
     return make(*args, **kwargs)
 
 
-def _steps(epochs: float, train_samples: int, global_batch: int) -> int:
-    """Updates it takes to train for this many epochs."""
-    return math.ceil(epochs * train_samples / max(1, global_batch))
+def _steps(epochs: float, train_samples: int | None, global_batch: int) -> int:
+    """Updates it takes to train for this many epochs; 0 before the training set is counted."""
+    return math.ceil(epochs * (train_samples or 0) / max(1, global_batch))
 
 
 def _micro_batch(global_batch: int, processes: int, accumulate: int) -> int:

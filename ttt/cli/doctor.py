@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from ttt import config
-from ttt.cli import overrides
+from ttt.cli import counted, overrides
 from ttt.cli.run import claim_problems, make_launcher
 from ttt.dist.rank import Placement, from_environment
 from ttt.errors import OK, ConfigError
@@ -40,7 +40,8 @@ def main(arguments: list[str]) -> int:
         raise ConfigError([f"--json {options.json} cannot be written: {folder} is not a folder"])
     config.register()
     try:
-        run = config.resolve(config.compose(options.overrides, options.config_dir))
+        composed = counted.fill(config.compose(options.overrides, options.config_dir))
+        run = config.resolve(composed)
     except config.CompositionError as error:
         typed = ["--config-dir", options.config_dir] if options.config_dir else []
         sentences = overrides.diagnose([*typed, *options.overrides], error, lambda run: [])

@@ -21,7 +21,7 @@ from hydra.types import RunMode
 from rich.text import Text
 
 from ttt import claim, config, stop, streams
-from ttt.cli import overrides
+from ttt.cli import counted, overrides
 from ttt.cli.rehearse import rehearse
 from ttt.dist.rank import Placement, from_environment, half_told
 from ttt.errors import OK, ConfigError, TttError, show, shown
@@ -93,16 +93,19 @@ def main(arguments: list[str]) -> int:
 
 def launch(composed: Any, arguments: list[str], placement: Placement | None) -> int:
     """Check, freeze and start one launch; returns its exit code."""
+    composed = counted.fill(composed)
     run = config.resolve(composed)
-    found = problems(run, placement)
-    if found:
+    if found := problems(run, placement):
         raise ConfigError(found)
     launcher = make_launcher(run)
     if launcher.on_every_node and not placement:
         return launcher.join(arguments)
     for remark in claim.remarks(run):
         print(f"ttt: {remark}", file=sys.stderr)
-    prepare(run)
+    if prepare(run) and counted.missing(run.data):
+        composed = counted.fill(composed)
+        if found := problems(config.resolve(composed), placement):
+            raise ConfigError(found)
     processes = placement.size if placement else launcher.processes()
     job = freeze(composed, run.runs, processes, ["ttt", "run", *arguments])
     if placement:
@@ -138,9 +141,9 @@ def problems(run: RunConfig, placement: Placement | None = None) -> list[str]:
         found.append("data.root is not set; allowed: the data set's folder; data.root=DIR")
     elif not (launcher.elsewhere or Path(root).is_dir() or getattr(run.data, "prepare", None)):
         found.append(f"data.root={root} is not a folder; data.root=DIR, as `ttt data` made it")
-    elif not launcher.elsewhere and Path(root).is_dir():
-        found += faults(run.data)
-    return found
+    elif not launcher.elsewhere and Path(root).is_dir() and (wrong := faults(run.data)):
+        return found + wrong
+    return found + counted.problems(run, elsewhere=launcher.elsewhere)
 
 
 def faults(data: Any) -> list[str]:
@@ -149,7 +152,11 @@ def faults(data: Any) -> list[str]:
     Off the clock and before any process starts; a run forgets the set again (`clear_cache`).
     """
     module = getattr(data, "looks", None)  # a user's own data set may come without
-    return list(importlib.import_module(module).faults(data)) if module else []
+    if module is None:
+        return []
+    looks = importlib.import_module(module)
+    seen = looks.examined(data, quick=True)
+    return [*looks.faults(data), *(seen.sentences() if seen else [])]
 
 
 def _inside_problems(run: RunConfig, placement: Placement) -> list[str]:
@@ -176,14 +183,16 @@ def claim_problems(run: RunConfig) -> list[str]:
     return found
 
 
-def prepare(run: RunConfig) -> None:
-    """Make a data set that ttt can make by itself, if it is not there yet."""
+def prepare(run: RunConfig) -> bool:
+    """Make a data set that ttt can make by itself, if it is not there yet; whether it was made."""
     module = getattr(run.data, "prepare", None)
-    if module and not Path(run.data.root).is_dir():
-        print(f"preparing {run.data.root}", file=sys.stderr)
-        sys.path.append(str(Path.cwd()))  # where workers find a user's own parts, too
-        with written(f"data.root={run.data.root}", "data.root=DIR"):
-            importlib.import_module(module).prepare(Path(run.data.root))
+    if module is None or Path(run.data.root).is_dir():
+        return False
+    print(f"preparing {run.data.root}", file=sys.stderr)
+    sys.path.append(str(Path.cwd()))  # where workers find a user's own parts, too
+    with written(f"data.root={run.data.root}", "data.root=DIR"):
+        importlib.import_module(module).prepare(Path(run.data.root))
+    return True
 
 
 @contextlib.contextmanager

@@ -13,16 +13,15 @@ It knows files and no batches. Token ids carry no marks of begin or end; tables 
 
 from __future__ import annotations
 
-import json
 import mmap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from ttt.data import manifest
 from ttt.errors import DataError
 from ttt.vocabulary import BOS, EOS, PAD
 
@@ -43,40 +42,10 @@ def checked(root: Path, expected: Mapping[str, int]) -> str:
     Raises:
         DataError: There is no such set, or it was prepared otherwise.
     """
-    path = root / "manifest.json"
-    if not path.is_file():
-        raise DataError(
-            f"data.root={root} holds no {path.name}: prepare the set with `ttt data`, or type"
-            " data.root=DIR"
-        )
-    manifest = json.loads(path.read_bytes())
-    if "max_length" not in manifest:
-        raise DataError(f"{path} is not that of a set of sentence pairs; type data.root=DIR")
-    counts = {f"{part}_samples": count for part, count in manifest["counts"].items()}
-    found = {**manifest, **counts}
-    wrong = [name for name, value in expected.items() if found[name] != value]
-    if wrong:
-        says = ", ".join(f"{name}={found[name]}" for name in wrong)
-        asked = ", ".join(f"data.{name}={expected[name]}" for name in wrong)
-        typed = " ".join(f"data.{name}={found[name]}" for name in wrong)
-        raise DataError(
-            f"{root} was prepared with {says}, but {asked}: prepare it again, or type {typed}"
-        )
-    return str(manifest["dtype"])
-
-
-def faults(data: Any) -> list[str]:
-    """What is wrong with a prepared set, as its manifest tells, before a run is started on it.
-
-    Args:
-        data: Any object with `root` and the settings of `ttt.data.text.ParallelText`.
-    """
-    names = ("train_samples", "eval_samples", "vocabulary", "max_length")
-    try:
-        checked(Path(data.root), {name: getattr(data, name) for name in names})
-    except DataError as error:
-        return [str(error)]
-    return []
+    said = manifest.read(root, "max_length", "a set of sentence pairs")
+    if wrong := manifest.differences(root, said, expected):
+        raise DataError("\n".join(wrong))
+    return str(said["dtype"])
 
 
 def references(root: Path) -> list[str]:
@@ -86,7 +55,7 @@ def references(root: Path) -> list[str]:
         DataError: They are missing.
     """
     # Only "\n" ends a line: other characters that could are part of what people wrote.
-    return _present(root / "eval.trg.txt").read_bytes().decode().split("\n")[:-1]
+    return present(root / "eval.trg.txt").read_bytes().decode().split("\n")[:-1]
 
 
 def decoder(root: Path) -> Decode:
@@ -97,14 +66,42 @@ def decoder(root: Path) -> Decode:
     """
     from sentencepiece import SentencePieceProcessor  # noqa: PLC0415 - an extra
 
-    decode: Decode = SentencePieceProcessor(model_file=str(_present(root / "spm.model"))).decode
+    decode: Decode = SentencePieceProcessor(model_file=str(present(root / "spm.model"))).decode
     return decode
 
 
-def _present(path: Path) -> Path:
+def present(path: Path) -> Path:
+    """A file of a prepared set.
+
+    Raises:
+        DataError: It is missing.
+    """
     if not path.is_file():
         raise DataError(f"{path} is missing: remove {path.parent} and prepare the set again")
     return path
+
+
+def bounds_of(root: Path, name: str, dtype: str) -> tuple[Path, Ids]:
+    """The file NAME.bin, and by NAME.npy where its sentences begin and the last one ends, [N + 1].
+
+    Raises:
+        DataError: One is missing or damaged, or they do not belong together.
+    """
+    words, offsets = present(root / f"{name}.bin"), present(root / f"{name}.npy")
+    try:
+        bounds: Ids = np.load(offsets)
+        sound = bounds.ndim == 1 and bounds[0] == 0 and (np.diff(bounds) >= 0).all()
+    except (OSError, ValueError, EOFError, IndexError):
+        sound = False
+    if not sound:
+        raise DataError(f"{offsets} is damaged: remove {root} and prepare the set again")
+    size, expected = words.stat().st_size, int(bounds[-1]) * np.dtype(dtype).itemsize
+    if size != expected:
+        raise DataError(
+            f"{words} has {size} bytes, and {expected} by {offsets.name}: remove {root} and"
+            " prepare the set again"
+        )
+    return words, bounds
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,14 +125,7 @@ class Side:
         Raises:
             DataError: One is missing, or they do not belong together.
         """
-        words, offsets = _present(root / f"{name}.bin"), _present(root / f"{name}.npy")
-        bounds = np.load(offsets)
-        size, expected = words.stat().st_size, int(bounds[-1]) * np.dtype(dtype).itemsize
-        if size != expected:
-            raise DataError(
-                f"{words} has {size} bytes, and {expected} by {offsets.name}: remove {root} and"
-                " prepare the set again"
-            )
+        words, bounds = bounds_of(root, name, dtype)
         tokens = np.memmap(words, dtype, mode="r")
         # Sentences are asked for in random order; one pass over the file beats a million seeks.
         tokens._mmap.madvise(mmap.MADV_WILLNEED)  # type: ignore[attr-defined]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from ttt.data.listing import Classes, folders_in, names
+from ttt.data import classes, heads
+from ttt.data.listing import Classes
 from ttt.data.order import Ids
 from ttt.errors import DataError
 
@@ -139,14 +140,7 @@ class Listing:
 
     def reason(self, sample: int) -> str:
         """Why a sample cannot be read, for people."""
-        path = self.path(sample)
-        if not path.exists():
-            return "there is no such file"
-        if not os.access(path, os.R_OK):
-            return "permission denied"
-        if not path.stat().st_size:
-            return "the file is empty"
-        return "it is no image, or a damaged or truncated one"
+        return heads.reason(str(self.path(sample))) or heads.DAMAGED
 
 
 def list_train(images: ImageSet) -> Listing:
@@ -155,7 +149,7 @@ def list_train(images: ImageSet) -> Listing:
     Raises:
         DataError: The folder is absent, or is not the set that is configured.
     """
-    found, wrong = _look(images, "train_dir", "train_samples", images.classes)
+    found, wrong = classes.look(images, "train_dir", "train_samples", images.classes)
     return _listing(found, wrong)
 
 
@@ -165,92 +159,13 @@ def list_eval(images: ImageSet) -> Listing:
     Raises:
         DataError: The folder is absent, or is not the set that is configured.
     """
-    found, wrong = _look(images, "eval_dir", "eval_samples", None)
-    return _listing(found, wrong or _differing(images))
-
-
-def faults(images: ImageSet) -> list[str]:
-    """All that is wrong with a set as far as names tell, before a run is started on it.
-
-    Args:
-        images: Or any object with its attributes, as the configuration.
-    """
-    if images.format != "folder":
-        return []
-    train, wrong = _look(images, "train_dir", "train_samples", images.classes)
-    held_out, also = _look(images, "eval_dir", "eval_samples", None)
-    different = _differing(images) if train and held_out else []
-    return list(dict.fromkeys(wrong + also + different))
+    found, wrong = classes.look(images, "eval_dir", "eval_samples", None)
+    return _listing(found, wrong or classes.differing(images))
 
 
 def one_file(path: Path) -> Listing:
     """A single image, of class 0."""
     return Listing.of([os.fsencode(path)], [0])
-
-
-def _look(
-    images: ImageSet, key: str, samples_key: str, classes: int | None
-) -> tuple[Classes | None, list[str]]:
-    """The images of a part, None if there is none, and a sentence for each thing wrong with them.
-
-    Args:
-        images: Where, and how many.
-        key: The setting that names the part.
-        samples_key: And the one that counts its images.
-        classes: Class folders there must be; None if another part's check reports that.
-    """
-    folder = Path(images.root) / getattr(images, key)
-    if not Path(images.root).is_dir():
-        return None, [
-            f"data.root={images.root} is no folder: prepare the data set with `ttt data`, "
-            "or type data.root=DIR"
-        ]
-    if not folder.is_dir():
-        return None, [
-            f"{folder} is no folder: data.root must hold one folder of classes for training and "
-            f"one for evaluation; type data.{key}=NAME if it has another name"
-        ]
-    try:
-        found = Classes.of(folder)
-    except OSError as error:
-        return None, [f"{error.filename!s} cannot be listed: {error.strerror}; data.root=DIR"]
-    counts = {samples_key: (getattr(images, samples_key), found.count)}
-    if classes is not None:
-        counts["classes"] = (classes, len(found.images))
-    miscounted = any(asked != there for asked, there in counts.values()) and not found.unseen()
-    return found, found.unseen() + (
-        [_miscounted(folder, found, counts)] if miscounted or found.empty else []
-    )
-
-
-def _miscounted(folder: Path, found: Classes, counts: Mapping[str, tuple[int, int]]) -> str:
-    """One sentence on how many images and classes there are and should be."""
-    differing = {name: pair for name, pair in counts.items() if pair[0] != pair[1]}
-    asked = " and ".join(f"data.{name}={pair[0]}" for name, pair in differing.items())
-    typed = " ".join(f"data.{name}={pair[1]}" for name, pair in differing.items())
-    said = f"{folder} holds {found.count} images in {len(found.images)} class folders"
-    said += f", but {asked}" if differing else ""
-    if found.empty:
-        plural = "s hold" if len(found.empty) > 1 else " holds"
-        said += f"; {len(found.empty)} class folder{plural} no image: {names(found.empty)}"
-    remove = "remove what is empty" if found.empty else ""
-    rest = " and ".join(todo for todo in (remove, typed and f"type {typed}") if todo)
-    return f"{said}; complete the set, or {rest}"
-
-
-def _differing(images: ImageSet) -> list[str]:
-    """A sentence if training and evaluation differ in classes: labels would differ in meaning."""
-    train, held_out = (Path(images.root) / part for part in (images.train_dir, images.eval_dir))
-    if not train.is_dir():
-        return [f"{train} is no folder, and its classes are those of {held_out}; data.root=DIR"]
-    known, found = (folders_in(os.fsencode(folder)) for folder in (train, held_out))
-    if known == found:
-        return []
-    return [
-        f"{held_out} has {len(found)} class folders and {images.train_dir} beside it has "
-        f"{len(known)}; both must have the same, and these are in one only: "
-        f"{names(sorted({*found} ^ {*known}), most=20)}"
-    ]
 
 
 def _listing(found: Classes | None, wrong: Sequence[str]) -> Listing:

@@ -7,7 +7,6 @@ and one copy to the device whatever its order. NumPy only: preparers and loaders
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ttt.data import manifest
 from ttt.errors import DataError
 
-MANIFEST = "manifest.json"
 PARTS = ("train", "eval")
 
 Words = npt.NDArray[np.int32]
@@ -51,48 +50,28 @@ def open_part(root: Path, part: str, *, samples: int, meaning: dict[str, Any]) -
     Raises:
         DataError: The set is absent, incomplete or another one.
     """
-    manifest, path = root / MANIFEST, file_of(root, part)
-    if not manifest.is_file():
-        raise DataError(
-            f"data.root={root} holds no {MANIFEST}: prepare the data set with `ttt data`,"
-            " or type data.root=DIR"
-        )
-    said = json.loads(manifest.read_bytes())
-    said |= {f"{name}_samples": count for name, count in said.get("counts", {}).items()}
-    for name, value in {f"{part}_samples": samples, **meaning}.items():
-        if said.get(name) != value:
-            raise DataError(
-                f"{manifest} says {name} {_typed(said.get(name))}, but data.{name}="
-                f"{_typed(value)}: prepare the set again, or type"
-                f" data.{name}={_typed(said.get(name))}"
-            )
-    words = width(meaning["dense"], meaning["hots"])
-    size = path.stat().st_size if path.is_file() else 0
-    if size != 4 * words * samples:
-        raise DataError(
-            f"{path} has {size} bytes, and {samples} records of {words} words make"
-            f" {4 * words * samples}: the set is incomplete; prepare it again"
-        )
-    return np.memmap(path, dtype="<i4", mode="r", shape=(samples, words))
+    said = manifest.read(root, "hots", "click records")
+    wrong = manifest.differences(root, said, {f"{part}_samples": samples, **meaning})
+    wrong = wrong or size_faults(root, part, samples, width(meaning["dense"], meaning["hots"]))
+    if wrong:
+        raise DataError("\n".join(wrong))
+    return mapped(root, part, width(meaning["dense"], meaning["hots"]))
 
 
-def faults(data: Any) -> list[str]:
-    """What is wrong with a set, as its manifest and its files' sizes tell, before a run starts.
-
-    Args:
-        data: Any object with `root` and the settings of `ttt.data.clicks.Clicks`.
-    """
-    meaning = {"dense": data.dense, "rows": list(data.rows), "hots": list(data.hots)}
-    found: dict[str, None] = {}  # in order; each fault of the manifest once
-    for part in PARTS:
-        try:
-            samples = getattr(data, f"{part}_samples")
-            open_part(Path(data.root), part, samples=samples, meaning=meaning)
-        except DataError as error:
-            found[str(error)] = None
-    return list(found)
+def size_faults(root: Path, part: str, samples: int, words: int) -> list[str]:
+    """A sentence if the file of a part has not the length of so many records of so many words."""
+    path = file_of(root, part)
+    if not path.is_file():
+        return [f"{path} is missing: the set is incomplete; prepare it again"]
+    size = path.stat().st_size
+    if size == 4 * words * samples:
+        return []
+    return [
+        f"{path} has {size} bytes, and {samples} records of {words} words make"
+        f" {4 * words * samples}: the set is incomplete; prepare it again"
+    ]
 
 
-def _typed(value: Any) -> str:
-    """A value as it is typed: lists without spaces."""
-    return str(value).replace(" ", "")
+def mapped(root: Path, part: str, words: int) -> Words:
+    """The records of a part as they lie on disk, int32 [N, W]."""
+    return np.memmap(file_of(root, part), dtype="<i4", mode="r").reshape(-1, words)

@@ -41,7 +41,7 @@ def list_train(images: ImageSet) -> Samples:
     """
     if images.format == "folder":
         return folders.list_train(images)
-    return shards.list_shards(images, images.train_dir, "train_dir", images.train_samples)
+    return shards.list_shards(images, "train_dir", "train_samples")
 
 
 def list_eval(images: ImageSet) -> Samples:
@@ -52,7 +52,7 @@ def list_eval(images: ImageSet) -> Samples:
     """
     if images.format == "folder":
         return folders.list_eval(images)
-    return shards.list_shards(images, images.eval_dir, "eval_dir", images.eval_samples)
+    return shards.list_shards(images, "eval_dir", "eval_samples")
 
 
 def one_image(images: ImageSet, path: Path) -> Samples:

@@ -12,8 +12,7 @@ flash, from a parallel file system or out of the page cache, reading 100 kB at a
 is not what limits a decoder: of 30 kB photographs in memory, two cores took 55,000 a second out of
 shards by the threads below and 92,000 out of folders by DALI's, and decoded and scaled 2,100.
 
-Here is what the loader needs of a format's index; what a record looks like inside is
-`ttt.data.formats`.
+Where records are is `ttt.data.indexes`, what one looks like inside `ttt.data.formats`.
 """
 
 from __future__ import annotations
@@ -22,42 +21,34 @@ import os
 import resource
 import threading
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ttt.data.formats import SUFFIX, Damaged, Labelled, parse_recordio, parse_tfrecord
+from ttt.data import heads
+from ttt.data.formats import Damaged, Labelled
 from ttt.data.images import ImageSet, Read
-from ttt.data.listing import SUFFIXES, is_litter
+from ttt.data.indexes import (
+    Column,
+    Parse,
+    first_label_of,
+    open_part,
+    out_of_range,
+    parser,
+    record_name,
+    take,
+)
 from ttt.data.order import Ids
 from ttt.errors import DataError
 
 # Reads under way at once. They wait more than they compute, so this has little to do with cores.
 READERS = 8
 _SPARE_FILES = 64  # descriptors left to everybody else
-
-Column = npt.NDArray[np.int64]
-Parse = Callable[[memoryview, int], Labelled]  # of a record's bytes and the sample's id
-
-
-class Index(NamedTuple):
-    """Where the records of one file are.
-
-    Attributes:
-        at: Where each begins, in bytes, int64 [N].
-        length: How long it is, in bytes, int64 [N].
-        inside: Only WebDataset: where in it the image and the class are, as begin and length of
-            either, int64 [N, 4].
-    """
-
-    at: Column
-    length: Column
-    inside: Column
 
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
@@ -104,15 +95,15 @@ class Shards:
 
     def name(self, sample: int) -> str:
         """Where a sample lies, for people."""
-        return f"{self.files[self.file[sample]]}, the record at byte {self.at[sample]},"
+        return record_name(self.files[self.file[sample]], int(self.at[sample]))
 
     def reason(self, sample: int) -> str:
         """Why a sample cannot be read, for people."""
         try:
-            self._take(sample)
+            image = bytes(self._take(sample).image)
         except (OSError, Damaged) as error:
             return str(error)
-        return "it is no image, or a damaged or truncated one"
+        return heads.verdict(image, image, len(image), lambda: image) or heads.DAMAGED
 
     def _some(self, ids: Ids) -> list[tuple[npt.NDArray[np.uint8], int]]:
         """Samples one after the other; one that is no record has no bytes, which no decoder takes.
@@ -128,21 +119,14 @@ class Shards:
                 taken.append((np.empty(0, np.uint8), 0))
                 continue
             if not 0 <= label - self.first_label < self.classes:
-                raise DataError(
-                    f"{self.name(sample)} has the class {label}; allowed:"
-                    f" {self.first_label} to {self.first_label + self.classes - 1}, since"
-                    f" data.first_label={self.first_label} and data.classes={self.classes};"
-                    f" data.first_label={1 - self.first_label} if that is what the files begin at"
-                )
+                name = self.name(sample)
+                raise DataError(out_of_range(name, label, self.first_label, self.classes))
             taken.append((np.frombuffer(image, np.uint8), label - self.first_label))
         return taken
 
     def _take(self, sample: int) -> Labelled:
-        length = int(self.length[sample])
-        data = os.pread(self._descriptor(int(self.file[sample])), length, int(self.at[sample]))
-        if len(data) != length:
-            raise Damaged("the file ends before it")
-        return self.parse(memoryview(data), sample)
+        descriptor = self._descriptor(int(self.file[sample]))
+        return take(descriptor, int(self.at[sample]), int(self.length[sample]), self.parse, sample)
 
     def _descriptor(self, file: int) -> int:
         with self._lock:
@@ -156,58 +140,25 @@ def _close(descriptors: dict[int, int]) -> None:
         os.close(descriptor)
 
 
-def list_shards(images: ImageSet, part: str, key: str, samples: int) -> Shards:
+def list_shards(images: ImageSet, key: str, samples_key: str) -> Shards:
     """The samples of one part of a set, in the order of file names and of places in a file.
 
     Args:
         images: Where and in which format.
-        part: A folder in `images.root`, or what the names of its files begin with.
-        key: The setting that says so.
-        samples: How many there must be.
+        key: The setting that names a folder in `images.root`, or what the part's files begin with.
+        samples_key: And the one that says how many there must be.
 
     Raises:
         DataError: There is no index, one is damaged or of another file, or the count is another.
     """
-    root = Path(images.root)
-    folder = root / part
-    pattern = str(folder / "*.idx") if folder.is_dir() else f"{folder}*.idx"
-    where = (folder, "") if folder.is_dir() else (folder.parent, folder.name)
-    indexes = _indexes(*where)
-    if not indexes:
-        raise DataError(
-            f"{pattern} finds no index: data.format={images.format} needs one for each file, of the"
-            f" same name and beside it, as `ttt data imagenet --format {images.format}` or DALI's"
-            f" tool makes it; data.root=DIR, data.{key}=NAME or data.format=folder"
-        )
-    files = [_file_of(path, images.format) for path in indexes]
-    columns = [
-        _read_index(path, file, images.format) for path, file in zip(indexes, files, strict=True)
-    ]
-    at, length, inside = (np.concatenate(column) for column in zip(*columns, strict=True))
-    if len(at) != samples:
-        samples_key = "train_samples" if key == "train_dir" else "eval_samples"
-        raise DataError(
-            f"{pattern} lists {len(at)} images, but data.{samples_key}={samples}: complete the set"
-            f" or type data.{samples_key}={len(at)}"
-        )
-    _allow_open_files(len(files))
-    file = np.repeat(np.arange(len(files)), [len(one.at) for one in columns])
-    first = images.first_label
-    if first is None:
-        first = 1 if images.format == "tfrecord" else 0
-    return Shards(files, file, at, length, _parser(images.format, inside), first, images.classes)
-
-
-def _indexes(folder: Path, begin: str) -> list[Path]:
-    """The indexes in a folder whose names begin so, sorted; none if there is no folder."""
-    if not folder.is_dir():
-        return []
-    found = (path for path in folder.iterdir() if path.suffix == ".idx" and path.is_file())
-    return sorted(
-        path
-        for path in found
-        if path.name.startswith(begin) and not is_litter(os.fsencode(path.name))
-    )
+    part = open_part(images, key, samples_key)
+    if part.wrong:
+        raise DataError("\n".join(part.wrong))
+    at, length, inside = (np.concatenate(column) for column in zip(*part.indexes, strict=True))
+    _allow_open_files(len(part.files))
+    file = np.repeat(np.arange(len(part.files)), [len(one.at) for one in part.indexes])
+    parse = parser(images.format, inside)
+    return Shards(part.files, file, at, length, parse, first_label_of(images), images.classes)
 
 
 def one_file(path: Path) -> Shards:
@@ -215,78 +166,6 @@ def one_file(path: Path) -> Shards:
     zero = np.zeros(1, np.int64)
     length = np.array([path.stat().st_size])
     return Shards([path], zero, zero, length, lambda image, _: Labelled(image, 0), 0, 1)
-
-
-def _parser(kind: str, inside: Column) -> Parse:
-    if kind == "tfrecord":
-        return lambda record, _: parse_tfrecord(record)
-    if kind == "recordio":
-        return lambda record, _: parse_recordio(record)
-
-    def take(record: memoryview, sample: int) -> Labelled:
-        image, image_length, label, label_length = inside[sample].tolist()
-        text = bytes(record[label : label + label_length])
-        if not text.strip().isdigit():
-            raise Damaged(f"its class is {text[:20]!r}, no number")
-        return Labelled(record[image : image + image_length], int(text))
-
-    return take
-
-
-def _file_of(index: Path, kind: str) -> Path:
-    """The file an index is of: its own name without .idx, or with the format's suffix instead."""
-    plain, usual = index.with_suffix(""), index.with_suffix(SUFFIX[kind])
-    for path in (plain, usual):
-        if path.is_file():
-            return path
-    raise DataError(f"{index} has neither {plain.name} nor {usual.name} beside it")
-
-
-def _read_index(path: Path, file: Path, kind: str) -> Index:
-    size = file.stat().st_size
-    nothing = np.empty((0, 4), np.int64)
-    try:
-        if kind == "webdataset":
-            index = _webdataset_index(path.read_text("utf-8-sig"))
-        else:
-            table = np.loadtxt(path, dtype=np.int64, ndmin=2, comments=None, encoding="utf-8-sig")
-            if kind == "tfrecord":
-                at, length = table.T
-            else:  # keys need not be in order, and a record ends where the next one begins
-                at = np.sort(table.T[1])
-                length = np.diff(at, append=size)
-            index = Index(at, length, nothing)
-    except (ValueError, IndexError) as error:
-        raise DataError(f"{path} is no index of {file.name}: {error}") from error
-    if len(index.at) and (index.at + index.length).max() > size:
-        raise DataError(
-            f"{path} goes to byte {(index.at + index.length).max()} and {file.name} has {size}:"
-            " one of them is of another file, or cut short; make the index again"
-        )
-    return index
-
-
-def _webdataset_index(text: str) -> Index:
-    """From lines of (suffix, begin, length, name) for each member of a sample."""
-    head, *lines = text.splitlines()
-    version, count = head.split()
-    columns = {"v1.1": 3, "v1.2": 4}.get(version)
-    if columns is None or int(count) != len(lines):
-        raise ValueError(f"it begins with {head!r} and has {len(lines)} lines after that")
-    rows = np.empty((len(lines), 4), np.int64)
-    for row, line in zip(rows, lines, strict=True):
-        words = line.split()
-        members = {
-            words[i]: (int(words[i + 1]), int(words[i + 2])) for i in range(0, len(words), columns)
-        }
-        image = next((at for name, at in members.items() if f".{name}".encode() in SUFFIXES), None)
-        if image is None or "cls" not in members:
-            raise ValueError(f"{line!r} has no image or no cls")
-        row[:] = (*image, *members["cls"])
-    at = rows[:, [0, 2]].min(axis=1)
-    end = np.maximum(rows[:, 0] + rows[:, 1], rows[:, 2] + rows[:, 3])
-    rows[:, [0, 2]] -= at[:, None]
-    return Index(at, end - at, rows)
 
 
 def _allow_open_files(count: int) -> None:

@@ -27,7 +27,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ttt.data.records import MANIFEST
+from ttt.data.manifest import MANIFEST
 from ttt.errors import DataError
 from ttt.prepare.criteo_days import Days, Plan
 from ttt.prepare.folder import Progress, silent

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ttt.data.records import MANIFEST, PARTS, Words, file_of
+from ttt.data.manifest import MANIFEST
+from ttt.data.records import PARTS, Words, file_of
 
 _BLOCK = 1 << 24  # bytes read at a time
 

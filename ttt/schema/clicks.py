@@ -1,7 +1,7 @@
 """The parts of a recommendation benchmark that name a class: its data and its task."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 from ttt.schema.rules import indivisible, not_positive
@@ -11,15 +11,18 @@ from ttt.schema.rules import indivisible, not_positive
 class ClickDataConfig:
     """A click log as `ttt data` writes it; see `ttt.data.clicks`."""
 
-    looks: ClassVar[str] = "ttt.data.records"  # module with faults(data): what is wrong there
+    looks: ClassVar[str] = "ttt.data.records_looks"  # finds out what is wrong with the set
+    counted: ClassVar[tuple[str, ...]] = (  # what the manifest tells where it is null
+        *("train_samples", "eval_samples", "dense", "rows", "hots"),
+    )
     _target_: str = "ttt.data.clicks.Clicks"
     prepare: str | None = None  # module with prepare(out), for sets ttt can make itself
     root: str = ""
-    train_samples: int = 0
-    eval_samples: int = 0
-    dense: int = 0  # dense features of a sample
-    rows: list[int] = field(default_factory=list)  # ids of each categorical feature: 0 to below
-    hots: list[int] = field(default_factory=list)  # ids a sample has of each of them
+    train_samples: int | None = None  # null: as many as there are, counted where it is typed
+    eval_samples: int | None = None
+    dense: int | None = None  # dense features of a sample
+    rows: list[int] | None = None  # ids of each categorical feature: 0 to below
+    hots: list[int] | None = None  # ids a sample has of each of them
     global_batch: int = 512  # samples per update, over all processes
     eval_batch: int = 4096  # samples per forward pass and process
     shuffle: bool = True  # the whole training set anew each epoch; false: in its own order
@@ -29,15 +32,20 @@ class ClickDataConfig:
         """What is wrong with the data settings for this many processes."""
         names = "train_samples eval_samples dense global_batch eval_batch prefetch"
         yield from not_positive("data", {name: getattr(self, name) for name in names.split()})
-        if len(self.rows) != len(self.hots) or not self.rows:
+        rows, hots = self.rows, self.hots
+        if rows is not None and hots is not None and (len(rows) != len(hots) or not rows):
             yield (
-                f"data.rows has {len(self.rows)} values and data.hots {len(self.hots)}; both must"
-                " have one for each categorical feature, as manifest.json in data.root says"
+                f"data.rows has {len(rows)} values and data.hots {len(hots)}; both must have one"
+                " for each categorical feature, as manifest.json in data.root says; data.rows=null"
+                " data.hots=null takes them from there"
             )
-        for name, values in (("rows", self.rows), ("hots", self.hots)):
+        for name, values in (("rows", rows or []), ("hots", hots or [])):
             if any(value <= 0 for value in values):
-                yield f"data.{name}={values} is not allowed; allowed: numbers above 0"
-        yield from indivisible(self.global_batch, self.train_samples, processes, accumulate)
+                yield (
+                    f"data.{name}={values} is not allowed; allowed: numbers above 0;"
+                    f" data.{name}=null takes them from the set"
+                )
+        yield from indivisible(self.global_batch, self.train_samples or 0, processes, accumulate)
 
 
 @dataclass

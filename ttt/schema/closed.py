@@ -70,9 +70,10 @@ def one_epoch_at_most(run: RunConfig) -> Iterator[str]:
         yield from Fixed("target.max_epochs", (1.0,))(run)
 
 
-def evaluation_interval(train_samples: int, global_batch: int, evaluations: int) -> int:
+def evaluation_interval(train_samples: int | None, global_batch: int, evaluations: int) -> int:
     """Samples between evaluations that come this often an epoch, in whole updates, rounded down."""
-    updates = train_samples // max(1, global_batch * evaluations)  # a batch of 0 is told elsewhere
+    # A batch of 0 is told elsewhere, and a training set of None is yet to be counted.
+    updates = (train_samples or 0) // max(1, global_batch * evaluations)
     return updates * global_batch
 
 

@@ -16,7 +16,8 @@ from ttt.schema.rules import indivisible, not_positive
 class ImageDataConfig:
     """Images in class folders or in shards. Pixels become (x - mean) / std, all of 0..1."""
 
-    looks: ClassVar[str] = "ttt.data.images"  # module with faults(data): what is wrong with the set
+    looks: ClassVar[str] = "ttt.data.looks"  # module that finds out what is wrong with the set
+    counted: ClassVar[tuple[str, ...]] = ("train_samples", "eval_samples", "classes")  # if null
     _target_: str = "ttt.data.${data.loader}.Images"
     loader: Loader = Loader.dali
     prepare: str | None = None  # module with prepare(out), for sets ttt can make itself
@@ -25,9 +26,9 @@ class ImageDataConfig:
     first_label: int | None = None  # what shards call the first class; null: tfrecord 1, others 0
     train_dir: str = "train"  # of shards also what their names begin with
     eval_dir: str = "test"
-    train_samples: int = 0
-    eval_samples: int = 0
-    classes: int = 0
+    train_samples: int | None = None  # null: as many as there are, counted where it is typed
+    eval_samples: int | None = None
+    classes: int | None = None
     size: int = 32  # pixels, height and width of what the model sees
     global_batch: int = 128  # samples per update, over all processes
     eval_batch: int = 256  # samples per forward pass and process
@@ -53,7 +54,7 @@ class ImageDataConfig:
             " eval_resize cache_mb"
         )
         yield from not_positive("data", {name: getattr(self, name) for name in names.split()})
-        yield from indivisible(self.global_batch, self.train_samples, processes, accumulate)
+        yield from indivisible(self.global_batch, self.train_samples or 0, processes, accumulate)
         if self.pad and self.augment is not Augment.pad_crop:
             yield (
                 f"data.pad={self.pad} has no effect with data.augment={self.augment};"
@@ -118,7 +119,7 @@ class ResNetSmallConfig:
     """The small residual network; see `ttt.models.resnet_small`."""
 
     _target_: str = "ttt.models.resnet_small.ResNetSmall"
-    classes: int = "${data.classes}"  # type: ignore[assignment]
+    classes: int | None = "${data.classes}"  # type: ignore[assignment]
     widths: list[int] = field(default_factory=lambda: [64, 128, 256])
     blocks: list[int] = field(default_factory=lambda: [0, 1, 1])
     stem_stride: int = 1
@@ -141,7 +142,7 @@ class ResNet50Config:
     """ResNet-50 v1.5; see `ttt.models.resnet50`."""
 
     _target_: str = "ttt.models.resnet50.ResNet50"
-    classes: int = "${data.classes}"  # type: ignore[assignment]
+    classes: int | None = "${data.classes}"  # type: ignore[assignment]
     norm_momentum: float = 0.1
     norm_eps: float = 1e-5
     zero_gamma: bool = True

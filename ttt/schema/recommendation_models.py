@@ -25,9 +25,9 @@ class DlrmDcnV2Config:
     """Embedding tables, a cross network, two others; see `ttt.models.dlrm_dcnv2`."""
 
     _target_: str = "ttt.models.dlrm_dcnv2.DlrmDcnV2"
-    dense: int = "${data.dense}"  # type: ignore[assignment]
-    rows: list[int] = "${data.rows}"  # type: ignore[assignment]
-    hots: list[int] = "${data.hots}"  # type: ignore[assignment]
+    dense: int | None = "${data.dense}"  # type: ignore[assignment]
+    rows: list[int] | None = "${data.rows}"  # type: ignore[assignment]
+    hots: list[int] | None = "${data.hots}"  # type: ignore[assignment]
     dim: int = 128
     bottom: list[int] = field(default_factory=lambda: [512, 256, 128])
     cross_layers: int = 3

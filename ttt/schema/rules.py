@@ -24,6 +24,28 @@ def not_positive(group: str, values: dict[str, float | None]) -> Iterator[str]:
             yield f"{prefix}{name}={value:g} is not allowed; allowed: above 0; {prefix}{name}=1"
 
 
+def mismatched(model: Any, data: Any) -> Iterator[str]:
+    """Settings of a model that do not suit those of the data which it is named after."""
+    for name in ("classes", "vocabulary"):
+        mine, theirs = (getattr(part, name, None) for part in (model, data))
+        if isinstance(mine, int) and isinstance(theirs, int) and mine < theirs:
+            yield (
+                f"model.{name}={mine} is less than data.{name}={theirs}, which it has to tell"
+                f" apart; allowed: {theirs} or more; model.{name}={theirs}"
+            )
+    for name in ("dense", "rows", "hots"):
+        mine, theirs = (getattr(part, name, None) for part in (model, data))
+        if None not in (mine, theirs) and mine != theirs:
+            yield (
+                f"model.{name}={_plain(mine)} is not data.{name}={_plain(theirs)}, and a record is"
+                f" read by the data's; model.{name}={_plain(theirs)}"
+            )
+
+
+def _plain(value: Any) -> str:
+    return str(value).replace(" ", "")
+
+
 def indivisible(
     global_batch: int, train_samples: int, processes: int, accumulate: int
 ) -> Iterator[str]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from ttt.schema.choices import Binding, ClearCache, Device, Division, Precision
 from ttt.schema.logged import RESERVED, Spread
-from ttt.schema.rules import not_positive, unknown
+from ttt.schema.rules import mismatched, not_positive, unknown
 from ttt.schema.system import SystemConfig
 from ttt.schema.tracking import TrackingConfig
 from ttt.watcher import Target
@@ -179,6 +179,7 @@ class RunConfig:
         for part in (self.model, self.schedule):
             if hasattr(part, "problems"):
                 found += part.problems()
+        found += mismatched(self.model, self.data)
         if hasattr(self.model, "problems_with"):
             found += self.model.problems_with(self.precision, self.clip_norm)
         found += self.system.problems(self.submission.status)

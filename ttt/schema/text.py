@@ -23,14 +23,17 @@ Tokenize = StrEnum("Tokenize", {"13a": "13a", "intl": "intl"})
 class TextDataConfig:
     """Sentence pairs as tokens; see `ttt.data.text`. Lengths are in tokens with the end mark."""
 
-    looks: ClassVar[str] = "ttt.data.corpus"  # module with faults(data): what is wrong with the set
+    looks: ClassVar[str] = "ttt.data.corpus_looks"  # finds out what is wrong with the set
+    counted: ClassVar[tuple[str, ...]] = (  # what the manifest tells where it is null
+        *("train_samples", "eval_samples", "vocabulary", "max_length"),
+    )
     _target_: str = "ttt.data.text.ParallelText"
     prepare: str | None = None  # module with prepare(out), for sets ttt can make itself
     root: str = ""
-    train_samples: int = 0
-    eval_samples: int = 0
-    vocabulary: int = 0
-    max_length: int = 64  # of a sentence trained on; the set was prepared with it
+    train_samples: int | None = None  # null: as many as there are, counted where it is typed
+    eval_samples: int | None = None
+    vocabulary: int | None = None
+    max_length: int | None = 64  # of a sentence trained on; the set was prepared with it
     batch_by: BatchBy = BatchBy.tokens
     global_batch: int = 4096  # target tokens per update, over all processes; or sentences
     eval_batch: int = 100  # sentences translated at a time by a process
@@ -54,7 +57,7 @@ class TextDataConfig:
             )
 
     def _token_problems(self, processes: int, accumulate: int) -> Iterator[str]:
-        least = self.max_length * max(self.pieces, processes * accumulate)
+        least = (self.max_length or 1) * max(self.pieces, processes * accumulate)
         if 0 < self.global_batch < least:
             yield (
                 f"data.global_batch={self.global_batch} tokens do not hold a sentence of"

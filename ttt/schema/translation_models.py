@@ -15,7 +15,7 @@ class TransformerConfig:
     """Encoder and decoder of attention; see `ttt.models.transformer`. Defaults: "base"."""
 
     _target_: str = "ttt.models.transformer.Transformer"
-    vocabulary: int = "${data.vocabulary}"  # type: ignore[assignment]
+    vocabulary: int | None = "${data.vocabulary}"  # type: ignore[assignment]
     encoder_layers: int = 6
     decoder_layers: int = 6
     width: int = 512
@@ -46,7 +46,7 @@ class GnmtConfig:
     """LSTMs with attention; see `ttt.models.gnmt`. Defaults: MLPerf's reference."""
 
     _target_: str = "ttt.models.gnmt.Gnmt"
-    vocabulary: int = "${data.vocabulary}"  # type: ignore[assignment]
+    vocabulary: int | None = "${data.vocabulary}"  # type: ignore[assignment]
     layers: int = 4  # of the encoder and of the decoder each
     width: int = 1024
     dropout: float = 0.2  # on the input of every LSTM

@@ -1,0 +1,55 @@
+"""Settings of a data set that are left to be counted: `data.train_samples=null` and its like.
+
+They are counted once, where the run is typed, and frozen as numbers. No torch.
+"""
+
+import importlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ttt import config
+from ttt.errors import DataError
+from ttt.schema.run import RunConfig
+
+_NUMBERS = ("train_samples", "eval_samples")  # that every data set has
+
+
+def fill(composed: Any) -> Any:
+    """A configuration with what was left to be counted, as far as the set can be seen here."""
+    data = config.data(composed)
+    names, module = missing(data), getattr(data, "looks", None)
+    if not names or module is None or not Path(data.root).is_dir():
+        return composed
+    try:
+        found = importlib.import_module(module).counts(data)
+    except DataError:  # which `problems` tells, as a fault of the set
+        return composed
+    return config.changed(composed, {f"data.{name}": found.get(name) for name in names})
+
+
+def missing(data: Any) -> Sequence[str]:
+    """The settings that are to be counted and are not yet."""
+    names = getattr(data, "counted", _NUMBERS)
+    return [name for name in names if getattr(data, name, 0) is None]
+
+
+def problems(run: RunConfig, *, elsewhere: bool) -> list[str]:
+    """A sentence for each setting that could not be counted, with what to type.
+
+    Args:
+        run: The configuration after `fill`.
+        elsewhere: Whether its processes run on other machines.
+    """
+    root = Path(getattr(run.data, "root", "") or ".")
+    if not root.is_dir():
+        if getattr(run.data, "prepare", None) or not elsewhere:
+            return []  # it is counted once it is made; or that there is none is told already
+        why = f"{root} is no folder where this is typed"
+    elif hasattr(run.data, "looks"):
+        why = "the set does not tell"
+    else:
+        why = f"{run.data._target_} is a class of your own, of which ttt knows no files"
+    return [
+        f"data.{name}=null cannot be counted: {why}; data.{name}=N" for name in missing(run.data)
+    ]

@@ -1,0 +1,158 @@
+"""What is wrong with a prepared set of sentence pairs, before a run is started on it.
+
+The same functions for images are in `ttt.data.looks`, which says who asks for them. No torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ttt.data import manifest
+from ttt.data.corpus import bounds_of, present, references
+from ttt.data.examined import Examined
+from ttt.errors import DataError
+
+_SETTINGS = ("train_samples", "eval_samples", "vocabulary", "max_length")
+_SIDES = {"train.src": "train", "train.trg": "train", "eval.src": "eval"}  # and their parts
+_DTYPES = ("uint16", "int32")
+_QUICK = 1 << 25  # tokens of a file that are looked at before a run
+_BLOCK = 1 << 22  # tokens at a time
+_AGAIN = "remove {root} and prepare the set again"
+
+
+def faults(data: Any) -> list[str]:
+    """What is wrong with a set, as its manifest, its files' sizes and their counts tell.
+
+    Args:
+        data: Any object with `root` and the settings of `ttt.data.text.ParallelText`; those that
+            are None are to be counted.
+    """
+    root = Path(data.root)
+    try:
+        said = _said(root)
+    except DataError as error:
+        return [str(error)]
+    wrong = manifest.differences(root, said, {name: getattr(data, name) for name in _SETTINGS})
+    for name, part in _SIDES.items():
+        wrong += _of_side(root, name, said[f"{part}_samples"], str(said["dtype"]))
+    wrong += _of_references(root, said["eval_samples"])
+    return [*wrong, *_of_model(root, said["vocabulary"])]
+
+
+def counts(data: Any) -> dict[str, int]:
+    """What the set itself tells of its settings.
+
+    Args:
+        data: Any object with `root`.
+
+    Raises:
+        DataError: It cannot be counted.
+    """
+    said = _said(Path(data.root))
+    return {name: said[name] for name in _SETTINGS}
+
+
+def examined(data: Any, part: int = 0, parts: int = 1, *, quick: bool = False) -> Examined | None:
+    """Look for tokens that no vocabulary of this size has.
+
+    Args:
+        data: Any object with `root`.
+        part: Which of the files this process looks at.
+        parts: Of how many parts.
+        quick: Look at the beginning of large files only.
+    """
+    root = Path(data.root)
+    try:
+        said = _said(root)
+    except DataError:
+        return None  # which is a fault, and told as such
+    read, bad = 0, []
+    for name in list(_SIDES)[part::parts]:
+        path = root / f"{name}.bin"
+        if path.is_file() and path.stat().st_size:
+            tokens = np.memmap(path, str(said["dtype"]), mode="r")
+            count = min(len(tokens), _QUICK) if quick else len(tokens)
+            read += count
+            blocks = (tokens[at : at + _BLOCK] for at in range(0, count, _BLOCK))
+            ends = [(int(block.min()), int(block.max())) for block in blocks]
+            least, most = min(low for low, _ in ends), max(high for _, high in ends)
+            if least < 0 or most >= said["vocabulary"]:
+                odd = most if most >= said["vocabulary"] else least
+                why = f"it holds the token {odd}, and the vocabulary has 0 to"
+                bad.append((str(path), f"{why} {said['vocabulary'] - 1}"))
+    return Examined(read, "tokens", _AGAIN.format(root=root), bad)
+
+
+def _said(root: Path) -> dict[str, Any]:
+    """The manifest, with all that is asked of it.
+
+    Raises:
+        DataError: There is none, or it is not that of sentence pairs.
+    """
+    said = manifest.read(root, "max_length", "a set of sentence pairs")
+    if lacking := [name for name in ("vocabulary", "dtype") if name not in said]:
+        raise DataError(
+            f"{root / manifest.MANIFEST} says no {' and no '.join(lacking)}: "
+            + _AGAIN.format(root=root)
+        )
+    if said["dtype"] not in _DTYPES:
+        raise DataError(
+            f"{root / manifest.MANIFEST} says dtype={said['dtype']}; allowed: {', '.join(_DTYPES)}:"
+            f" {_AGAIN.format(root=root)}"
+        )
+    return said
+
+
+def _of_side(root: Path, name: str, sentences: int, dtype: str) -> Iterator[str]:
+    try:
+        _, bounds = bounds_of(root, name, dtype)
+    except DataError as error:
+        yield str(error)
+        return
+    if len(bounds) - 1 != sentences:
+        yield (
+            f"{root / name}.npy counts {len(bounds) - 1} sentences and {manifest.MANIFEST} says"
+            f" {sentences}: every sentence needs its translation; {_AGAIN.format(root=root)}"
+        )
+
+
+def _of_references(root: Path, sentences: int) -> Iterator[str]:
+    try:
+        lines = len(references(root))
+    except DataError as error:
+        yield str(error)
+        return
+    except UnicodeDecodeError as error:
+        yield f"{root / 'eval.trg.txt'} is not UTF-8 ({error}): {_AGAIN.format(root=root)}"
+        return
+    if lines != sentences:
+        yield (
+            f"{root / 'eval.trg.txt'} has {lines} lines and {manifest.MANIFEST} says {sentences}:"
+            f" every sentence needs its translation; {_AGAIN.format(root=root)}"
+        )
+
+
+def _of_model(root: Path, vocabulary: int) -> Iterator[str]:
+    """What is wrong with the tokens' model; its size is told where sentencepiece is installed."""
+    try:
+        path = present(root / "spm.model")
+        from sentencepiece import SentencePieceProcessor  # noqa: PLC0415 - an extra
+    except DataError as error:
+        yield str(error)
+        return
+    except ImportError:  # the loader says what to install
+        return
+    try:
+        size = SentencePieceProcessor(model_file=str(path)).vocab_size()
+    except (RuntimeError, OSError) as error:
+        yield f"{path} is no model of sentencepiece ({error}): {_AGAIN.format(root=root)}"
+        return
+    if size != vocabulary:
+        yield (
+            f"{path} has {size} tokens and {manifest.MANIFEST} says vocabulary={vocabulary}: they"
+            f" are of two sets; {_AGAIN.format(root=root)}"
+        )

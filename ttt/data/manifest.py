@@ -1,0 +1,84 @@
+"""manifest.json: what `ttt data` says of a set that it prepared, and whether settings agree.
+
+Knows JSON and settings, not what they mean. No torch: `ttt run` asks before any process starts.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ttt.errors import DataError
+
+MANIFEST = "manifest.json"
+_PARTS = ("train", "eval")
+
+
+def read(root: Path, needs: str, what: str) -> dict[str, Any]:
+    """The manifest of a prepared set; its counts also as train_samples and eval_samples.
+
+    Args:
+        root: The prepared folder.
+        needs: What the manifest of such a set has and no other one.
+        what: Such a set, for people.
+
+    Raises:
+        DataError: There is none, it is damaged, or the set is of another kind.
+    """
+    path = root / MANIFEST
+    if not path.is_file():
+        raise DataError(
+            f"data.root={root} holds no {MANIFEST}: prepare the data set with `ttt data`,"
+            " or type data.root=DIR"
+        )
+    said = content(path)
+    counts = said.get("counts")
+    whole = isinstance(counts, dict) and all(isinstance(counts.get(p), int) for p in _PARTS)
+    if not isinstance(counts, dict) or not whole or needs not in said:
+        raise DataError(f"{path} is not that of {what}; type data.root=DIR")
+    return said | {f"{part}_samples": counts[part] for part in _PARTS}
+
+
+def content(path: Path) -> dict[str, Any]:
+    """What a manifest says.
+
+    Raises:
+        DataError: It cannot be read, or is no JSON object.
+    """
+    try:
+        said = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"{path} cannot be read ({error}): prepare the set again, or type data.root=DIR"
+        ) from error
+    if not isinstance(said, dict):
+        raise DataError(f"{path} is no JSON object: prepare the set again, or type data.root=DIR")
+    return said
+
+
+def differences(root: Path, said: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
+    """One sentence on all settings that are not as the set was prepared; none if all are.
+
+    Args:
+        root: The prepared folder.
+        said: Its manifest, as `read` gives it.
+        asked: Settings of `data`, by name; those that are None are to be counted.
+    """
+    wrong = {
+        name: (said.get(name), value)
+        for name, value in asked.items()
+        if value is not None and said.get(name) != value
+    }
+    if not wrong:
+        return []
+    says = " and ".join(f"{name}={typed(there)}" for name, (there, _) in wrong.items())
+    but = " and ".join(f"data.{name}={typed(value)}" for name, (_, value) in wrong.items())
+    to_type = " ".join(f"data.{name}={typed(there)}" for name, (there, _) in wrong.items())
+    return [f"{root / MANIFEST} says {says}, but {but}: prepare the set again, or type {to_type}"]
+
+
+def typed(value: Any) -> str:
+    """A value as it is typed: lists without spaces."""
+    return "null" if value is None else str(value).replace(" ", "")
