@@ -130,7 +130,8 @@ def test_an_unreadable_image_is_told_by_its_path(tmp_path: Path, start: Start, d
     root = tmp_path / "broken"
     shutil.copytree(digits, root)
     victim = sorted((root / "train" / "3").iterdir())[4]
-    victim.write_bytes(victim.read_bytes()[:40])
+    content = victim.read_bytes()  # damaged where only who decodes it can see
+    victim.write_bytes(content[:43] + bytes(len(content) - 59) + content[-16:])
     arguments = [*TWO, f"data.root={root}", "clear_cache=fadvise"]
     process = start(*arguments)
     _, said = process.communicate(timeout=120)
@@ -181,10 +182,11 @@ def test_the_run_folder_is_not_shared(tmp_path: Path, start: Start):
 
 
 def test_a_record_ends_though_the_data_cannot_say_where_it_was(ttt: Command, tmp_path: Path):
-    """Only the data set knows how many sentences a step takes, and it cannot be read."""
+    """Only the data set knows how many sentences a step takes, and it is gone by then."""
     assert ttt("data", "dates", "--out", "set").returncode == 0
-    (tmp_path / "set" / "train.src.npy").unlink()
-    done = ttt("run", "benchmark=dates", "data.root=set")
+    lost = str(tmp_path / "set" / "train.src.npy")
+    words = ("benchmark=dates", "data.root=set", "task._target_=outside_parts.Removes")
+    done = ttt("run", *words, PYTHONPATH=f"{PROJECT}:{OUTSIDE}", REMOVES=lost)
     assert done.returncode == 2
     assert "train.src.npy is missing" in done.stderr
     [record] = tmp_path.glob("runs/*/*/*/events.jsonl")

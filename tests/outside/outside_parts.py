@@ -4,6 +4,7 @@ import os
 import resource
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,7 @@ from ttt.events import Event
 from ttt.metrics.accuracy import Top1
 from ttt.sinks.console import Console
 from ttt.tasks.image import ImageBatch, ImageClassification
+from ttt.tasks.translation import Translation
 
 
 class Linear(nn.Module):
@@ -75,6 +77,14 @@ class Peeks(ImageClassification):
     def __init__(self, *, label_smoothing: float) -> None:
         super().__init__(label_smoothing=label_smoothing)
         os.listdir(os.environ["PEEK_AT"])
+
+
+class Removes(Translation):
+    """Removes a file of the data set once nobody looks for it any more."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        Path(os.environ["REMOVES"]).unlink()
 
 
 class Slow(ImageClassification):

@@ -49,6 +49,7 @@ def main(arguments: list[str]) -> int:
     message = {
         "config": config.freeze(run),
         "problems": refusals(run, placement),
+        "looks": getattr(run.data, "looks", None),  # of a schema, which freezing leaves behind
         "json": options.json,
     }
     return become(json.dumps(message))
@@ -59,6 +60,7 @@ def refusals(run: RunConfig, placement: Placement | None) -> list[str]:
     launcher = make_launcher(run)
     processes = placement.size if placement else launcher.processes()
     found = run.problems(max(1, processes)) + claim_problems(run)
+    found += counted.problems(run, elsewhere=launcher.elsewhere)
     return found if placement else found + launcher.problems()
 
 

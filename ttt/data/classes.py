@@ -68,7 +68,8 @@ def differing(images: Any) -> list[str]:
         return []
     return [
         f"{held_out} has {len(found)} class folders and {images.train_dir} beside it has "
-        f"{len(known)}; both must have the same; {'; '.join(told)}"
+        f"{len(known)} ({'; '.join(told)}), and both must have the same; add, rename or remove"
+        " class folders"
     ]
 
 

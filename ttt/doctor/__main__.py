@@ -1,8 +1,8 @@
 """One process of `ttt doctor`: `python -m ttt.doctor MESSAGE`, what the command becomes by exec.
 
-MESSAGE is JSON: the frozen configuration, why `ttt run` would refuse it, and the file to write, if
-any. Other ranks than 0 are given "-" and get the message from rank 0. Without torch the checks that
-need none are made.
+MESSAGE is JSON: the frozen configuration, why `ttt run` would refuse it, the module that knows its
+kind of data set, and the file to write, if any. Other ranks than 0 are given "-" and get the
+message from rank 0. Without torch the checks that need none are made.
 """
 
 from ttt import stop
@@ -61,7 +61,7 @@ def consult(text: str | None, placement: Placement | None) -> int:
     elif message:
         run = config.load(message["config"])
         tell(alone.judge_configuration(run, message["problems"]))
-        tell(alone.examine(run, None, mine, lambda value: [value]))
+        tell(alone.examine(run, message["looks"], None, mine, lambda value: [value]))
     if message:
         console.print(show.closing(findings))
         if message["json"]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from ttt.dist.rank import Placement
-from ttt.doctor import cpus, gpus, limits, network, reading, software, started, storage
+from ttt.doctor import contents, cpus, gpus, limits, network, reading, software, started, storage
 from ttt.doctor.findings import Finding, Gather, Seen, failure, names, ok
 from ttt.schema.run import RunConfig
 
@@ -86,12 +86,13 @@ def early(placement: Placement | None) -> Facts:
 
 
 def examine(
-    run: RunConfig, placement: Placement | None, mine: Facts, gather: Gather
+    run: RunConfig, looks: str | None, placement: Placement | None, mine: Facts, gather: Gather
 ) -> Iterator[Finding]:
     """All of these checks; every rank calls this and comes to the same findings.
 
     Args:
         run: What would be run.
+        looks: The module that knows its kind of data set; None for a user's own.
         placement: This rank; None for a process alone.
         mine: What `early` found on this rank.
         gather: Every rank's value, in rank order, on every rank.
@@ -99,7 +100,7 @@ def examine(
     everybody = Everybody(mine, gather)
     yield from judge_early(run, everybody, launched=placement is not None)
     yield from _way_to_rank_zero(everybody, gather)
-    yield from _files(run, placement.rank if placement else 0, everybody.size, gather)
+    yield from _files(run, looks, placement or Placement(), everybody.size, gather)
 
 
 def judge_configuration(run: RunConfig, problems: Sequence[str]) -> Iterator[Finding]:
@@ -143,17 +144,23 @@ def _way_to_rank_zero(everybody: Everybody, gather: Gather) -> Iterator[Finding]
     )
 
 
-def _files(run: RunConfig, rank: int, size: int, gather: Gather) -> Iterator[Finding]:
-    visible = storage.probe(run, rank, gather)
+def _files(
+    run: RunConfig, looks: str | None, place: Placement, size: int, gather: Gather
+) -> Iterator[Finding]:
+    visible = storage.probe(run, place.rank, gather)
     mine = {
         "run_root": attempt(lambda: storage.look_runs(run)),
         "data set": attempt(lambda: storage.look_data(run)),
-        "read rate": attempt(lambda: reading.look(run, rank, size)),
+        "read rate": attempt(lambda: reading.look(run, place.rank, size)),
+        "data files": attempt(
+            lambda: contents.look(run, looks, place)
+        ),  # last: it fills the page cache
     }
     made = getattr(run.data, "prepare", None) is not None
     everybody = Everybody(mine, gather)
     yield from everybody.judged("run_root", lambda seen: storage.judge_runs(seen, visible))
     yield from everybody.judged("data set", lambda seen: storage.judge_data(seen, made=made))
+    yield from everybody.judged("data files", contents.judge)
     yield from everybody.judged("read rate", reading.judge)
     if seen := everybody.seen("read rate"):
         yield from reading.judge_cache(seen, run.clear_cache)

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ttt.data.listing import folders_in
 from ttt.doctor.findings import Finding, Gather, Seen, by_host, failure, names, ok, warning
 from ttt.schema.run import RunConfig
 
@@ -234,10 +235,10 @@ def _fingerprint(root: Path) -> str:
     digest = hashlib.sha256()
 
     def visit(folder: Path, depth: int) -> None:
-        for name in sorted(entry.name for entry in os.scandir(folder) if entry.is_dir()):
-            digest.update(f"{depth}/{name}\n".encode())
+        for name in folders_in(os.fsencode(folder)):
+            digest.update(b"%d/%b\n" % (depth, name))
             if depth < _DEEP:
-                visit(folder / name, depth + 1)
+                visit(folder / os.fsdecode(name), depth + 1)
 
     visit(root, 1)
     return digest.hexdigest()

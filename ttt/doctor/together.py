@@ -49,7 +49,7 @@ def examine(placement: Placement | None, text: str | None, mine: Facts, tell: Te
             message = json.loads(said)
             run = config.load(message["config"])
             tell(alone.judge_configuration(run, message["problems"]))
-            tell(alone.examine(run, placement, mine, world.gather))
+            tell(alone.examine(run, message["looks"], placement, mine, world.gather))
             tell(_measure(run, world, mine))
             return world.nodes
     except Exception as error:
