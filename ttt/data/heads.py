@@ -6,7 +6,9 @@ decoder refuses too: another kind of file, and one that ends before its time.
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -33,6 +35,11 @@ _OTHERS = (
     (0, b"\x00\x05\x16\x07", "what macOS keeps beside a file"),
     (0, b"<", "an HTML or SVG page"),
 )
+_REFUSED = {
+    errno.ENOENT: "there is no such file",
+    errno.EACCES: "permission denied",
+    errno.ENXIO: "it is no file",  # but a socket
+}
 _READ = "JPEG, PNG, BMP, WebP, PNM, TIFF and JPEG 2000 are read"
 _CUT = "it is truncated"
 DAMAGED = "it is damaged between its beginning and its end"  # where nothing else is wrong
@@ -43,23 +50,26 @@ def reason(path: bytes | str) -> str | None:
     try:
         # A pipe would keep us waiting for somebody who writes.
         file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    except FileNotFoundError:
-        return "there is no such file"
-    except PermissionError:
-        return "permission denied"
     except OSError as error:
-        return error.strerror or "it cannot be opened"
+        return _REFUSED.get(error.errno or 0, str(error.strerror))
     try:
-        head = os.pread(file, _WHOLE, 0)
-        if len(head) < _WHOLE:
-            return verdict(head, head[-_TAIL:], len(head), lambda: head)
-        size = os.fstat(file).st_size
-        tail = os.pread(file, _TAIL, max(0, size - _TAIL))
-        return verdict(head, tail, size, lambda: os.pread(file, size, 0))
+        return _read(file)
     except OSError as error:
-        return error.strerror or "it cannot be read"
+        return str(error.strerror)
     finally:
         os.close(file)
+
+
+def _read(file: int) -> str | None:
+    about = os.fstat(file)
+    if not stat.S_ISREG(about.st_mode):
+        return _REFUSED[errno.ENXIO]
+    head = os.pread(file, _WHOLE, 0)
+    if len(head) < _WHOLE:
+        return verdict(head, head[-_TAIL:], len(head), lambda: head)
+    size = about.st_size
+    tail = os.pread(file, _TAIL, max(0, size - _TAIL))
+    return verdict(head, tail, size, lambda: os.pread(file, size, 0))
 
 
 def unreadable(paths: Sequence[bytes], threads: int = THREADS) -> Iterator[tuple[bytes, str]]:
@@ -117,7 +127,8 @@ def _jpeg_ends(data: bytes) -> bool:
     while at + 4 <= len(data) and data[at] == 0xFF:
         kind = data[at + 1]
         if kind == 0xDA:  # from here on FF D9 is the end and nothing else
-            return data.find(_END, at) >= 0
+            # Where a file was filled up with zeros the decoder may have had enough before them.
+            return data.find(_END, at) >= 0 or data.endswith(bytes(8))
         fixed = kind == 0xFF or 0xD0 <= kind <= 0xD8 or kind == 0x01
         at += (1 if kind == 0xFF else 2) if fixed else 2 + int.from_bytes(data[at + 2 : at + 4])
     return False
