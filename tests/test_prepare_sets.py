@@ -13,8 +13,8 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from ttt.errors import DataError, MissingExtra
-from ttt.prepare import cifar10, digits
-from ttt.prepare.folder import content_hash
+from ttt.prepare import cifar10, criteo, digits
+from ttt.prepare.folder import MANIFEST, content_hash, is_complete, is_prepared
 
 
 @pytest.fixture(scope="module")
@@ -189,3 +189,14 @@ def test_a_damaged_archive_is_refused_and_leaves_nothing(damage, tiny, tmp_path)
         cifar10.prepare(tmp_path / "set", [source])
     assert not (tmp_path / "set").exists()
     assert {path.name for path in tmp_path.iterdir()} <= {Path(source).name}
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b"\xff\xfe{"])
+def test_a_damaged_manifest_is_another_set_and_no_traceback(tmp_path, content):
+    (tmp_path / MANIFEST).write_bytes(content)
+    with pytest.raises(DataError, match="remove it"):
+        is_complete(tmp_path, {"train": 1})
+    with pytest.raises(DataError, match="remove it"):
+        is_prepared(tmp_path, {"source": "mine"})
+    with pytest.raises(DataError, match="remove it"):
+        criteo.is_prepared(tmp_path, "days")

@@ -19,7 +19,6 @@ between. Interrupted, it goes on where it was.
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from argparse import ArgumentParser
@@ -30,7 +29,7 @@ from typing import Any
 from ttt.data.manifest import MANIFEST
 from ttt.errors import DataError
 from ttt.prepare.criteo_days import Days, Plan
-from ttt.prepare.folder import Progress, silent
+from ttt.prepare.folder import Progress, manifest_of, silent
 from ttt.prepare.logs import write_manifest
 from ttt.prepare.stages import Stages, resumable_folder
 
@@ -117,7 +116,7 @@ def is_prepared(out: Path, source: Any) -> bool:
         DataError: Something else is in the way.
     """
     manifest = out / MANIFEST
-    if manifest.is_file() and json.loads(manifest.read_bytes()).get("source") == source:
+    if manifest_of(manifest).get("source") == source:
         return True
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise DataError(

@@ -25,6 +25,15 @@ def silent(done: int, total: int) -> None:
     """Show no progress."""
 
 
+def manifest_of(manifest: Path) -> dict[str, Any]:
+    """What a manifest says; nothing if it is absent, damaged or somebody else's file."""
+    try:
+        found = json.loads(manifest.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def is_complete(out: Path, counts: Mapping[str, int]) -> bool:
     """Whether `out` holds a whole set with these counts already.
 
@@ -34,7 +43,7 @@ def is_complete(out: Path, counts: Mapping[str, int]) -> bool:
     if not out.exists():
         return False
     manifest = out / MANIFEST
-    if manifest.is_file() and json.loads(manifest.read_bytes()).get("counts") == counts:
+    if manifest_of(manifest).get("counts") == counts:
         return True
     if out.is_dir() and not any(out.iterdir()):
         return False
@@ -52,7 +61,7 @@ def is_prepared(out: Path, identity: Mapping[str, Any]) -> bool:
     """
     manifest = out / MANIFEST
     if manifest.is_file():
-        found = json.loads(manifest.read_bytes())
+        found = manifest_of(manifest)
         differing = [name for name in identity if found.get(name) != identity[name]]
         if not differing:
             return True

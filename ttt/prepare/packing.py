@@ -16,7 +16,7 @@ from typing import Any
 
 from ttt.data.listing import Classes, names
 from ttt.errors import DataError
-from ttt.prepare.folder import MANIFEST, Progress, whole_folder, write_manifest
+from ttt.prepare.folder import MANIFEST, Progress, manifest_of, whole_folder, write_manifest
 from ttt.prepare.shards import FORMATS, Part, Source, write_part
 
 PLAN = "packing.json"  # what is being packed, while it is
@@ -161,7 +161,7 @@ def _refuse_other(out: Path, plan: dict[str, Any]) -> None:
         return
     for name in (PLAN, MANIFEST):
         if (out / name).is_file():
-            found = {"format": "folder"} | json.loads((out / name).read_bytes())
+            found = {"format": "folder"} | manifest_of(out / name)
             if all(found.get(key) == value for key, value in plan.items()):
                 return
     raise DataError(

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ttt.errors import DataError
-from ttt.prepare.folder import Progress
+from ttt.prepare.folder import Progress, manifest_of
 
 Found = dict[str, int]
 
@@ -34,7 +34,7 @@ class Stages:
         self, path: Path, identity: Any, sizes: Mapping[str, int], progress: Progress
     ) -> None:
         self._path = path
-        found = json.loads(path.read_text()) if path.is_file() else {}
+        found = manifest_of(path)
         done = found.get("done", {}) if found.get("identity") == identity else {}
         self._state: dict[str, Any] = {"identity": identity, "done": done}
         self._ends = dict(zip(sizes, accumulate(sizes.values()), strict=True))
