@@ -94,11 +94,11 @@ def test_typed_under_torchrun_it_makes_one_run_folder(ttt: Command, tmp_path: Pa
 def test_two_torchrun_agents_meet_in_one_run(tmp_path: Path, digits: Path):
     import socket
 
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        endpoint = f"127.0.0.1:{probe.getsockname()[1]}"
+    with socket.socket(socket.AF_INET6) as probe:
+        probe.bind(("::1", 0))
+        endpoint = f"[::1]:{probe.getsockname()[1]}"
     typed = [sys.executable, "-m", "ttt", "run", f"data.root={digits}", *QUICK[:2]]
-    typed += ["launcher.procs=1", "launcher.nodes=2", f"launcher.rdzv_endpoint={endpoint}"]
+    typed += ["launcher.procs=1", "launcher.nodes=2", f'launcher.rdzv_endpoint="{endpoint}"']
     agents = [
         subprocess.Popen(
             typed, cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT

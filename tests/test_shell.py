@@ -15,7 +15,6 @@ from conftest import Command, command, environment
 from ttt import stop, streams
 from ttt.events import Event, EventLog, Kind
 from ttt.launch.process import worker_environment
-from ttt.launch.torchrun import Torchrun
 from ttt.terminal import Terminal
 
 SMALL = ["target.max_epochs=1", "target.threshold=0.5"]
@@ -186,23 +185,6 @@ def test_workers_do_not_look_in_the_current_folder_first(monkeypatch, tmp_path: 
     given = worker_environment(2)
     assert given["PYTHONSAFEPATH"] == "1"
     assert "PYTHONPATH" not in given
-
-
-@pytest.mark.parametrize(
-    ("endpoint", "good"),
-    [
-        ("node1:29500", True),
-        ("10.0.0.1:29500", True),
-        ("[::1]:29500", True),
-        ("[fe80::1%eth0]:29500", True),
-        ("::1:29500", False),
-        ("node1", False),
-        (None, False),
-    ],
-)
-def test_an_endpoint_is_what_torchrun_takes(endpoint: str | None, good: bool):
-    found = Torchrun(procs=1, nodes=2, rdzv_endpoint=endpoint, device="cpu").problems()
-    assert (found == []) == good
 
 
 def test_a_run_leaves_nothing_behind_and_makes_room_when_asked(tmp_path: Path, digits: Path):

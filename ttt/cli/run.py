@@ -99,7 +99,7 @@ def launch(composed: Any, arguments: list[str], placement: Placement | None) -> 
         raise ConfigError(found)
     launcher = make_launcher(run)
     if launcher.on_every_node and not placement:
-        return launcher.join(arguments)
+        return launcher.join(arguments, run.timeout.join_seconds)
     for remark in claim.remarks(run):
         print(f"ttt: {remark}", file=sys.stderr)
     if prepare(run) and counted.missing(run.data):

@@ -39,11 +39,12 @@ class Launcher(Protocol):
     def launch(self, job: Job) -> int | None:
         """Run everything; the exit code for the user, None where it is only submitted."""
 
-    def join(self, arguments: Sequence[str]) -> int:
+    def join(self, arguments: Sequence[str], seconds: float) -> int:
         """Take part, as one of several nodes, in a run whose folder rank 0 will make.
 
         Args:
             arguments: What was typed after `ttt run`.
+            seconds: How long nodes wait for each other.
         """
 
 

@@ -47,6 +47,6 @@ class Local:
             codes.append(code)
         return worst(codes)
 
-    def join(self, arguments: Sequence[str]) -> int:
+    def join(self, arguments: Sequence[str], seconds: float) -> int:
         """Never called: there is one node."""
         raise NotImplementedError

@@ -170,7 +170,7 @@ class Mpi:
             codes.append(code)
         return worst(codes)
 
-    def join(self, arguments: Sequence[str]) -> int:
+    def join(self, arguments: Sequence[str], seconds: float) -> int:
         """Never called: mpirun reaches the other nodes by itself."""
         raise NotImplementedError
 

@@ -114,7 +114,7 @@ class Slurm:
         print(f"next:   squeue -j {number}    tail -F {folder / shown}    ttt report {folder}")
         return None
 
-    def join(self, arguments: Sequence[str]) -> int:
+    def join(self, arguments: Sequence[str], seconds: float) -> int:
         """Never called: one job starts the processes of all nodes."""
         raise NotImplementedError
 

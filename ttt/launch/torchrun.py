@@ -1,23 +1,27 @@
 """One process per GPU, or several on a CPU, by torchrun.
 
-On one node it is started here; on several, by hand, the same command is typed on each.
+On one node it is started here; on several, by hand, the same command is typed on each, and the
+nodes meet (`ttt.launch.nodes`) before torchrun starts.
 """
 
-import re
+import math
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from ttt.deaths import TORCHRUN
+from ttt.errors import ConfigError
 from ttt.failure import LAUNCHED_BY_TTT
+from ttt.launch import endpoint, nodes
 from ttt.launch.devices import processes_per_node, starting_problems
 from ttt.launch.job import Job, explain, last_words, outcome, worst
-from ttt.launch.process import supervise, worker_environment
+from ttt.launch.process import raising, supervise, worker_environment
 from ttt.launch.relay import Relay
 
-# As torchrun takes it: a name, an IPv4 address, or an IPv6 one in brackets.
-_ENDPOINT = re.compile(r"([^:\s\[\]]+|\[[0-9a-fA-F:.%\w]+\]):\d{1,5}")
+# The host's own name need not lead anywhere: torchrun's workers would look for each other there.
+_ONE_NODE = ("--nnodes=1", "--standalone", "--local-addr=127.0.0.1")
+_STARTING_SECONDS = 60.0  # by which one node's torchrun may start later than another's
 _SHUTDOWN_SECONDS = 10  # before torchrun kills the ranks that survive another's death
 
 
@@ -53,12 +57,8 @@ class Torchrun:
     def problems(self) -> list[str]:
         """More processes than GPUs, or nodes that cannot find each other."""
         found = starting_problems(self._device, procs=self._procs, nodes=self._nodes)
-        if self._nodes > 1 and not _ENDPOINT.fullmatch(self._endpoint or ""):
-            found.append(
-                f"launcher.nodes={self._nodes} needs a place to meet, launcher.rdzv_endpoint="
-                f"{self._endpoint}; allowed: HOST:PORT or [IPv6]:PORT, the same on every node;"
-                " launcher.rdzv_endpoint=node1:29500"
-            )
+        if self._nodes > 1 and (sentence := endpoint.problem(self._endpoint)):
+            found.append(sentence)
         return found
 
     def launch(self, job: Job) -> int:
@@ -70,22 +70,39 @@ class Torchrun:
         codes = []
         for folder in job.runs:
             log = folder / "logs" / TORCHRUN
-            status = self._supervise(["-m", "ttt.worker", str(folder)], log)
+            status = self._supervise(_ONE_NODE, ["-m", "ttt.worker", str(folder)], log)
             code = outcome(folder)
             if code is None:
                 raise explain(folder, last_words("torchrun", log, status))
             codes.append(code)
         return worst(codes)
 
-    def join(self, arguments: Sequence[str]) -> int:
-        """Take part, as one of several nodes, in a run whose folder is made by rank 0."""
+    def join(self, arguments: Sequence[str], seconds: float) -> int:
+        """Take part, as one of several nodes, in a run whose folder is made by rank 0.
+
+        Raises:
+            LaunchError: The nodes did not come together within the time.
+            ConfigError: This one was started otherwise than the others.
+        """
+        where = endpoint.parse(self._endpoint)
+        if where is None:
+            raise ConfigError(self.problems())
+        with raising():
+            place = nodes.meet(where, self._nodes, arguments, seconds)
+        ours = [f"--nnodes={self._nodes}", f"--node-rank={place.rank}"]
+        ours += [f"--rdzv-endpoint={where}", f"--rdzv-id={place.launch}"]
+        ours += [f"--rdzv-conf=timeout={math.ceil(seconds + _STARTING_SECONDS)}"]
         with tempfile.TemporaryDirectory(prefix="ttt-") as folder:
             relay = Relay(Path(folder) / TORCHRUN)
-            status = self._supervise(["-m", "ttt", "run", *arguments], None, relay)
+            status = self._supervise(ours, ["-m", "ttt", "run", *arguments], None, relay)
             return relay.close(status)
 
-    def _supervise(self, program: list[str], log: Path | None, relay: Relay | None = None) -> int:
-        command = [sys.executable, "-m", "torch.distributed.run", *self._options(), *program]
+    def _supervise(
+        self, place: Sequence[str], program: list[str], log: Path | None, relay: Relay | None = None
+    ) -> int:
+        options = [f"--nproc-per-node={self._procs}", *place]
+        options += ["--max-restarts=0", f"--shutdown-timeout={_SHUTDOWN_SECONDS}"]
+        command = [sys.executable, "-m", "torch.distributed.run", *options, *program]
         variables = worker_environment(self._procs)
         if log is None:  # nobody reads the workers' failures here: they show them themselves
             del variables[LAUNCHED_BY_TTT]
@@ -97,11 +114,3 @@ class Torchrun:
             logs=log.parent if log else None,
             look=relay.show if relay else None,
         )
-
-    def _options(self) -> list[str]:
-        options = [f"--nproc-per-node={self._procs}", f"--nnodes={self._nodes}"]
-        options += ["--max-restarts=0", f"--shutdown-timeout={_SHUTDOWN_SECONDS}"]
-        if self._nodes == 1:
-            return [*options, "--standalone"]
-        endpoint = f"--rdzv-endpoint={self._endpoint}"
-        return [*options, "--rdzv-backend=c10d", endpoint, "--rdzv-id=ttt"]
