@@ -1,14 +1,23 @@
 """Processes meet, or say in a sentence why they did not."""
 
+import contextlib
+import json
 import os
 import socket
 import threading
+import time
+from functools import partial
+from types import SimpleNamespace
 
 import pytest
+import torch
 
-from ttt.dist import meeting
+from ttt.dist import device, meeting
+from ttt.dist.agreement import LostRankZero
+from ttt.dist.meeting import Arrival, absence
 from ttt.dist.rank import Placement
-from ttt.errors import LaunchError
+from ttt.errors import ConfigError, LaunchError
+from ttt.worker import choose_device
 
 SRUN = {"SLURM_JOB_ID": "71", "SLURM_STEP_ID": "2", "SLURM_STEP_NODELIST": "n[1-2]"}
 
@@ -27,20 +36,22 @@ def meet_all(present, size, seconds):
     server = meeting.client("127.0.0.1", 0, 10, opens=True)
     answers = {}
 
-    def take_part(rank):
+    def take_part(number, rank):
         store = meeting.client("127.0.0.1", server.port, 10)
         text = "the configuration" if rank == 0 else None
         try:
-            answers[rank] = meeting.meet(store, Placement(rank, size), text, seconds)
+            answers[number] = meeting.meet(store, Placement(rank, size), text, seconds)
         except LaunchError as error:
-            answers[rank] = error
+            answers[number] = error
 
-    threads = [threading.Thread(target=take_part, args=(rank,)) for rank in present]
-    for thread in threads:
-        thread.start()
+    threads = []
+    for number, rank in enumerate(present):
+        threads.append(threading.Thread(target=take_part, args=(number, rank)))
+        threads[-1].start()
+        time.sleep(0.1)
     for thread in threads:
         thread.join()
-    return [answers[rank] for rank in present]
+    return [answers[number] for number in range(len(present))]
 
 
 def test_everybody_gets_the_text_of_rank_0():
@@ -51,8 +62,49 @@ def test_the_absent_are_named_and_everybody_else_told():
     first, other = meet_all([0, 2], 4, 0.3)
     assert "2 of 4 ranks did not come within 0.3 s: ranks 1, 3" in str(first)
     assert socket.gethostname() in str(first)
+    assert "timeout.join_seconds=0.6" in str(first)
     assert str(other) == str(first)
-    assert isinstance(other, meeting.LostRankZero)  # so that only rank 0 shows it
+    assert isinstance(other, LostRankZero)  # so that only rank 0 shows it
+
+
+@pytest.mark.parametrize("ranks", [[0, 0], [0, 1, 1]])
+def test_a_rank_that_comes_twice_is_told_at_once(ranks):
+    began = time.monotonic()
+    answers = meet_all(ranks, len(ranks), 30)
+    assert time.monotonic() - began < 20
+    assert all(isinstance(answer, LaunchError) for answer in answers)
+    here = socket.gethostname()
+    assert f"rank {ranks[-1]} came 2 times, from {here}, {here}; give each a RANK" in str(
+        answers[0]
+    )
+    assert "torchrun --nnodes NODES --nproc-per-node PROCESSES --rdzv-backend c10d" in str(
+        answers[0]
+    )
+
+
+def test_a_process_too_many_leaves_the_others_alone():
+    answers = meet_all([0, 1, 1], 2, 5)
+    assert answers[:2] == ["the configuration"] * 2
+    assert "rank 1 on" in str(answers[2])
+    assert "came when all 2 processes were there" in str(answers[2])
+
+
+def test_a_world_of_another_size_is_none():
+    zero, one = Arrival(0, 2, "a"), Arrival(1, 3, "b")
+    said = absence(zero, [zero, one], 5)
+    assert "rank 1 on b was started as one of 3 processes, and rank 0 on a as one of 2" in said
+    assert "the same WORLD_SIZE" in said
+    assert absence(zero, [zero, Arrival(1, 2, "b")], 5) == ""
+
+
+def test_a_restart_by_torchrun_does_not_meet_the_start_before(alone):
+    server = meeting.client("127.0.0.1", 0, 10, opens=True)
+    place = Placement(0, 1)
+    assert meeting.meet(server, place, "first", 5) == "first"
+    alone.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    assert meeting.meet(server, place, "second", 5) == "second"
+    alone.setenv("TORCHELASTIC_RUN_ID", "another launch at the same endpoint")
+    assert meeting.meet(server, place, "third", 5) == "third"
 
 
 def test_a_taken_port_is_told_with_its_number(alone):
@@ -63,7 +115,34 @@ def test_a_taken_port_is_told_with_its_number(alone):
         alone.setenv("MASTER_ADDR", "127.0.0.1")
         alone.setenv("MASTER_PORT", str(port))
         with pytest.raises(LaunchError, match=rf"port {port} of .* MASTER_PORT to a free one"):
-            meeting.connect(Placement(0, 2, 0, 2, "slurm"))
+            meeting.connect(Placement(0, 2, 0, 2, "slurm"), 1)
+
+
+@pytest.mark.parametrize("says", [b"HTTP/1.1 400 Bad Request\r\n\r\n", None])
+def test_a_rank_that_meets_another_program_says_so_in_time(alone, says, capfd):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        held = []
+
+        def serve():
+            with contextlib.suppress(OSError):
+                while True:
+                    guest = server.accept()[0]
+                    if says is None:
+                        held.append(guest)
+                        continue
+                    with guest:
+                        guest.sendall(says)
+
+        threading.Thread(target=serve, daemon=True).start()
+        alone.setenv("MASTER_ADDR", "127.0.0.1")
+        alone.setenv("MASTER_PORT", str(server.getsockname()[1]))
+        began = time.monotonic()
+        with pytest.raises(LaunchError, match=r"rank 1 on .* met something else than rank 0 at"):
+            meeting.connect(Placement(1, 2, 1, 2, "slurm"), 0.5)
+        assert time.monotonic() - began < 10
+        assert capfd.readouterr().err == ""  # and no page of torch's
+        for guest in held:
+            guest.close()
 
 
 def test_rank_0_that_cannot_be_reached_is_told_with_its_address(alone):
@@ -72,12 +151,105 @@ def test_rank_0_that_cannot_be_reached_is_told_with_its_address(alone):
         port = probe.getsockname()[1]
     alone.setenv("MASTER_ADDR", "127.0.0.1")
     alone.setenv("MASTER_PORT", str(port))
-    alone.setattr(meeting, "JOIN_SECONDS", 0.5)
-    alone.setattr(meeting, "_OPENING_SECONDS", 0.5)
     with pytest.raises(
-        LaunchError, match=f"rank 1 on .* could not reach rank 0 at 127.0.0.1:{port}"
+        LaunchError, match=f"rank 1 on .* could not reach rank 0 at 127.0.0.1:{port} within 1 s"
     ):
-        meeting.connect(Placement(1, 2, 1, 2, "slurm"))
+        meeting.connect(Placement(1, 2, 1, 2, "slurm"), 0.5)
+
+
+def seat_all(monkeypatch, visible):
+    """What each rank gets of its device, where CUDA shows each of them these GPUs."""
+    server = meeting.client("127.0.0.1", 0, 10, opens=True)
+    mine, answers = threading.local(), {}
+    cuda = torch.cuda
+    monkeypatch.setattr(cuda, "device_count", lambda: len(mine.gpus))
+    monkeypatch.setattr(cuda, "set_device", lambda device: None)
+    uuids = lambda device: SimpleNamespace(uuid=mine.gpus[device.index])  # noqa: E731
+    monkeypatch.setattr(cuda, "get_device_properties", uuids)
+    text = json.dumps({"config": ""})
+
+    def take_part(rank):
+        mine.gpus = visible[rank]
+        store = meeting.client("127.0.0.1", server.port, 10)
+        place = Placement(rank, len(visible), rank, len(visible), "slurm")
+        try:
+            if isinstance(mine.gpus, Exception):
+                raise mine.gpus
+            answers[rank] = device.take(store, place, partial(choose_device, text), 10)
+        except Exception as error:
+            answers[rank] = error
+
+    threads = [threading.Thread(target=take_part, args=(rank,)) for rank in range(len(visible))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return [answers[rank] for rank in range(len(visible))]
+
+
+def test_one_visible_gpu_for_each_task_is_its_own(alone):
+    """`srun --gpus-per-task=1`: all of them are called cuda:0."""
+    alone.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert seat_all(alone, [["a"], ["b"], ["c"]]) == [torch.device("cuda", 0)] * 3
+    all_of_them = [["a", "b"]] * 2
+    assert seat_all(alone, all_of_them) == [torch.device("cuda", 0), torch.device("cuda", 1)]
+
+
+@pytest.mark.parametrize("visible", [[["a"], ["a"]], [["a", "b"], ["b", "c"], ["a", "b"]]])
+def test_a_gpu_that_two_would_share_is_refused_by_all_of_them(alone, visible):
+    alone.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    began = time.monotonic()
+    first, *others = seat_all(alone, visible)
+    assert time.monotonic() - began < 10  # and not the half an hour of torch's own waiting
+    assert isinstance(first, ConfigError)
+    for other in others:
+        assert isinstance(other, LostRankZero)
+        assert (str(other), other.exit_code) == (str(first), 2)
+    assert "--gpus-per-task" in str(first)
+    assert "--gpu-bind=none" in str(first)
+
+
+def test_two_ranks_on_one_gpu_are_named(alone):
+    alone.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    said = str(seat_all(alone, [["a"], ["b"], ["a"]])[0])
+    assert f"ranks 0, 2 on {socket.gethostname()} have one GPU in common, GPU-a;" in said
+    assert "srun --gpus-per-node=3 --gpu-bind=none in place of --gpus-per-task" in said
+
+
+def test_instances_of_one_gpu_are_told_apart_by_their_own_names(alone):
+    alone.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(uuid="a"))
+    gpu = torch.device("cuda", 0)
+    alone.setenv("CUDA_VISIBLE_DEVICES", "MIG-1")
+    assert device.identity(gpu) == "MIG-1"
+    alone.setenv("CUDA_VISIBLE_DEVICES", "GPU-a")
+    assert device.identity(gpu) == "GPU-a"
+    assert device.identity(torch.device("cpu")) is None
+
+
+def test_a_rank_whose_cuda_fails_keeps_its_error_and_the_others_do_not_wait():
+    server = meeting.client("127.0.0.1", 0, 10, opens=True)
+    caught = {}
+
+    def take_part(rank):
+        def choose(local_rank):
+            if local_rank == 1:
+                raise RuntimeError("CUDA driver initialization failed\nsee dmesg")
+            return torch.device("cpu")
+
+        store = meeting.client("127.0.0.1", server.port, 10)
+        try:
+            device.take(store, Placement(rank, 2, rank, 2), choose, 10)
+        except Exception as error:
+            caught[rank] = error
+
+    threads = [threading.Thread(target=take_part, args=(rank,)) for rank in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert isinstance(caught[1], RuntimeError)
+    where = f"rank 1 on {socket.gethostname()}"
+    assert str(caught[0]) == f"{where}: RuntimeError: CUDA driver initialization failed"
 
 
 def test_without_an_address_nobody_trains_alone(alone):

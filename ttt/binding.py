@@ -5,7 +5,6 @@ node it is used from. What a launcher has bound already (srun --cpu-bind, mpirun
 """
 
 import os
-import socket
 from typing import NamedTuple
 
 import pynvml
@@ -13,6 +12,7 @@ import torch
 
 from ttt.affinity import plan, topology
 from ttt.affinity.quota import cpu_quota
+from ttt.dist.rank import node_name
 from ttt.protocols import World
 from ttt.schema.choices import Binding
 
@@ -36,7 +36,9 @@ def settle(binding: Binding, world: World) -> None:
     if binding is Binding.off:
         world.threads = torch.get_num_threads()
         return
-    mine = _Mate(_node(), world.local_rank, frozenset(os.sched_getaffinity(0)), _bus(world.device))
+    mine = _Mate(
+        node_name(), world.local_rank, frozenset(os.sched_getaffinity(0)), _bus(world.device)
+    )
     mates = sorted(mate for mate in world.gather(mine) if mate.node == mine.node)
     machine = topology.read()
     buses = [mate.bus for mate in mates] if world.device.type == "cuda" else []
@@ -47,12 +49,6 @@ def settle(binding: Binding, world: World) -> None:
         plan.bind(share)
     world.threads = share.threads
     torch.set_num_threads(share.threads)
-
-
-def _node() -> str:
-    """A name that this node's processes share; a test cluster has several nodes on one host."""
-    number = os.environ.get("GROUP_RANK", os.environ.get("SLURM_NODEID", ""))
-    return f"{socket.gethostname()}/{number}"
 
 
 def _bus(device: torch.device) -> str | None:

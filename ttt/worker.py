@@ -28,8 +28,9 @@ from ttt.clock import Clock, steady_wall_clock
 from ttt.data.guard import guarded
 from ttt.dist import mpi
 from ttt.dist import world as dist_world
-from ttt.dist.meeting import JOIN_SECONDS, LostRankZero
-from ttt.dist.rank import Placement, from_environment
+from ttt.dist.agreement import LostRankZero
+from ttt.dist.meeting import JOIN_SECONDS
+from ttt.dist.rank import JOIN_VARIABLE, Placement, from_environment, gpu_index
 from ttt.errors import (
     ESCAPE,
     NOT_REACHED,
@@ -82,14 +83,16 @@ def main(arguments: list[str]) -> int:
 
 def work(placement: Placement | None, seat: Seat) -> Verdict:
     """Join the world, run, and leave it together."""
-    text, seconds = None, JOIN_SECONDS
+    text, frozen, seconds = None, "", float(os.environ.get(JOIN_VARIABLE, JOIN_SECONDS))
+    file = seat.folder / "config.yaml" if seat.folder else None
+    if file and (seat.rank == 0 or file.is_file()):
+        frozen = file.read_text()
+        seconds = config.load(frozen).timeout.join_seconds
     if seat.rank == 0:  # it always has the folder, and what it says counts
         assert seat.folder is not None
-        frozen = (seat.folder / "config.yaml").read_text()
         told = attempt.told(attempt.past(seat.folder))
         folder = str(seat.folder.absolute())
         text = json.dumps({"folder": folder, "config": frozen, "past": told})
-        seconds = config.load(frozen).timeout.join_seconds
     with dist_world.join(placement, text, choose_device, seconds=seconds) as (world, text):
         message = json.loads(text)
         run_config = config.load(message["config"])
@@ -136,14 +139,16 @@ def choose_device(text: str, local_rank: int) -> torch.device:
     gpus = torch.cuda.device_count()
     if wanted == "cpu" or (wanted == "auto" and not gpus):
         return torch.device("cpu")
-    if local_rank >= gpus:
+    index = gpu_index(local_rank, gpus)
+    if index is None:
         raise ConfigError(
             [
                 f"local rank {local_rank} has no GPU, {gpus} are visible here; allowed: as many"
-                f" processes as GPUs; --nproc-per-node {gpus}, or device=cpu"
+                f" processes as GPUs; --nproc-per-node {max(1, gpus)}, srun --gpus-per-node"
+                " --gpu-bind=none in place of --gpus-per-task, or device=cpu"
             ]
         )
-    return torch.device("cuda", local_rank)
+    return torch.device("cuda", index)
 
 
 def conduct(run_config: RunConfig, world: World, seat: Seat, past: Past | None) -> Verdict:

@@ -8,6 +8,7 @@ import contextlib
 import datetime
 import importlib
 import os
+import re
 import shlex
 import sys
 import uuid
@@ -23,7 +24,7 @@ from rich.text import Text
 from ttt import claim, config, stop, streams
 from ttt.cli import counted, overrides
 from ttt.cli.rehearse import rehearse
-from ttt.dist.rank import Placement, from_environment, half_told
+from ttt.dist.rank import JOIN_VARIABLE, Placement, from_environment, half_told
 from ttt.errors import OK, ConfigError, TttError, show, shown
 from ttt.launch.job import Job, Launcher, worst
 from ttt.report.forms import table
@@ -37,6 +38,7 @@ _SWEEP_INSIDE = [
     "--multirun starts several launches, and this process is already part of one; leave launching"
     " to ttt: ttt run --multirun launcher=torchrun ... (or slurm, or mpi)"
 ]
+_JOIN_SECONDS = "timeout.join_seconds="
 _STARTERS = {"torchrun": "torchrun", "slurm": "srun", "mpi": "mpirun"}
 _SHOWS = {"--help", "-h", "--hydra-help", "--version", "--cfg", "-c", "--info", "-i"}
 
@@ -47,7 +49,7 @@ def main(arguments: list[str]) -> int:
     if sentence := half_told():
         raise ConfigError([sentence])
     if placement and placement.rank > 0:
-        return OK if _only_shows(arguments) else become_worker("-")
+        return follow(arguments)
     stop.remember_room()
     config.register()
     codes: list[int] = []
@@ -89,6 +91,16 @@ def main(arguments: list[str]) -> int:
             raise
         raise ConfigError([f"{' '.join(arguments)}: {error}; allowed: NAME=VALUE"]) from error
     return worst(codes) if codes else OK
+
+
+def follow(arguments: list[str]) -> int:
+    """Become a worker that gets everything from rank 0; how long it waits for that is typed."""
+    if _only_shows(arguments):
+        return OK
+    typed = [word.partition("=")[2] for word in arguments if word.startswith(_JOIN_SECONDS)]
+    if typed and re.fullmatch(r"\d+(\.\d+)?", typed[-1], re.ASCII):
+        os.environ[JOIN_VARIABLE] = typed[-1]
+    return become_worker("-")
 
 
 def launch(composed: Any, arguments: list[str], placement: Placement | None) -> int:

@@ -1,11 +1,11 @@
 """Notes between the processes of a run, over a store connection that nothing else uses."""
 
 import contextlib
-import os
 from datetime import timedelta
 
-from torch.distributed import DistStoreError, PrefixStore, TCPStore  # type: ignore[attr-defined]
+from torch.distributed import DistStoreError, TCPStore  # type: ignore[attr-defined]
 
+from ttt.dist.agreement import ours
 from ttt.dist.meeting import JOIN_SECONDS, client
 
 _SECONDS = 5.0  # to answer; a store that needs longer counts as gone
@@ -22,8 +22,7 @@ class StoreBoard:
 
     def __init__(self, store: TCPStore, rank: int, size: int) -> None:
         connection = client(store.host, store.port, JOIN_SECONDS)  # all ranks come at once
-        attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-        self._store = PrefixStore(f"ttt/board/{attempt}", connection)
+        self._store = ours(connection, "board")
         self._store.set_timeout(timedelta(seconds=_SECONDS))
         self.rank, self.size = rank, size
 

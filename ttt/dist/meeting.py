@@ -6,11 +6,17 @@ falls back to localhost: a process that cannot find rank 0 must say so, not trai
 """
 
 import contextlib
+import json
 import os
 import re
 import socket
 import subprocess
-from collections.abc import Sequence
+import sys
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 
 import psutil
@@ -21,50 +27,133 @@ from torch.distributed import (  # type: ignore[attr-defined]
     TCPStore,
 )
 
+from ttt.dist.agreement import decide, named, obey, ours
 from ttt.dist.rank import Placement
 from ttt.errors import LaunchError
 
 JOIN_SECONDS = 60.0
-_CONFIG, _VERDICT = "ttt/config", "ttt/verdict"
-# Rank 0 composes a configuration before it opens the store; the others may be quicker.
-_OPENING_SECONDS = 60.0
-_TELL_SECONDS = 1.0  # what rank 0 stays for, so that the others can read why it gives up
+_CONFIG = "config"
+_HANDSHAKE_SECONDS = 5.0  # for a store that is there
+_NAP_SECONDS = 0.1  # between two tries to reach rank 0
+
+_EACH_ITS_OWN = (
+    "give each a RANK of its own; by torchrun on several nodes, type the same on each: torchrun"
+    " --nnodes NODES --nproc-per-node PROCESSES --rdzv-backend c10d --rdzv-endpoint HOST:29500 -m"
+    " ttt run ..."
+)
 
 
-class LostRankZero(LaunchError):
-    """The same failure as rank 0's, which tells it better."""
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """What a process says of itself when it comes.
+
+    Attributes:
+        rank: Its own.
+        size: How many processes it was told there are.
+        host: Where it is.
+    """
+
+    rank: int
+    size: int
+    host: str
 
 
-def connect(placement: Placement) -> TCPStore:
+def connect(placement: Placement, seconds: float = JOIN_SECONDS) -> TCPStore:
     """The store of this run.
+
+    Args:
+        placement: Who this process is.
+        seconds: How long the processes wait for each other. Rank 0 composes a configuration before
+            it opens the store: the others, who may be quicker, wait twice as long.
 
     Raises:
         LaunchError: There is no address, the port is taken, or rank 0 cannot be reached.
     """
     host, port = address(placement)
     # torchrun's agents have opened it already, and its workers are clients.
-    ours = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
-    opens = ours and placement.rank == 0
+    opens = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True" and placement.rank == 0
     say_which_network(placement, host)
-    seconds = JOIN_SECONDS + _OPENING_SECONDS
+    here = socket.gethostname()
+    if not opens:
+        _reach(host, port, 2 * seconds, f"rank {placement.rank} on {here}")
     try:
-        return client(host, port, seconds, opens=opens)
+        return client(host, port, 2 * seconds, opens=opens)
     except (DistNetworkError, DistStoreError) as error:
         reason = str(error).partition("\n")[0]
         if opens:
             raise LaunchError(
-                f"rank 0 cannot listen on port {port} of {socket.gethostname()}: {reason};"
-                " set MASTER_PORT to a free one"
+                f"rank 0 cannot listen on port {port} of {here}: {reason}; another program has the"
+                " port, or another process is rank 0, too: set MASTER_PORT to a free one, and give"
+                " every process a RANK of its own"
             ) from error
         raise LaunchError(
-            f"rank {placement.rank} on {socket.gethostname()} could not reach rank 0 at"
-            f" {host}:{port} within {seconds:g} s: {reason}"
+            f"rank {placement.rank} on {here} met something else than rank 0 at {host}:{port}"
+            f" ({reason}); set MASTER_PORT to a port that no other program has, the same for every"
+            " process"
         ) from error
 
 
+def _reach(host: str, port: int, seconds: float, who: str) -> None:
+    """Wait until something answers there.
+
+    torch's own waiting is not used: it prints a stack for every try.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            left = max(_NAP_SECONDS, deadline - time.monotonic())
+            return socket.create_connection((host, port), left).close()
+        except OSError as error:
+            reason = error.strerror or str(error)
+        if time.monotonic() > deadline:
+            raise LaunchError(
+                f"{who} could not reach rank 0 at {host}:{port} within {seconds:g} s ({reason});"
+                " start rank 0 there, or set MASTER_ADDR and MASTER_PORT, the same for every"
+                " process"
+            )
+        time.sleep(_NAP_SECONDS)
+
+
 def client(host: str, port: int, seconds: float, *, opens: bool = False) -> TCPStore:
-    """A connection of its own to the store: one that waits does not keep another waiting."""
-    return TCPStore(host, port, None, opens, timedelta(seconds=seconds), wait_for_workers=False)
+    """A connection of its own to the store: one that waits does not keep another waiting.
+
+    Raises:
+        DistNetworkError: There is none, or something else answers.
+    """
+    # In a thread that is left behind: where another program has the port and says nothing, torch
+    # waits for ever, and no signal gets through.
+    made: list[TCPStore | Exception] = []
+
+    def make() -> None:
+        limit = timedelta(seconds=seconds)
+        try:
+            made.append(TCPStore(host, port, None, opens, limit, wait_for_workers=False))
+        except Exception as error:  # raised again below
+            made.append(error)
+
+    thread = threading.Thread(target=make, daemon=True)
+    with _hushed():
+        thread.start()
+        thread.join(max(_HANDSHAKE_SECONDS, seconds))
+    if not made:
+        raise DistNetworkError("no answer of a store")
+    if isinstance(made[0], Exception):
+        raise made[0]
+    return made[0]
+
+
+@contextlib.contextmanager
+def _hushed() -> Iterator[None]:
+    """Within it, nothing is printed: torch adds a page of addresses to every error it raises."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def meet(store: Store, placement: Placement, text: str | None, seconds: float) -> str:
@@ -77,48 +166,59 @@ def meet(store: Store, placement: Placement, text: str | None, seconds: float) -
         seconds: How long rank 0 waits for the others.
 
     Raises:
-        LaunchError: Not everybody came; on rank 0 it names the ranks.
+        LaunchError: Not everybody came, or somebody came twice; on rank 0 it names the ranks.
     """
-    store.set(_here(placement.rank), socket.gethostname())
-    if placement.rank == 0:
-        assert text is not None
-        store.set(_CONFIG, text)
-        keys = [_here(rank) for rank in range(placement.size)]
-        with contextlib.suppress(DistStoreError):
-            store.wait(keys, timedelta(seconds=seconds))
-        verdict = _absent(store, keys, seconds)
-        store.set(_VERDICT, verdict)
-        if verdict:
-            with contextlib.suppress(DistStoreError):  # nobody will answer; the others read
-                store.wait(["ttt/never"], timedelta(seconds=_TELL_SECONDS))
-            raise LaunchError(verdict)
-        return text
-    try:
-        store.wait([_VERDICT], timedelta(seconds=seconds + _OPENING_SECONDS))
-        verdict = store.get(_VERDICT).decode()
-    except (DistNetworkError, DistStoreError) as error:
-        raise LostRankZero("rank 0 is gone") from error
-    if verdict:
-        raise LostRankZero(verdict)
-    return store.get(_CONFIG).decode()
+    store = ours(store, "meeting")
+    me = Arrival(placement.rank, placement.size, socket.gethostname())
+    number = store.add("number", 1)
+    store.set(f"came/{number}", json.dumps(asdict(me)))
+    if placement.rank or number > placement.size:
+        obey(store, 2 * seconds)
+        if number > placement.size:
+            one_more = f"rank {me.rank} on {me.host} came when all {me.size} processes were there"
+            raise LaunchError(f"{one_more}; {_EACH_ITS_OWN}")
+        return store.get(_CONFIG).decode()
+    assert text is not None
+    store.set(_CONFIG, text)
+    keys = [f"came/{number}" for number in range(1, placement.size + 1)]
+    with contextlib.suppress(DistStoreError):
+        store.wait(keys, timedelta(seconds=seconds))
+    # A process is counted a moment before it has said who it is.
+    said = [store.get(key) for key in keys if store.check([key])]
+    verdict = absence(me, [Arrival(**json.loads(one)) for one in said], seconds)
+    decide(store, LaunchError(verdict) if verdict else None)
+    return text
 
 
-def _here(rank: int) -> str:
-    return f"ttt/here/{rank}"
+def absence(zero: Arrival, came: Sequence[Arrival], seconds: float) -> str:
+    """A sentence on why these are not the processes of one run; empty if they are.
 
-
-def _absent(store: Store, keys: Sequence[str], seconds: float) -> str:
-    """A sentence naming the ranks that did not come; empty if all did."""
-    came = [store.check([key]) for key in keys]
-    if all(came):
+    Args:
+        zero: Rank 0, whose size counts.
+        came: All that came, it included.
+        seconds: How long that took.
+    """
+    hosts: dict[int, list[str]] = defaultdict(list)
+    for one in came:
+        hosts[one.rank].append(one.host)
+    other = next((one for one in came if one.size != zero.size), None)
+    if other:
+        return (
+            f"rank {other.rank} on {other.host} was started as one of {other.size} processes, and"
+            f" rank 0 on {zero.host} as one of {zero.size}; give every process the same WORLD_SIZE"
+        )
+    for rank, where in hosts.items():
+        if len(where) > 1:
+            return f"rank {rank} came {len(where)} times, from {named(where)}; {_EACH_ITS_OWN}"
+    absent = [rank for rank in range(zero.size) if rank not in hosts]
+    if not absent:
         return ""
-    absent = [rank for rank, here in enumerate(came) if not here]
-    hosts = {store.get(key).decode() for key, here in zip(keys, came, strict=True) if here}
-    plural, shown = "s" if len(absent) > 1 else "", ", ".join(map(str, absent[:20]))
-    more = f" and {len(absent) - 20} more" if len(absent) > 20 else ""
+    plural = "s" if len(absent) > 1 else ""
+    from_where = sorted({one.host for one in came})
     return (
-        f"{len(absent)} of {len(keys)} ranks did not come within {seconds:g} s: rank{plural}"
-        f" {shown}{more}; ranks came from {', '.join(sorted(hosts)[:20])}"
+        f"{len(absent)} of {zero.size} ranks did not come within {seconds:g} s: rank{plural}"
+        f" {named(absent)}; ranks came from {named(from_where)}; start the others as well, or"
+        f" wait longer: timeout.join_seconds={2 * seconds:g}"
     )
 
 

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, TypeVar
 import psutil
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
-from ttt.dist.meeting import JOIN_SECONDS, LostRankZero, client, say_which_network
+from ttt.dist.agreement import LostRankZero
+from ttt.dist.meeting import JOIN_SECONDS, client, say_which_network
 from ttt.dist.rank import Placement
 from ttt.errors import LaunchError, MissingExtra
 from ttt.stop import SIGNALS

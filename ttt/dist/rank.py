@@ -7,10 +7,14 @@ mpirun are torchrun's.
 
 import os
 import re
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 Environment = Mapping[str, str]
+
+# How long to wait for rank 0, in seconds, where no configuration is at hand before it comes.
+JOIN_VARIABLE = "TTT_JOIN_SECONDS"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +102,27 @@ def from_environment(environment: Environment = os.environ) -> Placement | None:
         placement = Placement(rank, size, local_rank, local_size, names.launcher)
         return None if placement.size == 1 and names.launcher != "torchrun" else placement
     return None
+
+
+def gpu_index(local_rank: int, visible: int) -> int | None:
+    """Which of the GPUs that a process sees is its own; None if none is.
+
+    One that sees a single GPU was given it (srun --gpus-per-task, a MIG instance, a container), or
+    shares it with all others of its node: the processes compare theirs when they meet.
+
+    Args:
+        local_rank: The process on its node.
+        visible: How many GPUs it sees.
+    """
+    if visible == 1:
+        return 0
+    return local_rank if local_rank < visible else None
+
+
+def node_name(environment: Environment = os.environ) -> str:
+    """A name that this node's processes share; a test cluster has several nodes on one host."""
+    number = environment.get("GROUP_RANK", environment.get("SLURM_NODEID", ""))
+    return f"{socket.gethostname()}/{number}"
 
 
 def half_told(environment: Environment = os.environ) -> str | None:

@@ -9,19 +9,22 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from typing import TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch._C import _distributed_c10d as c10d
-from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined]
+from torch.distributed import TCPStore  # type: ignore[attr-defined]
 from torch.distributed.distributed_c10d import _set_pg_timeout
 from torch.distributed.elastic.multiprocessing.errors import record
 
-from ttt.dist import mpi
+from ttt.dist import agreement, mpi
+from ttt.dist.agreement import LostRankZero
 from ttt.dist.board import StoreBoard
-from ttt.dist.meeting import JOIN_SECONDS, LostRankZero, connect, meet
+from ttt.dist.device import take
+from ttt.dist.meeting import JOIN_SECONDS, connect, meet
 from ttt.dist.rank import Placement
 from ttt.protocols import Shard
 
@@ -30,6 +33,7 @@ T = TypeVar("T")
 
 # Entries of NCCL's flight recorder; the second is what newer releases of torch call it.
 _FLIGHT_RECORDER = ("TORCH_NCCL_TRACE_BUFFER_SIZE", "TORCH_FR_BUFFER_SIZE")
+_DEVICE_SECONDS = 60.0  # that CUDA may take to start on one node, and not on another
 _INIT_TIMEOUT = timedelta(minutes=30)  # MLPerf's own limit for initialisation, closed division
 
 
@@ -215,28 +219,28 @@ def join(
         placement: Who this process is; None when it is alone.
         text: The frozen configuration on rank 0; None elsewhere, where no run folder may exist.
         choose: The device for this configuration and local rank.
-        seconds: How long rank 0 waits for the others.
+        seconds: How long rank 0 waits for the others, the others twice as long for it.
 
     Yields:
         The world, and the configuration's text, the same on every process.
 
     Raises:
         LaunchError: Not everybody came; the sentence names who did not.
+        ConfigError: Some process has no device of its own.
     """
     if placement is None:
         assert text is not None
         yield Solo(choose(text, 0)), text
         return
-    store = mpi.connect(placement) if mpi.needed(placement) else connect(placement)
+    store = mpi.connect(placement) if mpi.needed(placement) else connect(placement, seconds)
     text = meet(store, placement, text, seconds)
-    device = choose(text, placement.local_rank)
+    device = take(store, placement, partial(choose, text), seconds + _DEVICE_SECONDS)
     if device.type == "cuda":
-        torch.cuda.set_device(device)
         for name in _FLIGHT_RECORDER:
             os.environ.setdefault(name, "2000")
     dist.init_process_group(
         backend="cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo",
-        store=PrefixStore("ttt/world", store),
+        store=agreement.ours(store, "world"),
         rank=placement.rank,
         world_size=placement.size,
         timeout=_INIT_TIMEOUT,

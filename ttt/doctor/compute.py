@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import torch
 
+from ttt.dist.rank import gpu_index
 from ttt.doctor.findings import Finding, Seen, failure, names, ok, slow, warning
 
 _SECONDS = 0.3  # for one kind of number
@@ -55,9 +56,8 @@ def choose(device: str, local_rank: int) -> torch.device:
         device: What the run asks for: "auto", "cpu" or "cuda".
         local_rank: This process on its node.
     """
-    if device == "cpu" or local_rank >= torch.cuda.device_count():
-        return torch.device("cpu")
-    return torch.device("cuda", local_rank)
+    index = None if device == "cpu" else gpu_index(local_rank, torch.cuda.device_count())
+    return torch.device("cpu") if index is None else torch.device("cuda", index)
 
 
 def look(device: torch.device, *, gpus: bool) -> Compute:

@@ -16,8 +16,9 @@ from ttt.failure import LAUNCHED_BY_TTT
 from ttt.launch import endpoint, nodes
 from ttt.launch.devices import processes_per_node, starting_problems
 from ttt.launch.job import Job, explain, last_words, outcome, worst
-from ttt.launch.process import raising, supervise, worker_environment
+from ttt.launch.process import supervise, worker_environment
 from ttt.launch.relay import Relay
+from ttt.stop import raising
 
 # The host's own name need not lead anywhere: torchrun's workers would look for each other there.
 _ONE_NODE = ("--nnodes=1", "--standalone", "--local-addr=127.0.0.1")

@@ -1,0 +1,113 @@
+"""The device of each process, and whether the processes have one each: settled before they join."""
+
+import os
+import socket
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch.distributed import Store  # type: ignore[attr-defined]
+
+from ttt.dist.agreement import agree, named
+from ttt.dist.rank import Placement
+from ttt.errors import ConfigError, TttError
+
+_SHOWN_PROBLEMS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What a process says of its device.
+
+    Attributes:
+        rank: Which process.
+        host: Its node.
+        local_size: Processes of its node.
+        gpu: Its GPU's identity; None on a CPU, or where there is a problem.
+        problems: Why it has no device.
+    """
+
+    rank: int
+    host: str
+    local_size: int
+    gpu: str | None = None
+    problems: Sequence[str] = ()
+
+
+def identity(device: torch.device) -> str | None:
+    """What tells a GPU from all others: its UUID, or that of a MIG instance; None for a CPU."""
+    if device.type != "cuda":
+        return None
+    shown = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    # torch may give the UUID of the whole GPU for each of its instances.
+    if device.index < len(shown) and (name := shown[device.index].strip()).startswith("MIG-"):
+        return name
+    return f"GPU-{torch.cuda.get_device_properties(device).uuid}"
+
+
+def take(
+    store: Store, placement: Placement, choose: Callable[[int], torch.device], seconds: float
+) -> torch.device:
+    """The device of this process, once every process has one of its own.
+
+    Args:
+        store: The store of this run.
+        placement: Who this process is.
+        choose: The device for a local rank.
+        seconds: How long rank 0 waits for the others.
+
+    Raises:
+        ConfigError: On rank 0: some process has no device, or shares its own.
+        LaunchError: On the others: the same.
+    """
+    device, failed = torch.device("cpu"), None
+    gpu, problems = None, []
+    try:
+        device = choose(placement.local_rank)
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
+            gpu = identity(device)
+    except ConfigError as error:
+        problems = list(error.problems)
+    except Exception as error:  # CUDA's, of any kind: the others must not wait for this process
+        failed = error
+        problems = [f"{type(error).__name__}: {error}".partition("\n")[0]]
+    mine = Choice(placement.rank, socket.gethostname(), placement.local_size, gpu, problems)
+    try:
+        agree(store, placement, asdict(mine), _judge, seconds)
+    except TttError:
+        if failed:  # it alone has the traceback
+            raise failed from None
+        raise
+    return device
+
+
+def _judge(said: list[dict[str, Any]]) -> list[str]:
+    return judge([Choice(**one) for one in said])
+
+
+def judge(choices: Sequence[Choice]) -> list[str]:
+    """What is wrong with the devices of all processes.
+
+    Args:
+        choices: What each says, in rank order.
+    """
+    found = [f"rank {one.rank} on {one.host}: {text}" for one in choices for text in one.problems]
+    if len(found) > _SHOWN_PROBLEMS:
+        found = [*found[:_SHOWN_PROBLEMS], f"and {len(found) - _SHOWN_PROBLEMS} more like these"]
+    users: dict[str, list[Choice]] = defaultdict(list)
+    for one in choices:
+        if one.gpu:
+            users[one.gpu].append(one)
+    for gpu, ranks in users.items():
+        if len(ranks) > 1:
+            size = ranks[0].local_size
+            found.append(
+                f"ranks {named([one.rank for one in ranks])} on {ranks[0].host} have one GPU in"
+                f" common, {gpu}; allowed: a GPU for each process; srun --gpus-per-node={size}"
+                " --gpu-bind=none in place of --gpus-per-task, as many processes as GPUs, or"
+                " device=cpu"
+            )
+    return found
