@@ -18,9 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ttt.errors import DataError
-from ttt.prepare.csv_tables import NOT_KNOWN, Floats, opened, rows, standardized
+from ttt.prepare.csv_tables import NOT_KNOWN, Floats, rows, standardized
 
-_DELIMITERS = ",;\t|"
 _OFTEN = 0.01  # share of rows without a value from which on that is a feature of its own
 _LARGEST = 10.0  # of a standardized number: one wrong value must not decide all others
 
@@ -85,7 +84,7 @@ class Column:
         if len(self.places) == 1:
             return "it is the same in every row"
         if self.numbers is not None:
-            steps = np.diff(self.numbers)
+            steps = np.diff(np.sort(self.numbers))
             return "it numbers the rows" if len(steps) > 1 and (steps == 1).all() else None
         if self.times is not None:
             return "it is a time; --time splits by it"
@@ -110,7 +109,7 @@ def read(paths: Sequence[Path], delimiter: str | None) -> dict[str, Column]:
             raise DataError(
                 f"--src {path} is not a file; allowed: tables NAME.csv, plain or packed"
             )
-        table = rows(path, delimiter or _delimiter(path))
+        table = rows(path, delimiter)
         header = [name.strip() or f"column {i}" for i, name in enumerate(next(table), start=1)]
         if len(header) < 2:
             raise DataError(f"{path} has {len(header)} columns by its first line; --delimiter CHAR")
@@ -160,12 +159,6 @@ def ranked(column: Column, known: Rows) -> npt.NDArray[np.int64]:
     ranks[order] = np.arange(len(order))
     places: npt.NDArray[np.int64] = ranks[column.rows[known]]
     return places
-
-
-def _delimiter(path: Path) -> str:
-    with opened(path) as file:
-        line = file.readline()
-    return max(_DELIMITERS, key=line.count)
 
 
 def number(text: str) -> float | None:

@@ -15,6 +15,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
@@ -29,6 +30,7 @@ from ttt.prepare.encoding import not_utf8, without_mark
 MISSING = frozenset(
     {"", "NA", "NaN", "nan", "N/A", "n/a", "#N/A", "<NA>", "NULL", "null", "None", "\\N"}
 )
+_DELIMITERS = ",;\t|"
 NOT_KNOWN = "NA"  # what stands for all of them
 
 Floats = npt.NDArray[np.float64]
@@ -71,18 +73,27 @@ def _as_text(file: Any, path: Path) -> TextIO:
     return io.TextIOWrapper(buffered, encoding="utf-8-sig", newline="")
 
 
-def rows(path: Path, delimiter: str = ",") -> Iterator[list[str]]:
+def rows(path: Path, delimiter: str | None = ",") -> Iterator[list[str]]:
     """The fields of the header and of every row after it; what is missing is `NOT_KNOWN`.
+
+    Args:
+        path: The table.
+        delimiter: Between fields; None: what the first line has most of.
 
     Raises:
         DataError: It cannot be read, or a row has more or fewer fields than the header.
     """
+    number = 0  # of the last line that could be read
     try:
         with opened(path) as file:
-            reader = csv.reader(file, delimiter=delimiter)
+            first = file.readline()
+            between = delimiter or max(_DELIMITERS, key=first.count)
+            reader = csv.reader(chain([first], file), delimiter=between)
             header = next(reader, [])
+            number = reader.line_num
             yield header
             for fields in reader:
+                number = reader.line_num
                 if len(fields) == len(header):
                     yield [NOT_KNOWN if text in MISSING else text for text in fields]
                 elif fields:  # an empty line is no row
@@ -91,7 +102,7 @@ def rows(path: Path, delimiter: str = ",") -> Iterator[list[str]]:
                         f" as the header, {len(header)}"
                     )
     except UnicodeDecodeError as error:
-        raise not_utf8(path, reader.line_num + 1, error) from error
+        raise not_utf8(path, number + 1, error) from error
     except _UNREADABLE as error:
         raise DataError(f"{path} cannot be read: {error}") from error
 

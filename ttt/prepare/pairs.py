@@ -146,11 +146,12 @@ def _problems(given: Sequence[Files], columns: Sequence[int]) -> list[str]:
         for files in given
         if len(files) > 2
     ]
-    every = list(dict.fromkeys(chain(*given)))
+    named = list(chain(*given))
+    every = list(dict.fromkeys(named))
     wrong += [
         f"{path} is not a file; allowed: text, plain or .gz" for path in every if not path.is_file()
     ]
-    again = [path for path in every if sum(path in files for files in given) > 1]
+    again = [path for path in every if named.count(path) > 1]
     wrong += [f"{path} is named twice; name each file once" for path in again]
     if min(columns) < 1 or columns[0] == columns[1]:
         wrong.append(

@@ -60,13 +60,6 @@ def by_class(labels: npt.NDArray[np.int64], share: float, seed: int) -> Chosen:
     return chosen
 
 
-def by_chance(samples: int, share: float, seed: int) -> Chosen:
-    """Held out: so large a share of all, drawn by chance."""
-    chosen = np.zeros(samples, np.bool_)
-    chosen[np.random.RandomState(seed).permutation(samples)[: _count(samples, share)]] = True
-    return chosen
-
-
 def by_time(times: npt.NDArray[np.float64], share: float) -> Chosen:
     """Held out: the latest ones, as one who predicts has to; samples of one moment stay together.
 
@@ -75,11 +68,6 @@ def by_time(times: npt.NDArray[np.float64], share: float) -> Chosen:
         share: Of the samples that are held out, more or less: the last moment of training is whole.
     """
     ordered = np.sort(times)
-    border = ordered[len(ordered) - _count(len(ordered), share)]
+    border = ordered[len(ordered) - min(max(1, round(share * len(ordered))), len(ordered) - 1)]
     later: Chosen = times >= border
     return later if not later.all() else times > border
-
-
-def _count(samples: int, share: float) -> int:
-    """So many of them, one at least and never all."""
-    return min(max(1, round(share * samples)), samples - 1)

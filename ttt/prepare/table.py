@@ -131,8 +131,7 @@ def prepare(
     labels, meaning = _labels(roles.label, asked.positive, asked.above)
     used = roles.label.known & _times_known(roles.time)
     labels = labels[used]
-    held_out = _held_out(roles.time, used, asked.eval_share, asked.seed)
-    _refuse_one_kind(roles.label.name, labels, held_out)
+    held_out = _held_out(roles, used, labels, asked)
     dense, measured = table.numeric(roles.numeric, used, ~held_out)
     numbers = [numbered(table.ranked(column, used), ~held_out) for column in roles.categorical]
     numbers = numbers or [(np.zeros(len(labels), np.int32), 1)]
@@ -208,30 +207,36 @@ def _clear(values: Sequence[str]) -> str | None:
     return by_name[yes[0]] if yes else None
 
 
-def _held_out(time: Column | None, used: Rows, share: float, seed: int) -> Rows:
-    if time is None:
-        return split.by_chance(int(used.sum()), share, seed)
-    moments = time.numbers if time.numbers is not None else time.times
-    assert moments is not None
-    return split.by_time(moments[used], share)
-
-
-def _refuse_one_kind(name: str, labels: npt.NDArray[np.bool_], held_out: Rows) -> None:
-    """Refuse parts in which nothing can be learnt or judged.
+def _held_out(roles: Roles, used: Rows, labels: Rows, asked: Asked) -> Rows:
+    """Which of the rows that are used are for the evaluation, [N].
 
     Raises:
-        ConfigError: A part has no rows, or one kind of label only.
+        ConfigError: A part would have one kind of label only: nothing could be learnt or judged.
     """
+    positive, name = int(labels.sum()), roles.label.name
+    if min(positive, len(labels) - positive) < 2:
+        raise ConfigError(
+            [
+                f"of {len(labels)} rows, {name} says yes in {positive}; each kind is needed twice"
+                " at least, to train on and to evaluate on; --positive VALUE or --above X"
+            ]
+        )
+    if roles.time is None:
+        return split.by_class(labels.astype(np.int64), asked.eval_share, asked.seed)
+    moments = roles.time.numbers if roles.time.numbers is not None else roles.time.times
+    assert moments is not None
+    held_out = split.by_time(moments[used], asked.eval_share)
     wrong = []
     for part, rows in (("to train on", ~held_out), ("to evaluate on", held_out)):
         positive, total = int(labels[rows].sum()), int(rows.sum())
         if not 0 < positive < total:
             wrong.append(
                 f"of {total} rows {part}, {name} says yes in {positive}; both kinds are needed in"
-                " both parts; other --eval-share, --time or --positive"
+                " both parts; another --eval-share, or no --time"
             )
     if wrong:
         raise ConfigError(wrong)
+    return held_out
 
 
 def _told(
