@@ -6,13 +6,16 @@ They are first guesses that reach something on a few cores in minutes; the files
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ttt.errors import DataError
 from ttt.prepare.folder import MANIFEST
 
-_BATCHES = (144, 72, 48, 24, 12, 6)  # they divide among many numbers of processes
+# Samples in a batch, which divide among many numbers of processes.
+_OF_IMAGES = (144, 72, 48, 24, 12, 6)
+_OF_RECORDS = (1008, 504, 252, 84, 42, 12, 6)
 _RESIDENT = 1 << 30  # bytes of decoded images that may be kept
 
 Manifest = dict[str, Any]
@@ -93,7 +96,7 @@ def _images(manifest: Manifest, target: float | None) -> tuple[str, str]:
     train, held_out = manifest["counts"]["train"], manifest["counts"]["test"]
     shorter, chance = manifest["sizes"]["shorter"], manifest["largest_class"]
     size = min(shorter[1], 64)
-    batch = _batch(train)
+    batch = _batch(train, _OF_IMAGES)
     epochs = _epochs(1200 * batch, train)
     loader = "resident" if 3 * size * size * train < _RESIDENT else "dali"
     widths, stride = _widths(size)
@@ -216,7 +219,7 @@ mlperf: # what else the MLPerf-style log is to say
 
 def _table(manifest: Manifest, target: float | None) -> tuple[str, str]:
     train, held_out = manifest["counts"]["train"], manifest["counts"]["eval"]
-    batch = min(7 * _batch(train), 1008)
+    batch = _batch(train, _OF_RECORDS)
     epochs = _epochs(1500 * batch, train)
     data = f"""\
 # Records with a label, {manifest["label"]["column"]}, made by `ttt data table`.
@@ -267,10 +270,10 @@ mlperf: # what else the MLPerf-style log is to say
 """
 
 
-def _batch(samples: int) -> int:
-    """A batch that leaves some updates in an epoch."""
-    fitting = [batch for batch in _BATCHES if batch <= samples // 20]
-    return fitting[0] if fitting else max(1, min(samples, _BATCHES[-1]))
+def _batch(samples: int, sizes: Sequence[int]) -> int:
+    """The largest batch that leaves some updates in an epoch."""
+    fitting = [batch for batch in sizes if batch <= samples // 20]
+    return fitting[0] if fitting else max(1, min(samples, sizes[-1]))
 
 
 def _epochs(samples: int, in_one: int) -> int:
