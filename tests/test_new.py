@@ -89,6 +89,7 @@ def test_nothing_is_overwritten(here: Path, capsys):
 
 IMAGES = {
     "source": "photos",
+    "format": "folder",
     "counts": {"train": 800, "test": 200},
     "classes": ["cat", "dog"],
     "largest_class": 0.7,

@@ -7,7 +7,7 @@ from pathlib import Path
 from ttt.cli.data import taken
 from ttt.errors import OK, ConfigError
 from ttt.prepare.folder import whole_folder
-from ttt.skeleton import fitting, naming, own
+from ttt.skeleton import fitting, naming, templates
 from ttt.terminal import Terminal
 
 
@@ -45,7 +45,7 @@ def main(arguments: list[str]) -> int:
     if wrong:
         raise ConfigError(wrong)
     if given.data is None:
-        files = own.files(given.name)
+        files = templates.own(given.name)
     else:
         files = fitting.files(given.name, given.data, given.target)
     write(here / given.name, files)

@@ -13,6 +13,7 @@ import json
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from heapq import nsmallest
 from itertools import chain
 from pathlib import Path
@@ -66,27 +67,11 @@ def options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def prepare(  # noqa: PLR0913 - each is one option
-    out: Path,
-    sources: Sequence[Path] = (),
-    progress: Progress = silent,
-    *,
-    train: Sequence[Files],
-    evaluation: Files | None = None,
-    columns: Sequence[int] = (1, 2),
-    eval_pairs: int = 1000,
-    seed: int = 0,
-    source: str = "source",
-    target: str = "target",
-    vocabulary: int | None = None,
-    max_length: int = 64,
-) -> list[str]:
-    """Write a prepared set to `out`; nothing if it is there.
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What can be chosen.
 
-    Args:
-        out: The folder that becomes `data.root`.
-        sources: Unused: files have options of their own.
-        progress: Called with (kB read, kB in all).
+    Attributes:
         train: Files to train on.
         evaluation: Files to evaluate on; None: some pairs of the others.
         columns: Which columns of a file with tabs are read, from 1.
@@ -96,6 +81,74 @@ def prepare(  # noqa: PLR0913 - each is one option
         target: And the target.
         vocabulary: Tokens to learn; None: as many as suit the number of pairs.
         max_length: Longest sentence to train on, in tokens with its end mark.
+    """
+
+    train: Sequence[Files]
+    evaluation: Files | None = None
+    columns: Sequence[int] = (1, 2)
+    eval_pairs: int = 1000
+    seed: int = 0
+    source: str = "source"
+    target: str = "target"
+    vocabulary: int | None = None
+    max_length: int = 64
+
+    @property
+    def given(self) -> list[Files]:
+        """All corpora that are named."""
+        return [*self.train, *([self.evaluation] if self.evaluation else [])]
+
+    def problems(self) -> list[str]:
+        """A sentence for each thing that is wrong."""
+        wrong = [
+            f"{' '.join(map(str, files))}: {len(files)} files; allowed: two, source and target, or"
+            " one with tabs; type --train again before each further pair"
+            for files in self.given
+            if len(files) > 2
+        ]
+        named = list(chain(*self.given))
+        every = list(dict.fromkeys(named))
+        wrong += [
+            f"{path} is not a file; allowed: text, plain or .gz"
+            for path in every
+            if not path.is_file()
+        ]
+        again = [path for path in every if named.count(path) > 1]
+        wrong += [f"{path} is named twice; name each file once" for path in again]
+        if min(self.columns) < 1 or self.columns[0] == self.columns[1]:
+            wrong.append(
+                f"--columns {self.columns[0]} {self.columns[1]} are not two columns, counted from"
+                " 1; --columns 1 2"
+            )
+        counts = {
+            "eval-pairs": (self.eval_pairs, 1000),
+            "max-length": (self.max_length, 64),
+            "vocabulary": (self.vocabulary, 8000),
+        }
+        return wrong + [
+            f"--{name} {value} is not allowed; allowed: above 0; --{name} {usual}"
+            for name, (value, usual) in counts.items()
+            if value is not None and value <= 0
+        ]
+
+    def title(self) -> str:
+        """What a set is called that was taken apart."""
+        names = " ".join(path.name for path in chain(*self.given))
+        columns = f"columns {self.columns[0]} {self.columns[1]}"
+        rest = "" if self.evaluation else f", about {self.eval_pairs} held out by seed {self.seed}"
+        return f"sentence pairs of {names}, {columns}{rest}"
+
+
+def prepare(
+    out: Path, sources: Sequence[Path] = (), progress: Progress = silent, **options: Any
+) -> list[str]:
+    """Write a prepared set to `out`; nothing if it is there.
+
+    Args:
+        out: The folder that becomes `data.root`.
+        sources: Unused: files have options of their own.
+        progress: Called with (kB read, kB in all).
+        options: The fields of `Asked`.
 
     Returns:
         What people should know of the set.
@@ -105,60 +158,27 @@ def prepare(  # noqa: PLR0913 - each is one option
         DataError: A file is unfit, or something else lies at `out`.
         MissingExtra: sentencepiece is not installed.
     """
-    wrong = _problems([*train, *([evaluation] if evaluation else [])], columns)
-    counts = {"eval-pairs": eval_pairs, "max-length": max_length, "vocabulary": vocabulary}
-    wrong += [
-        f"--{name} {value} is not allowed; allowed: above 0; --{name} 1000"
-        for name, value in counts.items()
-        if value is not None and value <= 0
-    ]
-    if wrong:
+    asked = Asked(**options)
+    if wrong := asked.problems():
         raise ConfigError(wrong)
-    recipe = Recipe(source, target, vocabulary, max_length)
-    if evaluation and all(len(files) == 2 for files in [*train, evaluation]):
-        corpus = Corpus("sentence pairs", [Pair(*files) for files in train], Pair(*evaluation))
+    recipe = Recipe(asked.source, asked.target, asked.vocabulary, asked.max_length)
+    if asked.evaluation and all(len(files) == 2 for files in asked.given):
+        named = [Pair(*files) for files in asked.train]
+        corpus = Corpus("sentence pairs", named, Pair(*asked.evaluation))
         if is_prepared(out, corpus.identity(recipe)):
             return []
         with resumable_folder(out) as folder:
             build(folder, corpus, recipe, progress)
         return _told(out)
-    names = [path.name for path in chain(*train, evaluation or ())]
-    rest = "" if evaluation else f", about {eval_pairs} held out by seed {seed}"
-    title = f"sentence pairs of {' '.join(names)}, columns {columns[0]} {columns[1]}{rest}"
-    if is_prepared(out, _corpus(title, Path()).identity(recipe)):
+    if is_prepared(out, _corpus(asked.title(), Path()).identity(recipe)):
         return []
     with whole_folder(out) as folder:
         text = folder / _TEXT
         text.mkdir()
-        _take_apart(text, train, evaluation, (columns[0], columns[1]), eval_pairs, seed)
-        build(folder, _corpus(title, text), recipe, progress)
-    kept = f"the text of both parts is in {out / _TEXT}"
-    return [
-        kept if evaluation else f"held out for the evaluation by --seed {seed}; {kept}",
-        *_told(out),
-    ]
-
-
-def _problems(given: Sequence[Files], columns: Sequence[int]) -> list[str]:
-    wrong = [
-        f"{' '.join(map(str, files))}: {len(files)} files; allowed: two, source and target, or one"
-        " with tabs; type --train again before each further pair"
-        for files in given
-        if len(files) > 2
-    ]
-    named = list(chain(*given))
-    every = list(dict.fromkeys(named))
-    wrong += [
-        f"{path} is not a file; allowed: text, plain or .gz" for path in every if not path.is_file()
-    ]
-    again = [path for path in every if named.count(path) > 1]
-    wrong += [f"{path} is named twice; name each file once" for path in again]
-    if min(columns) < 1 or columns[0] == columns[1]:
-        wrong.append(
-            f"--columns {columns[0]} {columns[1]} are not two columns, counted from 1;"
-            " --columns 1 2"
-        )
-    return wrong
+        _take_apart(text, asked)
+        build(folder, _corpus(asked.title(), text), recipe, progress)
+    held_out = "" if asked.evaluation else f"held out for the evaluation by --seed {asked.seed}; "
+    return [f"{held_out}the text of both parts is in {out / _TEXT}", *_told(out)]
 
 
 def _corpus(title: str, text: Path) -> Corpus:
@@ -168,29 +188,22 @@ def _corpus(title: str, text: Path) -> Corpus:
     return Corpus(title, [train], evaluation)
 
 
-def _take_apart(
-    text: Path,
-    train: Sequence[Files],
-    evaluation: Files | None,
-    columns: tuple[int, int],
-    eval_pairs: int,
-    seed: int,
-) -> None:
+def _take_apart(text: Path, asked: Asked) -> None:
     """Write both parts as plain text, two files each; without pairs that lack a side.
 
     A pair is held out by what its source says, so that a sentence that comes twice is in one part.
     """
 
     def training() -> Pairs:
-        every = chain.from_iterable(_read(files, columns) for files in train)
+        every = chain.from_iterable(_read(files, asked.columns) for files in asked.train)
         return (pair for pair in every if all(pair))
 
-    border = -1 if evaluation else _border(training(), eval_pairs, seed)
+    border = -1 if asked.evaluation else _border(training(), asked.eval_pairs, asked.seed)
     corpus = _corpus("", text)
     with _writing(corpus.train[0]) as write_train, _writing(corpus.evaluation) as write_eval:
         for pair in training():
-            (write_eval if _place(pair, seed) <= border else write_train)(pair)
-        for pair in _read(evaluation, columns) if evaluation else ():
+            (write_eval if _place(pair, asked.seed) <= border else write_train)(pair)
+        for pair in _read(asked.evaluation, asked.columns) if asked.evaluation else ():
             write_eval(pair)
 
 
@@ -228,7 +241,7 @@ def _writing(pair: Pair) -> Iterator[Callable[[tuple[str, str]], None]]:
         yield write
 
 
-def _read(files: Files, columns: tuple[int, int]) -> Pairs:
+def _read(files: Files, columns: Sequence[int]) -> Pairs:
     return sentences(Pair(*files)) if len(files) == 2 else tabbed(files[0], columns)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import zip_longest
 from pathlib import Path
 from typing import IO, BinaryIO, NamedTuple, NoReturn, cast
@@ -79,7 +79,7 @@ def sentences(pair: Pair, reading: Reading = ignore) -> Pairs:
         raise DataError(f"{pair.source} and {pair.target} are empty; --src FILES with sentences")
 
 
-def tabbed(path: Path, columns: tuple[int, int], reading: Reading = ignore) -> Pairs:
+def tabbed(path: Path, columns: Sequence[int], reading: Reading = ignore) -> Pairs:
     """Two columns, counted from 1, of a file whose columns are parted by tabs; no header.
 
     Raises:
