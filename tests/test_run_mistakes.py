@@ -1,6 +1,5 @@
 """A user's mistakes: exit 2 before any process starts, every problem told, with what to type."""
 
-import random
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,15 +14,15 @@ MISTAKES = [
     (["data.rot=1"], ["data.rot is not a setting", "data.root=1"]),
     (["benchmark=cifar11"], ["allowed: cifar10, clicks, ", "benchmark=cifar10"]),
     (["optim=lar"], ["allowed: adagrad, adam, lars, sgd", "optim=lars"]),
-    (["data.global_batch=many"], ["could not be converted to Integer", "data.global_batch=72"]),
-    (["data.loader=dully"], ["expected one of [dali, resident, cached]"]),
-    (["precision=fp8"], ["expected one of [fp32, tf32, bf16, fp16]"]),
+    (["data.global_batch=many"], ["allowed: a whole number", "data.global_batch=72"]),
+    (["data.loader=dully"], ["allowed: dali, resident, cached"]),
+    (["precision=fp8"], ["allowed: fp32, tf32, bf16, fp16"]),
     (["launcher.procs=3"], ["launcher=torchrun launcher.procs=3"]),
     (["+surprise=1"], ["surprise is not a setting"]),
     (["=3"], ["NAME=VALUE"]),
     (["seed"], ["seed is not NAME=VALUE"]),
     (["benchmark=[digits,dates]"], ["a sweep: --multirun benchmark=digits,dates"]),
-    (["seed=${nope}"], ["seed: Interpolation key 'nope' not found"]),
+    (["seed=${nope}"], ["seed=${nope}: nope is not a setting"]),
     (["run_root=~/x"], ["quote the value: 'run_root=\"~/x\"'"]),
     (["launcher.proc=2"], ["launcher=torchrun has one: launcher=torchrun launcher.procs=2"]),
     (["benchmark=cifar10", "data.globalbatch=8"], ["data.global_batch=8"]),
@@ -44,36 +43,12 @@ def test_what_hydra_refuses_is_told_in_our_words(
     assert not (tmp_path / "runs").exists()
 
 
-def _typos(name: str) -> list[str]:
-    """The name with two letters swapped, one dropped, or one doubled."""
-    *head, last = name.split(".")
-    swapped = {last[:i] + last[i + 1] + last[i] + last[i + 2 :] for i in range(len(last) - 1)}
-    dropped = {last[:i] + last[i + 1 :] for i in range(len(last))}
-    doubled = {last[: i + 1] + last[i:] for i in range(len(last))}
-    wrong = (swapped | dropped | doubled) - {last, ""}
-    return [".".join([*head, each]) for each in sorted(wrong)]
-
-
-@pytest.mark.parametrize("benchmark", ["cifar10", "clicks", "dates", "gnmt", "dlrm_dcnv2"])
-def test_a_mistyped_setting_is_a_sentence_with_the_right_name(benchmark: str):
-    """A few of all settings and typos; none may end in a traceback."""
-    config.register()
-    chosen = random.Random(benchmark)
-    settings = config.settings(config.compose([f"benchmark={benchmark}"]))
-    lasts = {name: name.rpartition(".")[2] for name in settings}
-    names = [name for name, last in lasts.items() if len(last) > 3 and last[0] != "_"]
-    for name in chosen.sample(names, 6):
-        typed = chosen.choice([each for each in _typos(name) if each not in settings])
-        arguments = [f"benchmark={benchmark}", f"{typed}=1"]
-        with pytest.raises(config.CompositionError) as refused:
-            config.compose(arguments)
-        said = " ".join(overrides.diagnose(arguments, refused.value, lambda run: []))
-        assert lasts[name] in said, arguments
-
-
 FILES = {
-    "names": ("# @package _global_\ndefaults:\n  - override /data: digitss\n", "data: digitss"),
-    "broken": ("# @package _global_\nbenchmark:\n  id: b\n target: [\n", "line 4"),
+    "names": (
+        "# @package _global_\ndefaults:\n  - override /data: digitss\n",
+        "- override /data: digits\n",
+    ),
+    "broken": ("# @package _global_\nbenchmark:\n  id: b\n target: [\n", "broken.yaml, line 4"),
     "local": ("defaults:\n  - override /data: digits\nbenchmark:\n  id: c\n", "first line"),
     "group": ("# @package _global_\ndefaults:\n  - override /dada: digits\n", "/dada"),
     "key": ("# @package _global_\ntarget:\n  treshold: 0.5\n", "target.threshold"),

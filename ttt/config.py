@@ -5,9 +5,10 @@ interpolations, `config.yaml`. Workers load that text; they never compose.
 """
 
 import contextlib
+import copy
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import is_dataclass
 from enum import Enum
 from pathlib import Path
@@ -16,64 +17,44 @@ from typing import Any
 
 import hydra.utils
 import yaml
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, InstantiationException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf._utils import get_yaml_loader
 from omegaconf.errors import OmegaConfBaseException
 
 from ttt.errors import ConfigError
-from ttt.schema import (
-    clicks,
-    launchers,
-    parts,
-    recommendation_models,
-    text,
-    tracking,
-    translation_models,
-)
+from ttt.schema import nodes
 from ttt.schema.closed import evaluation_interval
 from ttt.schema.run import RunConfig
 
 CompositionError = (HydraException, OmegaConfBaseException, yaml.YAMLError, RecursionError)
+# What Hydra also raises where what was typed, or a file, is not of the form it expects.
+OddError = (OSError, ValueError, TypeError, AttributeError)
 
-_SCHEMAS = {
-    "run": RunConfig,
-    "images": parts.ImageDataConfig,
-    "resnet_small": parts.ResNetSmallConfig,
-    "resnet50": parts.ResNet50Config,
-    "image_task": parts.ImageTaskConfig,
-    "clicks": clicks.ClickDataConfig,
-    "recommendation_task": clicks.RecommendationTaskConfig,
-    "text": text.TextDataConfig,
-    "translation_task": text.TranslationTaskConfig,
-    "sgd": parts.SgdConfig,
-    "lars": parts.LarsConfig,
-    "polynomial": parts.PolynomialConfig,
-    "cosine": parts.CosineConfig,
-    "onecycle": parts.OneCycleConfig,
-    "transformer": translation_models.TransformerConfig,
-    "gnmt": translation_models.GnmtConfig,
-    "adam": translation_models.AdamConfig,
-    "inverse_sqrt": translation_models.InverseSqrtConfig,
-    "gnmt_schedule": translation_models.GnmtScheduleConfig,
-    "dlrm_dcnv2": recommendation_models.DlrmDcnV2Config,
-    "adagrad": recommendation_models.AdagradConfig,
-    "constant": recommendation_models.ConstantConfig,
-    "local": launchers.LocalConfig,
-    "torchrun": launchers.TorchrunConfig,
-    "mpi": launchers.MpiConfig,
-    "slurm": launchers.SlurmConfig,
-    "tracking": tracking.TrackingConfig,
+# What a setting of a type may be: one of them, and several.
+_KINDS: dict[Any, tuple[str, str]] = {
+    int: ("a whole number", "whole numbers"),
+    float: ("a number", "numbers"),
+    bool: ("true, false", "true and false"),
+    str: ("text", "texts"),
 }
 # The parts of a run that name a class; a user's own come without a schema of ours.
 _NODES = ("data", "model", "task", "optim", "schedule", "launcher")
 
 
+def schemas() -> list[str]:
+    """The names of the schemas that YAML files may build on."""
+    return sorted(nodes.SCHEMAS)
+
+
 def register() -> None:
     """Make the schemas known to Hydra, as the group `schema` that YAML files build on."""
     store = ConfigStore.instance()
-    for name, node in _SCHEMAS.items():
+    for name, node in nodes.SCHEMAS.items():
         store.store(group="schema", name=name, node=node)
     OmegaConf.register_new_resolver("benchmarks", _benchmarks, replace=True)
     # What the rules derive from other settings: ${steps:EPOCHS,${data.train_samples},...}.
@@ -89,34 +70,31 @@ def folder() -> Path:
     return installed if installed.is_dir() else package.parent / "conf"
 
 
-def compose(overrides: list[str], config_dir: str | None = None) -> DictConfig:
+def compose(
+    overrides: list[str], config_dir: str | None = None, name: str | None = "config"
+) -> DictConfig:
     """What Hydra would compose for these overrides, without running anything.
+
+    Args:
+        overrides: As typed.
+        config_dir: A folder of the user's own.
+        name: The file to begin with; None begins with nothing.
 
     Raises:
         CompositionError: Hydra would refuse them.
     """
-    return _composed("config", overrides, config_dir)
-
-
-def _composed(name: str | None, overrides: list[str], config_dir: str | None) -> DictConfig:
     outer = GlobalHydra.get_state()  # of the application that asks, if any
     GlobalHydra.instance().clear()
     extra = [f"hydra.searchpath=[file://{Path(config_dir).absolute()}]"] if config_dir else []
     try:
         with hydra.initialize_config_dir(str(folder()), version_base="1.3"):
             return hydra.compose(name, [*extra, *overrides])
+    except CompositionError:
+        raise
+    except OddError as error:
+        raise HydraException(str(error)) from error
     finally:
         GlobalHydra.set_state(outer)
-
-
-def settings_of(group: str, option: str, config_dir: str | None = None) -> list[str]:
-    """The settings that one choice of a group has by itself, dotted.
-
-    Raises:
-        CompositionError: Its file has faults.
-    """
-    node = _composed(None, [f"+{group}={option}"], config_dir).get(group)
-    return list(settings(node)) if isinstance(node, DictConfig) else []
 
 
 def choice(group: str, overrides: list[str]) -> str:
@@ -143,6 +121,71 @@ def settings(composed: DictConfig) -> dict[str, Any]:
 
     visit("", OmegaConf.to_container(composed, resolve=False, enum_to_str=True))
     return found
+
+
+def applied(composed: DictConfig, overrides: list[str]) -> DictConfig:
+    """A copy with settings changed as Hydra changes them, without composing again.
+
+    Raises:
+        CompositionError: Hydra would refuse it.
+    """
+    changed = copy.deepcopy(composed)
+    parsed = OverridesParser.create().parse_overrides(overrides)
+    ConfigLoaderImpl._apply_overrides_to_config(parsed, changed)
+    return changed
+
+
+def allowed(composed: DictConfig, name: str) -> str:
+    """What a known setting may be, in words; empty if it may be anything."""
+    parent, _, last = name.rpartition(".")
+    node: Any = (OmegaConf.select(composed, parent) if parent else composed)._get_node(last)
+    kind = node._metadata.ref_type
+    if isinstance(node, ListConfig):
+        several = _KINDS.get(node._metadata.element_type, ("", "values"))[1]
+        words = f"[A,B,...] of {several}"
+    elif isinstance(node, DictConfig):
+        words = f"its own settings, as {name}.{next(iter(node))!s}" if node else "NAME: VALUE"
+    elif isinstance(kind, type) and issubclass(kind, Enum):
+        words = ", ".join(kind.__members__)
+    else:
+        words = _KINDS.get(kind, ("", ""))[0]
+    return f"{words}, or null" if words and node._metadata.optional else words
+
+
+def fits(composed: DictConfig, name: str, value: Any) -> bool:
+    """Whether a known setting may have this value, as a YAML file gives it."""
+    for part in reversed(name.split(".")):
+        value = {part: value}
+    try:
+        OmegaConf.merge(composed, value)
+    except OmegaConfBaseException:
+        return False
+    return True
+
+
+def is_open(composed: DictConfig, name: str) -> bool:
+    """Whether a file may add settings of any name below this one."""
+    node = OmegaConf.select(composed, name)
+    return isinstance(node, DictConfig) and not is_dataclass(OmegaConf.get_type(node))
+
+
+def unresolved(composed: DictConfig) -> Iterator[tuple[str, str]]:
+    """Settings whose value refers to what is not there, each with the reason."""
+    for name in settings(composed):
+        try:
+            OmegaConf.select(composed, name)
+        except (OmegaConfBaseException, RecursionError) as error:
+            yield name, str(error).partition("\n")[0]
+
+
+def read(path: Path) -> Any:
+    """What a YAML file says, by the rules that Hydra reads it by.
+
+    Raises:
+        yaml.YAMLError: It is no YAML.
+    """
+    text = path.read_text("utf-8")
+    return yaml.load(text, Loader=get_yaml_loader())  # safe: it makes plain values only
 
 
 def resolve(composed: DictConfig, **values: Any) -> RunConfig:

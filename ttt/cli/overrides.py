@@ -1,44 +1,44 @@
-"""What is wrong with the overrides a person typed: all of it at once, with what to type instead.
+"""What is wrong with a command line of `ttt run`: all of it at once, with what to type instead.
 
 Hydra stops at the first override it cannot apply. Here each is tried by itself, so that one message
 tells about every one of them, and about impossible values among the rest. Whatever is in a user's
 own YAML files ends in a sentence, too.
 """
 
-import difflib
 import re
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-import yaml
-from hydra._internal.utils import get_args_parser
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import MissingConfigException, OverrideParseException
+from hydra.errors import MissingConfigException
 
 from ttt import config
+from ttt.cli import names, options, sentences
+from ttt.cli.composer import Composer, split
+from ttt.schema.closed import word
 from ttt.schema.run import RunConfig
-
-_GLOBAL = "# @package _global_"
-_OWN = "~ # ( ) [ ] { } ' \" , = & !"  # characters that Hydra reads in its own way
 
 
 def in_one_piece(arguments: list[str]) -> list[str]:
     """The same with all overrides before the options: Hydra reads none that come after those."""
-    known, late = get_args_parser().parse_known_args(arguments)
-    if not known.overrides or not late or any(each.startswith("-") for each in late):
+    typed = options.read(arguments)
+    if typed.unknown or typed.problems or "--" in arguments:
         return arguments
-    return [*late, *(each for each in arguments if each not in late)]
+    rest = list(arguments)
+    for override in typed.overrides:
+        rest.remove(override)
+    return [*typed.overrides, *rest]
 
 
 def shadowed(arguments: list[str]) -> list[str]:
     """Files in --config-dir that Hydra would not read, for ttt has others of their names."""
-    known, _ = get_args_parser().parse_known_args(arguments)
-    own, shipped = Path(known.config_dir or ""), config.folder()
-    if not known.config_dir or own.resolve() == shipped.resolve():
+    config_dir = options.read(arguments).config_dir
+    own, shipped = Path(config_dir or ""), config.folder()
+    if not config_dir or own.resolve() == shipped.resolve():
         return []
-    names = sorted(each.relative_to(shipped) for each in shipped.rglob("*.yaml"))
-    clashes = [name for name in names if (own / name).is_file() and not _equal(own, shipped, name)]
+    files = sorted(each.relative_to(shipped) for each in shipped.rglob("*.yaml"))
+    clashes = [name for name in files if (own / name).is_file() and not _equal(own, shipped, name)]
     return [
         f"{own / name} would not be read: ttt has its own {name}; rename it: mv"
         f" {shlex.quote(str(own / name))} {shlex.quote(str(own / name.parent / f'my_{name.name}'))}"
@@ -51,162 +51,82 @@ def _equal(own: Path, shipped: Path, name: Path) -> bool:
 
 
 def diagnose(
-    arguments: list[str], error: Exception, problems: Callable[[RunConfig], list[str]]
+    arguments: list[str], error: Exception | None, problems: Callable[[RunConfig], list[str]]
 ) -> list[str]:
-    """Sentences for everything wrong with a command line that Hydra refused.
+    """Sentences for everything wrong with a command line that was refused.
 
     Args:
         arguments: What was typed after `ttt run`.
-        error: What Hydra raised, told as it is where no single override is to blame.
+        error: What Hydra raised, told as it is where nothing that was typed is to blame.
         problems: Finds impossible values in a configuration that composes.
     """
-    parsed = get_args_parser().parse_args(arguments)
-    folder = parsed.config_dir
-    if folder and not Path(folder).is_dir():
+    typed = options.read(arguments)
+    folder = typed.config_dir
+    if folder is not None and not Path(folder).is_dir():
         return [
             f"--config-dir {folder} is not a folder; allowed: one with benchmark/NAME.yaml in it;"
             " --config-dir DIR"
         ]
-    kept: list[str] = []
-    found: list[str] = []
-    # A choice decides which settings exist, so choices are tried before settings.
-    for override in sorted(parsed.overrides, key=lambda one: "." in one.split("=")[0]):
-        if sentence := _unreadable(override):
-            found.append(sentence)
-            continue
-        try:
-            config.compose([*kept, override], folder)
-            kept.append(override)
-        except config.CompositionError as reason:
-            found.append(_sentence(override, reason, kept, folder))
-    if not found:
+    composer = Composer(folder, typed.options.get("--config-name") or "config")
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file == composer.name:
+        return [f"--config-name {composer.name}: no such file; --config-dir DIR benchmark=NAME"]
+    found = list(typed.problems)
+    composed, faults = judge(typed.overrides, composer)
+    known = config.settings(composed)
+    found += [sentences.of_option(name, value, known, composer) for name, value in typed.unknown]
+    found += faults + nowhere(composed, typed.overrides)
+    if not found and error:
         key = getattr(error, "full_key", None)  # of a value that leads nowhere
-        return [f"{key}: {_first_lines(error)}" if key else _first_lines(error)]
-    return found + problems(config.resolve(config.compose(kept, folder)))
+        return [f"{key}: {sentences.words(error)}" if key else sentences.words(error)]
+    return found + _impossible(composed, problems)
 
 
-def _unreadable(override: str) -> str | None:
-    """A sentence about an override that Hydra's grammar has no place for, with quotes around it."""
-    try:
-        OverridesParser.create().parse_overrides([override])
-    except OverrideParseException:
-        name, equals, value = override.partition("=")
-        if not equals:
-            return f"{override} is not NAME=VALUE; allowed: NAME=VALUE, as in seed=3"
-        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-        quoted = shlex.quote(f'{name}="{escaped}"')
-        return f"{override}: Hydra reads {_OWN} in its own way; quote the value: {quoted}"
-    return None
+def faults(
+    overrides: list[str], composer: Composer, problems: Callable[[RunConfig], list[str]]
+) -> list[str]:
+    """A sentence for everything wrong with some overrides."""
+    composed, found = judge(overrides, composer)
+    return [*found, *nowhere(composed, overrides), *_impossible(composed, problems)]
 
 
-def _sentence(override: str, reason: Exception, kept: list[str], folder: str | None) -> str:
-    name, _, value = override.lstrip("+~").partition("=")
-    if value.startswith("[") and (config.folder() / name).is_dir():
-        several = value.strip("[]").replace(" ", "")
-        return f"{override}: one choice only, or a sweep: --multirun {name}={several}"
-    if isinstance(reason, yaml.YAMLError):
-        return f"{override}: {' '.join(str(reason).split())}"
-    if isinstance(reason, MissingConfigException):
-        return _missing(override, reason)
-    if sentence := _in_own_file(override, name, value, reason, folder):
-        return sentence
-    known = config.settings(config.compose(kept, folder))
-    if name in known:
-        said = _first_lines(reason.__cause__ or reason)
-        was = known[name]
-        return f"{override}: {said}" + (
-            "" if isinstance(was, dict) else f"; without it {name}={was}"
-        )
-    return _unknown(override, name, value, sorted(known), folder)
+def _impossible(composed: Any, problems: Callable[[RunConfig], list[str]]) -> list[str]:
+    if any(True for _ in config.unresolved(composed)):  # then it is no configuration yet
+        return []
+    return problems(config.resolve(composed))
 
 
-def _missing(override: str, reason: MissingConfigException) -> str:
-    """A choice that is none, typed or named by the file of another."""
-    options = [str(option) for option in reason.options or []]
-    group, _, name = str(reason.missing_cfg_file or override.replace("=", "/")).rpartition("/")
-    likely = _close(name, options, 0.6)[:1]
-    allowed = f"allowed: {', '.join(options)}"
-    if override.lstrip("+~") == f"{group}={name}":
-        hint = f"; {group}={likely[0]}" if likely else ""
-        return f"{override}: no such choice; {allowed}{hint}"
-    hint = f"; override /{group}: {likely[0]}" if likely else ""
-    return (
-        f"{override}: its file names {group}: {name}, and there is no such choice; {allowed}{hint}"
-    )
-
-
-def _in_own_file(
-    override: str, name: str, value: str, reason: Exception, folder: str | None
-) -> str | None:
-    """What is wrong with the file of a choice, in --config-dir or, it should not be, of ttt."""
-    where = re.search(r"In '([^']+)'", str(reason))
-    if where is None or where[1] == "config":
-        return None
-    file = f"{where[1]}.yaml"
-    path = Path(folder or "") / file
-    if name == "benchmark" and path.is_file() and _GLOBAL not in path.read_text("utf-8", "replace"):
-        return (
-            f"{override}: {path} does not begin with the line {_GLOBAL}, by which it speaks of the"
-            " whole run; add it as the first line"
-        )
-    key = re.search(r"full_key: (\S+)", str(reason))
-    if key and name != where[1].partition("/")[0]:
-        return (
-            f"{override}: {file} sets {key[1]}, which {override} does not have; a benchmark of your"
-            " own may choose both (--config-dir DIR benchmark=yours)"
-        )
-    if key:
-        known = sorted(config.settings(config.compose([], None)))
-        likely = _close(key[1], known, 0.6)
-        hint = f"; close to it: {likely[0]}" if likely else ""
-        return f"{override}: {file}: {key[1]} is not a setting{hint}"
-    if group := re.search(r"Could not override '([^'@]+)'", str(reason)):
-        groups = sorted(each.name for each in config.folder().iterdir() if each.is_dir())
-        likely = difflib.get_close_matches(group[1], groups, n=1, cutoff=0)
-        return (
-            f"{override}: {file} overrides /{group[1]}, which is no group of choices; allowed:"
-            f" {', '.join(groups)}; override /{likely[0]}: ..."
-        )
-    return f"{override}: {file}: {_first_lines(reason)}"
-
-
-def _unknown(override: str, name: str, value: str, known: list[str], folder: str | None) -> str:
-    """A setting that is none: another choice has it, or one that is spelt much like it."""
-    group, _, rest = name.partition(".")
-    owned = dict(_choices(group, folder)) if rest else {}
-    owners = [choice for choice, settings in owned.items() if rest in settings]
-    if owners:
-        return f"{name} is a setting of {', '.join(owners)} only; {owners[-1]} {override}"
-    parent = name.rpartition(".")[0]
-    beside = [each for each in known if each.rpartition(".")[0] == parent]
-    shown = [each for each in beside if not each.rpartition(".")[2].startswith("_")]
-    if likely := _close(name, shown, 0.6):
-        return f"{name} is not a setting; close to it: {', '.join(likely)}; {likely[0]}={value}"
-    spelt = {f"{group}.{each}": choice for choice, of in owned.items() for each in of}
-    if elsewhere := _close(name, list(spelt), 0.7):
-        choice, setting = spelt[elsewhere[0]], elsewhere[0]
-        return f"{name} is not a setting; {choice} has one: {choice} {setting}={value}"
-    if likely := _close(name, known, 0.75):
-        return f"{name} is not a setting; close to it: {', '.join(likely)}; {likely[0]}={value}"
-    return f"{name} is not a setting; ttt run --cfg job shows all of them"
-
-
-def _close(name: str, known: list[str], cutoff: float) -> list[str]:
-    return difflib.get_close_matches(name, known, n=3, cutoff=cutoff)
-
-
-def _choices(group: str, folder: str | None) -> Iterator[tuple[str, list[str]]]:
-    """Every choice of a group with its settings, each by itself, under any benchmark."""
-    places = [config.folder() / group, *([Path(folder) / group] if folder else [])]
-    for option in sorted({path.stem for place in places for path in place.glob("*.yaml")}):
-        try:
-            yield f"{group}={option}", config.settings_of(group, option, folder)
-        except config.CompositionError:  # a user's file with faults of its own
+def judge(overrides: list[str], composer: Composer) -> tuple[Any, list[str]]:
+    """What composes of some overrides, and a sentence for each of the others."""
+    words, found = sentences.readable(overrides, composer)
+    kept: list[str] = []
+    # A choice decides which settings exist, so choices are tried before settings.
+    for override in filter(composer.chooses, words):
+        if faults := sentences.of_choice(override, kept, composer):
+            found += faults
+        else:
+            kept.append(override)
+    composed = composer.compose(kept)
+    for override in words:
+        if composer.chooses(override):
             continue
+        try:
+            if sentences.parsed(override).is_sweep_override():
+                found.append(sentences.of_several(override, composed))
+            else:
+                composed = config.applied(composed, [override])
+        except config.CompositionError as reason:
+            found.append(sentences.of_setting(override, reason, composed, composer))
+    return composed, found
 
 
-def _first_lines(error: BaseException) -> str:
-    """The error's own words, without Hydra's search path and OmegaConf's coordinates."""
-    lines = [line.strip() for line in str(error).splitlines()]
-    told = [line for line in lines if line and not line.startswith(("full_key", "object_type"))]
-    return "; ".join(told[:2])
+def nowhere(composed: Any, overrides: list[str]) -> list[str]:
+    """A sentence for every value that refers to what does not exist."""
+    known, typed = config.settings(composed), {split(one)[1]: one for one in overrides}
+    found = []
+    for name, reason in config.unresolved(composed):
+        key = re.search(r"Interpolation key '([^']+)' not found", reason)
+        likely = names.close(key[1], known)[:1] if key else []
+        hint = "".join(f"; close to it: {one}" for one in likely)
+        why = f"{key[1]} is not a setting{hint}" if key else reason
+        found.append(f"{typed.get(name, f'{name}={word(known[name])}')}: {why}")
+    return found

@@ -22,7 +22,7 @@ from hydra.types import RunMode
 from rich.text import Text
 
 from ttt import claim, config, stop, streams
-from ttt.cli import counted, overrides
+from ttt.cli import counted, options, overrides, sweep
 from ttt.cli.rehearse import rehearse
 from ttt.dist.rank import JOIN_VARIABLE, Placement, from_environment, half_told
 from ttt.errors import OK, ConfigError, TttError, show, shown
@@ -68,9 +68,7 @@ def main(arguments: list[str]) -> int:
         except config.CompositionError as error:  # so is this, once Hydra is done
             refused.append(error)
 
-    arguments = overrides.in_one_piece(arguments)
-    if clashes := overrides.shadowed(arguments):
-        raise ConfigError(clashes)
+    arguments = judged(arguments)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # what Hydra itself refuses comes to us as an exception
     sys.argv = ["ttt run", *arguments]
     application = hydra.main(
@@ -82,14 +80,13 @@ def main(arguments: list[str]) -> int:
             raise refused[0]
     except config.CompositionError as error:
         raise ConfigError(overrides.diagnose(arguments, error, problems)) from error
-    except OSError as error:
-        if begun:
+    except config.OddError as error:
+        if begun or isinstance(error, BrokenPipeError):
             raise
-        raise ConfigError([f"Hydra cannot write {error.filename}: {error.strerror}"]) from error
-    except ValueError as error:  # Hydra's answer to some malformed overrides, as in "=3"
-        if begun:
-            raise
-        raise ConfigError([f"{' '.join(arguments)}: {error}; allowed: NAME=VALUE"]) from error
+        if isinstance(error, OSError) and error.filename:
+            said = f"Hydra cannot write {error.filename}: {error.strerror}"
+            raise ConfigError([said]) from error
+        raise ConfigError(overrides.diagnose(arguments, error, problems)) from error
     return worst(codes) if codes else OK
 
 
@@ -101,6 +98,20 @@ def follow(arguments: list[str]) -> int:
     if typed and re.fullmatch(r"\d+(\.\d+)?", typed[-1], re.ASCII):
         os.environ[JOIN_VARIABLE] = typed[-1]
     return become_worker("-")
+
+
+def judged(arguments: list[str]) -> list[str]:
+    """The arguments as Hydra can read them.
+
+    Raises:
+        ConfigError: Options are wrong, or a launch of a sweep is.
+    """
+    typed = options.read(arguments)
+    if typed.unknown or typed.problems:
+        raise ConfigError(overrides.diagnose(arguments, None, problems))
+    if found := overrides.shadowed(arguments) + sweep.faults(typed, problems):
+        raise ConfigError(found)
+    return overrides.in_one_piece(arguments)
 
 
 def launch(composed: Any, arguments: list[str], placement: Placement | None) -> int:
