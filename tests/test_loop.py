@@ -131,7 +131,7 @@ def test_told_to_make_room_it_leaves_with_the_clock_running():
 
 def test_a_run_goes_on_where_it_was_left_and_the_time_between_counts():
     record, made = parts([0.8])
-    past = Past(started=400.0, ended=700.0, step=16, totals={"train": 16.0, "eval": 2.0})
+    past = Past(started=400.0, accounted=700.0, step=16, totals={"train": 16.0, "eval": 2.0})
     made.learner.steps = 16
     assert run(made, past).status is Status.SUCCESS
     told = [kind for kind in record.kinds() if kind is not Kind.PROGRESS]
@@ -148,7 +148,7 @@ def test_a_run_goes_on_where_it_was_left_and_the_time_between_counts():
 def test_a_run_left_right_before_an_evaluation_goes_on_with_it():
     record, made = parts([0.8])
     made.learner.steps = 20
-    run(made, Past(started=900.0, ended=950.0, step=20, totals={}))
+    run(made, Past(started=900.0, accounted=950.0, step=20, totals={}))
     assert record.kinds()[:3] == [Kind.RESUMED, Kind.EVAL_START, Kind.EVAL_STOP]
     assert made.learner.steps == 20
 

@@ -6,18 +6,18 @@ says whether it had started; the checkpoint, if there is one, how far it got. On
 
 import json
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from ttt import failure
+from ttt import failure, saver, stop
 from ttt.dist import checkpoint
 from ttt.errors import LaunchError
 from ttt.events import Event, Kind
 from ttt.loop import Parts, Past
+from ttt.saver import CHECKPOINT, Saver
 
-EVENTS, CHECKPOINT, SUSPENDED = "events.jsonl", "checkpoint", "suspended"
-_PROGRESS = "progress.json"
+EVENTS = "events.jsonl"
 
 
 def recall(folder: Path) -> list[Event]:
@@ -49,38 +49,74 @@ def past(folder: Path) -> Past | None:
             f"{folder} holds a finished run ({stopped[0].data['reason']}); start another one"
         )
     failure.forget(folder / "logs")
-    (folder / SUSPENDED).unlink(missing_ok=True)
+    (folder / stop.SUSPENDED).unlink(missing_ok=True)
     started = [event.time for event in events if event.kind is Kind.RUN_START]
     if not started:
         (folder / EVENTS).unlink(missing_ok=True)
         for log in folder.glob("result_*.txt"):
             log.unlink()
         return None
-    progress = folder / CHECKPOINT / _PROGRESS
-    saved = json.loads(progress.read_text()) if progress.is_file() else {}
-    return Past(started[0], events[-1].time, saved.get("step", 0), saved.get("totals", {}))
+    saved = checkpoint.find(folder / CHECKPOINT)
+    resumed = [event.time for event in events if event.kind is Kind.RESUMED]
+    accounted = max([*started, *resumed, *([saved.time] if saved else [])])
+    if saved is None:
+        return Past(started[0], accounted, 0, {})
+    return Past(started[0], accounted, saved.step, saved.totals)
 
 
-def suspend(parts: Parts, folder: Path) -> dict[str, Any]:
-    """Save everything the run needs to go on; what the event about it says."""
-    begin, world = parts.clock.now(), parts.world
-    size = checkpoint.save(_state(parts), folder / CHECKPOINT, world)
+def prepare(parts: Parts, past: Past | None, folder: Path, every: float | None) -> Parts:
+    """Bring freshly built parts to where the run was saved, and have it saved from now on.
+
+    Args:
+        parts: Warm; the clock does not run yet.
+        past: What earlier processes did; a run that was never saved begins anew.
+        folder: The run folder.
+        every: Seconds between checkpoints; None for none.
+
+    Returns:
+        The parts to run.
+
+    Raises:
+        LaunchError: A process does not see the folder, or the checkpoint is damaged.
+    """
+    if past and past.step:
+        alike, own = checkpoint.read(folder / CHECKPOINT, past.step, parts.world)
+        parts.learner.restore(alike | own)
+        checkpoint.restore_random(own["random"], parts.world)
+        parts.meter.resume(own["wait_seconds"])
+    return parts if every is None else replace(parts, saver=Saver(parts, folder, every))
+
+
+def suspend(parts: Parts, folder: Path) -> None:
+    """Save everything the run needs to go on, and say so in the record.
+
+    A checkpoint that cannot be written is a warning: the run then goes on from an older one.
+
+    Raises:
+        LaunchError: A process does not see the folder.
+    """
+    log, world, step = parts.log, parts.world, parts.learner.steps
+    if parts.saver:
+        parts.saver.finish()
+    checkpoint.demand_shared(folder, world)
+    begin = parts.clock.now()
+    content = checkpoint.part(saver.state(parts), world, copy=False)
+    [size] = world.sum([checkpoint.size_of(content)])
+    failed = None
+    try:
+        where = saver.progress(parts)
+        checkpoint.write(content, where, folder / CHECKPOINT, world.rank, total=size)
+    except Exception as error:  # of any kind: the run goes on from an older one
+        failed = checkpoint.reason(error)
+    signals = [name.name for name in world.gather(stop.room_wanted()) if name]
+    failures = [reason for reason in world.gather(failed) if reason]
+    if failures:
+        log.emit(Kind.WARNING, step, message=f"the checkpoint was not written: {failures[0]}")
+    saved = {} if failures else {"bytes": size, "save_s": parts.clock.now() - begin}
+    asked = f"{signals[0]} asked for room"
+    log.emit(Kind.SUSPENDED, step, reason=asked, **saved, **parts.position(step))
     if world.rank == 0:
-        progress = {"step": parts.learner.steps, "totals": parts.clock.totals}
-        (folder / CHECKPOINT / _PROGRESS).write_text(json.dumps(progress))
-    return {"bytes": size, "save_s": parts.clock.now() - begin}
-
-
-def resume(parts: Parts, past: Past, folder: Path) -> None:
-    """Bring freshly built parts to where the run was saved; a run never saved begins anew."""
-    if not past.step:
-        return
-    state = _state(parts)
-    checkpoint.load(state, folder / CHECKPOINT, parts.world)
-    parts.learner.restore(state["learner"])
-    mine = state[_rank(parts)]
-    checkpoint.restore_random(mine["random"], parts.world)
-    parts.meter.resume(mine["wait_seconds"])
+        (folder / stop.SUSPENDED).touch()
 
 
 def forget(folder: Path) -> None:
@@ -91,15 +127,3 @@ def forget(folder: Path) -> None:
 def told(past: Past | None) -> dict[str, Any] | None:
     """`past` as it travels from rank 0 to the others."""
     return None if past is None else asdict(past)
-
-
-def _rank(parts: Parts) -> str:
-    return f"rank_{parts.world.rank}"
-
-
-def _state(parts: Parts) -> dict[str, Any]:
-    random = checkpoint.random_state(parts.world)
-    return {
-        "learner": parts.learner.state(),
-        _rank(parts): {"random": random, "wait_seconds": parts.meter.wait_seconds},
-    }

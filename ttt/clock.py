@@ -32,6 +32,7 @@ class Clock:
         self.now = now
         self._sync = sync
         self._totals: defaultdict[str, float] = defaultdict(float)
+        self._open: dict[str, float] = {}  # spans that were entered and not left: when
         self._started: float | None = None
         self._stopped: float | None = None
 
@@ -39,11 +40,12 @@ class Clock:
     def span(self, name: str) -> Iterator[None]:
         """Add the time between entry and exit to the total of `name`, exceptions included."""
         self._sync()
-        begin = self.now()
+        begin = self._open[name] = self.now()
         try:
             yield
         finally:
             self._sync()
+            del self._open[name]
             self._totals[name] += self.now() - begin
 
     def total(self, name: str) -> float:
@@ -70,8 +72,10 @@ class Clock:
 
     @property
     def totals(self) -> dict[str, float]:
-        """Seconds spent in every span so far, by name."""
-        return dict(self._totals)
+        """Seconds spent in every span so far, by name; in one that goes on, up to now."""
+        now = self.now()
+        going_on = {name: self._totals[name] + now - begin for name, begin in self._open.items()}
+        return dict(self._totals) | going_on
 
     @property
     def started(self) -> float:

@@ -30,7 +30,8 @@ class Kind(StrEnum):
         EVAL_START
         EVAL_STOP
         QUALITY          one value of the metric, the same on all ranks    {value, target, ...}
-    SUSPENDED            told to make room; saved, and the clock goes on   {signal, bytes, save_s}
+        CHECKPOINT       the state of `saved_step` is on the disk          {bytes, copy_s, ...}
+    SUSPENDED            these processes end, and the clock goes on        {reason, bytes, save_s}
     RESUMED              the same run in new processes                     {started, lost_s}
     RUN_STOP             the verdict exists; the clock stops               {status, reason}
     STATISTICS           what was measured on every rank: data_wait_s, {train_s, ranks, blocks,
@@ -50,6 +51,7 @@ class Kind(StrEnum):
     EVAL_START = "eval_start"
     EVAL_STOP = "eval_stop"
     QUALITY = "quality"
+    CHECKPOINT = "checkpoint"
     SUSPENDED = "suspended"
     RESUMED = "resumed"
     RUN_STOP = "run_stop"

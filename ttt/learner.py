@@ -1,7 +1,7 @@
 """How a model is updated: gradients, precision, accumulation, schedule; not what it learns."""
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
@@ -11,7 +11,7 @@ from torch import nn
 from ttt.dist.checkpoint import restore_training, training_state
 from ttt.dist.gradients import GradientTimes
 from ttt.dist.parallel import accumulating, parallelize
-from ttt.protocols import Batch, Breakdown, Metric, Synthetic, Task, World
+from ttt.protocols import Batch, Breakdown, Metric, State, Synthetic, Task, World
 from ttt.telemetry.health import LossWatch
 
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -106,18 +106,14 @@ class StandardLearner:
         """Where updates spent their time; see `GradientTimes`."""
         return self._times.breakdown(self._accumulate)
 
-    def state(self) -> dict[str, Any]:
-        """All that decides the next updates; the schedule follows from the number of steps.
-
-        BatchNorm statistics are averaged over processes first, as they are for an evaluation. They
-        are linear in what they saw, so averaging again later gives the same.
-        """
-        self._world.average(list(self.model.buffers()))
+    def state(self) -> State:
+        """All that decides the next updates; the schedule follows from the number of steps."""
         training = training_state(self._parallel, self._optimizer)
-        return {**training, "scaler": self._scaler.state_dict(), "steps": self.steps}
+        own = {**training.own, "scaler": self._scaler.state_dict(), "steps": self.steps}
+        return State(training.alike, own)
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go on from a saved state, of the same form as `state` gives."""
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from a saved state: both parts of what `state` gave, put together."""
         restore_training(self._parallel, self._optimizer, state)
         self._scaler.load_state_dict(state["scaler"])
         self.steps = state["steps"]

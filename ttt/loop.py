@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from ttt.clock import Clock
 from ttt.errors import DataError
 from ttt.events import EventLog, Kind
-from ttt.protocols import Batch, Data, Learner, Task, World
+from ttt.protocols import Batch, Data, Learner, Saver, Task, World
 from ttt.telemetry.pulse import Pulse
 from ttt.telemetry.timing import Meter
 from ttt.watcher import RUNNING, Status, Target, Verdict, epoch_number, judge, judge_health
@@ -24,13 +24,13 @@ class Past:
 
     Attributes:
         started: RUN_START, in seconds since the epoch.
-        ended: The last that was heard of them.
+        accounted: Up to when the time is in `totals`, or was counted as lost when they went on.
         step: Updates that were saved; 0 if none were.
         totals: Seconds in each span, as far as they were saved.
     """
 
     started: float
-    ended: float
+    accounted: float
     step: int
     totals: Mapping[str, float]
 
@@ -51,6 +51,7 @@ class Parts:
     seed: int
     check_every: int  # steps between looks at the loss, the time limit and the wish for room
     room_wanted: Callable[[], bool]  # whether this process was told to make room
+    saver: Saver | None = None  # of a run that is saved every so often
 
     def position(self, step: int) -> dict[str, float]:
         """How far training is after this many steps."""
@@ -109,7 +110,7 @@ def begin(parts: Parts, past: Past | None) -> int:
     parts.world.barrier()
     if past:
         parts.clock.resume(past.started, past.totals)
-        lost = parts.clock.now() - past.ended
+        lost = parts.clock.now() - past.accounted
         position = parts.position(past.step)
         parts.log.emit(Kind.RESUMED, past.step, started=past.started, lost_s=lost, **position)
     else:
@@ -151,18 +152,28 @@ def train(parts: Parts, batches: Iterator[Batch], step: int, stop: int) -> tuple
         if step % parts.check_every == 0 or step == stop:
             bad, loss = parts.learner.health(wait=step == stop)
             if answer:
-                verdict = _judged(parts, answer())
-            seen = [bad, -round(1000 * parts.clock.elapsed), -int(parts.room_wanted())]
-            answer = parts.world.minimum_later(seen)
+                verdict = _judged(parts, step, answer())
+            answer = parts.world.minimum_later(_seen(parts, bad))
             parts.log.emit(Kind.PROGRESS, step, loss=loss, **parts.position(step))
     if answer and not verdict.final:
-        verdict = _judged(parts, answer())
+        verdict = _judged(parts, step, answer())
     return step, verdict
 
 
-def _judged(parts: Parts, worst: list[int]) -> Verdict:
-    """The verdict on what the ranks saw: first bad step, longest time on the clock, any wish."""
-    return judge_health(parts.target, worst[0], -worst[1] / 1000, suspend=worst[2] < 0)
+def _seen(parts: Parts, bad: int) -> list[int]:
+    """What this rank saw: its first bad step, its time on the clock, a wish for room."""
+    seen = [bad, -round(1000 * parts.clock.elapsed), -int(parts.room_wanted())]
+    return seen + parts.saver.signs() if parts.saver else seen
+
+
+def _judged(parts: Parts, step: int, worst: list[int]) -> Verdict:
+    """The verdict on the worst that any rank saw; a run that goes on may be saved here."""
+    bad, elapsed, room, *signs = worst
+    seconds = -elapsed / 1000
+    verdict = judge_health(parts.target, bad, seconds, suspend=room < 0)
+    if parts.saver and not verdict.final:
+        parts.saver.heed(step, seconds, signs)
+    return verdict
 
 
 def evaluate(parts: Parts, step: int) -> tuple[Verdict, float]:

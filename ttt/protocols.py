@@ -187,6 +187,38 @@ class Breakdown:
     exposed_ms: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class State:
+    """All that decides the next updates, by flat names; tensors are where they were, not copied.
+
+    Attributes:
+        alike: What every process has alike.
+        own: What only this process has.
+    """
+
+    alike: Mapping[str, Any]
+    own: Mapping[str, Any]
+
+
+class Saver(Protocol):
+    """Saves a run every so often while it trains. Called at the same steps on every process."""
+
+    def signs(self) -> list[int]:
+        """What all have to know before the next checkpoint; the least of all processes counts."""
+
+    def heed(self, step: int, seconds: float, signs: Sequence[int]) -> None:
+        """Save after this step if it is time, as all processes find alike.
+
+        Args:
+            step: Updates done.
+            seconds: On the clock, the same on every process.
+            signs: The least of every process's, in their order.
+        """
+
+    def finish(self) -> None:
+        """Wait for what is being written; called once, off the clock."""
+
+
 class Learner(Protocol):
     """How to learn it: a model, already parallel, and its update."""
 
@@ -199,11 +231,11 @@ class Learner(Protocol):
     def eval_mode(self) -> AbstractContextManager[nn.Module]:
         """The model as it is evaluated: the same on every process, no gradients, no dropout."""
 
-    def state(self) -> dict[str, Any]:
-        """All that decides the next updates, to be saved; tensors stay where they are."""
+    def state(self) -> State:
+        """All that decides the next updates, to be saved; nothing of it is changed."""
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go on from a saved state, of the same form as `state` gives."""
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from a saved state: both parts of what `state` gave, put together."""
 
     def health(self, *, wait: bool = False) -> tuple[int, float | None]:
         """First step with a loss that is not finite (a huge number if none), and a recent loss.

@@ -10,10 +10,11 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from ttt import failure
+from ttt import failure, stop
 from ttt.dist import world as dist_world
 from ttt.dist.rank import Placement
 from ttt.errors import ESCAPE, LAUNCH_FAILED, TttError
@@ -116,11 +117,34 @@ class Seat:
         return limit
 
     def abort(self, error: BaseException) -> None:
-        """Stop the clock, if it runs, and say why in the record."""
+        """Stop the clock, if it runs, and say why in the record.
+
+        A run that may be requeued is only suspended, unless a rank has failed by itself: the
+        others have lost that one, too.
+        """
         if self._dog and self._dog.alarmed:
             self._dog.join()  # it knows why, and ends this process
         lost = dist_world.lost_peer(error)
-        self._stop("another process of the run is gone" if lost else brief(error))
+        reason = "another process of the run is gone" if lost else brief(error)
+        self._end(reason, goes_on=stop.ended_from_outside(error, lost_peer=lost))
+
+    def _end(self, reason: str, *, goes_on: bool) -> None:
+        failures = failure.read(self.logs) if self.logs else []
+        if goes_on and not any(one.primary for one in failures):
+            self._suspend(reason)
+        else:
+            self._stop(reason)
+
+    def _suspend(self, reason: str) -> None:
+        """Leave the clock running: the run goes on from its newest checkpoint, or begins anew."""
+        parts = self.parts
+        if self.rank or self.folder is None:
+            return
+        if parts and parts.clock.running:
+            step, position = parts.reached()
+            parts.log.emit(Kind.SUSPENDED, step, reason=reason, **position)
+        with contextlib.suppress(OSError):
+            (self.folder / stop.SUSPENDED).write_text(reason + "\n")
 
     def _stop(self, reason: str) -> None:
         parts = self.parts
@@ -151,7 +175,9 @@ class Seat:
         what NCCL was doing goes where torch's `torchfrtrace` can read it.
         """
         told = failure.hang(stuck.rank, stuck.host, stuck.text)
-        self._stop(f"rank {stuck.rank} on {stuck.host} {stuck.text}")
+        goes_on = stuck.gone and stop.REQUEUE in os.environ
+        told = replace(told, primary=not goes_on)
+        self._end(f"rank {stuck.rank} on {stuck.host} {stuck.text}", goes_on=goes_on)
         if self.log:
             self.log.close()
         self._tell(told, aloud=self.rank == stuck.teller)

@@ -26,6 +26,10 @@ _GRACE_SECONDS = 5.0  # to log `aborted` and close files
 _GRACE_OF_CTRL_C_SECONDS = 0.6  # somebody waits for it
 _LAST_WORDS_SECONDS = 0.3
 _AGAIN_SECONDS = 0.05
+SUSPENDED = "suspended"  # a file of a run that is to go on; empty where it was asked to make room
+# Set by slurm/job.sbatch where the job may go back to its queue: a run that loses its processes is
+# not over then.
+REQUEUE = "TTT_REQUEUE"
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 _libc = ctypes.CDLL(None)
@@ -143,6 +147,17 @@ def hold_room() -> None:
 def room_wanted() -> signal.Signals | None:
     """The signal that asked this process to make room; None if none did."""
     return _told[0] if _told else None
+
+
+def ended_from_outside(error: BaseException, *, lost_peer: bool) -> bool:
+    """Whether a run that may be requeued goes on after this: nothing is wrong with it.
+
+    Args:
+        error: What ended this process.
+        lost_peer: Whether it only says that another process is gone.
+    """
+    stopped = isinstance(error, Interrupted) and error.number == signal.SIGTERM
+    return REQUEUE in os.environ and (stopped or lost_peer)
 
 
 def go_deaf() -> None:

@@ -165,9 +165,9 @@ def conduct(run_config: RunConfig, world: World, seat: Seat, past: Past | None) 
         if not past:
             clear_cache(run_config, world, log)
         with guarded(run_config.data.root):
-            parts = seat.parts = build(run_config, world, clock, log, seat.pulse)
-            if past:
-                attempt.resume(parts, past, seat.folder)
+            parts = build(run_config, world, clock, log, seat.pulse)
+            every = run_config.checkpoint_every_seconds
+            parts = seat.parts = attempt.prepare(parts, past, seat.folder, every)
         describe(run_config, world, seat.folder)
         counted = power.open_meter(run_config.system.energy, world, now, past=past is not None)
         mpi.leave()
@@ -191,13 +191,11 @@ def finish(
     parts.pulse.beat("finishing", parts.learner.steps)
     log, step = parts.log, parts.learner.steps
     if verdict.status is Status.SUSPENDED:
-        saved = attempt.suspend(parts, folder)
-        signals = [name for name in parts.world.gather(stop.room_wanted()) if name]
-        log.emit(Kind.SUSPENDED, step, signal=signals[0].name, **saved, **parts.position(step))
+        attempt.suspend(parts, folder)
         parts.data.close()
-        if parts.world.rank == 0:
-            (folder / attempt.SUSPENDED).touch()
         return
+    if parts.saver:
+        parts.saver.finish()
     measured = statistics(parts)
     log.emit(Kind.STATISTICS, step, **measured, **spent(parts, counted, folder))
     if measured["skipped_samples"]:

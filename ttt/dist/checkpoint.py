@@ -1,49 +1,97 @@
-"""Saving a run in the middle, by torch.distributed.checkpoint: every process writes its part.
+"""What a run saves in the middle: every process writes a file, none waits for another.
 
-The folder must be one that all processes see. A checkpoint is whole or not there: it is written
-beside and moved into place by rank 0. That part of torch takes half a second to import, which only
-a run that is suspended or resumed has to pay.
+All processes must see the folder. A checkpoint is a folder `step_N` with a file of every rank and
+one that says where the run was. A file is written beside and moved into place, so it is whole or
+not there; the checkpoint counts once every file is there. What all processes have alike is divided
+among them: each writes a part, and reads all parts again.
+
+Why not torch.distributed.checkpoint's `async_save`: its processes agree on what each writes by
+collectives, in a thread of each, and these wait for a process that is gone.
 """
 
+import errno
+import json
 import os
+import shlex
 import shutil
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch import nn
 
+from ttt.dist.parallel import local_names, plain
 from ttt.errors import LaunchError
-from ttt.protocols import World
+from ttt.protocols import State, World
+
+_PROGRESS = "progress.json"
+_DRAFT = ".draft"
+_SPARE_BYTES = 1 << 26  # left on a disk for the record of the run, which has to be written
 
 
-def training_state(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """Parameters, buffers and the optimizer's state, named alike however the model is spread."""
-    from torch.distributed.checkpoint import state_dict  # noqa: PLC0415
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a run was when its state was copied.
 
-    # Flat, so that processes with parameters of their own do not overwrite each other's groups.
+    Attributes:
+        step: Updates done.
+        ranks: Processes, each with a file.
+        time: When, in seconds since the epoch.
+        totals: Seconds in each span of the clock.
+    """
+
+    step: int
+    ranks: int
+    time: float
+    totals: Mapping[str, float]
+
+
+def load_torchs_part() -> None:
+    """Import what takes half a second, before a clock runs."""
+    import torch.distributed.checkpoint.state_dict  # noqa: F401, PLC0415
+
+
+def training_state(model: nn.Module, optimizer: torch.optim.Optimizer) -> State:
+    """Parameters, buffers and the optimizer's state, as flat names; tensors are not copied.
+
+    Buffers are each process's own: statistics are of the samples that it saw.
+    """
+    from torch.distributed.checkpoint import state_dict  # noqa: PLC0415 - takes half a second
+
     options = state_dict.StateDictOptions(flatten_optimizer_state_dict=True)
-    weights, moments = state_dict.get_state_dict(model, optimizer, options=options)
-    return {"model": weights, "optimizer": moments}
+    weights, flat = state_dict.get_state_dict(model, optimizer, options=options)
+    moments: dict[str, Any] = dict(flat)
+    named = plain(model).named_parameters(remove_duplicate=False)
+    shared = {name for name, _ in named} - local_names(model)
+    alike: dict[str, Any] = {}
+    own: dict[str, Any] = {}
+    for name, value in weights.items():
+        (alike if name in shared else own)[f"model.{name}"] = value
+    for name, moment in moments.items():  # state.layer.bias.exp_avg, param_groups.layer.bias.lr
+        of = name.partition(".")[2].rpartition(".")[0]
+        (alike if of in shared else own)[f"optimizer.{name}"] = moment
+    return State(alike, own)
 
 
 def restore_training(
-    model: nn.Module, optimizer: torch.optim.Optimizer, state: dict[str, Any]
+    model: nn.Module, optimizer: torch.optim.Optimizer, state: Mapping[str, Any]
 ) -> None:
-    """Put a state from `training_state` back, after `load` has filled it."""
+    """Put what `training_state` named back into a model and its optimizer."""
     from torch.distributed.checkpoint import state_dict  # noqa: PLC0415
 
     state_dict.set_state_dict(
         model,
         optimizer,
-        model_state_dict=state["model"],
-        optim_state_dict=state["optimizer"],
+        model_state_dict=_below("model.", state),
+        optim_state_dict=_below("optimizer.", state),
         options=state_dict.StateDictOptions(flatten_optimizer_state_dict=True),
     )
+
+
+def _below(prefix: str, state: Mapping[str, Any]) -> dict[str, Any]:
+    return {name[len(prefix) :]: value for name, value in state.items() if name.startswith(prefix)}
 
 
 def random_state(world: World) -> dict[str, torch.Tensor]:
@@ -61,60 +109,150 @@ def restore_random(state: dict[str, torch.Tensor], world: World) -> None:
         torch.cuda.set_rng_state(state["cuda"], world.device)
 
 
-def save(state: dict[str, Any], folder: Path, world: World) -> int:
-    """Write a checkpoint in place of the one before.
+def part(state: State, world: World, *, copy: bool) -> dict[str, Any]:
+    """What this process writes: all of its own, and its part of what all have alike.
+
+    Parts are of about the same number of bytes. Every process divides alike without asking.
 
     Args:
-        state: Nested dicts; tensors that every process has alike are written once.
-        folder: Where it will be.
-        world: All of its processes call this together.
+        state: Of this process.
+        world: All processes.
+        copy: Whether training goes on meanwhile, so that tensors are copied to the host.
+    """
+    loads = [0] * world.size
+    mine = {}
+    for name in sorted(state.alike, key=lambda name: (-size_of(state.alike[name]), name)):
+        least = loads.index(min(loads))
+        loads[least] += size_of(state.alike[name]) + 1
+        if least == world.rank:
+            mine[name] = state.alike[name]
+    content = {"alike": mine, "own": dict(state.own)}
+    return _mapped(content, lambda tensor: tensor.to("cpu", copy=True)) if copy else content
 
-    Returns:
-        Its size, in bytes.
+
+def size_of(content: Any) -> int:
+    """Bytes of the tensors in nested dicts."""
+    if isinstance(content, torch.Tensor):
+        return content.nbytes
+    return sum(map(size_of, content.values())) if isinstance(content, dict) else 0
+
+
+def _mapped(content: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> Any:
+    """Nested dicts with every tensor changed."""
+    if isinstance(content, torch.Tensor):
+        return change(content.detach())
+    if isinstance(content, dict):
+        return {name: _mapped(value, change) for name, value in content.items()}
+    return content
+
+
+def write(
+    content: dict[str, Any], progress: Progress, folder: Path, rank: int, *, total: int
+) -> None:
+    """Write the file of one process; rank 0 removes older checkpoints first, but for the newest.
+
+    Args:
+        content: As `part` gives it.
+        progress: Where the run is.
+        folder: Of all checkpoints of this run.
+        rank: This process.
+        total: Bytes that all processes are about to write.
 
     Raises:
-        LaunchError: The processes do not see the same folder.
+        OSError: There is no room, or it cannot be written.
+        RuntimeError: The same, in torch's words.
     """
-    from torch.distributed.checkpoint.state_dict_saver import save as save_parts  # noqa: PLC0415
-
-    draft = folder.with_name(folder.name + ".draft")
-    if world.rank == 0:
-        shutil.rmtree(draft, ignore_errors=True)
-        draft.mkdir()
-    world.barrier()
-    _demand(draft, world)
-    with _meant_alone():
-        save_parts(state, checkpoint_id=draft, no_dist=not dist.is_initialized())
-    size = 0
-    if world.rank == 0:
-        shutil.rmtree(folder, ignore_errors=True)
-        os.replace(draft, folder)
-        size = sum(path.stat().st_size for path in folder.iterdir())
-    return world.agree(size)
+    here = folder / f"step_{progress.step}"
+    if rank == 0:
+        newest = find(folder)
+        sweep(folder, keep=[progress.step, *([newest.step] if newest else [])])
+    here.mkdir(parents=True, exist_ok=True)
+    if shutil.disk_usage(here).free < total + _SPARE_BYTES:
+        raise OSError(errno.ENOSPC, f"{total:,} bytes and some to spare do not fit", str(folder))
+    if rank == 0:
+        text = json.dumps(asdict(progress))
+        _put(here / _PROGRESS, lambda draft: draft.write_text(text))
+    _put(_file(here, rank), lambda draft: torch.save(content, draft))
 
 
-def load(state: dict[str, Any], folder: Path, world: World) -> None:
-    """Fill a state of the form that was saved, tensors in place.
+def reason(error: Exception) -> str:
+    """Why a checkpoint could not be written, in a line."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    return f"{type(error).__name__}: {error}".partition("\n")[0]
+
+
+def _put(path: Path, write: Callable[[Path], object]) -> None:
+    """Make a file that is whole or not there, also after the power failed."""
+    draft = path.with_name(path.name + _DRAFT)
+    try:
+        write(draft)
+        with draft.open("rb") as file:
+            os.fsync(file.fileno())
+        os.replace(draft, path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+
+
+def _file(step: Path, rank: int) -> Path:
+    return step / f"rank_{rank}.pt"
+
+
+def find(folder: Path) -> Progress | None:
+    """The newest checkpoint of which every file is there; None if none is."""
+    whole = []
+    for path in folder.glob(f"step_*/{_PROGRESS}"):
+        try:
+            progress = Progress(**json.loads(path.read_text()))
+        except (OSError, ValueError, TypeError):  # damaged
+            continue
+        if all(_file(path.parent, rank).is_file() for rank in range(progress.ranks)):
+            whole.append(progress)
+    return max(whole, key=lambda progress: progress.step, default=None)
+
+
+def sweep(folder: Path, *, keep: Sequence[int]) -> None:
+    """Remove all checkpoints but those of these steps."""
+    kept = {f"step_{step}" for step in keep}
+    for path in folder.glob("step_*"):
+        if path.name not in kept:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def read(folder: Path, step: int, world: World) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What all processes had alike, and what was this one's own, on the host.
 
     Raises:
-        LaunchError: A process does not see the folder.
+        LaunchError: A process does not see the folder, or a file is damaged.
     """
-    from torch.distributed.checkpoint.state_dict_loader import load as load_parts  # noqa: PLC0415
+    here = folder / f"step_{step}"
+    demand_shared(here, world)
+    alike: dict[str, Any] = {}
+    own: dict[str, Any] = {}
+    for rank in range(world.size):
+        path = _file(here, rank)
+        try:
+            # Mapped: a process needs all of its own file alone. Copied: the file will be removed.
+            content = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
+            alike |= _mapped(content["alike"], torch.Tensor.clone)
+            if rank == world.rank:
+                own = _mapped(content["own"], torch.Tensor.clone)
+        except Exception as error:  # torch's and pickle's own, of any kind, for a damaged file
+            reason = str(error).partition("\n")[0]
+            raise LaunchError(
+                f"the checkpoint {path} cannot be read: {reason}; without it the run begins anew:"
+                f" rm -r {shlex.quote(str(folder))}"
+            ) from error
+    return alike, own
 
-    _demand(folder, world)
-    with _meant_alone():
-        load_parts(state, checkpoint_id=folder, no_dist=not dist.is_initialized())
 
+def demand_shared(folder: Path, world: World) -> None:
+    """Refuse to go on where a process does not see a folder.
 
-@contextmanager
-def _meant_alone() -> Iterator[None]:
-    """Within it, torch does not wonder aloud whether a single process was meant."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "torch.distributed is disabled", UserWarning)
-        yield
-
-
-def _demand(folder: Path, world: World) -> None:
+    Raises:
+        LaunchError: Some do not.
+    """
     blind = [rank for rank, sees in enumerate(world.gather(folder.is_dir())) if not sees]
     if blind:
         raise LaunchError(

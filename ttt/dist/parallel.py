@@ -38,6 +38,11 @@ def leave_local(model: nn.Module, names: Sequence[str]) -> None:
     DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(model, list(names))
 
 
+def local_names(model: nn.Module) -> set[str]:
+    """Names of the parameters and buffers that `leave_local` was told of, of the model inside."""
+    return set(getattr(plain(model), "_ddp_params_and_buffers_to_ignore", ()))
+
+
 def plain(model: nn.Module) -> nn.Module:
     """The model inside, for looking at it without any communication."""
     return model.module if isinstance(model, DistributedDataParallel) else model

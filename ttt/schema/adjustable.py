@@ -16,6 +16,7 @@ MACHINE: Mapping[str, str] = {
     "benchmark.summary": "a line of help",
     "binding": "which cores a process uses",
     "channels_last": "how tensors lie in memory",
+    "checkpoint_every_seconds": "what is written beside; on the clock",
     "clear_cache": 'how, not whether: "Data State at Start of Run"',
     "command": "what was typed",
     "compile": 'equivalent graphs are allowed: "Graph Execution"',

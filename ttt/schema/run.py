@@ -135,6 +135,7 @@ class RunConfig:
     accumulate: int = 1  # forward and backward passes per update
     clip_norm: float | None = None  # largest norm of all gradients together
     clear_cache: ClearCache = ClearCache.auto
+    checkpoint_every_seconds: float | None = None  # null: only when told to make room
     binding: Binding = Binding.auto
     timeout: TimeoutConfig = field(default_factory=TimeoutConfig)
     submission: SubmissionConfig = field(default_factory=SubmissionConfig)
@@ -184,8 +185,8 @@ class RunConfig:
             found += self.model.problems_with(self.precision, self.clip_norm)
         found += self.system.problems(self.submission.status)
         found += not_positive("optim", {"lr": getattr(self.optim, "lr", None)})
-        counts = {"runs": self.runs, "accumulate": self.accumulate, "clip_norm": self.clip_norm}
-        found += not_positive("", counts)
+        numbers = ("runs", "accumulate", "clip_norm", "checkpoint_every_seconds")
+        found += not_positive("", {name: getattr(self, name) for name in numbers})
         found += self._log_problems()
         if self.runs > _MANY_RUNS:
             found.append(f"runs={self.runs} is not allowed; allowed: up to {_MANY_RUNS}; runs=5")

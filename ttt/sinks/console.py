@@ -157,22 +157,21 @@ def _cache_line(event: Event) -> str:
 
 
 def _resumed_line(event: Event) -> Text:
-    """The clock ran on while nothing did."""
+    """The clock ran on while nothing did, and while what was lost was trained."""
     return _led(
         "resumed",
         "yellow",
         f" at step {event.step}, {event.time - event.data['started']:.1f} s on"
-        f" the clock, {event.data['lost_s']:.1f} s of them since the last sign of the run",
+        f" the clock, {event.data['lost_s']:.1f} s of them lost",
     )
 
 
 def _suspended_line(event: Event) -> Text:
-    return _led(
-        "suspended",
-        "yellow",
-        f" by {event.data['signal']} at step {event.step}: checkpoint of"
-        f" {event.data['bytes'] / 1e6:,.1f} MB in {event.data['save_s']:.1f} s; the clock runs on",
-    )
+    data, what = event.data, "it goes on from its newest checkpoint, or begins anew"
+    if "bytes" in data:
+        what = f"checkpoint of {data['bytes'] / 1e6:,.1f} MB in {data['save_s']:.1f} s"
+    rest = f" at step {event.step}: {data['reason']}; {what}; the clock runs on"
+    return _led("suspended", "yellow", rest)
 
 
 def _verdict_line(event: Event, started: float) -> Text:
@@ -193,6 +192,15 @@ def _resumes(summary: dict) -> list[tuple[str, str]]:  # type: ignore[type-arg]
     if not summary["resumed"]:
         return []
     return [("resumed", f"{summary['resumed']} x; {summary['lost_s']:.1f} s lost are in the time")]
+
+
+def _checkpoints(summary: dict) -> list[tuple[str, str]]:  # type: ignore[type-arg]
+    """What it cost to save the run while it went on."""
+    if not summary["checkpoints"]:
+        return []
+    megabytes, seconds = summary["checkpoint_bytes"] / 1e6, summary["checkpoint_s"]
+    text = f"{summary['checkpoints']} of {megabytes:,.1f} MB; {seconds:.2f} s on the clock"
+    return [("checkpoints", text)]
 
 
 def _batches(summary: dict) -> list[tuple[str, str]]:  # type: ignore[type-arg]
@@ -252,6 +260,7 @@ def result_rows(summary: dict) -> list[tuple[str, str]]:  # type: ignore[type-ar
         ("waiting for data", show("data_wait_fraction", ".1f", " % of training", 100)),
         ("evaluation", show("eval_fraction", ".1f", " % of the time", 100)),
         *_batches(summary),
+        *_checkpoints(summary),
         *_resumes(summary),
         *_communication(summary),
         ("peak memory", show("peak_memory_bytes", ",.0f", " MB in one process", 1e-6)),

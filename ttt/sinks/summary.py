@@ -14,7 +14,7 @@ _FIELDS = (
     " accelerator_name samples_per_s step_ms_p50 step_ms_p90 step_ms_p99 data_wait_fraction"
     " eval_fraction eval_interval_s communication_fraction recompiles energy_j energy_reason energy"
     " samples_per_j peak_memory_bytes accelerator_memory_bytes skipped_samples price_per_hour cost"
-    " resumed lost_s data ranks"
+    " checkpoints checkpoint_s checkpoint_bytes resumed lost_s data ranks"
 ).split()
 _FROM_CONFIG = (
     "benchmark seed run metric target higher_is_better world_size nodes accelerators"
@@ -37,7 +37,8 @@ class Summary:
     def __init__(self, path: Path | None = None) -> None:
         self._path = path
         self._last: dict[Kind, Event] = {}
-        self._evaluations: list[float] = []
+        self._evaluations: list[Event] = []
+        self._checkpoints: list[Event] = []
         self._lost: list[float] = []
 
     def write(self, event: Event) -> None:
@@ -47,8 +48,12 @@ class Summary:
         self._last[event.kind] = event
         if event.kind is Kind.RESUMED:
             self._lost.append(event.data["lost_s"])
+            # What was evaluated after the checkpoint is evaluated again.
+            self._evaluations = [one for one in self._evaluations if one.step <= event.step]
         if event.kind is Kind.QUALITY:
-            self._evaluations.append(event.time)
+            self._evaluations.append(event)
+        if event.kind is Kind.CHECKPOINT:
+            self._checkpoints.append(event)
 
     @property
     def complete(self) -> bool:
@@ -75,6 +80,10 @@ class Summary:
         result["elapsed_s"] = self._between(Kind.RUN_START, Kind.RUN_STOP)
         result["eval_interval_s"] = self._interval()
         result["resumed"], result["lost_s"] = len(self._lost), sum(self._lost)
+        saved = [event.data for event in self._checkpoints]
+        result["checkpoints"] = len(saved)
+        result["checkpoint_s"] = sum(data["copy_s"] for data in saved)
+        result["checkpoint_bytes"] = max((data["bytes"] for data in saved), default=None)
         result["cost"] = _cost(result)
         if stop := self._last.get(Kind.RUN_STOP):
             result["steps"] = stop.step
@@ -102,7 +111,7 @@ class Summary:
         start = self._last.get(Kind.RUN_START)
         if start is None or not self._evaluations:
             return None
-        times = [start.time, *self._evaluations]
+        times = [start.time, *(event.time for event in self._evaluations)]
         return times[-1] - times[-2]
 
 

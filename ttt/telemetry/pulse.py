@@ -68,12 +68,14 @@ class Stuck:
         host: Where it is.
         text: What to tell the user.
         teller: The lowest rank that lives: the one to tell it.
+        gone: Whether it gives no sign of life, as when its node lost its power.
     """
 
     rank: int
     host: str
     text: str
     teller: int
+    gone: bool = False
 
 
 class Watchdog(threading.Thread):
@@ -187,7 +189,7 @@ def diagnose(notes: Sequence[Note | None], teller: int, size: int, seconds: floa
     waited = f"for {seconds:.0f} s"
     if not notes:
         text = f"rank 0 does not answer, and nothing has moved {waited}: it is stopped or gone"
-        return Stuck(0, "unknown host", text, teller)
+        return Stuck(0, "unknown host", text, teller, gone=True)
     alive = [note for note in notes if note and note.alarmed]
     teller = min((note.rank for note in alive), default=teller)
     silent = [rank for rank, note in enumerate(notes) if not (note and note.alarmed)]
@@ -197,7 +199,7 @@ def diagnose(notes: Sequence[Note | None], teller: int, size: int, seconds: floa
         doing = f"last seen {last.phase} at step {last.step}" if last else "never seen"
         others = f", and so do ranks {silent[1:]}" if len(silent) > 1 else ""
         text = f"gives no sign of life {waited} (stopped, or its node is gone), {doing}{others}"
-        return Stuck(silent[0], host, text, teller)
+        return Stuck(silent[0], host, text, teller, gone=True)
     fewest = min(note.beats for note in alive)
     behind = [note for note in alive if note.beats == fewest]
     if len(behind) == size:  # equally far: then one that does not wait is what others wait for
