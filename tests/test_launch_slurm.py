@@ -243,6 +243,8 @@ class Bash:
 
     SRUN = """
         echo "srun $*" >>"$CALLS"
+        if [[ ${@: -1} == true ]]; then exit "${DEAD:-0}"; fi
+        echo "requeue ${TTT_REQUEUE:-no}" >>"$CALLS"
         [[ $MASTER_PORT =~ ^[23][0-9]{4}$ ]] || exit 99
         echo "meet at $MASTER_ADDR" >>"$CALLS"
         run=${@: -1}
@@ -258,6 +260,9 @@ class Bash:
     SUCCESS = """echo '{"status": "success"}' >"$run/summary.json" """
     ABORTED = """echo '{"status": "aborted"}' >"$run/summary.json"; exit 3"""
     SUSPENDED = """touch "$run/suspended"; exit 75"""
+    STOPPED = """echo stopped by SIGTERM >"$run/suspended"; exit 143"""
+    LOST = """echo another process is gone >"$run/suspended"; exit 5"""
+    DEFECT = f"""echo '{{"primary": true}}' >"$run/logs/rank_1.failure.json"; {LOST}"""
     BROKEN = f"""touch "$run/logs/rank_1.failure.json"; {ABORTED[:-1]}2"""
     KILLED = "exit 137"
 
@@ -301,7 +306,7 @@ class Bash:
     def started(self) -> list[str]:
         """What each srun was asked to start, behind its own options."""
         lines = self.calls.read_text().splitlines()
-        return [line.partition(' exec "$@" ')[2] for line in lines if line.startswith("srun ")]
+        return [line.partition(' exec "$@" ')[2] for line in lines if ' exec "$@" ' in line]
 
 
 @pytest.fixture
@@ -343,6 +348,37 @@ def test_a_suspended_run_goes_back_to_the_queue(bash: Bash):
     assert "scontrol requeue 12\n" in bash.calls.read_text()
     assert f"ttt: {bash.folder}/seed_0 is suspended; job 12 is back in the queue" in done.stderr
     assert len(bash.started()) == 1
+
+
+@pytest.mark.parametrize(
+    ("act", "dead", "back"),
+    [
+        (Bash.STOPPED, "0", True),
+        (Bash.LOST, "1", True),
+        (Bash.KILLED, "1", True),  # rank 0 was killed: nobody has left a word
+        (Bash.LOST, "0", False),  # the kernel killed a process: it would again
+        (Bash.KILLED, "0", False),
+        (Bash.DEFECT, "1", False),
+        (Bash.ABORTED, "1", False),
+    ],
+)
+def test_a_run_that_was_ended_from_outside_goes_back_to_the_queue(
+    bash: Bash, act: str, dead: str, back: bool
+):
+    done = bash(act, DEAD=dead, TTT_REQUEUE="of a job around this")
+    said = bash.calls.read_text()
+    assert "requeue 1\n" in said
+    assert ("scontrol requeue 12\n" in said) == back
+    assert (done.returncode == 75) == back
+    if back:
+        assert (bash.folder / "seed_0" / "suspended").read_text()  # why, for reports
+
+
+def test_a_job_that_may_not_come_back_hands_on_no_other_promise(bash: Bash):
+    done = bash(Bash.KILLED, asked=SlurmConfig(nodes=2, requeue=False), DEAD="1", TTT_REQUEUE="1")
+    assert done.returncode == 137
+    assert "requeue no\n" in bash.calls.read_text()
+    assert "scontrol" not in bash.calls.read_text()
 
 
 def test_a_suspended_run_of_an_array_goes_back_alone(bash: Bash):

@@ -2,6 +2,7 @@
 
 import json
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,7 @@ def conducted(world, text, folder, past=None, room_at=None, lost_at=None, every=
     """Qualities and weights at the end, and how it ended."""
     folder = Path(folder)
     record = Recorder()
-    clock = Clock(lambda: 100.0)
+    clock = Clock(time.time if every else lambda: 100.0)
     sinks = [JsonLines(folder / attempt.EVENTS)] if world.rank == 0 else []
     log = EventLog(clock.now, [*sinks, record])
     parts = build(config.load(text), world, clock, log, Pulse())
@@ -81,8 +82,8 @@ def _lost(learner, at):
 @pytest.mark.parametrize("size", [1, 2])
 def test_nothing_but_time_is_lost(digits, tmp_path, size):
     text = configured(digits)
-    whole, cut = tmp_path / "whole", tmp_path / "cut"
-    for folder in (whole, cut):
+    whole, cut, killed = tmp_path / "whole", tmp_path / "cut", tmp_path / "killed"
+    for folder in (whole, cut, killed):
         (folder / "logs").mkdir(parents=True)
 
     def everywhere(*arguments):
@@ -104,6 +105,21 @@ def test_nothing_but_time_is_lost(digits, tmp_path, size):
         assert all(torch.equal(ours, theirs) for ours, theirs in zip(a[3], c[3], strict=True))
     kinds = [event.kind for event in attempt.recall(cut)]
     assert kinds.count(Kind.RUN_START) == kinds.count(Kind.RESUMED) == kinds.count(Kind.RUN_STOP)
+
+    # Lost in the second epoch; every exchange of ranks saves, if none is still writing.
+    lost = everywhere(text, str(killed), None, None, 38, 1e-6)
+    past = attempt.past(killed)
+    assert past is not None
+    assert 0 < past.step < 38
+    assert past.totals["train"] > 0  # of a block that had not ended
+    again = everywhere(text, str(killed), past, None, None, 1e-6)
+    for a, b, c in zip(uncut, lost, again, strict=True):
+        assert (b[0], b[1]) == (Status.RUNNING, 38)
+        assert a[:2] == c[:2]
+        assert a[2] == (b[2] + c[2] if past.step > 23 else c[2])
+        assert all(torch.equal(ours, theirs) for ours, theirs in zip(a[3], c[3], strict=True))
+    saved = [event for event in attempt.recall(killed) if event.kind is Kind.CHECKPOINT]
+    assert past.step in {event.data["saved_step"] for event in saved}
 
 
 def write_events(folder: Path, *kinds: Kind) -> None:

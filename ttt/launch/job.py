@@ -9,6 +9,7 @@ from typing import Protocol
 
 from ttt import deaths, failure
 from ttt.errors import LAUNCH_FAILED, NOT_REACHED, OK, SUSPENDED, LaunchError
+from ttt.stop import SUSPENDED as SUSPENDED_FILE
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ class Launcher(Protocol):
 
 def outcome(folder: Path) -> int | None:
     """The exit code a finished run asks for; None if it did not finish."""
-    if (folder / "suspended").exists():
+    if (folder / SUSPENDED_FILE).exists():
         return SUSPENDED
     summary, failures = folder / "summary.json", failure.read(folder / "logs")
     if failures or not summary.is_file():
@@ -62,6 +63,12 @@ def stopped(folder: Path) -> str | None:
     """Why a run was aborted, in the words of its own record; None if it does not say."""
     summary = folder / "summary.json"
     return str(json.loads(summary.read_text())["reason"]) if summary.is_file() else None
+
+
+def lost(folder: Path) -> str | None:
+    """Why a run is suspended that was not asked to make room; None if it is not."""
+    marker = folder / SUSPENDED_FILE
+    return (marker.read_text().strip() or None) if marker.is_file() else None
 
 
 def explain(folder: Path, otherwise: str) -> LaunchError:

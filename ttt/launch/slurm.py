@@ -5,6 +5,7 @@ here comes from SLURM, from the job's log and from the run folders.
 """
 
 import os
+import shlex
 import shutil
 import socket
 import subprocess
@@ -17,7 +18,7 @@ from typing import Any
 from ttt import failure
 from ttt.errors import SUSPENDED, LaunchError
 from ttt.launch import sbatch, slurm_job
-from ttt.launch.job import Job, outcome, stopped, worst
+from ttt.launch.job import Job, lost, outcome, stopped, worst
 from ttt.launch.slurm_job import State
 from ttt.schema.launchers import SlurmConfig, limit_seconds
 from ttt.stop import Interrupted, raising
@@ -237,8 +238,11 @@ def outside_of_jobs(environment: Mapping[str, str]) -> dict[str, str]:
 def unfinished(run: Path, number: str, states: Sequence[State]) -> LaunchError:
     """Why the job of a run is over and the run is not finished. Its log has been shown already."""
     ended = slurm_job.described(states) or "forgotten by SLURM"
-    aborted = stopped(run)
-    what = f"was aborted: {aborted}" if aborted else "is not finished"
+    script, what = run.parent / "job.sbatch", "is not finished"
+    if aborted := stopped(run):
+        what = f"was aborted: {aborted}"
+    if reason := lost(run):
+        what = f"is suspended: {reason}; sbatch {shlex.quote(str(script))} goes on with it"
     sentence = f"job {number} is {ended}, and {run} {what}"
     failures = failure.read(run / "logs")
     if failures and failures[0].primary:
@@ -247,8 +251,8 @@ def unfinished(run: Path, number: str, states: Sequence[State]) -> LaunchError:
         error.exit_code = first.exit_code
         return error
     if any(state.exit_code == f"{SUSPENDED}:0" for state in states):
-        script = run.parent / "job.sbatch"
-        error = LaunchError(f"{sentence}, but suspended; sbatch {script} goes on with it")
+        again = f"sbatch {shlex.quote(str(script))} goes on with it"
+        error = LaunchError(f"{sentence}, but suspended; {again}")
         error.exit_code = SUSPENDED
         return error
     remedies = [_REMEDIES[state.name] for state in states if state.name in _REMEDIES]
