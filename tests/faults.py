@@ -186,12 +186,14 @@ CLUSTER_FAULTS = [
         5,
         "was aborted: stopped by SIGTERM",
         do=lambda cluster, job: cluster.kill_node("n2"),
+        arguments=("launcher.requeue=false",),
     ),
     ClusterFault(
         "a node loses its power",
         5,
         "was aborted: another process of the run is gone",
         do=lambda cluster, job: cluster.kill_node("n2", power=True),
+        arguments=("launcher.requeue=false",),
     ),
     ClusterFault(
         "the job is cancelled",

@@ -85,5 +85,5 @@ def until_there(path: Path, process: subprocess.Popen[str]) -> None:
 def events(folder: Path, kind: str | None = None, *, whole: bool = True) -> list[dict[str, Any]]:
     """The record, or the events of one kind; every line must be whole, the last if `whole`."""
     text = (folder / "events.jsonl").read_text()
-    lines = (text if whole else text[: text.rindex("\n")]).splitlines()
+    lines = (text if whole else text[: text.rfind("\n") + 1]).splitlines()
     return [event for event in map(json.loads, lines) if kind in (None, event["kind"])]

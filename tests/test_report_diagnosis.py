@@ -163,6 +163,7 @@ def test_findings_that_are_no_share_of_the_time(changes, what, measured):
         {"init_s": 1500.0, "division": "closed", "ruleset": "<b>"},
         {"init_s": 3000.0, "division": "closed", "ruleset": "3.0.0", "benchmark": "gpt3"},
         {"lost_s": 0.0},
+        {"checkpoints": 0, "checkpoint_s": 0.0},
     ],
 )
 def test_nothing_is_found_below_the_limits(changes):
@@ -172,6 +173,17 @@ def test_nothing_is_found_below_the_limits(changes):
 def test_an_interruption():
     found = only(lost_s=30.0)
     assert (found.what, found.share) == ("interrupted", 0.3)
+
+
+def test_what_saving_a_run_cost():
+    found = only(checkpoints=4, checkpoint_s=2.0, checkpoint_bytes=3_000_000)
+    assert (found.what, found.share) == ("checkpoints", 0.02)
+    assert found.measured == "4 of 3.0 MB each took 2.00 s on the clock"
+
+
+def test_lost_time_counts_once():
+    found = diagnose(run(elapsed_s=200.0, train_s=90.0, eval_s=5.0, lost_s=100.0))
+    assert [each.what for each in found] == ["interrupted"]
 
 
 def test_the_most_expensive_is_first():

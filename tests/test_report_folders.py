@@ -151,6 +151,41 @@ def test_a_suspended_run_is_not_called_dead(tmp_path):
     assert run.status == "suspended"
 
 
+def test_a_run_that_lost_its_processes_says_why_it_is_suspended(tmp_path):
+    line = '{"kind":"suspended","time":1700000000,"step":1,"data":{"reason":"a peer is gone"}}\n'
+    (run,) = find([died(tmp_path, 1, line)]).runs
+    assert run.reason == "a peer is gone; suspended at 2023-11-14 22:13:20+00:00"
+    # Nobody could write the record's end: slurm/job.sbatch says that it goes on.
+    folder = died(tmp_path, 2, line.replace("suspended", "progress"))
+    (folder / "suspended").write_text("a node of the job does not answer\n")
+    (run,) = find([folder]).runs
+    assert (run.status, run.reason) == ("suspended", "a node of the job does not answer")
+
+
+def test_what_was_done_again_after_a_loss_counts_once(tmp_path):
+    told = [
+        ("run_start", 100, {}),
+        ("block_start", 100, {"samples": 0}),
+        ("block_stop", 110, {"samples": 50}),
+        ("quality", 111, {"value": 0.5, "samples": 50, "epoch": 1}),
+        ("block_start", 111, {"samples": 50}),
+        ("block_stop", 121, {"samples": 100}),
+        ("quality", 122, {"value": 0.6, "samples": 100, "epoch": 2}),
+        ("block_start", 122, {"samples": 100}),  # and its end was lost
+        ("resumed", 200, {"samples": 60, "epoch": 1.2, "lost_s": 87.0}),
+        ("block_start", 200, {"samples": 60}),
+        ("block_stop", 208, {"samples": 100}),
+        ("quality", 209, {"value": 0.6, "samples": 100, "epoch": 2}),
+    ]
+    lines = [
+        json.dumps({"kind": kind, "time": time, "step": 0, "data": data})
+        for kind, time, data in told
+    ]
+    (run,) = find([died(tmp_path, 1, "\n".join(lines) + "\n")]).runs
+    assert [(one.seconds, one.quality) for one in run.evaluations] == [(11, 0.5), (109, 0.6)]
+    assert [(each.begin, each.samples) for each in run.blocks] == [(0, 50), (100, 40)]
+
+
 def test_the_last_event_is_found_at_the_end_of_a_long_file(tmp_path):
     line = '{"kind":"progress","time":1700000000,"step":1,"data":{}}\n'
     (run,) = find([died(tmp_path, 1, line * 5000 + line.replace("progress", "block_stop"))]).runs

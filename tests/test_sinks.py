@@ -12,7 +12,7 @@ from ttt import compliance
 from ttt.errors import LaunchError
 from ttt.events import Event, EventLog, Kind
 from ttt.schema.logged import RESERVED, Spread
-from ttt.sinks.console import Console
+from ttt.sinks.console import Console, result_rows
 from ttt.sinks.jsonl import JsonLines
 from ttt.sinks.mllog import MlperfLog, records
 from ttt.sinks.summary import Summary
@@ -186,6 +186,31 @@ def test_a_resumed_run_says_so_in_log_and_summary(tmp_path):
     assert (result["resumed"], result["lost_s"]) == (1, 60.0)
     assert result["init_s"] == 1.0  # of the processes that started the clock
     assert result["elapsed_s"] == 6.0
+
+
+def test_what_was_saved_and_what_was_lost_is_in_the_summary_and_on_the_screen():
+    summary, text = Summary(), io.StringIO()
+    console = Console(RichConsole(file=text, width=100), summary, "runs/one")
+    log = EventLog(time := FakeTime(), [summary, console])
+    for kind in (Kind.INIT_START, Kind.INIT_STOP, Kind.RUN_START):
+        log.emit(kind)
+    for epoch, step in ((1, 10), (2, 20)):
+        time.sleep(1)
+        log.emit(
+            Kind.QUALITY, step, epoch=epoch, samples=step, value=0.5, metric="top1", target=0.9
+        )
+        log.emit(Kind.CHECKPOINT, step, saved_step=step - 2, bytes=2_000_000, copy_s=0.25)
+    log.emit(Kind.SUSPENDED, 20, epoch=2, samples=20, reason="stopped by SIGTERM")
+    log.emit(Kind.RESUMED, 18, started=1000.0, lost_s=60.0, epoch=2, samples=18)
+    result = summary.result()
+    told = ("checkpoints", "checkpoint_s", "checkpoint_bytes", "resumed", "lost_s")
+    assert [result[name] for name in told] == [2, 0.5, 2_000_000, 1, 60.0]
+    rows = dict(result_rows(result | {"target": 1, "metric": "top1", "world_size": 1}))
+    assert rows["checkpoints"] == "2 of 2.0 MB; 0.50 s on the clock"
+    shown = text.getvalue()
+    assert "suspended at step 20: stopped by SIGTERM; it goes on from its newest" in shown
+    assert "resumed at step 18" in shown
+    assert "60.0 s of them lost" in shown
 
 
 def test_the_summary_holds_what_was_measured_and_null_for_the_rest(tmp_path):

@@ -134,6 +134,65 @@ def test_a_job_told_to_make_room_goes_on_after_a_requeue(
     assert summary["resumed"] == 1
 
 
+def until_saved(run: Path, process: subprocess.Popen[str], resumed: int) -> None:
+    """Wait for a checkpoint of the processes that went on for the n-th time."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        assert process.poll() is None, process.communicate()
+        kinds = [event["kind"] for event in events(run, whole=False)]
+        if kinds.count("resumed") == resumed and "checkpoint" in _since_resumed(kinds):
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"no checkpoint after {resumed} resumptions")
+
+
+def _since_resumed(kinds: list[str]) -> list[str]:
+    return kinds[len(kinds) - kinds[::-1].index("resumed") :] if "resumed" in kinds else kinds
+
+
+def test_a_lost_allocation_costs_what_was_not_saved(
+    start: Start, cluster: Cluster, tmp_path: Path, digits: Path
+):
+    """Requeued in the middle, then a node without power: the qualities of a run never cut."""
+    same = ["seed=4", "target.threshold=1.0", "target.max_epochs=10", f"data.root={digits}"]
+    slow = ["task._target_=outside_parts.Slow", "checkpoint_every_seconds=0.3"]
+    process = start(*same, *slow, "launcher.nodes=2", "launcher.procs=1")
+    run = until_training(tmp_path, process)
+    number = number_of(run)
+    until_saved(run, process, 0)
+    assert cluster.run("scontrol", "requeue", number).returncode == 0
+    until_saved(run, process, 1)
+    named = cluster.run("scontrol", "show", "hostnames", cluster.job(number)["NodeList"])
+    _, second = named.stdout.split()
+    cluster.kill_node(second, power=True)
+    try:
+        code, out, errors = ended(process)
+    finally:
+        cluster.revive_node(second)
+    assert code == 3, out + errors
+    assert "Traceback" not in out + errors
+    [started], [stopped] = events(run, "run_start"), events(run, "run_stop")
+    suspended, resumed = events(run, "suspended"), events(run, "resumed")
+    reasons = ["stopped by SIGTERM", "another process of the run is gone"]
+    assert [event["data"]["reason"] for event in suspended] == reasons
+    saved = {event["data"]["saved_step"] for event in events(run, "checkpoint")}
+    assert all(event["step"] > 0 for event in resumed)
+    summary = json.loads((run / "summary.json").read_text())
+    assert summary["elapsed_s"] == stopped["time"] - started["time"]
+    known = summary["train_s"] + summary["eval_s"] + summary["lost_s"]
+    assert known == pytest.approx(summary["elapsed_s"], abs=0.5)  # every second counts once
+    assert (summary["resumed"], summary["checkpoints"]) == (2, len(saved))
+    assert not (run / "checkpoint").exists()
+
+    uncut = begin(tmp_path / "uncut", *same, "launcher=torchrun", "launcher.procs=2")
+    assert ended(uncut)[0] == 3
+    [whole] = (tmp_path / "uncut").glob("runs/*/*/*")
+    expected = {one["data"]["epoch"]: one["data"]["value"] for one in events(whole, "quality")}
+    found = {one["data"]["epoch"]: one["data"]["value"] for one in events(run, "quality")}
+    assert found == expected
+    assert len(expected) == 10
+
+
 @pytest.mark.parametrize("fault", CLUSTER_FAULTS, ids=lambda fault: fault.name)
 def test_a_fault_of_the_cluster_is_told(
     cluster: Cluster, tmp_path: Path, digits: Path, fault: ClusterFault

@@ -130,32 +130,23 @@ class Seat:
 
     def _end(self, reason: str, *, goes_on: bool) -> None:
         failures = failure.read(self.logs) if self.logs else []
-        if goes_on and not any(one.primary for one in failures):
-            self._suspend(reason)
-        else:
-            self._stop(reason)
-
-    def _suspend(self, reason: str) -> None:
-        """Leave the clock running: the run goes on from its newest checkpoint, or begins anew."""
-        parts = self.parts
-        if self.rank or self.folder is None:
-            return
-        if parts and parts.clock.running:
-            step, position = parts.reached()
-            parts.log.emit(Kind.SUSPENDED, step, reason=reason, **position)
-        with contextlib.suppress(OSError):
-            (self.folder / stop.SUSPENDED).write_text(reason + "\n")
-
-    def _stop(self, reason: str) -> None:
+        goes_on = goes_on and not any(one.primary for one in failures)
+        if goes_on and self.rank == 0 and self.folder:
+            with contextlib.suppress(OSError):
+                (self.folder / stop.SUSPENDED).write_text(reason + "\n")
         parts = self.parts
         if parts and parts.clock.running and self._ending.acquire(blocking=False):
-            parts.clock.stop(parts.clock.now())
             step, position = parts.reached()
-            parts.log.emit(Kind.RUN_STOP, step, status="aborted", reason=reason, **position)
+            if goes_on:  # the clock, too
+                parts.log.emit(Kind.SUSPENDED, step, reason=reason, **position)
+            else:
+                parts.clock.stop(parts.clock.now())
+                parts.log.emit(Kind.RUN_STOP, step, status="aborted", reason=reason, **position)
 
     def last_words(self, number: int) -> None:
         """End the record beside a main thread that was told to stop and does not come back."""
-        self._stop(str(Interrupted(number)))
+        error = Interrupted(number)
+        self._end(str(error), goes_on=stop.ended_from_outside(error, lost_peer=False))
         if self.log:
             self.log.close()
 

@@ -168,7 +168,8 @@ def write(
         sweep(folder, keep=[progress.step, *([newest.step] if newest else [])])
     here.mkdir(parents=True, exist_ok=True)
     if shutil.disk_usage(here).free < total + _SPARE_BYTES:
-        raise OSError(errno.ENOSPC, f"{total:,} bytes and some to spare do not fit", str(folder))
+        wanted = f"{total / 1e6:,.1f} MB, and {_SPARE_BYTES / 1e6:,.0f} MB to spare"
+        raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)} for {wanted}", str(folder))
     if rank == 0:
         text = json.dumps(asdict(progress))
         _put(here / _PROGRESS, lambda draft: draft.write_text(text))

@@ -103,6 +103,11 @@ class Run:
         energy_source: What measured it.
         energy_reason: Why there is no energy.
         price_per_hour: Of one node.
+        lost_s: Seconds on the clock that came to nothing: from what was saved of a run to where it
+            went on.
+        checkpoints: How often it was saved while it trained.
+        checkpoint_s: Seconds on the clock that this took.
+        checkpoint_bytes: Of one of them, over all ranks.
         passed: The compliance verdict.
         problems: What the checker or a reader found wrong.
         doubts: What a log says that cannot be, and what was taken in its place.
@@ -170,6 +175,9 @@ class Run:
     price_per_hour: float | None = None
     cost: float | None = None
     lost_s: float | None = None
+    checkpoints: int | None = None
+    checkpoint_s: float | None = None
+    checkpoint_bytes: int | None = None
     world_size: int | None = None
     nodes: int | None = None
     accelerators: int | None = None

@@ -48,6 +48,7 @@ def diagnose(run: Run) -> list[Finding]:
         _memory,
         _init,
         _resumed,
+        _checkpoints,
     )
     found = [finding for check in checks if (finding := check(run)) is not None]
     return sorted(
@@ -227,9 +228,22 @@ def _resumed(run: Run) -> Finding | None:
         return None
     return Finding(
         "interrupted",
-        f"{_time(run.lost_s, run)} on the clock from its last sign until it went on",
-        "a queue or a reservation that does not preempt: MLPerf's clock may not be paused",
+        f"{_time(run.lost_s, run)} on the clock from what was saved of it until it went on",
+        "a queue or a reservation that does not preempt: MLPerf's clock may not be paused;"
+        " checkpoint_every_seconds=N loses less",
         share(run.lost_s, run),
+    )
+
+
+def _checkpoints(run: Run) -> Finding | None:
+    if not run.checkpoints or run.checkpoint_s is None or run.checkpoint_bytes is None:
+        return None
+    return Finding(
+        "checkpoints",
+        f"{run.checkpoints} of {run.checkpoint_bytes / 1e6:,.1f} MB each took"
+        f" {_time(run.checkpoint_s, run)} on the clock",
+        "a larger checkpoint_every_seconds, where a lost node may cost more",
+        share(run.checkpoint_s, run),
     )
 
 

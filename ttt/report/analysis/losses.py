@@ -27,11 +27,11 @@ def evaluation_s(run: Run) -> float | None:
 
 
 def outside_s(run: Run) -> float | None:
-    """Seconds on the clock that were neither training nor evaluation."""
+    """Seconds on the clock that were neither training nor evaluation nor lost with a process."""
     evaluation = evaluation_s(run)
     if run.elapsed_s is None or run.train_s is None or evaluation is None:
         return None
-    return max(0.0, run.elapsed_s - run.train_s - evaluation)
+    return max(0.0, run.elapsed_s - run.train_s - evaluation - (run.lost_s or 0.0))
 
 
 def share(seconds: float | None, run: Run) -> float | None:

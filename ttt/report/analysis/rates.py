@@ -140,6 +140,7 @@ def _because(run: Run, lost: float) -> str:
         "evaluation": evaluation_s(run),
         "the cold first block": cold_s(run),
         "what is neither training nor evaluation": outside_s(run),
+        "interruptions": run.lost_s,
     }
     shares = {name: share(seconds, run) or 0.0 for name, seconds in parts.items()}
     shares["training slower than most of the time"] = lost - sum(shares.values())

@@ -14,7 +14,7 @@ from typing import Any, get_args, get_type_hints
 
 import yaml
 
-from ttt import deaths
+from ttt import deaths, stop
 from ttt.compliance import RULES_FILE, ruleset_of_rules
 from ttt.failure import LAUNCHER
 from ttt.report.run import LARGEST, Block, Rank, Rejected, Run
@@ -87,8 +87,10 @@ def _read(folder: Path) -> Run:
         values |= {"status": "not started", "reason": "no events"}
     else:
         values |= last_sign(folder / EVENTS)
+    if values.get("status") == "died" and (left := _left_to_go_on(folder / stop.SUSPENDED)):
+        values |= {"status": "suspended", "reason": left}
     status = str(values.get("status"))
-    if status in ("died", "aborted") and (cause := _cause(folder / LOGS, status)):
+    if status in ("died", "aborted", "suspended") and (cause := _cause(folder / LOGS, status)):
         values["reason"] = cause
     values |= _of_system(folder / SYSTEM)
     values["energy_source"] = "counters, by ttt" if values.get("energy_j") is not None else None
@@ -106,6 +108,14 @@ def _read(folder: Path) -> Run:
         blocks=tuple(past.blocks),
         **values,
     )
+
+
+def _left_to_go_on(marker: Path) -> str | None:
+    """Why a run is to go on though its last process had no time to say so; None if it is not."""
+    try:
+        return marker.read_text("utf-8", "replace").strip() or None
+    except OSError:
+        return None
 
 
 def _step_samples(samples: float | None, steps: int | None) -> float | None:

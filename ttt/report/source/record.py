@@ -40,6 +40,7 @@ def history(events: Path) -> History:
     found = History()
     started: float | None = None
     block: tuple[float, float | None] | None = None  # begin, samples by then
+    blocks: list[tuple[float | None, Block]] = []  # samples by its end
     for kind, time, data in _events(events):
         if kind == "config" and not found.config:
             found.config = data
@@ -54,13 +55,20 @@ def history(events: Path) -> History:
                 begin, before = block
                 after = _number(data.get("samples"))
                 samples = None if before is None or after is None else after - before
-                found.blocks.append(Block(begin - started, time - begin, samples))
+                blocks.append((after, Block(begin - started, time - begin, samples)))
                 block = None
+            case "resumed" if (saved := _number(data.get("samples"))) is not None:
+                # What came after the checkpoint is done again, and then recorded again.
+                blocks = [one for one in blocks if one[0] is None or one[0] <= saved]
+                found.evaluations = [
+                    one for one in found.evaluations if one.samples is None or one.samples <= saved
+                ]
             case "quality" if (value := _number(data.get("value"))) is not None:
                 epochs, samples = _number(data.get("epoch")), _number(data.get("samples"))
                 found.evaluations.append(Evaluation(time - started, value, epochs, samples))
             case "run_stop":
                 found.stopped = time
+    found.blocks = [each for _, each in blocks]
     return found
 
 
@@ -108,10 +116,12 @@ def last_sign(events: Path) -> dict[str, str]:
     for line in reversed(lines):
         if (event := _event(line)) is None:
             continue
-        kind, time, _ = event
+        kind, time, data = event
         when = datetime.fromtimestamp(time, UTC).isoformat(" ", "seconds")
         if status == "died" and kind == "suspended":
-            status = kind
+            why = data.get("reason")
+            known = f"{why}; suspended at {when}" if why else f"suspended at {when}"
+            return {"status": kind, "reason": known}
         return {"status": status, "reason": f"no summary; last event {kind} at {when}"}
     return {"status": status, "reason": "no events"}
 
