@@ -162,6 +162,7 @@ def test_a_disk_without_room_is_a_warning_once_and_the_record_keeps_its_room(tmp
     assert training.saved() == []
     [warning] = training.warnings()
     assert "a checkpoint was not written, the run goes on: rank 0: No space left on dev" in warning
+    training.saver._thread.join()
     assert not list(tmp_path.rglob("*.pt*"))
     monkeypatch.undo()
     training.until(12)

@@ -81,7 +81,7 @@ class SlurmConfig:
     srun: list[str] = field(default_factory=list)  # more srun arguments; they win over ours
     wait: bool = False  # follow the job until it is over
     dry_run: bool = False  # print the script, submit nothing
-    requeue: bool = True  # after a checkpoint asked for by `signal`, or when a node fails
+    requeue: bool = True  # after a checkpoint asked for by `signal`, or when a node or job is lost
     signal: str = "USR1"  # asks the processes for a checkpoint
     signal_seconds: int | None = 120  # before the time limit; null: none is sent
 
