@@ -18,7 +18,7 @@ from test_data_images import (
     settings,
     write_set,
 )
-from ttt.data import dali, resident
+from ttt.data import cached, dali, resident
 from ttt.data.order import train_rows
 from ttt.errors import DataError
 from ttt.protocols import Shard
@@ -164,6 +164,42 @@ def test_a_batch_of_unreadable_files_ends_the_run(loader, part, root):
     damage_some(root, part, junk, range(count))
     with pytest.raises(DataError, match="none of the"):
         read(make(loader, root, on_error="skip"), part, 3)
+
+
+@LOADERS
+def test_a_batch_of_which_nothing_can_be_read_is_replaced_from_elsewhere(loader, root, sound):
+    bad = [EVAL - 2, EVAL - 1]  # the last of two shards' 9 and 8 samples, in batches of 4
+    damage_some(root, "test", junk, bad)
+    _, _, source_labels = read_part(sound, "test")
+    images = make(loader, root, on_error="skip", eval_batch=4)
+    seen = [batch for _ in range(2) for batch in images.eval_with_ids(Shard(0, 2))]
+    assert [len(batch.ids) for batch in seen] == [4, 4, 1] * 2  # what the last one has is bad
+    labels = [label for batch in seen[3:] for label in batch.labels.tolist()]
+    assert labels == [*source_labels[0 : EVAL - 1 : 2], -1]
+    assert len(images.skipped()) == 1
+
+
+@pytest.mark.parametrize("kept", [5, TRAIN], ids=["some", "all"])
+def test_the_caching_loader_replaces_and_counts_them_too(kept, root, sound):
+    """Also where a sample is all that is missing of a batch, and so decoded by itself."""
+    bad = [4, 5, 30]
+    damage_some(root, "train", junk, bad)
+    _, sources, source_labels = read_part(sound, "train")
+    megabytes = kept * 3 * 12 * 12 / 1e6
+    images = make(cached, root, on_error="skip", cache_mb=megabytes, global_batch=2)
+    images.synthetic(Shard())
+    steps = 3 * TRAIN
+    expected = islice(train_rows(seed=1, samples=TRAIN, global_batch=2, shard=Shard()), steps)
+    for batch, rows in zip(read(images, "train", steps), expected, strict=True):
+        np.testing.assert_array_equal(batch.ids, rows.ids)
+        for pixels, label, i in zip(batch.pixels.numpy(), batch.labels, batch.ids, strict=True):
+            twins = [
+                k for k in range(TRAIN) if np.allclose(pixels, normalized(sources[k]), atol=1e-5)
+            ]
+            assert len(twins) == 1
+            assert twins[0] not in bad if i in bad else twins == [i]
+            assert label == source_labels[twins[0]]
+    assert len(images.skipped()) == len(bad)
 
 
 @DAMAGES

@@ -25,7 +25,6 @@ def problems(**changes):
         ({"loader": Loader.resident} | CUT, "data.loader=dali"),
         ({"loader": Loader.cached}, "data.cache_mb=1000"),
         (CACHED | {"cache_mb": 0.0}, "data.cache_mb=0 is not allowed"),
-        (CACHED | {"on_error": OnError.skip}, "data.on_error=error"),
         ({"cache_mb": 10.0}, "data.loader=cached or data.cache_mb=null"),
         ({"first_label": 1}, "data.first_label=1 has no effect with data.format=folder"),
         ({"hw_decoder_load": 1.5}, "allowed: 0 to 1"),
@@ -48,6 +47,7 @@ def test_what_cannot_be_is_told(changes, said):
     [
         CACHED,
         CACHED | {"augment": Augment.pad_crop, "pad": 1},
+        CACHED | {"on_error": OnError.skip},
         {"format": Format.tfrecord, "first_label": 0},
         {"hw_decoder_load": 0.0, "largest": [5980, 6430]},
         CUT | {"area": [1, 1], "eval_resize": 32},

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.utils.dlpack import from_dlpack
@@ -31,6 +32,7 @@ from ttt.protocols import World
 if TYPE_CHECKING:
     from ttt.data.pipeline import Pipeline
 
+_TRIED = 64  # samples after a batch of which none is readable
 WRONG = -1  # the label of an evaluation sample that could not be read: no prediction equals it
 
 
@@ -83,8 +85,9 @@ class Decoder:
 
     An image that is missing, empty, no image or cut short cannot be read: DALI refuses truncated
     JPEG and PNG files instead of filling the rest with grey. With on_error="skip" such a sample is
-    replaced by its next readable neighbour in the batch, image and label; in an evaluation it gets
-    the label `WRONG`, so that it is counted once and never as right.
+    replaced by its next readable neighbour in the batch, or by one from elsewhere if the batch has
+    none, image and label; in an evaluation it gets the label `WRONG`, so that it is counted once
+    and never as right.
 
     Attributes:
         bad: Sample ids found unreadable so far.
@@ -122,6 +125,7 @@ class Decoder:
         self.evaluation = evaluation
         self.bad: set[int] = set()
         self.unreadable: set[str] = set()
+        self._spare: int | None = None  # a readable sample, for batches that have none
         self._idle: tuple[Pipeline, _Source] | None = None
         self._readers = ThreadPoolExecutor(READERS)  # no thread before there is a shard to read
 
@@ -171,15 +175,13 @@ class Decoder:
         ids = rows.ids
         bad = np.isin(ids, list(self.bad)) if self.bad else np.zeros(len(ids), np.bool_)
         if bad.any():
-            if bad.all():
+            if bad.all() and self._spare is None:
                 raise DataError(
-                    f"none of the {len(ids)} images of a batch can be read, "
-                    f"the first is {samples.name(int(ids[0]))}; check data.root={self.images.root}"
+                    f"none of the {len(ids)} images of a batch can be read, nor of {_TRIED} after"
+                    f" them; the first is {samples.name(int(ids[0]))}; check"
+                    f" data.root={self.images.root}"
                 )
-            good = np.flatnonzero(~bad)
-            after = np.searchsorted(good, np.flatnonzero(bad)) % len(good)
-            ids = ids.copy()
-            ids[bad] = ids[good[after]]
+            ids = self._replaced(ids, bad)
         wait = samples.read(ids, self._readers)
 
         def arrays() -> Arrays:
@@ -189,6 +191,16 @@ class Decoder:
             return (*encoded, labels, *inputs(self.images, self.recipe, rows.draws))
 
         return arrays
+
+    def _replaced(self, ids: Ids, bad: npt.NDArray[np.bool_]) -> Ids:
+        """The samples of a batch with others in place of the bad ones."""
+        if bad.all():
+            return np.full_like(ids, self._spare)
+        good = np.flatnonzero(~bad)
+        after = np.searchsorted(good, np.flatnonzero(bad)) % len(good)
+        ids = ids.copy()
+        ids[bad] = ids[good[after]]
+        return ids
 
     def _build(self) -> tuple[Pipeline, _Source]:
         source = _Source(self)
@@ -215,6 +227,19 @@ class Decoder:
             ) from error
         self.bad.update(bad)
         self.unreadable.update(samples.name(place) for place in bad)
+        if self._spare is None:
+            self._spare = self._find_spare(samples, rows)
+
+    def _find_spare(self, samples: Samples, rows: Rows) -> int | None:
+        """A readable sample of this batch, or of those after it."""
+        good = [id for id in rows.ids.tolist() if id not in self.bad]
+        if good:
+            return int(good[0])
+        after = [(int(rows.ids[-1]) + 1 + i) % len(samples) for i in range(_TRIED)]
+        ids = np.array([id for id in dict.fromkeys(after) if id not in self.bad], np.int64)
+        others = Rows(ids, np.zeros((len(ids), rows.draws.shape[1]), np.float32))
+        readable = set(ids.tolist()) - set(self._unreadable(samples, others))
+        return min(readable, default=None)
 
     def _unreadable(self, samples: Samples, rows: Rows) -> list[int]:
         """Decode a batch one by one: DALI names one failed place of several, and only in words."""

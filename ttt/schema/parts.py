@@ -85,11 +85,6 @@ class ImageDataConfig:
             )
         if self.loader is Loader.cached and self.cache_mb is None:
             yield "data.loader=cached needs to know how much it may keep; data.cache_mb=1000"
-        if self.loader is Loader.cached and self.on_error is OnError.skip:
-            yield (
-                "data.loader=cached would keep what replaced an unreadable image and not count it"
-                " again; data.on_error=error or data.loader=dali"
-            )
 
     def _ranges(self) -> Iterator[str]:
         """Values that go together, or have bounds."""
