@@ -83,7 +83,10 @@ def test_what_was_replaced_is_told_and_decoders_keep_off_the_terminal(
     assert "parser" not in done.stdout + done.stderr
     [log] = tmp_path.glob("runs/*/*/*/logs/rank_0.log")
     assert "parser" in log.read_text()
-    done = ttt("report", "runs", "--html", "r.html")
+    done = ttt("report", "runs", "--html", "r.html", "--json", "r.json")
     said = "unreadable samples were replaced (data.on_error=skip): 2 in a run"
     assert said in " ".join(done.stdout.split())
     assert said in (tmp_path / "r.html").read_text()
+    [result] = json.loads((tmp_path / "r.json").read_text())["results"]
+    assert result["skipped_samples"] == [2]
+    assert said in result["warnings"]

@@ -81,11 +81,12 @@ def cautions(results: Sequence[Result], unit: str) -> list[str]:
         unit: Of times.
     """
     lines = [(each, line) for each in results for line in each.stability.warnings]
-    lines += [(each, line) for each in results for line in _replaced(each.group)]
+    lines += [(each, line) for each in results for line in replaced(each.group)]
     return [*_together(lines, results), *_too_coarse(results, unit)]
 
 
-def _replaced(group: Group) -> list[str]:
+def replaced(group: Group) -> list[str]:
+    """A line if samples of a run could not be read and others took their places."""
     skipped = max(run.skipped_samples or 0 for run in group.runs)
     sentence = f"unreadable samples were replaced (data.on_error=skip): {skipped} in a run"
     return [sentence] if skipped else []

@@ -16,7 +16,7 @@ from ttt.report.analysis.score import Group, Rcp, Spread, agreed
 from ttt.report.analysis.stability import Comparison
 from ttt.report.analysis.study import Study
 from ttt.report.analysis.weak import Weak
-from ttt.report.forms.doubts import grain, problems, why_failed
+from ttt.report.forms.doubts import grain, problems, replaced, why_failed
 from ttt.report.forms.sentences import rate_remarks
 from ttt.report.forms.view import Result, Seen, identity, tasks
 
@@ -99,6 +99,7 @@ def _result(result: Result, unit: str) -> dict[str, Any]:
         "energy_reason": _agreed(group, "energy_reason"),
         "seeds": [run.seed for run in group.runs],
         "statuses": [run.status for run in group.runs],
+        "skipped_samples": [run.skipped_samples for run in group.runs],
         "compliant": [run.passed for run in group.runs],
         "times_s": list(group.times),
         "clocks_trusted": [run.clock_trusted for run in group.runs],
@@ -113,7 +114,11 @@ def _result(result: Result, unit: str) -> dict[str, Any]:
             for run, time in zip(group.runs, group.times, strict=True)
             if time is None
         ],
-        "warnings": [*result.stability.warnings, *filter(None, [grain(result, unit)])],
+        "warnings": [
+            *result.stability.warnings,
+            *replaced(group),
+            *filter(None, [grain(result, unit)]),
+        ],
         "findings": [_finding(each) for each in result.seen],
         "paths": [str(run.path) for run in group.runs],
     }
