@@ -11,7 +11,7 @@ from test_data_images import image_set, write_set
 from test_prepare_imagenet import pack, source  # noqa: F401 - a fixture
 from ttt.data.images import list_eval, list_train, made_up_jpeg
 from ttt.data.listing import Classes
-from ttt.data.looks import faults
+from ttt.data.looks import examined, faults
 from ttt.data.shards import list_shards
 from ttt.doctor.reading import look
 from ttt.errors import DataError
@@ -39,6 +39,7 @@ def test_litter_is_no_image_and_no_class(tmp_path: Path):
     (tmp_path / "train" / "class_0" / "album.png").mkdir()
     assert [one(images).names.tolist() for one in (list_train, list_eval)] == before
     assert faults(images) == []
+    assert examined(images).bad == []
 
 
 def test_litter_is_not_packed(source: Path, tmp_path: Path):  # noqa: F811
