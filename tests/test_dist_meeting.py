@@ -15,7 +15,8 @@ import torch
 from ttt.dist import device, meeting
 from ttt.dist.agreement import LostRankZero
 from ttt.dist.meeting import Arrival, absence
-from ttt.dist.rank import Placement
+from ttt.dist.rank import Placement, gpu_index
+from ttt.doctor import compute
 from ttt.errors import ConfigError, LaunchError
 from ttt.worker import choose_device
 
@@ -185,6 +186,18 @@ def seat_all(monkeypatch, visible):
     for thread in threads:
         thread.join()
     return [answers[rank] for rank in range(len(visible))]
+
+
+@pytest.mark.parametrize(
+    ("local_rank", "visible", "index"),
+    [(0, 0, None), (0, 1, 0), (3, 1, 0), (0, 4, 0), (3, 4, 3), (2, 2, None)],
+)
+def test_a_process_that_sees_one_gpu_takes_it(local_rank, visible, index, monkeypatch):
+    assert gpu_index(local_rank, visible) == index
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: visible)
+    own = torch.device("cpu") if index is None else torch.device("cuda", index)
+    assert compute.choose("auto", local_rank) == own
+    assert compute.choose("cpu", local_rank) == torch.device("cpu")
 
 
 def test_one_visible_gpu_for_each_task_is_its_own(alone):

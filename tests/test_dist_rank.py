@@ -39,6 +39,17 @@ SRUN = {
             },
             "mpi",
         ),
+        (
+            {  # DeepSpeed's
+                "RANK": "5",
+                "WORLD_SIZE": "8",
+                "LOCAL_RANK": "1",
+                "LOCAL_SIZE": "4",
+                "CROSS_RANK": "1",
+                "CROSS_SIZE": "2",
+            },
+            "torchrun",
+        ),
         (SRUN, "slurm"),
         (
             {"PMI_RANK": "5", "PMI_SIZE": "8", "PMI_LOCAL_RANK": "1", "PMI_LOCAL_SIZE": "4"},
@@ -98,12 +109,16 @@ def test_a_rank_without_a_size_is_no_world_of_one():
     ("environment", "lacks"),
     [
         ({"RANK": "1", "WORLD_SIZE": "2"}, "LOCAL_RANK, LOCAL_WORLD_SIZE"),  # Kubeflow
-        ({"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1"}, "LOCAL_WORLD_SIZE"),  # DeepSpeed
+        ({"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1"}, "LOCAL_WORLD_SIZE"),  # Azure ML
         ({"PMI_RANK": "1", "PMI_SIZE": "2"}, "MPI_LOCALRANKID, MPI_LOCALNRANKS"),  # MPICH
         ({"RANK": "x", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}, "RANK"),
         ({"OMPI_COMM_WORLD_RANK": "1"}, "OMPI_COMM_WORLD_SIZE"),
         ({"PALS_RANKID": "1", "PALS_NODEID": "0"}, "PALS_RANKID=1 says"),
         ({"FLUX_TASK_RANK": "1", "FLUX_JOB_SIZE": "2"}, "FLUX_TASK_RANK=1 says"),
+        ({"HOROVOD_RANK": "1", "HOROVOD_SIZE": "2"}, "HOROVOD_RANK=1 says"),
+        # A shell of one task, or one where WORLD_SIZE=1 was left, and in it another launcher.
+        ({"SLURM_STEP_NUM_TASKS": "1", "PMI_RANK": "1", "PMI_SIZE": "2"}, "MPI_LOCALRANKID"),
+        ({"WORLD_SIZE": "1", "PMI_RANK": "1", "PMI_SIZE": "2"}, "MPI_LOCALRANKID"),
     ],
 )
 def test_a_rank_half_told_is_refused(environment, lacks):
@@ -113,7 +128,22 @@ def test_a_rank_half_told_is_refused(environment, lacks):
     assert "LOCAL_RANK and LOCAL_WORLD_SIZE in each" in sentence
 
 
+ALONE = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1"}
+
+
+@pytest.mark.parametrize(("launched", "name"), [(SRUN, "slurm"), (OMPI, "mpi")])
+def test_variables_left_in_the_shell_make_no_tasks_train_alone(launched, name):
+    said = half_told(ALONE | launched)
+    assert f"its launcher ({name}) that it is rank 5 of 8" in said
+    assert "unset RANK WORLD_SIZE LOCAL_RANK LOCAL_WORLD_SIZE" in said
+    assert half_told(ALONE) is None
+    # An agent of torchrun's in each task, with one worker: that is what was asked for.
+    assert half_told(ALONE | launched | {"TORCHELASTIC_RUN_ID": "1"}) is None
+
+
 def test_a_process_alone_may_be_told_so_in_half_the_words():
+    assert half_told({"FLUX_TASK_RANK": "0", "FLUX_JOB_SIZE": "1"}) is None
+    assert half_told({"PMIX_RANK": "0", "SLURM_STEP_NUM_TASKS": "1"}) is None
     assert half_told({"RANK": "0", "WORLD_SIZE": "1"}) is None
     assert half_told({"SLURM_PROCID": "0", "SLURM_NTASKS": "8"}) is None  # a batch script
     assert half_told({"PMI_RANK": "0", "PMI_SIZE": "1"}) is None

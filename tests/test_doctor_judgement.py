@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from ttt.affinity.topology import Core, Topology
+from ttt.dist import gpus as cuda
 from ttt.dist.rank import Placement
 from ttt.doctor import alone, cpus, gpus, limits, network, reading, show, software, started, storage
 from ttt.doctor.findings import Finding, Level, Seen, failure, names, ok, slow, warning
@@ -253,6 +254,36 @@ def test_visible_gpus_are_those_cuda_shows(variable, numbers):
     assert [gpu.uuid for gpu in found] == [f"GPU-{number}" for number in numbers]
 
 
+CUT = replace(H100, uuid="GPU-8", mig=True, instances=("MIG-8a", "MIG-8b"))
+
+
+@pytest.mark.parametrize(
+    ("variable", "found"),
+    [
+        ("MIG-8b", ["MIG-8b"]),
+        ("MIG-8a,MIG-8b", ["MIG-8a"]),  # a process gets one instance, and no GPU beside it
+        ("8", ["MIG-8a"]),
+        ("GPU-8", ["MIG-8a"]),
+        ("0,8", ["MIG-8a"]),
+        (None, ["MIG-8a"]),
+        ("MIG-9", []),
+        ("0,1", ["GPU-0", "GPU-1"]),
+    ],
+)
+def test_instances_are_found_by_their_own_names_and_by_that_of_the_whole(variable, found):
+    assert [gpu.uuid for gpu in gpus.visible([*eight(), CUT], variable)] == found
+    cards = [cuda.Card(gpu.uuid, gpu.instances) for gpu in [*eight(), CUT]]
+    assert cuda.visible(cards, variable) == found
+
+
+def test_a_gpu_for_each_task_is_as_it_should_be_and_one_for_two_is_not():
+    one_each = [shown(0, (gpu,)) for gpu in eight()]
+    assert [one.level for one in gpus.judge(node_of(*one_each), "auto")] == [Level.ok]
+    _, shared = gpus.judge(node_of(shown(0, (H100,)), shown(0, (H100,))), "auto")
+    assert "ranks 0, 1 would all use GPU-0" in shared.text
+    assert "--gpus-per-node=N --gpu-bind=none in place of --gpus-per-task" in shared.advice
+
+
 MACHINE = Topology(
     tuple(Core((cpu,), socket=cpu // 4, node=cpu // 4) for cpu in range(8)),
     {0: {0: 10, 1: 20}, 1: {0: 20, 1: 10}},
@@ -291,6 +322,10 @@ def test_too_few_cpus_and_cores_far_from_the_gpu_are_warned_of():
     far, _ = cpus.judge(crossed, RunConfig(), launched=True)
     assert far.level is Level.warning
     assert "rank 0 (cores of node 1, GPU on node 0)" in far.text
+    # Each sees a GPU of its own alone, and has its cores beside it.
+    first, second = ranks_with([range(4), range(4, 8)], (0,))
+    second = replace(second, facts=replace(second.facts, gpu_nodes=(1,)))
+    assert [one.level for one in cpus.judge([first, second], RunConfig(), launched=True)] == ["ok"]
 
 
 MOUNTS = r"""

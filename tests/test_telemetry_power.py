@@ -4,11 +4,13 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import pynvml
 import pytest
 import torch
 from mlperf_logging.compliance_checker.mlp_parser import parse_file
 from mlperf_logging.result_summarizer.result_summarizer import _compute_power_node
 
+from ttt.dist.rank import node_name
 from ttt.dist.world import Solo
 from ttt.schema.choices import Energy
 from ttt.sinks.power import write_power
@@ -147,7 +149,7 @@ def rapl(tmp_path, monkeypatch):
 
 
 def test_zeus_finds_processors_and_memory_and_nothing_twice(rapl):
-    found = power.counters(CPU, 0)
+    found = power.counters(CPU, [])
     assert [counter.part for counter in found] == ["cpu", "dram", "cpu"]
     before = found[0].read()
     assert before == pytest.approx(262143.0)
@@ -191,14 +193,48 @@ def reason(wish: Energy, *, past: bool = False) -> str:
     return energy([meter.spent], 1.0, 1)["energy_reason"]
 
 
-def test_only_the_gpus_of_the_run_count_and_what_processors_hide_is_left_out(monkeypatch):
-    zeus = pytest.importorskip("zeus.device")
-    present = [SimpleNamespace(get_total_energy_consumption=lambda: 5_000) for _ in range(4)]
-    monkeypatch.setattr(zeus, "get_gpus", lambda: SimpleNamespace(gpus=present))
+@pytest.fixture
+def four_gpus(monkeypatch):
+    """NVML with four GPUs, of which the last has no counter."""
+    pytest.importorskip("zeus")
+    known = {f"GPU-{name}": number for number, name in enumerate("abcd")}
+
+    def find(uuid):
+        if uuid not in known:
+            raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_FOUND)
+        return known[uuid]
+
+    def read(handle):
+        if handle == 3:
+            raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
+        return (handle + 1) * 5_000
 
     def hidden():
         raise OSError("hidden")
 
+    monkeypatch.setattr(pynvml, "nvmlInit", lambda: None)
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetHandleByUUID", find)
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetTotalEnergyConsumption", read)
     monkeypatch.setattr(power, "_processors", hidden)
-    found = power.counters(torch.device("cuda", 0), 2)
-    assert [(counter.part, counter.read()) for counter in found] == [("gpu", 5.0)] * 2
+
+
+def test_only_the_gpus_of_the_run_count_and_what_processors_hide_is_left_out(four_gpus):
+    found = power.counters(torch.device("cuda", 0), ["GPU-a", "GPU-c"])
+    assert [(counter.part, counter.read()) for counter in found] == [("gpu", 5.0), ("gpu", 15.0)]
+
+
+@pytest.mark.parametrize("uuid", ["GPU-d", "MIG-1"])
+def test_a_gpu_without_a_counter_makes_the_energy_unknown(four_gpus, uuid):
+    with pytest.raises(OSError, match=f"no energy counters of GPU-a, {uuid}: "):
+        power.counters(torch.device("cuda", 0), ["GPU-a", uuid])
+
+
+def test_gpus_that_other_ranks_of_the_node_see_alone_count_as_well(four_gpus, monkeypatch):
+    """`srun --gpus-per-task=1`: this process sees one of the node's GPUs."""
+    monkeypatch.setattr(power, "identity", lambda device: "GPU-a")
+    told = [(node_name(), "GPU-a"), (node_name(), "GPU-b"), ("n2/1", "GPU-c")]
+    world = SimpleNamespace(local_rank=0, device=torch.device("cuda", 0), gather=lambda _: told)
+    with open_meter(Energy.auto, world, ticking(), past=False) as meter:
+        pass
+    assert meter.spent.reason is None
+    assert [counter.read() for counter in meter._counters] == [5.0, 10.0]

@@ -51,6 +51,7 @@ class Variables:
 # tasks that srun started have a step with a number of tasks.
 TABLE = (
     Variables("torchrun", "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"),
+    Variables("torchrun", "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_SIZE"),  # DeepSpeed's
     Variables(  # Open MPI's mpirun
         "mpi",
         "OMPI_COMM_WORLD_RANK",
@@ -80,10 +81,18 @@ TABLE = (
     ),
 )
 
-# Launchers that give a process a rank in words of their own, and not all that a row needs.
-_RANKS_ALONE = ("PMIX_RANK", "PALS_RANKID", "FLUX_TASK_RANK", "ALPS_APP_PE")
+# Launchers that give a process a rank in words of their own, and not all that a row needs: the
+# name of the rank, and of the number of processes, if there is one.
+_RANKS_ALONE = {
+    "PMIX_RANK": "",
+    "PALS_RANKID": "",
+    "FLUX_TASK_RANK": "FLUX_JOB_SIZE",
+    "ALPS_APP_PE": "",
+    "HOROVOD_RANK": "HOROVOD_SIZE",
+}
 _EXPORT = "export RANK, WORLD_SIZE, LOCAL_RANK and LOCAL_WORLD_SIZE in each"
 _STARTS_OTHERS = ("slurm",)  # their variables are there in scripts and shells, too
+_BY_TORCHRUN = "TORCHELASTIC_RUN_ID"  # in the environment of its workers, and nowhere else
 
 
 def from_environment(environment: Environment = os.environ) -> Placement | None:
@@ -129,12 +138,15 @@ def half_told(environment: Environment = os.environ) -> str | None:
     """A sentence if a launcher gave this process a rank and not all else that ttt must know.
 
     Taken for a process of its own, each of them would train alone in a world of one. Kubeflow tells
-    RANK and WORLD_SIZE, DeepSpeed and Azure ML no LOCAL_WORLD_SIZE, MPICH nothing of the node.
+    RANK and WORLD_SIZE, Azure ML no LOCAL_WORLD_SIZE, an old MPICH nothing of the node.
     """
-    if from_environment(environment) is not None or _alone(environment):
-        return None
+    placement = from_environment(environment)
+    if placement is not None:
+        return _contradiction(placement, environment)
     for names in TABLE:
         if names.launcher in _STARTS_OTHERS or names.rank not in environment:
+            continue
+        if environment.get(names.size) == "1":
             continue
         said = (names.rank, names.size, names.local_rank, names.local_size)
         given = [f"{name}={environment[name]}" for name in said if name in environment]
@@ -143,18 +155,40 @@ def half_told(environment: Environment = os.environ) -> str | None:
             f"{' '.join(given)}: a launcher started this process and did not tell"
             f" {', '.join(lacks)}; start by torchrun, srun or mpirun, or {_EXPORT}"
         )
+    if any(environment.get(size) == "1" for size in _sizes()):
+        return None
     rank = next((name for name in _RANKS_ALONE if name in environment), None)
     if rank is None:
         return None
     return (
-        f"{rank}={environment[rank]} says that a launcher started this process, but no variable"
-        f" tells how many there are; start them by torchrun, srun or mpirun, or {_EXPORT}"
+        f"{rank}={environment[rank]} says that a launcher started this process, but ttt does not"
+        f" learn from it how many there are here and elsewhere; start them by torchrun, srun or"
+        f" mpirun, or {_EXPORT}"
     )
 
 
-def _alone(environment: Environment) -> bool:
-    """Whether some launcher says that there is only one process."""
-    return any(environment.get(names.size) == "1" for names in TABLE)
+def _sizes() -> list[str]:
+    """The names under which launchers tell how many processes there are."""
+    return [names.size for names in TABLE] + [size for size in _RANKS_ALONE.values() if size]
+
+
+def _contradiction(placement: Placement, environment: Environment) -> str | None:
+    """A sentence if this is one of several processes, and variables left in the shell deny that.
+
+    Each would train alone. A worker of torchrun's is what torchrun says, whatever started that.
+    """
+    if placement.size > 1 or _BY_TORCHRUN in environment:
+        return None
+    first = TABLE[0]
+    names = (first.rank, first.size, first.local_rank, first.local_size)
+    others = from_environment({k: v for k, v in environment.items() if k not in names})
+    if others is None:
+        return None
+    return (
+        f"WORLD_SIZE=1 says that this process is alone, and its launcher ({others.launcher}) that"
+        f" it is rank {others.rank} of {others.size}; what is left of another launch goes by: unset"
+        f" {' '.join(names)}"
+    )
 
 
 def _slurm_tasks_here(environment: Environment) -> str:

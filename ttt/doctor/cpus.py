@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from ttt.affinity import plan, topology
 from ttt.affinity.quota import cpu_quota
-from ttt.dist.rank import Placement
+from ttt.dist.rank import Placement, gpu_index
 from ttt.doctor.findings import Finding, Seen, names, ok, warning
 from ttt.doctor.gpus import Gpus
 from ttt.schema.run import RunConfig
@@ -88,11 +88,23 @@ def _shares(
     mates: Sequence[Seen[Cpus]], machine: topology.Topology, run: RunConfig, *, launched: bool
 ) -> tuple[plan.Share, ...]:
     first = mates[0].facts
-    gpus = () if run.device == "cpu" else first.gpu_nodes
     if launched:
         masks = [one.facts.mask for one in mates]
-        return plan.assign(machine, masks, gpus[: len(masks)], first.quota)
+        own = () if run.device == "cpu" else _own_nodes(mates)
+        return plan.assign(machine, masks, own, first.quota)
+    gpus = () if run.device == "cpu" else first.gpu_nodes
     return plan.plan(machine, first.mask, max(1, len(gpus)), gpus, first.quota)
+
+
+def _own_nodes(mates: Sequence[Seen[Cpus]]) -> tuple[int | None, ...]:
+    """The NUMA node of each rank's own GPU, up to the first rank that has none."""
+    own: list[int | None] = []
+    for one in mates:
+        index = gpu_index(one.facts.local_rank, len(one.facts.gpu_nodes))
+        if index is None:
+            break
+        own.append(one.facts.gpu_nodes[index])
+    return tuple(own)
 
 
 def _thin(
@@ -113,7 +125,7 @@ def _thin(
 
 def _far(host: str, mates: Sequence[Seen[Cpus]], shares: Sequence[plan.Share]) -> Iterator[Finding]:
     """Ranks that a launcher has bound away from their GPU; ttt leaves its decision alone."""
-    nodes = mates[0].facts.gpu_nodes
+    nodes = _own_nodes(mates)
     far = [
         f"rank {one.rank} (cores of node {names(share.numa)}, GPU on node {node})"
         for one, share, node in zip(mates, shares, nodes, strict=False)

@@ -6,11 +6,13 @@ What NVML does not say on a model or driver is None.
 import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pynvml
 
+from ttt.dist import gpus as cuda
+from ttt.dist.rank import gpu_index
 from ttt.doctor.findings import Finding, Seen, failure, names, ok, warning
 
 # Reasons for a low clock that mean trouble; idling and a power cap at full load are normal.
@@ -37,6 +39,8 @@ class Gpu:
         slowdowns: Why its clock is being held back, if for a bad reason.
         persistent: Whether the driver stays loaded when nobody uses it.
         mig: Whether it is cut into instances.
+        instances: Their UUIDs. An instance that a process sees stands here as a GPU: its own UUID,
+            all else of the whole.
     """
 
     uuid: str
@@ -48,6 +52,7 @@ class Gpu:
     slowdowns: tuple[str, ...] | None
     persistent: bool | None
     mig: bool | None
+    instances: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,31 +85,20 @@ def look(local_rank: int, environment: Mapping[str, str] = os.environ) -> Gpus:
     finally:
         pynvml.nvmlShutdown()
     seen = visible(present, environment.get("CUDA_VISIBLE_DEVICES"))
-    return Gpus(driver, None, seen, local_rank if local_rank < len(seen) else None)
+    return Gpus(driver, None, seen, gpu_index(local_rank, len(seen)))
 
 
 def visible(present: Sequence[Gpu], shown: str | None) -> tuple[Gpu, ...]:
-    """The GPUs that CUDA_VISIBLE_DEVICES leaves, in its order.
-
-    CUDA stops at the first entry that names none (CUDA C++ Programming Guide, "CUDA Environment
-    Variables"); a UUID may be cut short.
+    """The GPUs that CUDA_VISIBLE_DEVICES leaves, in its order; see `ttt.dist.gpus`.
 
     Args:
         present: All GPUs, in the order of their bus.
         shown: The variable; None if it is not set, which shows all.
     """
-    if shown is None:
-        return tuple(present)
-    chosen = []
-    for entry in (word.strip() for word in shown.split(",")):
-        if entry.isdigit():
-            found = list(present[int(entry) : int(entry) + 1])
-        else:
-            found = [gpu for gpu in present if entry and gpu.uuid.startswith(entry)]
-        if len(found) != 1:
-            break
-        chosen += found
-    return tuple(chosen)
+    own = {gpu.uuid: gpu for gpu in present}
+    own |= {name: replace(gpu, uuid=name) for gpu in present for name in gpu.instances}
+    cards = [cuda.Card(gpu.uuid, gpu.instances) for gpu in present]
+    return tuple(own[name] for name in cuda.visible(cards, shown))
 
 
 def judge(seen: Sequence[Seen[Gpus]], device: str) -> Iterator[Finding]:
@@ -185,8 +179,8 @@ def _seats(seen: Sequence[Seen[Gpus]], hosts: Mapping[str, Mapping[str, Gpu]]) -
             yield failure(
                 "GPUs",
                 f"ranks {names(ranks)} would all use {uuid}",
-                "let each task see all GPUs of its node (srun --gpus-per-node, not"
-                " --gpus-per-task): rank r of a node takes GPU r",
+                "a GPU for each process: srun --gpus-per-node=N --gpu-bind=none in place of"
+                " --gpus-per-task, and as many processes as GPUs",
                 ranks=ranks,
             )
     idle = {host: sum(uuid not in used for uuid in gpus) for host, gpus in hosts.items()}
@@ -242,12 +236,13 @@ def _health(which: str, gpu: Gpu) -> Iterator[Finding]:
 
 
 def _gpu(handle: Any) -> Gpu:
+    card = cuda.card(handle)
     memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
     reasons = _asked(pynvml.nvmlDeviceGetCurrentClocksThrottleReasons, handle)
     persistent = _asked(pynvml.nvmlDeviceGetPersistenceMode, handle)
     mig = _asked(pynvml.nvmlDeviceGetMigMode, handle)
     return Gpu(
-        uuid=str(pynvml.nvmlDeviceGetUUID(handle)),
+        uuid=card.uuid,
         bus_id=str(pynvml.nvmlDeviceGetPciInfo(handle).busId),
         name=str(pynvml.nvmlDeviceGetName(handle)),
         memory_bytes=int(memory.total),
@@ -263,6 +258,7 @@ def _gpu(handle: Any) -> Gpu:
         else tuple(word for bit, word in _SLOWDOWNS.items() if reasons & bit),
         persistent=None if persistent is None else bool(persistent),
         mig=None if mig is None else bool(mig[0]),
+        instances=card.instances,
     )
 
 

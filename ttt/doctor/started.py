@@ -8,12 +8,19 @@ import shutil
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ttt.dist.rank import Placement, half_told
 from ttt.doctor.findings import Finding, Seen, failure, names, ok, warning
 
 _TOOLS = ("sbatch", "srun", "mpirun", "torchrun")
+# What torchrun gives its workers, and people export.
+_OF_TORCHRUN = (
+    *("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_RANK", "NODE_RANK"),
+    *("MASTER_ADDR", "MASTER_PORT", "TORCHELASTIC_RUN_ID", "TORCHELASTIC_USE_AGENT_STORE"),
+)
+# What people set for SLURM's commands, wherever they are.
+_SLURM_SETTINGS = ("SLURM_CONF", "SLURM_CLUSTERS", "SLURM_TIME_FORMAT", "SLURM_JWT")
 _ALLOCATION = ("SLURM_JOB_ID", "SLURM_JOB_NUM_NODES", "SLURM_NTASKS")
 
 
@@ -26,12 +33,14 @@ class Started:
         half_told: What is wrong with what it was told.
         allocation: SLURM's variables of the allocation, if it is in one.
         tools: The launchers that could be typed here.
+        left: Variables of a launcher's that nothing here has set for this process.
     """
 
     placement: Placement | None
     half_told: str | None
     allocation: dict[str, str]
     tools: tuple[str, ...]
+    left: dict[str, str] = field(default_factory=dict)
 
 
 def look(placement: Placement | None, environment: Mapping[str, str] = os.environ) -> Started:
@@ -43,7 +52,25 @@ def look(placement: Placement | None, environment: Mapping[str, str] = os.enviro
         half_told(environment),
         {name: environment[name] for name in _ALLOCATION if name in environment},
         tuple(tool for tool in _TOOLS if shutil.which(tool, path=path)),
+        left_over(environment, launched=placement is not None),
     )
+
+
+def left_over(environment: Mapping[str, str], *, launched: bool) -> dict[str, str]:
+    """Variables that steer launchers, and that something else than a launch has left here.
+
+    Args:
+        environment: Of a process.
+        launched: Whether a launcher started it, whose variables they then are.
+    """
+    found = [name for name in environment if name.startswith("SBATCH_")]
+    if "SLURM_JOB_ID" not in environment:
+        slurm = [name for name in environment if name.startswith("SLURM_")]
+        found += [name for name in slurm if name not in _SLURM_SETTINGS]
+    if not launched:
+        found += [name for name in _OF_TORCHRUN if name in environment]
+    found += [name for name in environment if name.startswith("PET_")]
+    return {name: environment[name] for name in sorted(found)}
 
 
 def judge(seen: Sequence[Seen[Started]]) -> Iterator[Finding]:
@@ -56,6 +83,7 @@ def judge(seen: Sequence[Seen[Started]]) -> Iterator[Finding]:
     said = f"{launcher}: {len(seen)} ranks on {nodes} node{'s' if nodes > 1 else ''}"
     said = said if launcher else "1 process, by itself"
     problems = [*_unfinished(seen), *_allocated(first, nodes, data), *_uneven(seen)]
+    problems += _left_over(first)
     yield from problems
     if not problems:
         yield ok("launch", said, launcher=launcher, **data)
@@ -73,6 +101,18 @@ def _unfinished(seen: Sequence[Seen[Started]]) -> Iterator[Finding]:
     if sentence := seen[0].facts.half_told:
         said, _, advice = sentence.partition("; ")
         yield failure("launch", said, advice)
+
+
+def _left_over(first: Started) -> Iterator[Finding]:
+    if first.left:
+        told = names(f"{name}={value}" for name, value in first.left.items())
+        yield warning(
+            "launch",
+            f"{told}: set in this shell, and by no launch of these processes",
+            f"unset {' '.join(first.left)}, unless you mean them: sbatch, srun and torchrun take"
+            " them for options, and ttt some for its place in a run",
+            left=first.left,
+        )
 
 
 def _allocated(first: Started, nodes: int, data: Mapping[str, object]) -> Iterator[Finding]:

@@ -1,8 +1,6 @@
 """How many GPUs a process started here would see, without loading torch."""
 
-import os
-
-import pynvml
+from ttt.dist import gpus
 
 ON_A_CPU = 2  # processes on a node without GPUs, where nobody says how many
 
@@ -27,10 +25,10 @@ def starting_problems(device: str, *, procs: int, nodes: int) -> list[str]:
             found.append(
                 f"launcher.{name}={value} is not allowed; allowed: above 0; launcher.{name}=1"
             )
-    gpus = 0 if device == "cpu" else visible_gpus()
-    if 0 < gpus < procs:
+    seen = 0 if device == "cpu" else visible_gpus()
+    if 0 < seen < procs:
         found.append(
-            f"launcher.procs={procs} is more than the {gpus} visible GPUs; launcher.procs={gpus},"
+            f"launcher.procs={procs} is more than the {seen} visible GPUs; launcher.procs={seen},"
             " or device=cpu"
         )
     return found
@@ -38,15 +36,4 @@ def starting_problems(device: str, *, procs: int, nodes: int) -> list[str]:
 
 def visible_gpus() -> int:
     """GPUs of this machine, as far as CUDA_VISIBLE_DEVICES shows them; 0 without a driver."""
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        return 0
-    try:
-        present = int(pynvml.nvmlDeviceGetCount())
-    finally:
-        pynvml.nvmlShutdown()
-    shown = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if shown is None:
-        return present
-    return len([name for name in shown.split(",") if name.strip() not in ("", "-1")])
+    return gpus.count()

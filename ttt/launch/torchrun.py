@@ -91,7 +91,8 @@ class Torchrun:
         with raising():
             place = nodes.meet(where, self._nodes, arguments, seconds)
         ours = [f"--nnodes={self._nodes}", f"--node-rank={place.rank}"]
-        ours += [f"--rdzv-endpoint={where}", f"--rdzv-id={place.launch}"]
+        # Every option is said: else torchrun looks for it in PET_..., which a pod may come with.
+        ours += ["--rdzv-backend=static", f"--rdzv-endpoint={where}", f"--rdzv-id={place.launch}"]
         ours += [f"--rdzv-conf=timeout={math.ceil(seconds + _STARTING_SECONDS)}"]
         with tempfile.TemporaryDirectory(prefix="ttt-") as folder:
             relay = Relay(Path(folder) / TORCHRUN)

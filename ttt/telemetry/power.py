@@ -7,8 +7,9 @@ powercap in the Linux documentation). Fans, disks, network cards and the losses 
 are not in it, and MLPerf wants power measured where the node is plugged in: this is no MLPerf power
 result. Processors are counted whole, whoever else uses them.
 
-zeus finds the counters. Its own watch for RAPL counters that wrap around is a process for each
-counter, which would import the training program once more; a reading a second makes it needless.
+zeus finds the processors' counters, NVML those of GPUs. zeus' own watch for RAPL counters that wrap
+around is a process for each counter, which would import the training program once more; a reading a
+second makes it needless.
 """
 
 import socket
@@ -21,8 +22,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import pynvml
 import torch
 
+from ttt.dist.device import identity
+from ttt.dist.rank import node_name
 from ttt.errors import MissingExtra
 from ttt.protocols import World
 from ttt.schema.choices import Energy
@@ -76,12 +80,12 @@ class Spent:
     reason: str | None = None
 
 
-def counters(device: torch.device, gpus: int) -> list[Counter]:
+def counters(device: torch.device, gpus: Sequence[str]) -> list[Counter]:
     """The counters of this node.
 
     Args:
         device: What the run computes on; on a CPU the node's GPUs do not count.
-        gpus: How many of the visible GPUs the run uses on this node, from the first on.
+        gpus: The GPUs the run uses on this node, by `ttt.dist.device.identity`.
 
     Raises:
         MissingExtra: zeus is not installed.
@@ -98,20 +102,20 @@ def counters(device: torch.device, gpus: int) -> list[Counter]:
         return found
 
 
-def _gpus(count: int) -> list[Counter]:
-    from zeus.device import get_gpus  # noqa: PLC0415 - an extra
-    from zeus.exception import ZeusBaseError  # noqa: PLC0415
-
-    try:
-        devices = get_gpus().gpus[:count]
-        for gpu in devices:
-            gpu.get_total_energy_consumption()  # those before Volta have no counter
-    except (ZeusBaseError, ValueError) as error:  # zeus does not know GPUs by their UUIDs
-        raise OSError(f"no energy counters of GPUs: {error}") from error
+def _gpus(uuids: Sequence[str]) -> list[Counter]:
+    """Found by their UUIDs: another rank's GPU need not be one that this process sees."""
+    read = pynvml.nvmlDeviceGetTotalEnergyConsumption
 
     def reader(gpu: Any) -> Callable[[], float]:
-        return lambda: gpu.get_total_energy_consumption() / 1e3
+        return lambda: read(gpu) / 1e3
 
+    try:
+        pynvml.nvmlInit()
+        devices = [pynvml.nvmlDeviceGetHandleByUUID(uuid) for uuid in uuids]
+        for gpu in devices:
+            read(gpu)  # those before Volta have no counter, nor has a MIG instance
+    except pynvml.NVMLError as error:
+        raise OSError(f"no energy counters of {', '.join(uuids)}: {error}") from error
     return [Counter("gpu", reader(gpu)) for gpu in devices]
 
 
@@ -239,10 +243,12 @@ def open_meter(wish: Energy, world: World, now: Callable[[], float], *, past: bo
         return PowerMeter("system.energy=off", now)
     if past:
         return PowerMeter("the run was resumed, and nothing is known of its first part", now)
+    seats = world.gather((node_name(), identity(world.device)))
     if world.local_rank:
         return PowerMeter("measured by local rank 0", now)
+    here = [gpu for node, gpu in seats if gpu and node == node_name()]
     try:
-        return PowerMeter(counters(world.device, world.local_size), now)
+        return PowerMeter(counters(world.device, here), now)
     except (MissingExtra, ImportError, OSError, ValueError) as error:  # a file may hold no number
         return PowerMeter(str(error), now)
 
