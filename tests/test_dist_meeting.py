@@ -59,8 +59,9 @@ def test_everybody_gets_the_text_of_rank_0():
     assert meet_all([0, 1, 2], 3, 10) == ["the configuration"] * 3
 
 
-def test_the_absent_are_named_and_everybody_else_told():
+def test_the_absent_are_named_and_everybody_else_told(capfd):
     first, other = meet_all([0, 2], 4, 0.3)
+    assert capfd.readouterr().err == ""
     assert "2 of 4 ranks did not come within 0.3 s: ranks 1, 3" in str(first)
     assert socket.gethostname() in str(first)
     assert "timeout.join_seconds=0.6" in str(first)
@@ -115,7 +116,7 @@ def test_a_taken_port_is_told_with_its_number(alone):
         port = taken.getsockname()[1]
         alone.setenv("MASTER_ADDR", "127.0.0.1")
         alone.setenv("MASTER_PORT", str(port))
-        with pytest.raises(LaunchError, match=rf"port {port} of .* MASTER_PORT to a free one"):
+        with pytest.raises(LaunchError, match=rf"port {port} of .*: it is in use; .* MASTER_PORT"):
             meeting.connect(Placement(0, 2, 0, 2, "slurm"), 1)
 
 

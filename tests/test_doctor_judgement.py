@@ -187,6 +187,33 @@ def node_of(*facts):
     return seen(*facts, hosts="aaaaaaaa")
 
 
+@pytest.mark.parametrize(
+    ("environment", "left"),
+    [
+        ({}, ""),
+        ({"SBATCH_TIMELIMIT": "10", "SLURM_CONF": "/etc/slurm.conf"}, "SBATCH_TIMELIMIT"),
+        ({"SLURM_CPUS_PER_TASK": "64"}, "SLURM_CPUS_PER_TASK"),
+        ({"SLURM_CPUS_PER_TASK": "64", "SLURM_JOB_ID": "9"}, ""),
+        ({"RANK": "0", "WORLD_SIZE": "1", "PET_NNODES": "2"}, "PET_NNODES RANK WORLD_SIZE"),
+        ({"MASTER_ADDR": "n1"}, "MASTER_ADDR"),
+    ],
+)
+def test_variables_left_in_a_shell_are_named(environment, left):
+    facts = started.look(None, environment)
+    findings = list(started.judge(seen(facts)))
+    if not left:
+        assert [one.level for one in findings] == [Level.ok] * 2
+        return
+    first = next(one for one in findings if one.level is Level.warning)
+    assert all(f"{name}={environment[name]}" in first.text for name in left.split())
+    assert first.advice.startswith(f"unset {left}, unless you mean them")
+
+
+def test_variables_of_a_launch_are_no_left_overs():
+    environment = {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "n1", "SLURM_JOB_ID": "9"}
+    assert started.look(Placement(0, 2, 0, 2), environment).left == {}
+
+
 def test_no_gpu_is_fine_unless_one_is_asked_for():
     none = seen(gpus.Gpus(None, "no library", (), None))
     assert one(gpus.judge(none, "auto")).level is Level.ok

@@ -7,6 +7,8 @@ what it found, and if rank 0 finds anything wrong with that, all of them fail wi
 import contextlib
 import json
 import os
+import sys
+import threading
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
@@ -24,6 +26,36 @@ from ttt.errors import ConfigError, LaunchError, TttError
 _VERDICT = "verdict"
 _TELL_SECONDS = 1.0  # what rank 0 stays for, so that the others can read why it gives up
 _NAMED = 20  # ranks or hosts in a sentence
+
+
+class _Hush:
+    """Within it, torch prints nothing: it adds lines of its own to every time-out and refusal.
+
+    Threads may be in it at once: the last one to leave gives stderr back.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._inside, self._kept = threading.Lock(), 0, -1
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._inside += 1
+            if self._inside > 1:
+                return
+            sys.stderr.flush()
+            self._kept = os.dup(2)
+            with open(os.devnull, "w") as nowhere:
+                os.dup2(nowhere.fileno(), 2)
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                os.dup2(self._kept, 2)
+                os.close(self._kept)
+
+
+HUSH = _Hush()
 
 
 class LostRankZero(LaunchError):
@@ -68,7 +100,7 @@ def agree(
         return
     keys = [f"said/{rank}" for rank in range(placement.size)]
     with contextlib.suppress(DistStoreError):
-        store.wait(keys, timedelta(seconds=seconds))
+        wait(store, keys, seconds)
     silent = [rank for rank, key in enumerate(keys) if not store.check([key])]
     if silent:
         decide(store, LaunchError(f"ranks {named(silent)} are gone or stuck; see their logs"))
@@ -87,7 +119,7 @@ def decide(store: Store, error: TttError | None) -> None:
     store.set(_VERDICT, json.dumps(verdict))
     if error:
         with contextlib.suppress(DistStoreError):  # nothing comes; the others read meanwhile
-            store.wait(["never"], timedelta(seconds=_TELL_SECONDS))
+            wait(store, ["never"], _TELL_SECONDS)
         raise error
 
 
@@ -102,7 +134,7 @@ def obey(store: Store, seconds: float) -> None:
         LostRankZero: It gives up, or is gone.
     """
     try:
-        store.wait([_VERDICT], timedelta(seconds=seconds))
+        wait(store, [_VERDICT], seconds)
         verdict = json.loads(store.get(_VERDICT))
     except (DistNetworkError, DistStoreError) as error:
         raise LostRankZero("rank 0 is gone") from error
@@ -110,6 +142,16 @@ def obey(store: Store, seconds: float) -> None:
         lost = LostRankZero(verdict["text"])
         lost.exit_code = verdict["code"]
         raise lost
+
+
+def wait(store: Store, keys: Sequence[str], seconds: float) -> None:
+    """Wait until all of these keys are there.
+
+    Raises:
+        DistStoreError: They are not, after so many seconds.
+    """
+    with HUSH:
+        store.wait(list(keys), timedelta(seconds=seconds))
 
 
 def named(items: Sequence[object]) -> str:

@@ -11,11 +11,10 @@ import os
 import re
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 
@@ -27,7 +26,7 @@ from torch.distributed import (  # type: ignore[attr-defined]
     TCPStore,
 )
 
-from ttt.dist.agreement import decide, named, obey, ours
+from ttt.dist.agreement import HUSH, decide, named, obey, ours, wait
 from ttt.dist.rank import Placement
 from ttt.errors import LaunchError
 
@@ -80,6 +79,7 @@ def connect(placement: Placement, seconds: float = JOIN_SECONDS) -> TCPStore:
         return client(host, port, 2 * seconds, opens=opens)
     except (DistNetworkError, DistStoreError) as error:
         reason = str(error).partition("\n")[0]
+        reason = "it is in use" if "EADDRINUSE" in reason else reason
         if opens:
             raise LaunchError(
                 f"rank 0 cannot listen on port {port} of {here}: {reason}; another program has the"
@@ -132,7 +132,7 @@ def client(host: str, port: int, seconds: float, *, opens: bool = False) -> TCPS
             made.append(error)
 
     thread = threading.Thread(target=make, daemon=True)
-    with _hushed():
+    with HUSH:
         thread.start()
         thread.join(max(_HANDSHAKE_SECONDS, seconds))
     if not made:
@@ -140,20 +140,6 @@ def client(host: str, port: int, seconds: float, *, opens: bool = False) -> TCPS
     if isinstance(made[0], Exception):
         raise made[0]
     return made[0]
-
-
-@contextlib.contextmanager
-def _hushed() -> Iterator[None]:
-    """Within it, nothing is printed: torch adds a page of addresses to every error it raises."""
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with open(os.devnull, "w") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
 
 
 def meet(store: Store, placement: Placement, text: str | None, seconds: float) -> str:
@@ -182,7 +168,7 @@ def meet(store: Store, placement: Placement, text: str | None, seconds: float) -
     store.set(_CONFIG, text)
     keys = [f"came/{number}" for number in range(1, placement.size + 1)]
     with contextlib.suppress(DistStoreError):
-        store.wait(keys, timedelta(seconds=seconds))
+        wait(store, keys, seconds)
     # A process is counted a moment before it has said who it is.
     said = [store.get(key) for key in keys if store.check([key])]
     verdict = absence(me, [Arrival(**json.loads(one)) for one in said], seconds)
