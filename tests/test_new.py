@@ -128,16 +128,21 @@ def test_a_benchmark_for_a_set_composes_and_nothing_is_wrong_with_it(manifest, t
     root = set_of(here, manifest | {"counts": counts})
     assert main(["new", "mine", "--from", str(root)]) == 0
     config.register()
-    run = config.resolve(config.compose(["benchmark=mine"], "mine"))
+    composed = config.compose(["benchmark=mine"], "mine")
+    counted = {"train_samples": train, "eval_samples": 200, "classes": 2}
+    counted |= {name: manifest.get(name) for name in ("vocabulary", "max_length")}
+    counted |= {name: manifest.get(name) for name in ("dense", "rows", "hots")}
+    assert all(composed.data.get(name) is None for name in counted)
+    run = config.resolve(
+        config.changed(composed, {f"data.{name}": value for name, value in counted.items()})
+    )
     assert run.problems(1) == []
     assert run.problems(2) == [] or train == 2
     assert run.data.root == str(root)
     assert run.data.train_samples == train
-    assert run.data.eval_samples == counts.get("test", counts.get("eval"))
     assert run.benchmark.id == "mine"
-    for name in ("dense", "rows", "hots", "vocabulary", "mean", "std"):
-        if name in manifest:
-            assert getattr(run.data, name) == manifest[name]
+    for name in ("mean", "std"):
+        assert getattr(run.data, name, None) == manifest.get(name)
 
 
 def test_a_target_may_be_typed(here: Path, capsys):

@@ -125,12 +125,14 @@ def test_all_that_is_wrong_is_told_at_once_and_nothing_is_written(photos, tmp_pa
     (photos / "emu").mkdir()
     (photos / "cat" / "page.jpg").write_text("<html>not found</html>")
     (photos / "dog" / "empty.png").touch()
+    (photos / "dog" / "cut.png").write_bytes((photos / "dog" / "1.png").read_bytes()[:-9])
     for source in (photos, zipped(photos)):
         with pytest.raises(ConfigError) as caught:
             images.prepare(tmp_path / "out" / "set", [source])
         told = caught.value.problems
         assert any(f"{source}" in one and "page.jpg" in one for one in told)
         assert any("empty.png cannot be read: the file is empty" in one for one in told)
+        assert any("cut.png cannot be read: it is truncated" in one for one in told)
         assert not any("/.set." in one for one in told)  # where it was unpacked to
         assert source != photos or any("hold none: emu" in one for one in told)
         assert not list(tmp_path.glob("out/*"))

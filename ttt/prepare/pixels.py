@@ -1,10 +1,11 @@
 """What a set of images looks like: which files cannot be read, sizes, and the colours' statistics.
 
-Every file's header is read, and a few hundred images are decoded, small. By Pillow, off the clock.
+Both ends of every file are read, and a few hundred images are decoded, small, off the clock.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ttt.data import heads
 from ttt.errors import MissingExtra
 
 _THREADS = 16  # they wait for a file system more than they compute
@@ -21,14 +23,20 @@ _MANY = 20  # unreadable files that are named
 
 
 def unreadable(paths: Sequence[Path]) -> list[str]:
-    """A sentence for each file that is no image by its header, the first ones of many.
+    """A sentence for each file that no loader can decode, the first ones of many.
 
     Raises:
         MissingExtra: Pillow is not installed.
     """
-    bad = [one for one in _sizes(paths) if isinstance(one, str)]
+    found = dict(heads.unreadable([os.fsencode(path) for path in paths]))
+    bad = [(os.fsdecode(path), why) for path, why in found.items()]
+    rest = [path for path in paths if os.fsencode(path) not in found]
+    sizes = zip(rest, _sizes(rest), strict=True)
+    bad += [(str(path), why) for path, why in sizes if isinstance(why, str)]
     more = [f"and {len(bad) - _MANY} more images that cannot be read"]
-    return bad[:_MANY] + (more if len(bad) > _MANY else [])
+    return [f"{path} cannot be read: {why}; replace or remove it" for path, why in bad[:_MANY]] + (
+        more if len(bad) > _MANY else []
+    )
 
 
 def measured(paths: Sequence[Path]) -> dict[str, Any]:
@@ -55,7 +63,7 @@ def measured(paths: Sequence[Path]) -> dict[str, Any]:
 
 
 def _sizes(paths: Sequence[Path]) -> list[tuple[int, int] | str]:
-    """Width and height of each image, or a sentence."""
+    """Width and height of each image, or why they cannot be told."""
     try:
         from PIL import Image  # noqa: F401, PLC0415 - an extra, and slow to import
     except ImportError as error:
@@ -65,17 +73,16 @@ def _sizes(paths: Sequence[Path]) -> list[tuple[int, int] | str]:
 
 
 def _size(path: Path) -> tuple[int, int] | str:
-    """Width and height, or a sentence."""
+    """Width and height, or why Pillow cannot tell."""
     from PIL import Image, UnidentifiedImageError  # noqa: PLC0415 - an extra
 
     try:
         with Image.open(path) as image:
             return image.size
     except UnidentifiedImageError:
-        what = "it is no image" if path.stat().st_size else "the file is empty"
+        return "it is damaged"
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        what = str(getattr(error, "strerror", None) or error)
-    return f"{path} cannot be read: {what}; replace or remove it"
+        return str(getattr(error, "strerror", None) or error)
 
 
 def _colours(path: Path) -> Any:
