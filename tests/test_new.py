@@ -46,6 +46,17 @@ def test_a_new_benchmark_reaches_its_target_as_it_is(here: Path, capsys):
     ).read_bytes()
 
 
+def test_a_run_typed_elsewhere_says_where_its_parts_are_looked_for(here: Path, monkeypatch, capsys):
+    assert main(["new", "quarters"]) == 0
+    (here / "elsewhere").mkdir()
+    monkeypatch.chdir(here / "elsewhere")
+    assert main(["run", "--config-dir", "../quarters", "benchmark=quarters"]) == 2
+    told = capsys.readouterr().err
+    assert "data.prepare=quarters.parts cannot make it: No module named 'quarters'" in told
+    assert f"finds from {here / 'elsewhere'}" in told
+    assert "Traceback" not in told
+
+
 @pytest.mark.parametrize(
     ("name", "instead"),
     [

@@ -213,8 +213,18 @@ def prepare(run: RunConfig) -> bool:
         return False
     print(f"preparing {run.data.root}", file=sys.stderr)
     sys.path.append(str(Path.cwd()))  # where workers find a user's own parts, too
+    try:
+        make = importlib.import_module(module).prepare
+    except (ModuleNotFoundError, AttributeError) as error:
+        raise ConfigError(
+            [
+                f"data.root={run.data.root} is not there, and data.prepare={module} cannot make it:"
+                f" {error}; allowed: a module that Python finds from {Path.cwd()}; cd to where it"
+                " lies, or data.root=DIR"
+            ]
+        ) from error
     with written(f"data.root={run.data.root}", "data.root=DIR"):
-        importlib.import_module(module).prepare(Path(run.data.root))
+        make(Path(run.data.root))
     return True
 
 
