@@ -117,6 +117,15 @@ def test_an_installed_ttt_has_the_batch_script(login_node: Path, tmp_path: Path)
     assert done.stdout.startswith("#!/usr/bin/env bash\n")
 
 
+def test_an_installed_ttt_writes_a_benchmark(login_node: Path, tmp_path: Path):
+    done = python(login_node, "-m", "ttt", "new", "mine", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "mine" / "parts.py").is_file()
+    typed = ["--config-dir", "mine", "benchmark=mine", "--cfg", "job"]
+    shown = python(login_node, "-m", "ttt", "run", *typed, cwd=tmp_path)
+    assert "_target_: mine.parts.Data" in shown.stdout
+
+
 def test_a_missing_extra_is_named_with_what_to_type(login_node: Path, tmp_path: Path):
     done = python(login_node, "-m", "ttt", "run", cwd=tmp_path)
     assert done.returncode == 2
