@@ -39,7 +39,7 @@ def settings(page: str) -> list[dict[str, Any]]:
 def photographs(here: Path) -> None:
     """Two kinds of pictures, bright above and bright below, of two sizes."""
     random = np.random.RandomState(0)
-    for number in range(240):
+    for number in range(160):
         pixels = random.randint(0, 100, (36 + number % 2, 40, 3)).astype(np.uint8)
         half = slice(0, 18) if number % 2 else slice(18, None)
         pixels[half] += 120

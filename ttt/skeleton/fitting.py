@@ -163,7 +163,7 @@ def _comment(text: str) -> str:
 
 def _batch(samples: int, sizes: Sequence[int]) -> int:
     """The largest batch that leaves some updates in an epoch."""
-    fitting = [batch for batch in sizes if batch <= samples // 20]
+    fitting = [batch for batch in sizes if batch <= samples // 10]
     return fitting[0] if fitting else max(1, min(samples, sizes[-1]))
 
 
