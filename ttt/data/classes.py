@@ -6,6 +6,7 @@ Knows names, not files' contents: no torch, and nothing is opened.
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,28 @@ def look(
     elif not found.images and not wrong:
         wrong.append(f"{folder} holds no class folder with an image; type data.root=DIR")
     return found, wrong
+
+
+def undivided(images: Any) -> str | None:
+    """A sentence if class folders lie right in the root, where training and evaluation should."""
+    root = Path(images.root)
+    parts = (images.train_dir, images.eval_dir)
+    if not root.is_dir() or any((root / part).is_dir() for part in parts):
+        return None
+    try:
+        found = Classes.of(root)
+    except OSError:
+        return None
+    if not found.images:
+        return None
+    said = (
+        f"data.root={root} holds class folders itself ({names(list(found.images), _MANY)}), and"
+        f" neither {parts[0]} nor {parts[1]} with such folders in them"
+    )
+    above = root.absolute().parent
+    if root.absolute().name in parts and all((above / part).is_dir() for part in parts):
+        return f"{said}; type data.root={shlex.quote(str(above))}"
+    return f"{said}; split it: ttt data images --src {shlex.quote(str(root))} --out DIR"
 
 
 def differing(images: Any) -> list[str]:

@@ -34,6 +34,8 @@ def faults(data: Any) -> list[str]:
     if data.format != "folder":
         parts = [indexes.open_part(data, *keys) for keys in _PARTS]
         return list(dict.fromkeys(sentence for part in parts for sentence in part.wrong))
+    if sentence := classes.undivided(data):
+        return [sentence]
     train, wrong = classes.look(data, *_PARTS[0], data.classes)
     held_out, also = classes.look(data, *_PARTS[1], None)
     different = classes.differing(data) if train and held_out else []

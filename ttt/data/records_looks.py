@@ -120,9 +120,10 @@ def _numbers(value: Any) -> bool:
 
 
 def _places(records: int, most: int) -> list[int]:
-    """Where to look, at even distances, the end included."""
-    last = max(0, records - _BLOCK)
-    return sorted({last * place // (most - 1) for place in range(most)}) if records else []
+    """Where to look: everywhere, or at even distances, both ends included."""
+    if records <= most * _BLOCK:
+        return list(range(0, records, _BLOCK))
+    return [(records - _BLOCK) * place // (most - 1) for place in range(most)]
 
 
 def _strange(records: Words, said: dict[str, Any]) -> Iterator[tuple[int, str]]:
