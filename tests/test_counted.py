@@ -13,7 +13,9 @@ from conftest import Command
 from test_data_images import CLASSES, EVAL, TRAIN, write_set
 from ttt import config
 from ttt.cli import counted
-from ttt.cli.run import problems
+from ttt.cli.run import judged, problems
+from ttt.data import looks
+from ttt.errors import ConfigError
 from ttt.prepare import imagenet
 
 OPEN = ("data.train_samples=null", "data.eval_samples=null")
@@ -127,3 +129,16 @@ def test_a_counted_run_is_frozen_with_numbers(ttt: Command, tmp_path: Path):
     [record] = tmp_path.glob("runs/*/*/*/events.jsonl")
     [told] = [e for e in map(json.loads, record.read_text().splitlines()) if e["kind"] == "config"]
     assert told["data"]["train_samples"] == 1437
+
+
+def test_a_sweep_counts_each_set_and_looks_at_each_once(tmp_path, monkeypatch):
+    root = write_set(tmp_path / "set")
+    config.register()
+    looked = []
+    whole = looks.examined
+    monkeypatch.setattr(looks, "examined", lambda *a, **k: looked.append(a) or whole(*a, **k))
+    typed = [f"data.root={root}", *OPEN, "data.classes=null", "--multirun"]
+    assert judged([*typed, "data.global_batch=1,2,3,4,5,6"])
+    assert len(looked) == 1
+    with pytest.raises(ConfigError, match=r"data\.global_batch=99 is more than the whole"):
+        judged([*typed, "data.global_batch=1,99"])

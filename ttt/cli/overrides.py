@@ -14,7 +14,7 @@ from typing import Any
 from hydra.errors import MissingConfigException
 
 from ttt import config
-from ttt.cli import names, options, sentences
+from ttt.cli import counted, names, options, sentences
 from ttt.cli.composer import Composer, split
 from ttt.schema.closed import word
 from ttt.schema.run import RunConfig
@@ -92,7 +92,7 @@ def faults(
 def _impossible(composed: Any, problems: Callable[[RunConfig], list[str]]) -> list[str]:
     if any(True for _ in config.unresolved(composed)):  # then it is no configuration yet
         return []
-    return problems(config.resolve(composed))
+    return problems(config.resolve(counted.fill(composed)))
 
 
 def judge(overrides: list[str], composer: Composer) -> tuple[Any, list[str]]:

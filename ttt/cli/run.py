@@ -13,6 +13,7 @@ import shlex
 import sys
 import uuid
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ _SWEEP_INSIDE = [
     " to ttt: ttt run --multirun launcher=torchrun ... (or slurm, or mpi)"
 ]
 _JOIN_SECONDS = "timeout.join_seconds="
+Known = dict[tuple[str, ...], list[str]]  # faults by settings of a data set
 _STARTERS = {"torchrun": "torchrun", "slurm": "srun", "mpi": "mpirun"}
 _SHOWS = {"--help", "-h", "--hydra-help", "--version", "--cfg", "-c", "--info", "-i"}
 
@@ -107,9 +109,10 @@ def judged(arguments: list[str]) -> list[str]:
         ConfigError: Options are wrong, or a launch of a sweep is.
     """
     typed = options.read(arguments)
+    judge = partial(problems, known={})
     if typed.unknown or typed.problems:
-        raise ConfigError(overrides.diagnose(arguments, None, problems))
-    if found := overrides.shadowed(arguments) + sweep.faults(typed, problems):
+        raise ConfigError(overrides.diagnose(arguments, None, judge))
+    if found := overrides.shadowed(arguments) + sweep.faults(typed, judge):
         raise ConfigError(found)
     return overrides.in_one_piece(arguments)
 
@@ -146,8 +149,16 @@ def make_launcher(run: RunConfig) -> Launcher:
     return launcher
 
 
-def problems(run: RunConfig, placement: Placement | None = None) -> list[str]:
-    """Everything wrong with a launch, before any process starts; empty if nothing is."""
+def problems(
+    run: RunConfig, placement: Placement | None = None, known: Known | None = None
+) -> list[str]:
+    """Everything wrong with a launch, before any process starts; empty if nothing is.
+
+    Args:
+        run: The launch.
+        placement: This process, where a launcher has started it.
+        known: Faults of data sets that were looked at already, for many launches on one.
+    """
     if any(one.startswith("launcher.") for one in unknown("", run)):  # nothing can build it
         return run.problems(1) + claim_problems(run)
     launcher = make_launcher(run)
@@ -164,22 +175,30 @@ def problems(run: RunConfig, placement: Placement | None = None) -> list[str]:
         found.append("data.root is not set; allowed: the data set's folder; data.root=DIR")
     elif not (launcher.elsewhere or Path(root).is_dir() or getattr(run.data, "prepare", None)):
         found.append(f"data.root={root} is not a folder; data.root=DIR, as `ttt data` made it")
-    elif not launcher.elsewhere and Path(root).is_dir() and (wrong := faults(run.data)):
+    elif not launcher.elsewhere and Path(root).is_dir() and (wrong := faults(run.data, known)):
         return found + wrong
     return found + counted.problems(run, elsewhere=launcher.elsewhere)
 
 
-def faults(data: Any) -> list[str]:
+def faults(data: Any, known: Known | None = None) -> list[str]:
     """What is wrong with the form of a data set that this machine can see.
 
     Off the clock and before any process starts; a run forgets the set again (`clear_cache`).
+
+    Args:
+        data: Its settings.
+        known: What was found of other settings; takes in what is found now.
     """
     module = getattr(data, "looks", None)  # a user's own data set may come without
     if module is None:
         return []
     looks = importlib.import_module(module)
-    seen = looks.examined(data, quick=True)
-    return [*looks.faults(data), *(seen.sentences() if seen else [])]
+    known = {} if known is None else known
+    key = (module, *(str(getattr(data, name)) for name in looks.SETTINGS))
+    if key not in known:
+        seen = looks.examined(data, quick=True)
+        known[key] = [*looks.faults(data), *(seen.sentences() if seen else [])]
+    return known[key]
 
 
 def _inside_problems(run: RunConfig, placement: Placement) -> list[str]:

@@ -11,7 +11,7 @@ from hydra._internal.utils import create_config_search_path
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from ttt import config
-from ttt.cli import overrides, sentences
+from ttt.cli import counted, overrides, sentences
 from ttt.cli.composer import Composer
 from ttt.cli.options import Typed
 from ttt.schema.run import RunConfig
@@ -54,7 +54,7 @@ def _of_launch(
         composed = composer.compose(launch)
     except config.CompositionError:
         return overrides.faults(launch, composer, problems)
-    return overrides.nowhere(composed, launch) or problems(config.resolve(composed))
+    return overrides.nowhere(composed, launch) or problems(config.resolve(counted.fill(composed)))
 
 
 def _launches(overrides: list[str], config_dir: str | None) -> tuple[int, Iterator[list[str]]]:

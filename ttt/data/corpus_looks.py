@@ -17,6 +17,7 @@ from ttt.data.examined import Examined
 from ttt.errors import DataError
 
 _SETTINGS = ("train_samples", "eval_samples", "vocabulary", "max_length")
+SETTINGS = ("root", *_SETTINGS)  # that decide what is found here
 _SIDES = {"train.src": "train", "train.trg": "train", "eval.src": "eval"}  # and their parts
 _DTYPES = ("uint16", "int32")
 _QUICK = 1 << 25  # tokens of a file that are looked at before a run

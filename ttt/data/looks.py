@@ -20,6 +20,10 @@ from ttt.data.listing import Classes
 from ttt.data.manifest import MANIFEST, content
 from ttt.errors import DataError
 
+SETTINGS = (  # that decide what is found here
+    *("root", "format", "first_label", "train_dir", "eval_dir"),
+    *("train_samples", "eval_samples", "classes", "on_error"),
+)
 _QUICK = 100_000  # image files that are opened before a run
 _PARTS = (("train_dir", "train_samples"), ("eval_dir", "eval_samples"))
 _ADVICE = "replace or remove {}, or type data.on_error=skip to go on without {} and count {}"

@@ -19,6 +19,7 @@ from ttt.errors import DataError
 
 _MEANING = ("dense", "rows", "hots")
 _SETTINGS = ("train_samples", "eval_samples", *_MEANING)
+SETTINGS = ("root", *_SETTINGS)  # that decide what is found here
 _BLOCK = 1 << 16  # records looked at in one place
 _QUICK, _MOST = 2, 64  # places in a file: both ends before a run; the doctor's, at even distances
 
