@@ -170,6 +170,7 @@ class ClusterFault:
         do: Makes it happen to a job; None where it is wrong from the start.
         arguments: More arguments of `ttt run`.
         path: Where it looks for programs; None for everywhere.
+        ends: The last event of the record; with launcher.requeue=true, SIGTERM does not end a run.
     """
 
     name: str
@@ -178,6 +179,7 @@ class ClusterFault:
     do: Callable[[Cluster, str], object] | None = None
     arguments: tuple[str, ...] = ()
     path: str | None = None
+    ends: str = "run_stop"
 
 
 CLUSTER_FAULTS = [
@@ -200,12 +202,14 @@ CLUSTER_FAULTS = [
         5,
         r"somebody cancelled it \(scancel\)",
         do=lambda cluster, job: cluster.run("scancel", job),
+        ends="suspended",
     ),
     ClusterFault(
         "the job's time is over",
         5,
         "its time limit passed; launcher.time=MINUTES",
         do=lambda cluster, job: cluster.run("scontrol", "update", f"JobId={job}", "EndTime=now+1"),
+        ends="suspended",
     ),
     ClusterFault(
         "there is no such partition",
