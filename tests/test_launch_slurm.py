@@ -254,6 +254,7 @@ class Bash:
         case $* in
             "show hostnames n[1-2]") printf 'n1\\nn2\\n' ;;
             "show node n1") printf 'NodeName=n1 Arch=x86_64\\n   NodeAddr=127.0.0.1 Port=6818\\n' ;;
+            "show job 12") echo "  EligibleTime=now PreemptTime=${PREEMPTED:-None}" ;;
             requeue*) echo "scontrol $*" >>"$CALLS" ;;
         esac
     """
@@ -353,7 +354,8 @@ def test_a_suspended_run_goes_back_to_the_queue(bash: Bash):
 @pytest.mark.parametrize(
     ("act", "dead", "back"),
     [
-        (Bash.STOPPED, "0", True),
+        (Bash.STOPPED, "1", True),
+        (Bash.STOPPED, "0", False),  # so does SLURM with those that survive a killed one
         (Bash.LOST, "1", True),
         (Bash.KILLED, "1", True),  # rank 0 was killed: nobody has left a word
         (Bash.LOST, "0", False),  # the kernel killed a process: it would again
@@ -372,6 +374,12 @@ def test_a_run_that_was_ended_from_outside_goes_back_to_the_queue(
     assert (done.returncode == 75) == back
     if back:
         assert (bash.folder / "seed_0" / "suspended").read_text()  # why, for reports
+
+
+def test_a_job_that_is_preempted_goes_back_before_its_time_of_grace_is_over(bash: Bash):
+    done = bash(Bash.STOPPED, PREEMPTED="2026-01-31T12:00:00")
+    assert done.returncode == 75
+    assert "scontrol requeue 12\n" in bash.calls.read_text()
 
 
 def test_a_job_that_may_not_come_back_hands_on_no_other_promise(bash: Bash):

@@ -61,9 +61,11 @@ def test_a_lost_peer_suspends_it_unless_that_one_failed_by_itself(seat):
 
 
 def test_a_peer_with_an_error_ends_it(seat):
+    (seat.folder / "checkpoint" / "step_5").mkdir(parents=True)
     failure.write(failure.hang(1, "n2", "a defect"), seat.logs, by=1)
     seat.abort(LOST)
     assert ended(seat) == (Kind.RUN_STOP, "another process of the run is gone", None)
+    assert not (seat.folder / "checkpoint").exists()
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import pytest
 
 from conftest import PROJECT, Command, environment
 from faults import CLUSTER_FAULTS, ClusterFault, meet_on
-from processes import begin, events, until_training
+from processes import begin, events, until_training, workers
 from slurm_testbed import Cluster
 
 SLURM = ("launcher=slurm", "launcher.wait=true", "clear_cache=fadvise")
@@ -150,13 +150,13 @@ def _since_resumed(kinds: list[str]) -> list[str]:
     return kinds[len(kinds) - kinds[::-1].index("resumed") :] if "resumed" in kinds else kinds
 
 
-def test_a_lost_allocation_costs_what_was_not_saved(
-    start: Start, cluster: Cluster, tmp_path: Path, digits: Path
-):
+def test_a_lost_allocation_costs_what_was_not_saved(start: Start, cluster: Cluster, tmp_path: Path):
     """Requeued in the middle, then a node without power: the qualities of a run never cut."""
-    same = ["seed=4", "target.threshold=1.0", "target.max_epochs=10", f"data.root={digits}"]
+    same = ["seed=4", "target.threshold=1.0", "target.max_epochs=10"]
+    same += ["launcher.nodes=2", "launcher.procs=1"]
     slow = ["task._target_=outside_parts.Slow", "checkpoint_every_seconds=0.3"]
-    process = start(*same, *slow, "launcher.nodes=2", "launcher.procs=1")
+    uncut = start(*same, root=tmp_path / "uncut")  # on the other two nodes
+    process = start(*same, *slow)
     run = until_training(tmp_path, process)
     number = number_of(run)
     until_saved(run, process, 0)
@@ -175,7 +175,7 @@ def test_a_lost_allocation_costs_what_was_not_saved(
     suspended, resumed = events(run, "suspended"), events(run, "resumed")
     reasons = ["stopped by SIGTERM", "another process of the run is gone"]
     assert [event["data"]["reason"] for event in suspended] == reasons
-    saved = {event["data"]["saved_step"] for event in events(run, "checkpoint")}
+    saved = events(run, "checkpoint")
     assert all(event["step"] > 0 for event in resumed)
     summary = json.loads((run / "summary.json").read_text())
     assert summary["elapsed_s"] == stopped["time"] - started["time"]
@@ -184,13 +184,28 @@ def test_a_lost_allocation_costs_what_was_not_saved(
     assert (summary["resumed"], summary["checkpoints"]) == (2, len(saved))
     assert not (run / "checkpoint").exists()
 
-    uncut = begin(tmp_path / "uncut", *same, "launcher=torchrun", "launcher.procs=2")
     assert ended(uncut)[0] == 3
-    [whole] = (tmp_path / "uncut").glob("runs/*/*/*")
+    [whole] = tmp_path.glob("uncut/runs/*/*/seed_4")
     expected = {one["data"]["epoch"]: one["data"]["value"] for one in events(whole, "quality")}
     found = {one["data"]["epoch"]: one["data"]["value"] for one in events(run, "quality")}
     assert found == expected
     assert len(expected) == 10
+
+
+def test_a_process_killed_on_a_living_node_ends_the_job(
+    start: Start, cluster: Cluster, tmp_path: Path
+):
+    """It would be killed again; the run can go on, and who waits learns how."""
+    process = start(*ENDLESS, "launcher.nodes=2", "launcher.procs=1")
+    run = until_training(tmp_path, process)
+    [second] = [one for one in workers(tmp_path) if one.environ().get("SLURM_PROCID") == "1"]
+    second.kill()
+    code, out, errors = ended(process)
+    assert code == 5, out + errors
+    assert "requeued" not in errors
+    assert "back in the queue" not in out
+    assert "run_stop" not in (run / "events.jsonl").read_text()
+    assert re.search(r"is suspended: .*; sbatch \S+/job.sbatch goes on with it$", errors.rstrip())
 
 
 @pytest.mark.parametrize("fault", CLUSTER_FAULTS, ids=lambda fault: fault.name)

@@ -5,7 +5,6 @@ says whether it had started; the checkpoint, if there is one, how far it got. On
 """
 
 import json
-import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -117,11 +116,6 @@ def suspend(parts: Parts, folder: Path) -> None:
     log.emit(Kind.SUSPENDED, step, reason=asked, **saved, **parts.position(step))
     if world.rank == 0:
         (folder / stop.SUSPENDED).touch()
-
-
-def forget(folder: Path) -> None:
-    """A run that is over needs no checkpoint."""
-    shutil.rmtree(folder / CHECKPOINT, ignore_errors=True)
 
 
 def told(past: Past | None) -> dict[str, Any] | None:

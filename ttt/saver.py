@@ -4,6 +4,7 @@ All ranks copy after the same step: what they exchange anyway tells all of them 
 time and that no rank is still writing. `ttt.dist.checkpoint` knows how a checkpoint is stored.
 """
 
+import shutil
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -46,6 +47,11 @@ def progress(parts: Parts) -> Progress:
     """Where it is."""
     clock = parts.clock
     return Progress(parts.learner.steps, parts.world.size, clock.now(), clock.totals)
+
+
+def forget(folder: Path) -> None:
+    """Remove what was saved of a run that is over."""
+    shutil.rmtree(folder / CHECKPOINT, ignore_errors=True)
 
 
 class Saver:

@@ -14,7 +14,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from ttt import failure, stop
+from ttt import failure, saver, stop
 from ttt.dist import world as dist_world
 from ttt.dist.rank import Placement
 from ttt.errors import ESCAPE, LAUNCH_FAILED, TttError
@@ -142,6 +142,8 @@ class Seat:
             else:
                 parts.clock.stop(parts.clock.now())
                 parts.log.emit(Kind.RUN_STOP, step, status="aborted", reason=reason, **position)
+                if self.rank == 0 and self.folder:
+                    saver.forget(self.folder)
 
     def last_words(self, number: int) -> None:
         """End the record beside a main thread that was told to stop and does not come back."""

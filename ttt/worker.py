@@ -21,7 +21,7 @@ from pathlib import Path
 
 import torch
 
-from ttt import attempt, claim, config, streams
+from ttt import attempt, claim, config, saver, streams
 from ttt.binding import settle
 from ttt.build import build
 from ttt.clock import Clock, steady_wall_clock
@@ -203,7 +203,7 @@ def finish(
     parts.data.close()
     if parts.world.rank == 0:
         log.emit(Kind.COMPLIANCE, **check(run_config, folder))
-        attempt.forget(folder)
+        saver.forget(folder)
 
 
 def open_sinks(run_config: RunConfig, seat: Seat, recalled: Sequence[Event]) -> list[Sink]:

@@ -238,11 +238,12 @@ def outside_of_jobs(environment: Mapping[str, str]) -> dict[str, str]:
 def unfinished(run: Path, number: str, states: Sequence[State]) -> LaunchError:
     """Why the job of a run is over and the run is not finished. Its log has been shown already."""
     ended = slurm_job.described(states) or "forgotten by SLURM"
-    script, what = run.parent / "job.sbatch", "is not finished"
+    again = f"sbatch {shlex.quote(str(run.parent / 'job.sbatch'))} goes on with it"
+    what = "is not finished"
     if aborted := stopped(run):
         what = f"was aborted: {aborted}"
     if reason := lost(run):
-        what = f"is suspended: {reason}; sbatch {shlex.quote(str(script))} goes on with it"
+        what = f"is suspended: {reason}"
     sentence = f"job {number} is {ended}, and {run} {what}"
     failures = failure.read(run / "logs")
     if failures and failures[0].primary:
@@ -251,12 +252,12 @@ def unfinished(run: Path, number: str, states: Sequence[State]) -> LaunchError:
         error.exit_code = first.exit_code
         return error
     if any(state.exit_code == f"{SUSPENDED}:0" for state in states):
-        again = f"sbatch {shlex.quote(str(script))} goes on with it"
-        error = LaunchError(f"{sentence}, but suspended; {again}")
+        error = LaunchError(f"{sentence}{'' if reason else ', but suspended'}; {again}")
         error.exit_code = SUSPENDED
         return error
     remedies = [_REMEDIES[state.name] for state in states if state.name in _REMEDIES]
-    return LaunchError(": ".join([sentence, *dict.fromkeys(remedies)]))
+    text = ": ".join([sentence, *dict.fromkeys(remedies)])
+    return LaunchError(f"{text}; {again}" if reason else text)
 
 
 def _tell(sentence: str) -> None:
