@@ -23,7 +23,8 @@ def test_runs_are_shown_and_written(tmp_path, capsys):
 def test_nothing_to_report_is_wrong_use(tmp_path, capsys):
     assert report.main([str(tmp_path / "absent"), "--json", str(tmp_path / "out.json")]) == 2
     shown = capsys.readouterr()
-    assert "does not exist" in shown.out
+    assert shown.out == ""
+    assert "does not exist" in shown.err
     assert "no run that can be reported" in shown.err
     assert json.loads((tmp_path / "out.json").read_text())["results"] == []
 

@@ -1,15 +1,19 @@
 import os
 import subprocess
+from pathlib import Path
 
 import pytest
 
 import ttt.__main__ as ttt_main
 from conftest import command, environment
-from ttt.errors import BROKEN_PIPE, OK, USAGE
+from ttt import __version__
+from ttt.cli import shows
+from ttt.errors import BROKEN_PIPE, OK, UNFORESEEN, USAGE
 
 
-@pytest.mark.parametrize("words", [["run", "--help"], ["--help"]])
-def test_a_reader_that_has_seen_enough_gets_no_traceback(words):
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("words", [["run", "--help"], ["run", "--info", "plugins"], ["--help"]])
+def test_a_reader_that_has_seen_enough_gets_no_traceback(words, unbuffered):
     reading, writing = os.pipe()
     os.close(reading)  # as `head` does, before anything is written
     done = subprocess.run(
@@ -17,10 +21,65 @@ def test_a_reader_that_has_seen_enough_gets_no_traceback(words):
         check=False,
         stdout=writing,
         stderr=subprocess.PIPE,
-        env=environment(PYTHONUNBUFFERED=""),  # as for most: little is written before the end
+        env=environment(PYTHONUNBUFFERED=unbuffered),
     )
     os.close(writing)
     assert (done.returncode, done.stderr) == (BROKEN_PIPE, b"")
+
+
+FULL = b"ttt: the output cannot be written: No space left on device\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "stream", "code", "told"),
+    [
+        (["run", "--info", "plugins"], "stdout", UNFORESEEN, FULL),
+        (["check", "--help"], "stdout", UNFORESEEN, FULL),
+        (["trian"], "stderr", USAGE, b""),  # what was wrong decides, not that it cannot be told
+    ],
+)
+def test_a_full_disk_is_told_once_and_hides_no_other_fault(words, stream, code, told):
+    with Path("/dev/full").open("w") as full:
+        to = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | {stream: full}
+        done = subprocess.run(command(*words), check=False, env=environment(), **to)
+    assert done.returncode == code
+    assert (done.stderr or b"") == told
+
+
+def test_help_knows_the_benchmarks_of_ones_own_and_the_version_is_ours(tmp_path, capsys):
+    for file, text in {
+        "benchmark/rings.yaml": "benchmark: {summary: circles}\ntarget: {metric: f1, threshold: 1}",
+        "benchmark/cut.yaml": "benchmark: [",
+        "data/rings.yaml": "",
+        "data/more.yaml": "",
+    }.items():
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).write_text(text)
+    shown = shows.benchmarks(str(tmp_path)).splitlines()
+    assert "  benchmark=rings        f1 1          circles" in shown
+    assert "  benchmark=cut" in shown
+    assert "  data=more|rings" in shown
+    assert len(shows.benchmarks(None).splitlines()) == len(shown) - 3
+    assert ttt_main.main(["run", "--version"]) == OK
+    assert capsys.readouterr().out == f"ttt {__version__}\n"
+
+
+def test_hydra_help_is_about_ttt(ttt, tmp_path):
+    (tmp_path / "own" / "benchmark").mkdir(parents=True)
+    (tmp_path / "own" / "benchmark" / "rings.yaml").touch()
+    done = ttt("run", "--hydra-help")
+    assert done.returncode == OK, done.stderr
+    assert "--config-dir, -cd: Adds" in done.stdout
+    assert "-sc" not in done.stdout
+    assert "hydra/launcher: basic" in done.stdout
+    done = ttt("run", "--config-dir", "own", "--help")
+    assert "benchmark=rings" in done.stdout
+    assert done.stderr == ""
+
+
+def test_the_completion_of_hydra_is_refused(capsys):
+    assert ttt_main.main(["run", "-sc", "install=bash"]) == USAGE
+    assert 'eval "$(ttt completion bash)"' in capsys.readouterr().err
 
 
 def test_commands_are_listed(capsys):

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -12,7 +13,11 @@ from pathlib import Path
 import pytest
 
 from conftest import Command, command, environment
+from run_folders import finished
 from ttt import stop, streams
+from ttt.__main__ import main
+from ttt.doctor import __main__ as doctor
+from ttt.errors import BROKEN_PIPE
 from ttt.events import Event, EventLog, Kind
 from ttt.launch.process import worker_environment
 from ttt.terminal import Terminal
@@ -115,6 +120,50 @@ class Failing(StringIO):
 def test_a_terminal_that_fails_raises_and_does_not_exit(number: int, raised: type[Exception]):
     with pytest.raises(raised):
         Terminal(file=Failing(number)).print("x")
+
+
+@pytest.mark.parametrize(
+    ("number", "done", "ended"),
+    [(errno.EPIPE, 0, 141), (errno.ENOSPC, 0, 1), (errno.EPIPE, 4, 4), (errno.ENOSPC, 4, 4)],
+)
+def test_a_stream_that_fails_is_silent_and_told_at_the_end(number, done, ended, monkeypatch):
+    shown = StringIO()
+    monkeypatch.setattr(sys, "stdout", Failing(number))
+    monkeypatch.setattr(sys, "stderr", shown)
+    streams.prepare()
+    streams.prepare()
+    print("x")
+    handler = logging.StreamHandler(sys.stdout)
+    handler.emit(logging.LogRecord("x", 0, "x", 0, "x", (), None))
+    Terminal().print("x")
+    assert streams.close(done) == ended
+    told = f"ttt: the output cannot be written: {os.strerror(number)}\n"
+    assert shown.getvalue() == ("" if number == errno.EPIPE else told)
+    streams.forgive()
+    assert streams.close(0) == 0
+
+
+def test_every_form_is_written_whoever_reads_the_screen(tmp_path: Path, monkeypatch):
+    for module in ("matplotlib", "jinja2"):
+        pytest.importorskip(module)
+    finished(tmp_path / "launch", 1)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "stdout", Failing(errno.EPIPE))
+    forms = ["--json", "o.json", "--csv", "o.csv", "--html", "o.html", "--figures", "figures"]
+    assert main(["report", "launch", *forms]) == BROKEN_PIPE
+    assert (tmp_path / "o.html").read_text().rstrip().endswith("</html>")
+    assert json.loads((tmp_path / "o.json").read_text())["results"]
+    assert len((tmp_path / "o.csv").read_text().splitlines()) == 2
+    assert list((tmp_path / "figures").iterdir())
+
+
+def test_a_doctor_ends_as_other_commands_do(monkeypatch):
+    monkeypatch.setattr(doctor.stop, "install", lambda: None)
+    monkeypatch.setattr(sys, "stdout", Failing(errno.EPIPE))
+    monkeypatch.setattr(doctor, "consult", lambda text, place: print("x") or 5)
+    assert doctor.main(["-"]) == 5
+    monkeypatch.setattr(doctor, "consult", lambda text, place: print("x") or 0)
+    assert doctor.main(["-"]) == BROKEN_PIPE
 
 
 def test_a_display_that_fails_is_dropped_and_the_record_goes_on(caplog):

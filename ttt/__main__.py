@@ -6,17 +6,8 @@ import os
 import sys
 
 from ttt import __version__, stop, streams
-from ttt.errors import BROKEN_PIPE, INTERRUPTED, OK, UNFORESEEN, USAGE, TttError, show
-
-COMMANDS = {
-    "run": "train to a target and stop the clock",
-    "check": "check result logs with MLCommons' compliance checker",
-    "report": "compare finished runs",
-    "package": "make a submission of runs, judged by MLCommons' own tools",
-    "data": "prepare a data set, off the clock",
-    "new": "write a benchmark of your own, to change or for your data",
-    "doctor": "examine this machine or allocation, and judge it",
-}
+from ttt.cli import COMMANDS
+from ttt.errors import INTERRUPTED, OK, UNFORESEEN, USAGE, TttError, show
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -24,34 +15,29 @@ def main(arguments: list[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else arguments
     streams.prepare()
     _search_here_last()
+    return streams.close(_attempt(words))
+
+
+def _attempt(words: list[str]) -> int:
+    """Run one command and tell of what went wrong in it."""
     try:
         with stop.raising():  # what leaves temporary files removes them
-            try:
-                return dispatch(words)
-            finally:
-                streams.flush()  # else Python flushes at exit, where no code catches an error
+            return dispatch(words)
     except TttError as error:
         show(error)
         return error.exit_code
     except KeyboardInterrupt:  # before or after all this
         return INTERRUPTED
-    except OSError as error:
-        return _unwritten(error)
+    except OSError as error:  # of a file; see `streams` for what is shown
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        show(streams.UnwritableError(error))
+        return UNFORESEEN
     except stop.Interrupted as stopped:
         print(f"ttt: {stopped}", file=sys.stderr)
         return stopped.exit_code
-
-
-def _unwritten(error: OSError) -> int:
-    """What to do about an output that cannot be written; any other error keeps its traceback."""
-    if isinstance(error, BrokenPipeError):  # the reader, as `head`, has seen enough
-        streams.abandon()
-        return BROKEN_PIPE
-    if error.errno != errno.ENOSPC:
-        raise error
-    streams.abandon()
-    show(streams.UnwritableError(error))
-    return UNFORESEEN
+    except SystemExit as ended:  # how argparse and Hydra end
+        return ended.code if isinstance(ended.code, int) else UNFORESEEN if ended.code else OK
 
 
 def _search_here_last() -> None:

@@ -8,7 +8,7 @@ import contextlib
 import copy
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import is_dataclass
 from enum import Enum
 from pathlib import Path
@@ -51,12 +51,17 @@ def schemas() -> list[str]:
     return sorted(nodes.SCHEMAS)
 
 
-def register() -> None:
-    """Make the schemas known to Hydra, as the group `schema` that YAML files build on."""
+def register(**words: Callable[..., str]) -> None:
+    """Make the schemas known to Hydra, as the group `schema` that YAML files build on.
+
+    Args:
+        words: What the help of a command says of itself, by the name of its resolver.
+    """
     store = ConfigStore.instance()
     for name, node in nodes.SCHEMAS.items():
         store.store(group="schema", name=name, node=node)
-    OmegaConf.register_new_resolver("benchmarks", _benchmarks, replace=True)
+    for name, tell in words.items():
+        OmegaConf.register_new_resolver(name, tell, replace=True)
     # What the rules derive from other settings: ${steps:EPOCHS,${data.train_samples},...}.
     OmegaConf.register_new_resolver("steps", _steps, replace=True)
     OmegaConf.register_new_resolver("micro_batch", _micro_batch, replace=True)
@@ -302,13 +307,3 @@ def _steps(epochs: float, train_samples: int | None, global_batch: int) -> int:
 def _micro_batch(global_batch: int, processes: int, accumulate: int) -> int:
     """Samples in one forward pass; of one process before it is known how many there are."""
     return global_batch // max(1, processes) // max(1, accumulate)
-
-
-def _benchmarks() -> str:
-    """The benchmarks that are there, a line each, for `ttt run --help`."""
-    lines = []
-    for path in sorted((folder() / "benchmark").glob("*.yaml")):
-        node = yaml.safe_load(path.read_text())
-        goal = f"{node['target']['metric']} {node['target']['threshold']:g}"
-        lines.append(f"  benchmark={path.stem:<12} {goal:<14} {node['benchmark']['summary']}")
-    return "\n".join(lines)

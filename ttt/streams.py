@@ -1,26 +1,65 @@
 """Standard streams as a shell may leave them: closed, full, of a reader that went away.
 
-What is shown may fail; what is measured may not. May not import anything heavy: every command
-begins here.
+What is shown may fail; what is measured, written and returned may not. So a standard stream that
+fails is silent from then on, and the command says so when it has done its work. May not import
+anything heavy: every command begins here.
 """
 
 import contextlib
 import io
 import os
 import sys
+from typing import Any, TextIO, cast
 
-from ttt.errors import ESCAPE, TttError
+from ttt.errors import BROKEN_PIPE, ESCAPE, OK, UNFORESEEN, TttError, show
 
 
 class UnwritableError(TttError):
     """What is shown cannot be written, as to a full disk."""
 
     def __init__(self, error: OSError) -> None:
-        super().__init__(f"the output cannot be written: {error.strerror}")
+        where = f" ({error.filename})" if error.filename else ""
+        super().__init__(f"the output cannot be written: {error.strerror}{where}")
+
+
+class _Outlet:
+    """A stream that keeps its first failure and discards what would follow.
+
+    Neither rich, Hydra, argparse nor logging see the failure: each would make something else of it.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self.failure: OSError | None = None
+
+    def write(self, text: str) -> int:
+        """Write it, if that can be done."""
+        if self.failure is None:
+            try:
+                return self._stream.write(text)
+            except OSError as error:
+                self._give_up(error)
+        return len(text)
+
+    def flush(self) -> None:
+        """Write what is buffered, if that can be done."""
+        if self.failure is None:
+            try:
+                self._stream.flush()
+            except OSError as error:
+                self._give_up(error)
+
+    def _give_up(self, error: OSError) -> None:
+        self.failure = error
+        with contextlib.suppress(OSError, ValueError):  # what is buffered, and what children write
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def prepare() -> None:
-    """Open what is closed, as `>&-` does, and let no character fail on its way to a terminal."""
+    """Open what is closed, as `>&-` does, and let nothing fail on its way to a terminal."""
     for number in (0, 1, 2):
         try:
             os.fstat(number)
@@ -33,25 +72,38 @@ def prepare() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=ESCAPE)
+    sys.stdout, sys.stderr = _outlet(sys.stdout), _outlet(sys.stderr)
 
 
-def flush() -> None:
-    """Write what is left of stdout here, where the caller can catch an error.
+def _outlet(stream: TextIO) -> TextIO:
+    return stream if isinstance(stream, _Outlet) else cast(TextIO, _Outlet(stream))
 
-    Raises:
-        BrokenPipeError: The reader is gone.
-        UnwritableError: It cannot be written.
+
+def failure() -> OSError | None:
+    """Why nothing more can be shown on stdout; None as long as it can."""
+    sys.stdout.flush()
+    return sys.stdout.failure if isinstance(sys.stdout, _Outlet) else None
+
+
+def forgive() -> None:
+    """A failure of stdout was told, and does not change the exit code."""
+    if isinstance(sys.stdout, _Outlet) and sys.stdout.failure:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  for what may follow
+
+
+def close(code: int) -> int:
+    """Write what is left of the output of a command.
+
+    Args:
+        code: What the command ended with.
+
+    Returns:
+        The exit code: another one if the command did well and its output could not be written.
     """
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        abandon()
-        raise UnwritableError(error) from error
-
-
-def abandon() -> None:
-    """Discard what is still to come on stdout, whose reader is gone."""
-    with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    error = failure()
+    if error is None:
+        return code
+    if isinstance(error, BrokenPipeError):  # the reader, as `head`, has seen enough
+        return code if code != OK else BROKEN_PIPE
+    show(UnwritableError(error))
+    return code if code != OK else UNFORESEEN

@@ -1,1 +1,11 @@
-"""The commands: each file reads its own arguments and returns an exit code."""
+"""The commands: each reads its arguments and returns an exit code. None imports torch."""
+
+COMMANDS = {
+    "run": "train to a target and stop the clock",
+    "check": "check result logs with MLCommons' compliance checker",
+    "report": "compare finished runs",
+    "package": "make a submission of runs, judged by MLCommons' own tools",
+    "data": "prepare a data set, off the clock",
+    "new": "write a benchmark of your own, to change or for your data",
+    "doctor": "examine this machine or allocation, and judge it",
+}

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.text import Text
 
-from ttt import errors
+from ttt import errors, streams
 from ttt.compliance import RULES_FILE, Verdict, bare_command, check_file, rulesets
 from ttt.errors import NOT_COMPLIANT, OK, TttError
 from ttt.report.files import write_json
@@ -43,6 +43,8 @@ def _check(arguments: argparse.Namespace) -> int:
         seen.append(_Seen(verdicts, whole))
         for line in _lines(seen[-1]):
             console.print(line, soft_wrap=True)
+        if streams.failure() and arguments.json is None:
+            break  # the rest would be for nobody
     console.print(_total(seen), soft_wrap=True)
     _print_bare(console, [one for each in seen for one in each.verdicts])
     if arguments.json is not None:

@@ -8,7 +8,7 @@ from hydra._internal.utils import get_args_parser
 
 from ttt.cli import names
 
-_FOREIGN = {
+FOREIGN = {  # Hydra has them, ttt does not
     "--config-path": "ttt reads its own files and those of one folder of yours; --config-dir DIR",
     "--experimental-rerun": "a run is repeated by what its config.yaml has in the first line",
 }
@@ -102,8 +102,8 @@ def _action(name: str, actions: dict[str, argparse.Action]) -> argparse.Action |
 
 def _misused(name: str, value: str | None, action: argparse.Action) -> Iterator[str]:
     choices = [str(one) for one in action.choices or []]
-    if name in _FOREIGN:
-        yield f"{name} is not for ttt run; {_FOREIGN[name]}"
+    if name in FOREIGN:
+        yield f"{name} is not for ttt run; {FOREIGN[name]}"
     elif action.nargs == 0 and value is not None:
         yield f"{name}={value}: {name} takes no value; {name}"
     elif action.nargs is None and value is None:

@@ -12,6 +12,7 @@ from ttt import errors
 from ttt.errors import OK, ConfigError, TttError
 from ttt.report.analysis.price import priced
 from ttt.report.analysis.study import Study, study
+from ttt.report.analysis.words import printable
 from ttt.report.files import write_json
 from ttt.report.forms.plain import as_json, write_csv
 from ttt.report.forms.table import show_study
@@ -38,10 +39,12 @@ def _report(arguments: argparse.Namespace) -> None:
         write_json(arguments.json, as_json(what))
     if arguments.csv is not None:
         write_csv(what, arguments.csv)
-    show_study(what, console)
     if not found.runs:
+        reasons = [printable(f"not used: {each.path}: {each.reason}") for each in what.rejected]
         paths = ", ".join(arguments.path)
-        raise ConfigError([f"there is no run that can be reported under {paths}; run one: ttt run"])
+        none = f"there is no run that can be reported under {paths}; run one: ttt run"
+        raise ConfigError([*reasons, none])
+    show_study(what, console)
     for line in _written(arguments, what):
         console.print(Text(line), soft_wrap=True)
 

@@ -23,7 +23,7 @@ from hydra.types import RunMode
 from rich.text import Text
 
 from ttt import claim, config, stop, streams
-from ttt.cli import counted, options, overrides, sweep
+from ttt.cli import counted, options, overrides, shows, sweep
 from ttt.cli.rehearse import rehearse
 from ttt.dist.rank import JOIN_VARIABLE, Placement, from_environment, half_told
 from ttt.errors import OK, ConfigError, TttError, show, shown
@@ -34,7 +34,6 @@ from ttt.schema.rules import unknown
 from ttt.schema.run import RunConfig
 from ttt.terminal import Terminal
 
-# Arguments with which Hydra only shows something and runs nothing.
 _SWEEP_INSIDE = [
     "--multirun starts several launches, and this process is already part of one; leave launching"
     " to ttt: ttt run --multirun launcher=torchrun ... (or slurm, or mpi)"
@@ -42,7 +41,6 @@ _SWEEP_INSIDE = [
 _JOIN_SECONDS = "timeout.join_seconds="
 Known = dict[tuple[str, ...], list[str]]  # faults by settings of a data set
 _STARTERS = {"torchrun": "torchrun", "slurm": "srun", "mpi": "mpirun"}
-_SHOWS = {"--help", "-h", "--hydra-help", "--version", "--cfg", "-c", "--info", "-i"}
 
 
 def main(arguments: list[str]) -> int:
@@ -52,8 +50,10 @@ def main(arguments: list[str]) -> int:
         raise ConfigError([sentence])
     if placement and placement.rank > 0:
         return follow(arguments)
+    if shows.answered(arguments):
+        return OK
     stop.remember_room()
-    config.register()
+    config.register(**shows.words(arguments))
     codes: list[int] = []
     begun: list[bool] = []
     refused: list[Exception] = []
@@ -70,7 +70,7 @@ def main(arguments: list[str]) -> int:
         except config.CompositionError as error:  # so is this, once Hydra is done
             refused.append(error)
 
-    arguments = judged(arguments)
+    arguments = judged(shows.in_our_words(arguments))
     os.environ["HYDRA_FULL_ERROR"] = "1"  # what Hydra itself refuses comes to us as an exception
     sys.argv = ["ttt run", *arguments]
     application = hydra.main(
@@ -94,7 +94,7 @@ def main(arguments: list[str]) -> int:
 
 def follow(arguments: list[str]) -> int:
     """Become a worker that gets everything from rank 0; how long it waits for that is typed."""
-    if _only_shows(arguments):
+    if shows.only_shows(arguments):
         return OK
     typed = [word.partition("=")[2] for word in arguments if word.startswith(_JOIN_SECONDS)]
     if typed and re.fullmatch(r"\d+(\.\d+)?", typed[-1], re.ASCII):
@@ -299,21 +299,15 @@ def closing(job: Job, arguments: list[str]) -> None:
     """After the last run: the table over all of them, and what to type next."""
     console = Terminal()
     folder = job.runs[0].parent if len(job.runs) > 1 else job.runs[0]
-    try:
-        if len(job.runs) > 1:
-            table.closing(list(job.runs), console)
-        shown = shlex.quote(str(folder))
-        again = shlex.join(["ttt", "run", *arguments, "runs=5"])
-        lines = [f"next:  ttt report {shown}    ttt check {shown}"]
-        lines += [f"       {again}   for a score over five seeds"] if len(job.runs) == 1 else []
-        for line in lines:
-            console.print(Text(line, "dim"), soft_wrap=True)
-        streams.flush()
-    except (BrokenPipeError, streams.UnwritableError) as error:
+    if len(job.runs) > 1:
+        table.closing(list(job.runs), console)
+    shown = shlex.quote(str(folder))
+    again = shlex.join(["ttt", "run", *arguments, "runs=5"])
+    lines = [f"next:  ttt report {shown}    ttt check {shown}"]
+    lines += [f"       {again}   for a score over five seeds"] if len(job.runs) == 1 else []
+    for line in lines:
+        console.print(Text(line, "dim"), soft_wrap=True)
+    if error := streams.failure():
         # The run is over and recorded: a closed stdout does not change its result.
-        streams.abandon()
-        print(f"ttt: {error}; the run is in {folder}", file=sys.stderr)
-
-
-def _only_shows(arguments: list[str]) -> bool:
-    return any(argument.split("=")[0] in _SHOWS for argument in arguments)
+        streams.forgive()
+        print(f"ttt: {streams.UnwritableError(error)}; the run is in {folder}", file=sys.stderr)

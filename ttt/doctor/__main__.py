@@ -17,7 +17,7 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
-from ttt import config
+from ttt import config, streams
 from ttt.dist.rank import Placement, from_environment
 from ttt.doctor import alone, show
 from ttt.doctor.findings import Finding, Level
@@ -28,7 +28,12 @@ from ttt.stop import Interrupted
 
 def main(arguments: list[str]) -> int:
     """Examine, report, and return the exit code: 5 if anything failed."""
+    streams.prepare()
     stop.install()
+    return streams.close(_attempt(arguments))
+
+
+def _attempt(arguments: list[str]) -> int:
     try:
         return consult(None if arguments[0] == "-" else arguments[0], from_environment())
     except TttError as error:

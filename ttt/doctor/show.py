@@ -17,7 +17,7 @@ from ttt.terminal import Terminal
 _COLOURS = {Level.ok: "green", Level.warning: "yellow", Level.failure: "bold red"}
 _LEVEL_WIDTH, _NAME_WIDTH = 8, 17
 _INDENT = _LEVEL_WIDTH + _NAME_WIDTH
-_PIPE_WIDTH = 100  # columns, where no terminal says how many it has
+_PIPE_WIDTH = 10_000  # columns of a file or a pipe, where a line stays one
 
 
 def open_console() -> Terminal:
