@@ -11,8 +11,10 @@ from ttt.cli import shows
 from ttt.errors import BROKEN_PIPE, OK, UNFORESEEN, USAGE
 
 
-@pytest.mark.parametrize("unbuffered", ["", "1"])
-@pytest.mark.parametrize("words", [["run", "--help"], ["run", "--info", "plugins"], ["--help"]])
+@pytest.mark.parametrize(
+    ("words", "unbuffered"),
+    [(["run", "--help"], ""), (["run", "--info", "plugins"], "1"), (["--help"], "")],
+)
 def test_a_reader_that_has_seen_enough_gets_no_traceback(words, unbuffered):
     reading, writing = os.pipe()
     os.close(reading)  # as `head` does, before anything is written

@@ -146,14 +146,15 @@ def test_a_stream_that_fails_is_silent_and_told_at_the_end(number, done, ended, 
 def test_every_form_is_written_whoever_reads_the_screen(tmp_path: Path, monkeypatch):
     for module in ("matplotlib", "jinja2"):
         pytest.importorskip(module)
-    finished(tmp_path / "launch", 1)
+    finished(tmp_path / "launch" / "one", 1, world_size=1, time_to_train_s=18.0)
+    finished(tmp_path / "launch" / "two", 1)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "stdout", Failing(errno.EPIPE))
     forms = ["--json", "o.json", "--csv", "o.csv", "--html", "o.html", "--figures", "figures"]
     assert main(["report", "launch", *forms]) == BROKEN_PIPE
     assert (tmp_path / "o.html").read_text().rstrip().endswith("</html>")
     assert json.loads((tmp_path / "o.json").read_text())["results"]
-    assert len((tmp_path / "o.csv").read_text().splitlines()) == 2
+    assert len((tmp_path / "o.csv").read_text().splitlines()) == 3
     assert list((tmp_path / "figures").iterdir())
 
 

@@ -31,6 +31,7 @@ class _Outlet:
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self.failure: OSError | None = None
+        self.forgiven = False
 
     def write(self, text: str) -> int:
         """Write it, if that can be done."""
@@ -86,9 +87,9 @@ def failure() -> OSError | None:
 
 
 def forgive() -> None:
-    """A failure of stdout was told, and does not change the exit code."""
-    if isinstance(sys.stdout, _Outlet) and sys.stdout.failure:
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  for what may follow
+    """A failure of stdout was told already, and does not change the exit code."""
+    if isinstance(sys.stdout, _Outlet):
+        sys.stdout.forgiven = True
 
 
 def close(code: int) -> int:
@@ -101,7 +102,7 @@ def close(code: int) -> int:
         The exit code: another one if the command did well and its output could not be written.
     """
     error = failure()
-    if error is None:
+    if error is None or (isinstance(sys.stdout, _Outlet) and sys.stdout.forgiven):
         return code
     if isinstance(error, BrokenPipeError):  # the reader, as `head`, has seen enough
         return code if code != OK else BROKEN_PIPE
