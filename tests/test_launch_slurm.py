@@ -65,6 +65,7 @@ def test_shellcheck_has_nothing_to_say():
     if shutil.which("shellcheck") is None:
         pytest.skip("no shellcheck here: apt-get install shellcheck")
     scripts = [*PROJECT.glob("slurm/*.s*"), *GOLDEN.glob("*.sbatch"), *PROJECT.glob("launch/*.sh")]
+    scripts += PROJECT.glob("ttt/cli/shells/*.bash")
     assert len(scripts) >= 4
     done = subprocess.run(["shellcheck", *scripts], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout

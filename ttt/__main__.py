@@ -59,7 +59,7 @@ def dispatch(words: list[str]) -> int:
         return OK
     asked = words in ([], ["--help"], ["-h"])
     lines = ["usage: ttt COMMAND [ARGUMENTS]", ""]
-    lines += [f"  ttt {name:<8} {what}" for name, what in COMMANDS.items()]
+    lines += [f"  ttt {name:<10} {what}" for name, what in COMMANDS.items()]
     lines += ["", "ttt COMMAND --help tells more; ttt run alone trains handwritten digits."]
     if not asked:
         lines.insert(0, f"ttt: {words[0]!r} is not a command; allowed: {', '.join(COMMANDS)}\n")

@@ -22,10 +22,19 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, InstantiationException
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import (
+    AnyNode,
+    BooleanNode,
+    DictConfig,
+    EnumNode,
+    ListConfig,
+    OmegaConf,
+    StringNode,
+)
 from omegaconf._utils import get_yaml_loader
 from omegaconf.errors import OmegaConfBaseException
 
+from ttt import shipped
 from ttt.errors import ConfigError
 from ttt.schema import nodes
 from ttt.schema.closed import evaluation_interval
@@ -42,6 +51,7 @@ _KINDS: dict[Any, tuple[str, str]] = {
     bool: ("true, false", "true and false"),
     str: ("text", "texts"),
 }
+folder = shipped.conf  # of the YAML files
 # The parts of a run that name a class; a user's own come without a schema of ours.
 _NODES = ("data", "model", "task", "optim", "schedule", "launcher")
 
@@ -66,13 +76,6 @@ def register(**words: Callable[..., str]) -> None:
     OmegaConf.register_new_resolver("steps", _steps, replace=True)
     OmegaConf.register_new_resolver("micro_batch", _micro_batch, replace=True)
     OmegaConf.register_new_resolver("evaluation_interval", evaluation_interval, replace=True)
-
-
-def folder() -> Path:
-    """Where the YAML files are: in an installed package, or beside it in the repository."""
-    package = Path(__file__).parent
-    installed = package / "conf"
-    return installed if installed.is_dir() else package.parent / "conf"
 
 
 def compose(
@@ -191,6 +194,19 @@ def read(path: Path) -> Any:
     """
     text = path.read_text("utf-8")
     return yaml.load(text, Loader=get_yaml_loader())  # safe: it makes plain values only
+
+
+def words(composed: DictConfig, name: str) -> list[str] | None:
+    """The words that a setting may be; None if any text, none if it is no text or no setting."""
+    node: Any = composed
+    for part in name.split("."):
+        known = isinstance(node, DictConfig) and part in node.keys()  # noqa: SIM118  also missing
+        node = node._get_node(part) if known else None
+    if isinstance(node, EnumNode):
+        return [each.name for each in node.enum_type]
+    if isinstance(node, BooleanNode):
+        return ["true", "false"]
+    return None if isinstance(node, StringNode | AnyNode) else []
 
 
 def resolve(composed: DictConfig, **values: Any) -> RunConfig:

@@ -19,7 +19,7 @@ from ttt.terminal import Terminal
 
 def main(argv: Sequence[str]) -> int:
     """Run the command and return its exit code: 0 all passed, 4 some failed, 2 wrong use."""
-    arguments = _parser().parse_args(argv)
+    arguments = parser().parse_args(argv)
     try:
         return _check(arguments)
     except TttError as error:
@@ -175,7 +175,8 @@ def _print_bare(console: Terminal, verdicts: Sequence[Verdict]) -> None:
             return
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """The arguments of this command."""
     parser = argparse.ArgumentParser(
         prog="ttt check",
         description="Check result files by MLPerf's compliance engine, and folders that hold a"

@@ -26,24 +26,13 @@ def main(arguments: list[str]) -> int:
     Raises:
         TttError: The set cannot be made.
     """
-    parser = argparse.ArgumentParser(prog="ttt data", description=__doc__)
-    names = parser.add_subparsers(dest="name", required=True, metavar="NAME")
-    modules = preparers()
-    for name, module in modules.items():
-        summary = (module.__doc__ or "").splitlines()[0]
-        one = names.add_parser(name, help=summary, description=module.__doc__)
-        one.add_argument("--out", type=Path, required=True, help="what becomes data.root")
-        if module.NEEDS:
-            one.add_argument("--src", type=Path, nargs="+", required=True, help=module.NEEDS)
-        if hasattr(module, "options"):
-            module.options(one)
-    given = vars(parser.parse_args(arguments))
+    given = vars(parser().parse_args(arguments))
     name, out, sources = given.pop("name"), given.pop("out"), given.pop("src", ())
-    console = Terminal()
+    module, console = preparers()[name], Terminal()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeRemainingColumn(), console=console) as bar:
         shown = bar.add_task(name, total=None, visible=False)  # until there is any
-        remarks = modules[name].prepare(
+        remarks = module.prepare(
             out,
             sources,
             lambda done, total: bar.update(shown, completed=done, total=total, visible=True),
@@ -51,10 +40,25 @@ def main(arguments: list[str]) -> int:
         )
     for remark in remarks or ():
         console.print(remark, soft_wrap=True)
-    benchmark = getattr(modules[name], "BENCHMARK", name)
+    benchmark = getattr(module, "BENCHMARK", name)
     for line in following(benchmark, out):
         console.print(line, soft_wrap=True)
     return OK
+
+
+def parser() -> argparse.ArgumentParser:
+    """The arguments of this command."""
+    parser = argparse.ArgumentParser(prog="ttt data", description=__doc__)
+    names = parser.add_subparsers(dest="name", required=True, metavar="NAME")
+    for name, module in preparers().items():
+        summary = (module.__doc__ or "").splitlines()[0]
+        one = names.add_parser(name, help=summary, description=module.__doc__)
+        one.add_argument("--out", type=Path, required=True, help="what becomes data.root")
+        if module.NEEDS:
+            one.add_argument("--src", type=Path, nargs="+", required=True, help=module.NEEDS)
+        if hasattr(module, "options"):
+            module.options(one)
+    return parser
 
 
 def following(benchmark: str | None, out: Path) -> list[str]:

@@ -35,7 +35,7 @@ def main(arguments: list[str]) -> int:
     placement = from_environment()
     if placement and placement.rank > 0:
         return OK if {"-h", "--help"} & set(arguments) else become("-")
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     if options.json and not (folder := Path(options.json).absolute().parent).is_dir():
         raise ConfigError([f"--json {options.json} cannot be written: {folder} is not a folder"])
     config.register()
@@ -72,7 +72,8 @@ def become(message: str) -> int:
     raise AssertionError("unreachable")
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """The arguments of this command."""
     parser = argparse.ArgumentParser(
         prog="ttt doctor",
         description="Examine this machine or allocation, and judge it.",

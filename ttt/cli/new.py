@@ -17,23 +17,7 @@ def main(arguments: list[str]) -> int:
     Raises:
         TttError: It may not be written, or cannot be.
     """
-    parser = argparse.ArgumentParser(
-        prog="ttt new",
-        description="Write a folder NAME here: YAML files and, without --from, a Python module"
-        " with data, model and task to change. It runs as it is. Nothing is overwritten.",
-    )
-    parser.add_argument("name", metavar="NAME", help="small letters, digits and _")
-    parser.add_argument(
-        "--from",
-        dest="data",
-        type=Path,
-        metavar="DATA",
-        help="a set made by ttt data images, pairs or table: use ttt's own parts, fitted to it",
-    )
-    parser.add_argument(
-        "--target", type=float, metavar="Q", help="the quality to reach, a fraction; with --from"
-    )
-    given = parser.parse_args(arguments)
+    given = parser().parse_args(arguments)
     here = Path.cwd()
     wrong = naming.problems(given.name, here, taken())
     if given.target is not None and given.data is None:
@@ -51,6 +35,27 @@ def main(arguments: list[str]) -> int:
     write(here / given.name, files)
     show(given.name, files)
     return OK
+
+
+def parser() -> argparse.ArgumentParser:
+    """The arguments of this command."""
+    parser = argparse.ArgumentParser(
+        prog="ttt new",
+        description="Write a folder NAME here: YAML files and, without --from, a Python module"
+        " with data, model and task to change. It runs as it is. Nothing is overwritten.",
+    )
+    parser.add_argument("name", metavar="NAME", help="small letters, digits and _")
+    parser.add_argument(
+        "--from",
+        dest="data",
+        type=Path,
+        metavar="DATA",
+        help="a set made by ttt data images, pairs or table: use ttt's own parts, fitted to it",
+    )
+    parser.add_argument(
+        "--target", type=float, metavar="Q", help="the quality to reach, a fraction; with --from"
+    )
+    return parser
 
 
 def write(folder: Path, files: dict[str, str]) -> None:

@@ -34,7 +34,7 @@ _WORDS = {True: ("passed", "green"), False: ("FAILED", "bold red"), None: ("not 
 
 def main(argv: Sequence[str]) -> int:
     """Run the command; returns 0 if all is good, 4 if a tool rejects it, 2 if it is refused."""
-    arguments = _parser().parse_args(argv)
+    arguments = parser().parse_args(argv)
     try:
         return _package(arguments)
     except TttError as error:
@@ -177,7 +177,8 @@ def _show(console: Terminal, judgements: Sequence[Judgement], root: Path, *, tru
         console.print(Text(f"  {one.command(root)}"), soft_wrap=True)
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """The arguments of this command."""
     parser = argparse.ArgumentParser(
         prog="ttt package",
         description="Build the tree of a submission to MLPerf Training from runs, and have it"

@@ -22,7 +22,7 @@ from ttt.terminal import Terminal
 
 def main(argv: Sequence[str]) -> int:
     """Run the command and return its exit code: 0, or 2 if there is no run to report."""
-    arguments = _parser().parse_args(argv)
+    arguments = parser().parse_args(argv)
     try:
         _report(arguments)
     except TttError as error:
@@ -74,7 +74,8 @@ def _written(arguments: argparse.Namespace, what: Study) -> list[str]:
     return lines
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """The arguments of this command."""
     parser = argparse.ArgumentParser(
         prog="ttt report",
         description="Compare runs: ttt's run folders, and anybody's MLPerf results. Shows scores as"

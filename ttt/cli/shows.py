@@ -1,6 +1,7 @@
 """What `ttt run` shows and does not run: Hydra's answers where they are right, else ours."""
 
-from collections.abc import Callable, Sequence
+from argparse import ArgumentParser
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -9,10 +10,11 @@ from hydra._internal.utils import get_args_parser
 from hydra.core.config_store import ConfigStore
 
 from ttt import __version__, config
+from ttt.cli import options
 from ttt.errors import ConfigError
 
 # Arguments with which Hydra only shows something and runs nothing.
-_SHOWS = {"--help", "-h", "--hydra-help", "--version", "--cfg", "-c", "--info", "-i"}
+_SHOWS = {"--help", "--hydra-help", "--version", "--cfg", "--info"}
 _HYDRA_HELP = """\
 ttt run is a Hydra application; see https://hydra.cc for more.
 
@@ -24,12 +26,12 @@ $APP_CONFIG_GROUPS
 $HYDRA_CONFIG_GROUPS"""
 
 
-def only_shows(arguments: Sequence[str]) -> bool:
+def only_shows(arguments: list[str]) -> bool:
     """Whether Hydra would run nothing."""
-    return any(argument.split("=")[0] in _SHOWS for argument in arguments)
+    return bool(_SHOWS & set(options.read(arguments).options))
 
 
-def answered(arguments: Sequence[str]) -> bool:
+def answered(arguments: list[str]) -> bool:
     """Answer what Hydra would answer for itself instead of for ttt.
 
     Returns:
@@ -38,10 +40,11 @@ def answered(arguments: Sequence[str]) -> bool:
     Raises:
         ConfigError: Hydra's own completion is wanted, which knows no program with commands.
     """
-    if _asks(arguments, "--version"):
+    typed = options.read(arguments).options
+    if "--version" in typed:
         print(f"ttt {__version__}")
         return True
-    if "-sc" in arguments or _asks(arguments, "--shell-completion"):
+    if "--shell-completion" in typed:
         raise ConfigError(
             [
                 "--shell-completion is Hydra's and knows no program with commands; ttt has its own"
@@ -53,14 +56,15 @@ def answered(arguments: Sequence[str]) -> bool:
 
 def in_our_words(arguments: list[str]) -> list[str]:
     """The same, with the flags that ttt has where Hydra's own help is asked for."""
-    return [*arguments, "hydra/hydra_help=ttt"] if _asks(arguments, "--hydra-help") else arguments
+    asked = "--hydra-help" in options.read(arguments).options
+    return [*arguments, "hydra/hydra_help=ttt"] if asked else arguments
 
 
-def words(arguments: Sequence[str]) -> dict[str, Callable[[], str]]:
+def words(arguments: list[str]) -> dict[str, Callable[[], str]]:
     """What the help says, as Hydra asks for it: resolvers for `config.register`."""
     store = ConfigStore.instance()
     store.store(group="hydra/hydra_help", name="ttt", node={"template": _HYDRA_HELP})
-    own = get_args_parser().parse_known_args(list(arguments))[0].config_dir
+    own = options.read(arguments).config_dir
     return {"benchmarks": partial(benchmarks, own), "flags": flags}
 
 
@@ -101,19 +105,21 @@ def _part(node: dict[str, object], name: str) -> dict[str, object]:
     return part if isinstance(part, dict) else {}
 
 
+def parser() -> ArgumentParser:
+    """Hydra's arguments, as far as they are those of `ttt run`."""
+    parser = get_args_parser()
+    for action in list(parser._actions):
+        if {"--shell-completion", *options.FOREIGN} & set(action.option_strings):
+            parser._actions.remove(action)
+        elif "--version" in action.option_strings:
+            action.help = "Show ttt's version and exit"
+    return parser
+
+
 def flags() -> str:
     """The options of `ttt run`, a line each."""
-    shown = []
-    for action in get_args_parser()._actions:
-        if not action.option_strings or "--shell-completion" in action.option_strings:
-            continue
-        what = " ".join(str(action.help).split())
-        if "--version" in action.option_strings:
-            what = "Show ttt's version and exit"
-        shown.append(f"{', '.join(action.option_strings)}: {what}")
-    return "\n".join(shown)
-
-
-def _asks(arguments: Sequence[str], flag: str) -> bool:
-    """Whether a flag is typed, whole or as far as argparse needs it."""
-    return any(len(each) > 3 and flag.startswith(each) for each in arguments)
+    return "\n".join(
+        f"{', '.join(action.option_strings)}: {' '.join(str(action.help).split())}"
+        for action in parser()._actions
+        if action.option_strings
+    )
