@@ -37,6 +37,7 @@ class Kind(StrEnum):
     STATISTICS           what was measured on every rank: data_wait_s, {train_s, ranks, blocks,
                          communication, memory; and energy              energy_j, ...}
     COMPLIANCE           what the official checker says of the result      {passed, problems}
+    KEPT                 what `keep` asked for is written                  {files, quality}
     WARNING              anything a reader of the result should know       {message}
     """
 
@@ -57,6 +58,7 @@ class Kind(StrEnum):
     RUN_STOP = "run_stop"
     STATISTICS = "statistics"
     COMPLIANCE = "compliance"
+    KEPT = "kept"
     WARNING = "warning"
 
 

@@ -12,14 +12,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     import torch
     from torch import Tensor, nn
 
     from ttt.events import Event
 
+    Ids = npt.NDArray[np.int64]
+
 T = TypeVar("T")
 
 Batch = Any  # a family's own tuple; for images (pixels [B, C, H, W], labels [B])
+Column = Any  # values of a batch's samples: a list of text, or a NumPy array [B] of numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +136,15 @@ class Data(Protocol):
     def eval(self, shard: Shard) -> Iterable[Batch]:
         """Every evaluation sample exactly once across shards, never padded."""
 
+    def eval_ids(self, shard: Shard) -> Iterable[Ids]:
+        """The samples of each batch of `eval`; only `keep=[predictions]` asks, after RUN_STOP.
+
+        Ids count from 0 to below `eval_samples`, as the data set lies; int64 [B].
+        """
+
+    def names(self, ids: Ids) -> list[str]:
+        """What the evaluation samples of these ids are called in the data set, as a file's name."""
+
     def skipped(self) -> frozenset[str]:
         """Names of the unreadable samples this process replaced (`data.on_error=skip`)."""
 
@@ -170,6 +184,12 @@ class Task(Protocol):
 
     def metric(self) -> Metric:
         """A fresh metric, empty."""
+
+    def kept(self, prediction: Any, batch: Batch) -> Mapping[str, Column]:
+        """What `keep=[predictions]` writes of a batch, by name: labels, scores, texts.
+
+        From these columns anybody can compute what the metric says.
+        """
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,11 @@
-"""Which token ids mean no word: agreed between text loaders, models and metrics.
+"""Which token ids mean no word: agreed between text loaders, models, tasks and metrics.
 
 The order is that of sentencepiece's own defaults for these four, with padding put first.
 """
 
 PAD, UNK, BOS, EOS = range(4)
+
+
+def said(ids: list[int]) -> list[int]:
+    """A sentence up to its end."""
+    return ids[: ids.index(EOS)] if EOS in ids else ids

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import torch
 
-from ttt import attempt, claim, config, saver, streams
+from ttt import attempt, claim, config, keep, saver, streams
 from ttt.binding import settle
 from ttt.build import build
 from ttt.clock import Clock, steady_wall_clock
@@ -39,6 +39,7 @@ from ttt.errors import (
     ConfigError,
     DataError,
     LaunchError,
+    TttError,
 )
 from ttt.events import Event, EventLog, Kind
 from ttt.loop import Parts, Past, run
@@ -166,6 +167,7 @@ def conduct(run_config: RunConfig, world: World, seat: Seat, past: Past | None) 
             clear_cache(run_config, world, log)
         with guarded(run_config.data.root):
             parts = build(run_config, world, clock, log, seat.pulse)
+            keep.demand(run_config.keep, parts)
             every = run_config.checkpoint_every_seconds
             parts = seat.parts = attempt.prepare(parts, past, seat.folder, every)
         describe(run_config, world, seat.folder)
@@ -200,10 +202,25 @@ def finish(
     log.emit(Kind.STATISTICS, step, **measured, **spent(parts, counted, folder))
     if measured["skipped_samples"]:
         log.emit(Kind.WARNING, step, message=skipped_sentence(measured))
-    parts.data.close()
     if parts.world.rank == 0:
         log.emit(Kind.COMPLIANCE, **check(run_config, folder))
         saver.forget(folder)
+    if run_config.keep:
+        leave_behind(run_config, parts, folder)
+    parts.data.close()
+
+
+def leave_behind(run_config: RunConfig, parts: Parts, folder: Path) -> None:
+    """Write what `keep` asks for; the run has its result by now.
+
+    Raises:
+        TttError: A file cannot be written.
+    """
+    kept = keep.keep(run_config.keep, parts, folder)
+    parts.log.emit(Kind.KEPT, parts.learner.steps, files=kept.files, quality=kept.quality)
+    if kept.problem:
+        sentence = f"{kept.problem}; the run itself is complete, in {folder}"
+        raise TttError(sentence) if parts.world.rank == 0 else LostRankZero(sentence)
 
 
 def open_sinks(run_config: RunConfig, seat: Seat, recalled: Sequence[Event]) -> list[Sink]:

@@ -118,6 +118,14 @@ class Clicks:
         """This shard's evaluation samples, each once, in as many batches as on any shard."""
         yield from self._batches(self._clicks.open("eval"), eval_parts(self._clicks, shard))
 
+    def eval_ids(self, shard: Shard) -> Iterator[Ids]:
+        """The samples of each batch of `eval`."""
+        return eval_parts(self._clicks, shard)
+
+    def names(self, ids: Ids) -> list[str]:
+        """Records of eval.bin, counted from 0."""
+        return [str(record) for record in ids.tolist()]
+
     def skipped(self) -> frozenset[str]:
         """Nothing: a record cannot be unreadable by itself."""
         return frozenset()

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from ttt.data.decoder import Decoded, Decoder
 from ttt.data.images import ImageSet, Setting
-from ttt.data.order import eval_ids, plain_rows, train_rows
+from ttt.data.order import Ids, eval_ids, plain_rows, train_rows
 from ttt.data.recipe import Recipe
-from ttt.data.samples import Samples, list_eval, list_train
+from ttt.data.samples import Samples, list_eval, list_train, places
 from ttt.protocols import Shard, Synthetic, World
 
 
@@ -90,6 +90,17 @@ class Images:
         if self._eval_listing is None:
             self._eval_listing = list_eval(self._images)
         yield from self._eval.run(self._eval_listing, plain_rows(ids, self._images.eval_batch))
+
+    def eval_ids(self, shard: Shard) -> Iterator[Ids]:
+        """The samples of each batch of `eval`."""
+        ids = eval_ids(self._images.eval_samples, shard)
+        return (rows.ids for rows in plain_rows(ids, self._images.eval_batch))
+
+    def names(self, ids: Ids) -> list[str]:
+        """Files below the root, or places in one, of evaluation samples."""
+        if self._eval_listing is None:
+            self._eval_listing = list_eval(self._images)
+        return places(self._eval_listing, ids, self._images.root)
 
     def skipped(self) -> frozenset[str]:
         """The unreadable images this process came upon and replaced."""

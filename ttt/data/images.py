@@ -134,9 +134,13 @@ class Listing:
         """Names and labels of samples, at once: the pipeline's own threads open files."""
         return lambda: ((self.names[ids], self.ends[ids]), self.labels[ids])
 
+    def place(self, sample: int) -> str:
+        """The file of a sample."""
+        return str(self.path(sample))
+
     def name(self, sample: int) -> str:
         """Where a sample lies, for people."""
-        return str(self.path(sample))
+        return self.place(sample)
 
     def reason(self, sample: int) -> str:
         """Why a sample cannot be read, for people."""

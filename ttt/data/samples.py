@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import Protocol
@@ -25,6 +26,9 @@ class Samples(Protocol):
             ids: Which, int64 [B].
             readers: Threads that may be used.
         """
+
+    def place(self, sample: int) -> str:
+        """Where a sample lies, for machines: a file, or a file, a colon and a byte in it."""
 
     def name(self, sample: int) -> str:
         """Where a sample lies, for people."""
@@ -53,6 +57,11 @@ def list_eval(images: ImageSet) -> Samples:
     if images.format == "folder":
         return folders.list_eval(images)
     return shards.list_shards(images, "eval_dir", "eval_samples")
+
+
+def places(samples: Samples, ids: Ids, root: str) -> list[str]:
+    """Where samples lie below the root of their set."""
+    return [os.path.relpath(samples.place(sample), root) for sample in ids.tolist()]
 
 
 def one_image(images: ImageSet, path: Path) -> Samples:

@@ -93,6 +93,10 @@ class Shards:
 
         return wait
 
+    def place(self, sample: int) -> str:
+        """The file of a sample and the byte at which its record begins."""
+        return f"{self.files[self.file[sample]]}:{self.at[sample]}"
+
     def name(self, sample: int) -> str:
         """Where a sample lies, for people."""
         return record_name(self.files[self.file[sample]], int(self.at[sample]))

@@ -162,15 +162,19 @@ class ParallelText:
         Raises:
             DataError: As for `train`.
         """
-        if self._eval is None:
-            dtype = self._checked("eval", self.eval_samples)
-            side = Side.open(self._root, "eval.src", dtype)
-            self._eval = _Evaluation(side, references(self._root), decoder(self._root))
-        evaluation = self._eval
-        for ids in eval_batches(evaluation.source.lengths, self._eval_batch, shard):
+        evaluation = self._evaluation()
+        for ids in self.eval_ids(shard):
             [source] = _on_device([evaluation.source.table(ids, eos=True)], self._world.device)
             theirs = [evaluation.references[i] for i in ids]
             yield Sentences(source, theirs, evaluation.decode)
+
+    def eval_ids(self, shard: Shard) -> list[Ids]:
+        """The sentences of each batch of `eval`: places in the evaluation set."""
+        return eval_batches(self._evaluation().source.lengths, self._eval_batch, shard)
+
+    def names(self, ids: Ids) -> list[str]:
+        """Lines of the evaluation set, counted from 1."""
+        return [str(line) for line in (ids + 1).tolist()]
 
     def skipped(self) -> frozenset[str]:
         """Nothing is ever replaced: what cannot be read is an error."""
@@ -200,6 +204,14 @@ class ParallelText:
             )
             self._train = _Training(source, target, order)
         return self._train
+
+    def _evaluation(self) -> _Evaluation:
+        """The evaluation set, opened when first asked for."""
+        if self._eval is None:
+            dtype = self._checked("eval", self.eval_samples)
+            side = Side.open(self._root, "eval.src", dtype)
+            self._eval = _Evaluation(side, references(self._root), decoder(self._root))
+        return self._eval
 
     def _pairs(self, training: _Training, rows: Ids, shard: Shard) -> Pairs:
         """One shard's part of the global batch that these sentences make."""

@@ -21,7 +21,7 @@ for how many different rows an update has.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -35,6 +35,7 @@ from ttt.protocols import World
 # fp32 weights and Adagrad's sums, and a copy of both that the warm-up keeps to put them back.
 _BYTES_PER_WEIGHT = 16
 _TABLES_SHARE = 0.8  # of a GPU's free memory; the rest is for activations, gradients and messages
+_ROWS_AT_ONCE = 65_536  # sent to process 0 where tables are written down
 
 
 class Tables(Protocol):
@@ -45,7 +46,10 @@ class Tables(Protocol):
     dim: int
 
     def part(self, pieces: Sequence[Piece], *, sparse: bool, device: torch.device) -> Any:
-        """A module of these pieces alone: ids [B, H] to sums [B, pieces, D]."""
+        """A module of these pieces alone: ids [B, H] to sums [B, pieces, D].
+
+        Its `weight` holds their rows below each other, [sum of rows, D].
+        """
 
 
 def spread_tables(model: nn.Module, world: World) -> Plan | None:
@@ -109,6 +113,7 @@ class ShardedTables(nn.Module):
     def __init__(self, tables: Tables, chosen: Plan, world: World) -> None:
         super().__init__()
         self._world, self._dim, self._cut = world, tables.dim, len(chosen.cut)
+        self._plan = chosen
         self.exchanges = chosen.sharded and world.size > 1
         held = [chosen.tables(rank) for rank in range(world.size)]
         columns = [_columns(some, tables.hots) for some in held]
@@ -137,6 +142,41 @@ class ShardedTables(nn.Module):
         """Names of the parameters and buffers that no other process has."""
         named = [*self.named_parameters(), *self.named_buffers()]
         return [name for name, _ in named if name.startswith(self._shard)]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows of all tables below each other, and their width: the `weight` of whole tables."""
+        return sum(self._plan.rows), self._dim
+
+    @torch.no_grad()
+    def in_order(self) -> Iterator[Tensor]:
+        """All rows of all tables, a part after the other, on the host of process 0.
+
+        Other processes get empty parts. All of them have to go through it together.
+        """
+        for table in range(len(self._plan.rows)):
+            if table in self._plan.replicated:
+                if self._world.rank == 0:
+                    whole = [Piece(t, 0, self._plan.rows[t]) for t in self._plan.replicated]
+                    rows = _rows_of(self.replicated, whole, table)
+                    yield from (part.cpu() for part in rows.split(_ROWS_AT_ONCE))
+                continue
+            owner = self._plan.owners.get(table)
+            for rank in range(self._world.size) if owner is None else [owner]:
+                yield from self._sent_from(rank, table)
+
+    def _sent_from(self, rank: int, table: int) -> Iterator[Tensor]:
+        """The rows of a table that one process has, as they reach process 0."""
+        pieces = self._plan.pieces(rank)
+        count = next(piece.rows for piece in pieces if piece.table == table)
+        nothing = torch.empty(0, self._dim, device=self._world.device)
+        rows = nothing
+        if rank == self._world.rank:
+            rows = _rows_of(self._modules[self._shard], pieces, table)
+        for first in range(0, count, _ROWS_AT_ONCE):
+            given = rows[first : first + _ROWS_AT_ONCE]
+            came = self._world.exchange([given, *[nothing] * (self._world.size - 1)])
+            yield came[rank].cpu()
 
     def forward(self, ids: Tensor) -> Tensor:
         """Look up and sum.
@@ -191,6 +231,14 @@ class ShardedTables(nn.Module):
             return sums
         # It takes part in the backward pass as well, though nothing of it is its own.
         return torch.zeros(len(ids), 0, self._dim, device=ids.device, requires_grad=True)
+
+
+def _rows_of(module: Any, pieces: Sequence[Piece], table: int) -> Tensor:
+    """What a module of these pieces has of a table, [rows, D]."""
+    place = [piece.table for piece in pieces].index(table)
+    first = sum(piece.rows for piece in pieces[:place])
+    rows: Tensor = module.weight[first : first + pieces[place].rows]
+    return rows
 
 
 def _columns(tables: Sequence[int], hots: Sequence[int]) -> list[int]:

@@ -173,11 +173,15 @@ class Group:
         return list(whole.split(pieces))
 
     def average(self, tensors: Sequence[Tensor]) -> None:
-        """Replace each floating-point tensor by its mean over processes, in place."""
+        """Replace each floating-point tensor by its mean over processes, in place.
+
+        In float64, so that the mean of values that are equal already is that value on any number of
+        processes: to look at a model once more must not change it.
+        """
         floats = [tensor for tensor in tensors if tensor.is_floating_point()]
         if not floats:
             return
-        flat = torch.cat([tensor.flatten() for tensor in floats])
+        flat = torch.cat([tensor.flatten().double() for tensor in floats])
         dist.all_reduce(flat)
         flat /= self.size
         for tensor, mean in zip(floats, flat.split([t.numel() for t in floats]), strict=True):

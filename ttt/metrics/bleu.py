@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from ttt.errors import DataError, MissingExtra
-from ttt.vocabulary import EOS
+from ttt.vocabulary import said
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -71,7 +71,7 @@ class Bleu:
         hypotheses: list[str] = []
         references: list[str] = []
         for prediction, (_, theirs, decode) in self._batches:
-            hypotheses += decode([_said(ids) for ids in prediction.tolist()])
+            hypotheses += decode([said(ids) for ids in prediction.tolist()])
             references += theirs
         *counts, sentences = world.sum([*self._counts(hypotheses, references), len(references)])
         if sentences == 0:
@@ -97,8 +97,3 @@ class Bleu:
             return [0] * (2 * ORDERS + 2)
         own = self._bleu.corpus_score(hypotheses, [references])
         return [int(n) for n in (*own.counts, *own.totals, own.sys_len, own.ref_len)]
-
-
-def _said(ids: list[int]) -> list[int]:
-    """A hypothesis up to its end."""
-    return ids[: ids.index(EOS)] if EOS in ids else ids

@@ -31,6 +31,7 @@ MACHINE: Mapping[str, str] = {
     "data.root": "where the data set is",
     "data.threads": "who decodes an image",
     "device": "what computes",
+    "keep": "files that are written after the run",
     "launcher": "who starts the processes",
     "model.memory_gb": "where tables are; the model is the same",
     "model.sharding": "where tables are; the model is the same",

@@ -107,3 +107,10 @@ class Energy(StrEnum):
 
     auto = "auto"
     off = "off"
+
+
+class Keep(StrEnum):
+    """What a run leaves beside its measurements, to be used or checked with other tools."""
+
+    weights = "weights"
+    predictions = "predictions"

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from ttt.schema.choices import Binding, ClearCache, Device, Division, Precision
+from ttt.schema.choices import Binding, ClearCache, Device, Division, Keep, Precision
 from ttt.schema.logged import RESERVED, Spread
 from ttt.schema.rules import mismatched, not_positive, unknown
 from ttt.schema.system import SystemConfig
@@ -137,6 +137,7 @@ class RunConfig:
     clear_cache: ClearCache = ClearCache.auto
     checkpoint_every_seconds: float | None = None  # null: only when told to make room
     binding: Binding = Binding.auto
+    keep: list[Keep] = field(default_factory=list)  # what a run leaves beside its measurements
     timeout: TimeoutConfig = field(default_factory=TimeoutConfig)
     submission: SubmissionConfig = field(default_factory=SubmissionConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)

@@ -209,6 +209,17 @@ def _batches(summary: dict) -> list[tuple[str, str]]:  # type: ignore[type-arg]
     return [("batches", ", ".join(found))] if found else []
 
 
+def _kept(summary: dict) -> list[tuple[str, str]]:  # type: ignore[type-arg]
+    """What `keep` has left, with its quality where that is not the run's."""
+    if not summary["kept"]:
+        return []
+    files, quality = summary["kept"]["files"], summary["kept"]["quality"]
+    text = ", ".join(files) or "nothing"
+    if quality not in (None, summary["quality"]):
+        text += f"; {summary['metric']} of these predictions: {quality:.4f}"
+    return [("kept", text)]
+
+
 def _communication(summary: dict) -> list[tuple[str, str]]:  # type: ignore[type-arg]
     """Where there is anybody to wait for."""
     share = summary["communication_fraction"]
@@ -266,4 +277,5 @@ def result_rows(summary: dict) -> list[tuple[str, str]]:  # type: ignore[type-ar
         ("peak memory", show("peak_memory_bytes", ",.0f", " MB in one process", 1e-6)),
         *_spent(summary),
         ("compliance", verdict),
+        *_kept(summary),
     ]

@@ -14,7 +14,7 @@ _FIELDS = (
     " accelerator_name samples_per_s step_ms_p50 step_ms_p90 step_ms_p99 data_wait_fraction"
     " eval_fraction eval_interval_s communication_fraction recompiles energy_j energy_reason energy"
     " samples_per_j peak_memory_bytes accelerator_memory_bytes skipped_samples price_per_hour cost"
-    " checkpoints checkpoint_s checkpoint_bytes resumed lost_s data ranks"
+    " checkpoints checkpoint_s checkpoint_bytes resumed lost_s data ranks kept"
 ).split()
 _FROM_CONFIG = (
     "benchmark seed run metric target higher_is_better world_size nodes accelerators"
@@ -79,6 +79,8 @@ class Summary:
         result["init_s"] = self._between(Kind.INIT_START, Kind.INIT_STOP)
         result["elapsed_s"] = self._between(Kind.RUN_START, Kind.RUN_STOP)
         result["eval_interval_s"] = self._interval()
+        if event := self._last.get(Kind.KEPT):
+            result["kept"] = dict(event.data)
         result["resumed"], result["lost_s"] = len(self._lost), sum(self._lost)
         saved = [event.data for event in self._checkpoints]
         result["checkpoints"] = len(saved)

@@ -103,7 +103,7 @@ class Wandb:
         if self._thread is None:
             return
         self._queue.put(event)
-        self._whole = event.kind is Kind.COMPLIANCE
+        self._whole = self._whole or event.kind is Kind.COMPLIANCE
         if event.kind is Kind.INIT_STOP and self._waits:
             seconds = self._tracking.timeout_seconds
             if not self._ready.wait(seconds):

@@ -4,8 +4,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ttt.metrics.accuracy import Top1
+from ttt.protocols import Column
 
 ImageBatch = tuple[Tensor, Tensor]  # pixels [B, 3, H, W] float, labels [B] int64
+
+_NONE = -2  # the class predicted where a logit is NaN: no label equals it, not even an unreadable's
 
 
 class ImageClassification:
@@ -28,6 +31,11 @@ class ImageClassification:
         """Logits [B, classes]."""
         logits: Tensor = model(batch[0])
         return logits
+
+    def kept(self, prediction: Tensor, batch: ImageBatch) -> dict[str, Column]:
+        """The label and the most likely class; their equality is what `Top1` counts."""
+        classes = prediction.argmax(dim=1).where(~prediction.isnan().any(dim=1), _NONE)
+        return {"label": batch[1].cpu().numpy(), "predicted": classes.cpu().numpy()}
 
     def metric(self) -> Top1:
         """Share of images whose most likely class is their label."""

@@ -1,9 +1,11 @@
 """Recommendation: log loss of clicks to learn from, AUC to be judged by."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ttt.metrics.auc import Auc
+from ttt.protocols import Column
 
 ClickBatch = tuple[Tensor, Tensor, Tensor]  # dense fp32 [B, D], ids int64 [B, H], labels fp32 [B]
 
@@ -24,6 +26,11 @@ class ClickPrediction:
         """
         logits: Tensor = model(*batch[:2])
         return logits
+
+    def kept(self, prediction: Tensor, batch: ClickBatch) -> dict[str, Column]:
+        """The label and the logit, in fp32, which is what `Auc` orders by."""
+        labels = batch[2].to(torch.int8)
+        return {"label": labels.cpu().numpy(), "score": prediction.float().cpu().numpy()}
 
     def metric(self) -> Auc:
         """Share of (clicked, not clicked) pairs in the right order."""

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from ttt.data.text import Pairs, Sentences
 from ttt.metrics.bleu import Bleu
 from ttt.models.beam import search
-from ttt.vocabulary import PAD
+from ttt.protocols import Column
+from ttt.vocabulary import PAD, said
 
 
 class Translation:
@@ -77,6 +78,14 @@ class Translation:
             max_length=batch.source.shape[1] + self._extra_length,
         )
         return hypotheses_BT
+
+    def kept(self, prediction: Tensor, batch: Sentences) -> dict[str, Column]:
+        """Three texts: the source as the model reads it, the reference, and the hypothesis."""
+        sources, hypotheses = (
+            batch.decode([said(ids) for ids in table.tolist()])
+            for table in (batch.source, prediction)
+        )
+        return {"source": sources, "reference": batch.references, "hypothesis": hypotheses}
 
     def metric(self) -> Bleu:
         """BLEU against one human translation of each sentence."""

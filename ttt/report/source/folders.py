@@ -25,7 +25,7 @@ SYSTEM = "system.json"
 _RUN_FILES = {SUMMARY, EVENTS, "environment.json"}
 
 # What may differ between runs that are repetitions of each other.
-_NOT_IN_DIGEST = {"seed", "runs", "run", "index", "run_root", "command", "tracking"}
+_NOT_IN_DIGEST = {"seed", "runs", "run", "index", "run_root", "command", "tracking", "keep"}
 # Processes stand in the configuration as the launcher has counted them, beside what was typed.
 _NOT_IN_PART = {"system": ("price_per_hour", "energy"), "launcher": ("procs",)}
 
