@@ -148,6 +148,11 @@ class ShardedTables(nn.Module):
         """Rows of all tables below each other, and their width: the `weight` of whole tables."""
         return sum(self._plan.rows), self._dim
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the rows; fp32 on a process that has none."""
+        return next((weight.dtype for weight in self.parameters()), torch.float32)
+
     @torch.no_grad()
     def in_order(self) -> Iterator[Tensor]:
         """All rows of all tables, a part after the other, on the host of process 0.
@@ -169,7 +174,8 @@ class ShardedTables(nn.Module):
         """The rows of a table that one process has, as they reach process 0."""
         pieces = self._plan.pieces(rank)
         count = next(piece.rows for piece in pieces if piece.table == table)
-        nothing = torch.empty(0, self._dim, device=self._world.device)
+        dtype = self._world.agree(self.dtype)
+        nothing = torch.empty(0, self._dim, dtype=dtype, device=self._world.device)
         rows = nothing
         if rank == self._world.rank:
             rows = _rows_of(self._modules[self._shard], pieces, table)

@@ -47,7 +47,7 @@ def whole(model: nn.Module, world: World) -> list[Weight]:
         if not name.startswith(inside)
     ]
     found += [
-        Weight(f"{name}.weight", torch.float32, tables.shape, tables.in_order)
+        Weight(f"{name}.weight", tables.dtype, tables.shape, tables.in_order)
         for name, tables in spread.items()
     ]
     return found
