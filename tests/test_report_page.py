@@ -18,10 +18,16 @@ NAMES = ("chromium", "chromium-browser", "google-chrome")
 MEASURE = """<script>addEventListener("load", () => {{ {} }});</script>"""
 WIDTH = """const root = document.documentElement;
   document.title = `${root.scrollWidth} of ${innerWidth}`;"""
+# What reaches beyond the screen or is shown in part, though the page itself may not be too wide.
+CUT = """for (const each of document.querySelectorAll("details")) each.open = true;
+  const cut = [...document.querySelectorAll("td span, li, p, h2, h3, h4, dd, figcaption, svg")]
+    .filter(each => each.getBoundingClientRect().right > innerWidth + 0.5
+      || each.scrollWidth > each.clientWidth + 1 && each.clientWidth > 0);
+  document.title = cut.map(each => each.textContent.slice(0, 40)).join("|") || "nothing";"""
 CLICK = """const head = text => [...document.querySelectorAll("table")[0].tHead.rows[0].cells]
     .find(each => each.textContent.startsWith(text));
   const order = () => [...document.querySelectorAll("table")[0].tBodies[0].rows]
-    .map(row => row.cells[1].textContent).join(" ");
+    .map(row => row.cells[2].textContent).join(" ");
   const said = [order()];
   for (const text of ["score", "score", "nodes", "nodes"]) {
     head(text).querySelector("button").click();
@@ -99,28 +105,38 @@ def test_the_check_sees_a_page_that_is_blank_or_wrong(chromium, tmp_path):
     assert len(pixels(tmp_path / "page.png")[2]) < 10
 
 
+@pytest.fixture
+def framed(chromium, tmp_path):
+    """What a script says of a page in a frame: a window cannot be as narrow as a phone."""
+
+    def look(text, script, width):
+        (tmp_path / "page.html").write_text(with_script(text, script))
+        frame = tmp_path / "frame.html"
+        frame.write_text(
+            f'<!doctype html><title></title><iframe src="page.html" style="width:{width}px;'
+            'height:3000px;border:0" onload="document.title = contentDocument.title"></iframe>'
+        )
+        return title(chromium(frame, "--dump-dom", "--virtual-time-budget=5000"))
+
+    return look
+
+
 @pytest.mark.parametrize("study", [studies.sweep, studies.hostile])
-def test_nothing_is_wider_than_a_phone(chromium, tmp_path, study):
-    (tmp_path / "page.html").write_text(with_script(page(study(), command="x"), WIDTH))
-    # A window cannot be as narrow as a phone, a frame in it can.
-    frame = tmp_path / "frame.html"
-    frame.write_text(
-        '<!doctype html><title></title><iframe src="page.html" style="width:390px;height:3000px;'
-        'border:0" onload="document.title = contentDocument.title"></iframe>'
-    )
-    assert title(chromium(frame, "--dump-dom", "--virtual-time-budget=5000")) == "390 of 390"
+def test_nothing_is_cut_off_on_a_phone(framed, study):
+    text = page(study(), command="x")
+    assert framed(text, WIDTH, 400) == "400 of 400"
+    assert framed(text, CUT, 400) == "nothing"
 
 
-def test_the_phone_check_sees_what_is_too_wide(chromium, tmp_path):
-    wide = page(studies.sweep(), command="x").replace("overflow-x: auto", "overflow-x: visible")
-    (tmp_path / "page.html").write_text(with_script(wide, WIDTH))
-    frame = tmp_path / "frame.html"
-    frame.write_text(
-        '<!doctype html><title></title><iframe src="page.html" style="width:390px;height:3000px;'
-        'border:0" onload="document.title = contentDocument.title"></iframe>'
-    )
-    found = title(chromium(frame, "--dump-dom", "--virtual-time-budget=5000"))
-    assert int(found.split()[0]) > 390
+def test_a_desk_has_no_page_to_scroll_sideways(framed):
+    assert framed(page(studies.sweep(), command="x"), WIDTH, 1200) == "1200 of 1200"
+
+
+def test_the_checks_see_what_is_too_wide(framed):
+    wide = page(studies.sweep(), command="x").replace("max-width: 40rem", "max-width: 1rem")
+    assert framed(wide, CUT, 400) != "nothing"
+    wide = wide.replace("overflow-x: auto", "overflow-x: visible")
+    assert int(framed(wide, WIDTH, 400).split()[0]) > 400
 
 
 def test_a_click_sorts_by_value_and_the_unknown_come_last(chromium, tmp_path):
@@ -196,6 +212,68 @@ def test_it_says_what_a_study_says():
     ):
         assert said in text, said
     assert "±" not in text
+
+
+def test_every_run_is_in_a_table():
+    groups = studies.runs("a"), studies.runs("b", accelerators=64)
+    failed = studies.run("b", 9, accelerators=64, status="died", reason="rank 3 SIGKILL",
+                         time_to_train_s=None, skipped_samples=2)  # fmt: skip
+    text = page(studies.of(groups[0], [*groups[1], failed]), command="x")
+    _, table = text.split('<table id="seeds-', 1)
+    rows = re.findall(r'<tr role="row">\s*(<td.*?)</tr>', table.partition("</table>")[0], re.DOTALL)
+    cells = [re.findall("<span>(.*?)</span>", row) for row in rows]
+    assert [row[:3] for row in cells[:3]] == [
+        ["8 accelerators", str(seed), "success"] for seed in (1, 2, 3)
+    ]
+    assert cells[-1][1:3] == ["9", "died"]
+    assert {"2", "rank 3 SIGKILL", "-"} <= set(cells[-1])
+    assert len(cells) == 7
+
+
+def test_many_runs_are_folded_away():
+    few, many = (page(studies.of(studies.runs("a", count=n)), command="x") for n in (40, 41))
+    assert '<details class="runs" open>' in few
+    assert '<details class="runs">' in many
+
+
+def test_a_curve_says_whose_it_is():
+    text = page(studies.sweep(), command="x")
+    told = re.findall('class="curve"><title>(.*?)</title>', text)
+    assert len(told) == 12
+    assert "64 x H100, seed 2, top1 0.7590 at 1.70 min" in told
+    [alone] = [page(studies.of([studies.run("a", 5, metric="<b>")]), command="x")]
+    assert 'class="curve"><title>seed 5, &lt;b&gt; 0.7590 at 10.0 min</title>' in alone
+
+
+def test_an_experiment_has_one_name_in_every_table():
+    """Rows of the hardware table are in the order of their time, which others are not."""
+    unknown = {"system": None, "submitter": None, "path": studies.NOWHERE}
+    slow, fast = studies.runs("a", 900.0, **unknown), studies.runs("b", 100.0, **unknown)
+    for run in (*slow, *fast):
+        object.__setattr__(run, "path", run.path.with_name(f"{run.digest}_{run.seed}"))
+    text = page(studies.of(slow, fast), command="x")
+    tables = re.findall(r'<table id="(\w+)[^>]*>(.*?)</table>', text, re.DOTALL)
+    ranks = {
+        name: list(dict.fromkeys(re.findall(r"8 accelerators \(\d\)", table)))
+        for name, table in tables
+    }
+    assert set(ranks) == {"results", "stability", "seeds", "hardware"}
+    assert set(map(tuple, ranks.values())) == {("8 accelerators (2)", "8 accelerators (1)")}
+
+
+def test_attempts_that_never_started_are_folded_away():
+    nothing = {"time_to_train_s": None, "elapsed_s": None, "evaluations": (), "blocks": ()}
+    reason = "rank 0 on n1: no GPU"
+    failed = studies.run("c", 1, status="died", reason=reason, began=False, **nothing)
+    text = page(studies.of(studies.runs("a"), [failed]), command="x")
+    section = text[text.index('<details id="attempts">') :]
+    assert "<summary>1 run that never started</summary>" in section
+    assert "rank 0 on n1: no GPU" in section
+    assert "no GPU" not in text[: text.index('<details id="attempts">')]
+    assert "3 runs of 1 experiment; 1 run never started" in text
+    alone = page(studies.of([failed]), command="x")  # then it is what a reader asks about
+    assert 'id="attempts"' not in alone
+    assert "no GPU" in alone
 
 
 def test_what_a_log_says_is_text():

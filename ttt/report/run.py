@@ -88,6 +88,7 @@ class Run:
         sequence_length: Tokens of a sample, where all have the same number.
         replicas: Copies of the model that train side by side; None where that is not disclosed.
         stopped: RUN_STOP in seconds since the epoch.
+        began: Whether its clock ever started; None of a log.
         eval_s: Seconds on the clock in which it was evaluated and nothing was trained.
         eval_beside_s: Seconds of evaluations that took no time: beside training, or after RUN_STOP.
         epochs: Where it ended; None of a log that counts samples and does not tell how many an
@@ -144,6 +145,7 @@ class Run:
     sequence_length: int | None = None
     replicas: int | None = None
     stopped: float | None = None
+    began: bool | None = None
     time_to_train_s: float | None = None
     elapsed_s: float | None = None
     train_s: float | None = None

@@ -17,12 +17,23 @@ _LAST = "_target_"  # a class follows from the setting that chose it
 
 def names(groups: Sequence[Group]) -> list[str]:
     """The shortest name for each group that differs from the others here."""
+    shown = _machines(groups)
+    said = [joined(*each) for each in zip(shown, differences(groups, shown), strict=True)]
+    return [f"this experiment {each}".strip() if each[:1] in ("", "(") else each for each in said]
+
+
+def beside_machines(groups: Sequence[Group]) -> list[str]:
+    """What the name of each group has besides its machine; often nothing."""
+    return differences(groups, _machines(groups))
+
+
+def _machines(groups: Sequence[Group]) -> list[str]:
+    """The machine of each, as briefly as it differs from those of the others."""
     kinds = {agreed(run.accelerator_name for run in group.runs) for group in groups}
     shown = [machine(each) if len(kinds) > 1 else size(each) for each in groups]
     if len(set(shown)) < len(set(map(machine, groups))):
         shown = [machine(each) for each in groups]
-    said = [joined(*each) for each in zip(shown, differences(groups, shown), strict=True)]
-    return [f"this experiment {each}".strip() if each[:1] in ("", "(") else each for each in said]
+    return shown
 
 
 def differences(groups: Sequence[Group], shown: Sequence[Hashable]) -> list[str]:

@@ -4,6 +4,8 @@ Which figures there are and what they say beside the drawing; the drawing is in 
 module that knows matplotlib. May not compute anything: what is shown, a study says.
 """
 
+import dataclasses
+import html
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,7 +15,9 @@ from typing import TYPE_CHECKING
 
 from ttt.errors import ConfigError, MissingExtra
 from ttt.report.analysis.study import Study
-from ttt.report.forms.view import Task, tasks
+from ttt.report.analysis.words import duration, number, printable
+from ttt.report.forms.view import Result, Task, tasks
+from ttt.report.run import Run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -32,6 +36,7 @@ class Chart:
         title: What it shows.
         caption: How to read it.
         draw: Makes it, text and axes in the given colour.
+        curves: What each curve tells of itself, in the order of their identifiers.
     """
 
     name: str
@@ -39,6 +44,7 @@ class Chart:
     title: str
     caption: str
     draw: Callable[[str], "Figure"]
+    curves: tuple[str, ...] = ()
 
 
 def charts(study: Study) -> list[Chart]:
@@ -84,7 +90,21 @@ def _of_task(task: Task) -> Iterator[Chart]:
             "Quality over time",
             "A line for each run, coloured by experiment; dashed is the target.",
             lambda ink: drawing.quality(task, ink),
+            tuple(_told(task, *each) for each in drawing.curves(task)),
         )
+
+
+def _told(task: Task, of: Result, run: Run) -> str:
+    """What a curve of quality is: the experiment, where there are several, the seed and the end."""
+    last = run.evaluations[-1]
+    parts = [
+        of.name if len(task.results) > 1 else None,
+        f"seed {run.seed}" if run.seed is not None else run.path.name,
+        f"{run.metric or 'quality'} {number(last.quality, '.4f')} at"
+        f" {duration(last.seconds, task.unit)}",
+        run.status if run.status != "success" else None,
+    ]
+    return printable(", ".join(filter(None, parts)))
 
 
 def _numbered(made: list[Chart]) -> Iterator[Chart]:
@@ -93,7 +113,7 @@ def _numbered(made: list[Chart]) -> Iterator[Chart]:
     for chart in made:
         count = seen[chart.name] = seen.get(chart.name, 0) + 1
         name = chart.name if count == 1 else f"{chart.name}-{count}"
-        yield Chart(name, chart.task, chart.title, chart.caption, chart.draw)
+        yield dataclasses.replace(chart, name=name)
 
 
 def inline_svg(chart: Chart) -> str:
@@ -101,11 +121,17 @@ def inline_svg(chart: Chart) -> str:
 
     Identifiers begin with the figure's name, since those of several figures share one page.
     """
+    from ttt.report.forms import drawing  # noqa: PLC0415
+
     text = _saved(chart, "svg", transparent=True).decode()
     text = text[text.index("<svg") :].replace(_INK, "currentColor")
     text = re.sub(r'\bid="', f'id="{chart.name}-', text)
     text = re.sub(r'href="#', f'href="#{chart.name}-', text)
     text = text.replace("url(#", f"url(#{chart.name}-")
+    for place, told in enumerate(chart.curves):
+        begin = f'<g id="{chart.name}-{drawing.CURVE}{place}">'
+        label = f'{begin[:-1]} class="curve"><title>{html.escape(told)}</title>'
+        text = text.replace(begin, label)
     # Without a size of its own it fills the width it gets; the view box keeps the proportions.
     opening, rest = text.split(">", 1)
     opening = re.sub(' (width|height)="[^"]*"', "", opening)

@@ -7,6 +7,7 @@ by size.
 """
 
 import math
+import textwrap
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import IO, Any
@@ -24,7 +25,9 @@ from ttt.report.analysis.stability import confidence
 from ttt.report.analysis.words import PLURAL, in_unit, percent, printable
 from ttt.report.forms.sentences import whose
 from ttt.report.forms.view import Result, Task, identity, losses
+from ttt.report.run import Run
 
+CURVE = "curve-"  # begins the identifier of what a pointer finds of a curve
 _WIDTH = 4.2  # inches
 _COLOURS = ("#1f82c4", "#d55e00", "#009e73", "#cc79a7", "#b8860b", "#56b4e9", "#7f6fc9")
 _MARKERS = "os^Dv<>"
@@ -32,6 +35,7 @@ _MUTED = "#8b8f94"
 _CAUSES = {"throughput": "#d55e00", "statistical": "#e0a100", "overhead": "#cc79a7"}
 _LEFT, _LOST = "#1f82c4", "#c9ccd0"
 _MOST_NAMES = 12  # in a legend
+_WIDE = 46  # characters of a line of it
 
 _STYLE = {
     "font.size": 9,
@@ -158,7 +162,12 @@ def _between(axes: Axes, sweeps: Sequence[Sweep], places: Sequence[float], ink: 
     first = 0
     for sweep in sweeps if len(sweeps) > 1 else ():
         axes.text(
-            0, places[first] - 0.45, _name(sweep, sweeps), color=ink, va="bottom", style="italic"
+            0,
+            places[first] - 0.45,
+            _short(_name(sweep, sweeps)),
+            color=ink,
+            va="bottom",
+            style="italic",
         )
         first += len(sweep.points)
 
@@ -166,7 +175,7 @@ def _between(axes: Axes, sweeps: Sequence[Sweep], places: Sequence[float], ink: 
 def quality(task: Task, ink: str) -> Figure:
     """The metric over time of every run."""
     figure, axes = _empty(ink, 3.4)
-    ordered = sorted(_evaluated(task), key=lambda each: (workers(each.group) or 0, each.name))
+    ordered = _evaluated(task)
     ends = [
         run.evaluations[-1].seconds
         for each in ordered
@@ -175,11 +184,13 @@ def quality(task: Task, ink: str) -> Figure:
     ]
     unit = task.unit
     styles = list(_styles(len(ordered)))
-    for (colour, _), each in zip(styles, ordered, strict=True):
-        for run in each.group.runs:
-            x = [in_unit(one.seconds, unit) for one in run.evaluations]
-            y = [one.quality for one in run.evaluations]
-            axes.plot(x, y, color=colour, lw=1, alpha=0.85, marker=".", ms=3)
+    colours = {each.name: colour for (colour, _), each in zip(styles, ordered, strict=True)}
+    for place, (each, run) in enumerate(curves(task)):
+        x = [in_unit(one.seconds, unit) for one in run.evaluations]
+        y = [one.quality for one in run.evaluations]
+        axes.plot(x, y, color=colours[each.name], lw=1, alpha=0.85, marker=".", ms=3)
+        # Unseen, but broad enough for a pointer; the page gives it a title.
+        axes.plot(x, y, color=colours[each.name], lw=7, alpha=0, gid=f"{CURVE}{place}")
     positive = [each for each in ends if each > 0]
     if positive and max(positive) > 10 * min(positive):  # else the fast runs are a stroke
         axes.set_xscale("log")
@@ -198,8 +209,14 @@ def quality(task: Task, ink: str) -> Figure:
     return figure
 
 
+def curves(task: Task) -> list[tuple[Result, Run]]:
+    """The runs that `quality` draws, in its order."""
+    return [(each, run) for each in _evaluated(task) for run in each.group.runs if run.evaluations]
+
+
 def _evaluated(task: Task) -> list[Result]:
-    return [each for each in task.results if any(run.evaluations for run in each.group.runs)]
+    found = [each for each in task.results if any(run.evaluations for run in each.group.runs)]
+    return sorted(found, key=lambda each: (workers(each.group) or 0, each.name))
 
 
 def _empty(ink: str, height: float) -> tuple[Figure, Axes]:
@@ -232,23 +249,24 @@ def _legend(axes: Axes, names: Sequence[str], ink: str, *, markers: bool = True)
         for colour, marker in _styles(lines)
     ]
     shown = list(range(lines)) if lines <= _MOST_NAMES else [0, lines // 2, lines - 1]
+    entries = [textwrap.fill(names[each], _WIDE) for each in shown]
     figure = axes.get_figure()
     assert isinstance(figure, Figure)
     figure.legend(
         [handles[each] for each in shown],
-        [_short(names[each]) for each in shown],
+        entries,
         loc="outside lower left", labelcolor=ink, handlelength=1.6, borderaxespad=0.2,
     )  # fmt: skip
     width, height = figure.get_size_inches()
-    figure.set_size_inches(width, height + 0.17 * len(shown))
+    figure.set_size_inches(width, height + 0.17 * sum(1 + each.count("\n") for each in entries))
 
 
-def _short(name: str, most: int = 46) -> str:
+def _short(name: str, most: int = _WIDE - 2) -> str:
     return name if len(name) <= most else f"{name[: most - 1]}…"
 
 
 def _name(sweep: Sweep, sweeps: Sequence[Sweep]) -> str:
-    name = _short(whose(sweep), 44)
+    name = whose(sweep)
     same = [each for each in sweeps if whose(each) == whose(sweep)]
     return name if len(same) == 1 else f"{name} ({same.index(sweep) + 1})"
 

@@ -1,15 +1,15 @@
 """The tables of a report; the forms draw them. Pure; may not know any form."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from ttt.report.analysis.hardware import Row
-from ttt.report.analysis.names import differences
 from ttt.report.analysis.progress import Measure, over_runs, progress, written
 from ttt.report.analysis.scaling import Point, Sweep
 from ttt.report.analysis.score import Group, agreed, spread
-from ttt.report.analysis.size import counting, goal, workers
+from ttt.report.analysis.size import counting, workers
 from ttt.report.analysis.stability import confidence
 from ttt.report.analysis.words import (
     PLURAL,
@@ -18,6 +18,7 @@ from ttt.report.analysis.words import (
     energy,
     in_unit,
     measured,
+    printable,
     significant,
     throughput,
     unit_of,
@@ -33,8 +34,8 @@ from ttt.report.forms.cells import (
     in_percent,
     in_words,
 )
-from ttt.report.forms.doubts import verdict
-from ttt.report.forms.view import Result, Task, ranked
+from ttt.report.forms.doubts import verdict, why_failed
+from ttt.report.forms.view import Result, Task, identity, ranked
 
 _BRIEF = {"accelerator": "accel.", "process": "procs", "node": "nodes"}
 _ONE_BY_ONE = 10  # runs that show their progress one by one
@@ -64,7 +65,7 @@ def _every(group: Group, unit: str) -> Cell:
 
 def overview(task: Task) -> Grid:
     """A line for each experiment of a task, the fastest first."""
-    results, unit = ranked(task), task.unit
+    results, unit, many = ranked(task), task.unit, len(task.results) > 1
     unclear = len({_place(each.group) for each in results}) < len(results)
 
     def models(each: Result) -> Cell:
@@ -75,8 +76,8 @@ def overview(task: Task) -> Grid:
         results,
         [
             (
-                Head("experiment", right=False),
-                lambda each: in_words(each.name if unclear else None),
+                Head("experiment", right=False, page=not unclear),
+                lambda each: in_words(each.name if many else None),
             ),
             (
                 Head("submitter", right=False),
@@ -160,12 +161,15 @@ def scaling(sweep: Sweep, task: Task) -> Grid:
     )
 
 
-def hardware(rows: Sequence[Row]) -> Grid:
-    """The hardware table."""
-    unit = unit_of([row.group for row in rows])
-    places = [(goal(row.group), _place(row.group)) for row in rows]
-    apart = differences([row.group for row in rows], places)
-    more = dict(zip(map(id, rows), apart, strict=True))
+def hardware(rows: Sequence[Row], names: Mapping[Path, str]) -> Grid:
+    """The hardware table.
+
+    Args:
+        rows: Its lines.
+        names: What each experiment that is shown is called.
+    """
+    rows = [row for row in rows if identity(row.group) in names]
+    unit, many = unit_of([row.group for row in rows]), len(rows) > 1
     rates = {id(row): throughput(row.group, row.samples_per_s) for row in rows}
     kinds = {of for value, of in rates.values() if value is not None}
 
@@ -180,7 +184,7 @@ def hardware(rows: Sequence[Row]) -> Grid:
             (Head("benchmark", right=False), lambda row: in_words(_all(row.group, "benchmark"))),
             (
                 Head("experiment", right=False),
-                lambda row: Cell(more[id(row)], more[id(row)] or None),
+                lambda row: _named(names[identity(row.group)] if many else ""),
             ),
             (Head("submitter", right=False, wide=True), lambda row: in_words(row.submitter)),
             (Head("system", right=False), lambda row: in_words(row.system)),
@@ -211,6 +215,45 @@ def hardware(rows: Sequence[Row]) -> Grid:
                 Head("features", right=False, page=True),
                 lambda row: in_words(", ".join(row.features)),
             ),
+        ],
+    )
+
+
+def _named(name: str) -> Cell:
+    return Cell(name, name or None)
+
+
+def seeds(task: Task) -> Grid:
+    """A line for each run, experiment by experiment, the fastest first."""
+    measure, unit = task.measure, task.unit
+    metric = agreed(run.metric for each in task.results for run in each.group.runs)
+    runs = [
+        (each, run, time)
+        for each in ranked(task)
+        for run, time in zip(each.group.runs, each.group.times, strict=True)
+    ]
+    many = len(task.results) > 1
+    return grid(
+        runs,
+        [
+            (Head("experiment", right=False), lambda at: _named(at[0].name if many else "")),
+            (Head("seed"), lambda at: in_figures(at[1].seed, "d")),
+            (Head("status", right=False), lambda at: in_words(at[1].status)),
+            (
+                Head(f"time-to-train ({unit})"),
+                lambda at: Cell(measured(at[2], unit, digits=4), at[2]),
+            ),
+            (
+                Head(printable(metric or "quality")),
+                lambda at: in_figures(at[1].quality, ".4f"),
+            ),
+            (Head(measure), lambda at: _progress(progress(at[1], measure), measure)),
+            (Head("replaced samples"), lambda at: in_figures(at[1].skipped_samples or None, ",d")),
+            (
+                Head("why it does not count", right=False),
+                lambda at: in_words(why_failed(at[1]) if at[2] is None else None),
+            ),
+            (Head("where", right=False), lambda at: in_words("/".join(at[1].path.parts[-2:]))),
         ],
     )
 

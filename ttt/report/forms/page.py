@@ -18,7 +18,7 @@ from ttt.report.analysis.words import counted, printable
 from ttt.report.forms import grids
 from ttt.report.forms.cells import Grid
 from ttt.report.forms.charts import Chart, charts, inline_svg
-from ttt.report.forms.doubts import cautions, objections
+from ttt.report.forms.doubts import cautions, objections, why_failed
 from ttt.report.forms.sentences import (
     INTERVAL,
     answer,
@@ -30,7 +30,7 @@ from ttt.report.forms.sentences import (
     side_by_side,
     whose,
 )
-from ttt.report.forms.view import Task, ranked, tasks
+from ttt.report.forms.view import Task, attempts, identity, ranked, tasks
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -73,6 +73,7 @@ class _Section:
     figures: tuple[_Figure, ...]
     scaling: tuple[_Table, ...]
     stability: _Table
+    seeds: _Table
     notes: tuple[_Note, ...]
 
 
@@ -109,11 +110,17 @@ def page(study: Study, *, command: str) -> str:
     drawn = charts(study)
     shown = tasks(study)
     sections = [_section(place, task, drawn) for place, task in enumerate(shown, 1)]
+    names = {identity(each.group): each.name for task in shown for each in task.results}
     return environment.from_string(source).render(
         read=_read(study),
         sections=sections,
-        hardware=_Table("hardware", "Hardware", grids.hardware(study.rows), _clean(rates(shown))),
+        hardware=_Table(
+            "hardware", "Hardware", grids.hardware(study.rows, names), _clean(rates(shown))
+        ),
         interval=sentence(INTERVAL),
+        attempts=[
+            (printable(str(run.path)), printable(why_failed(run))) for run in attempts(study)
+        ],
         rejected=[(printable(str(each.path)), printable(each.reason)) for each in study.rejected],
         label=LABEL
         if any(run.official is False for group in study.groups for run in group.runs)
@@ -124,8 +131,10 @@ def page(study: Study, *, command: str) -> str:
 
 
 def _read(study: Study) -> str:
-    runs = sum(len(group.runs) for group in study.groups)
-    text = f"{counted(runs, 'run')} of {counted(len(study.groups), 'experiment')}"
+    shown = [each.group for task in tasks(study) for each in task.results]
+    runs, failed = sum(len(group.runs) for group in shown), len(attempts(study))
+    text = f"{counted(runs, 'run')} of {counted(len(shown), 'experiment')}"
+    text += f"; {counted(failed, 'run')} never started" if failed else ""
     if study.rejected:
         text += f"; {counted(len(study.rejected), 'path')} could not be used"
     return text
@@ -157,6 +166,7 @@ def _section(place: int, task: Task, drawn: Sequence[Chart]) -> _Section:
             grids.stability(task),
             _clean([*comparisons(task), *cautions(ranked(task), task.unit)]),
         ),
+        seeds=_Table(f"seeds-{name}", "Every run", grids.seeds(task)),
         notes=tuple(_notes(task)),
     )  # fmt: skip
 

@@ -18,7 +18,7 @@ from ttt.report.analysis.study import Study
 from ttt.report.analysis.weak import Weak
 from ttt.report.forms.doubts import grain, problems, replaced, why_failed
 from ttt.report.forms.sentences import rate_remarks
-from ttt.report.forms.view import Result, Seen, identity, tasks
+from ttt.report.forms.view import Result, Seen, attempts, identity, tasks
 
 _AGREED = (
     "submitter system benchmark official ruleset division metric target accelerators"
@@ -39,11 +39,16 @@ def as_json(study: Study) -> dict[str, Any]:
     by_group = {
         identity(each.group): (each, task.unit) for task in tasks(study) for each in task.results
     }
-    place = {identity(group): number for number, group in enumerate(study.groups)}
+    groups = [group for group in study.groups if identity(group) in by_group]
+    place = {identity(group): number for number, group in enumerate(groups)}
     content = {
-        "results": [_result(*by_group[identity(group)]) for group in study.groups],
+        "results": [_result(*by_group[identity(group)]) for group in groups],
         "sweeps": [_sweep(each, place) for each in study.sweeps],
         "comparisons": [_comparison(each, place) for each in study.comparisons],
+        "attempts": [
+            {"path": str(run.path), "seed": run.seed, "reason": why_failed(run)}
+            for run in attempts(study)
+        ],
         "rejected": [{"path": str(each.path), "reason": each.reason} for each in study.rejected],
     }
     strict: dict[str, Any] = _strict(content)

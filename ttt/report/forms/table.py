@@ -20,7 +20,7 @@ from ttt.report.analysis.words import (
 )
 from ttt.report.forms import grids
 from ttt.report.forms.cells import Grid
-from ttt.report.forms.doubts import cautions, objections, remarks
+from ttt.report.forms.doubts import cautions, objections, remarks, why_failed
 from ttt.report.forms.experiment import plain_table, show_experiment, title_of
 from ttt.report.forms.sentences import (
     INTERVAL,
@@ -31,7 +31,7 @@ from ttt.report.forms.sentences import (
     side_by_side,
     whose,
 )
-from ttt.report.forms.view import Task, ranked, tasks
+from ttt.report.forms.view import Task, attempts, identity, ranked, tasks
 from ttt.report.run import Rejected
 from ttt.report.source.find import find
 
@@ -61,9 +61,11 @@ def show_study(study: Study, console: Console, *, details: bool | None = None) -
     shown = tasks(study)
     for task in shown:
         _task(task, console, details)
-    _grid(grids.hardware(study.rows), "Hardware", console)
+    apart = {identity(each.group): each.apart for task in shown for each in task.results}
+    _grid(grids.hardware(study.rows, apart), "Hardware", console)
     _lines(rates(shown), console)
     _findings(shown, console)
+    _attempts(study, console)
     _rejected(study.rejected, console)
     if not details:
         _lines(list(_legend(study)), console)
@@ -111,6 +113,12 @@ def _findings(shown: Sequence[Task], console: Console) -> None:
             console.print(text, soft_wrap=True)
     if found:
         console.print()
+
+
+def _attempts(study: Study, console: Console) -> None:
+    for run in attempts(study):
+        line = printable(f"never started: {run.path}: {why_failed(run)}")
+        console.print(Text(line, "yellow"), soft_wrap=True)
 
 
 def _rejected(rejected: Sequence[Rejected], console: Console) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ttt.report.analysis.diagnosis import Finding
 from ttt.report.analysis.hardware import Row
-from ttt.report.analysis.names import names
+from ttt.report.analysis.names import beside_machines, names
 from ttt.report.analysis.progress import Measure, measure_of
 from ttt.report.analysis.scaling import Efficiency, Point, Sweep
 from ttt.report.analysis.score import Group, agreed
@@ -41,7 +41,8 @@ class Result:
 
     Attributes:
         group: Its runs and score.
-        name: Tells it from the other experiments of its task.
+        name: Tells it from the other experiments of its task, in every table and figure.
+        apart: As much of its name as is not its machine.
         stability: How sure the score is.
         point: Its place in a sweep; None where it is in none.
         row: Its line of the hardware table, if it has one.
@@ -50,6 +51,7 @@ class Result:
 
     group: Group
     name: str
+    apart: str
     stability: Stability
     point: Point | None
     row: Row | None
@@ -94,15 +96,32 @@ def identity(group: Group) -> Path:
     return group.runs[0].path
 
 
+def attempts(study: Study) -> list[Run]:
+    """Runs of experiments whose clock never started, as where a setting was wrong.
+
+    None where nothing else is there: then they are what a reader asks about.
+    """
+    failed = [group for group in study.groups if _never_began(group)]
+    if len(failed) == len(study.groups):
+        return []
+    return [run for group in failed for run in group.runs]
+
+
+def _never_began(group: Group) -> bool:
+    return all(run.began is False and run.status == "died" for run in group.runs)
+
+
 def tasks(study: Study) -> list[Task]:
-    """Everything of a study but its hardware table and rejects, by what may compete."""
+    """Everything of a study but its hardware table, attempts and rejects, by what may compete."""
+    aside = {run.path for run in attempts(study)}
     points = {identity(each.group): each for sweep in study.sweeps for each in sweep.points}
     rows = {identity(row.group): row for row in study.rows}
     found = {run.path: findings for run, findings in study.findings}
     sure = dict(zip(map(identity, study.groups), study.stability, strict=True))
     members: dict[Goal, list[Group]] = {}
     for group in study.groups:
-        members.setdefault(goal(group), []).append(group)
+        if identity(group) not in aside:
+            members.setdefault(goal(group), []).append(group)
     return [
         Task(
             benchmark=key.benchmark or "unknown benchmark",
@@ -113,12 +132,15 @@ def tasks(study: Study) -> list[Task]:
                 Result(
                     group=group,
                     name=name,
+                    apart=apart,
                     stability=sure[identity(group)],
                     point=points.get(identity(group)),
                     row=rows.get(identity(group)),
                     seen=tuple(_seen(group, found)),
                 )
-                for group, name in zip(groups, names(groups), strict=True)
+                for group, name, apart in zip(
+                    groups, names(groups), beside_machines(groups), strict=True
+                )
             ),
             sweeps=tuple(each for each in study.sweeps if goal(each.points[0].group) == key),
             comparisons=tuple(each for each in study.comparisons if goal(each.first) == key),

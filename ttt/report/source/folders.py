@@ -104,6 +104,7 @@ def _read(folder: Path) -> Run:
         settings=_dotted(repeated),
         trained=_digest({name: config[name] for name in ("model", "task") if name in config}),
         stopped=past.stopped,
+        began=past.started is not None or (folder / SUMMARY).exists(),
         evaluations=tuple(past.evaluations),
         blocks=tuple(past.blocks),
         **values,

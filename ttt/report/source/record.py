@@ -23,12 +23,14 @@ class History:
     """The course of one run; seconds are those since RUN_START.
 
     Attributes:
+        started: RUN_START in seconds since the epoch; None if there was none.
         stopped: RUN_STOP in seconds since the epoch.
         evaluations: Every value of the metric.
         blocks: Training between evaluations.
         config: What the run said of itself when it began.
     """
 
+    started: float | None = None
     stopped: float | None = None
     evaluations: list[Evaluation] = field(default_factory=list)
     blocks: list[Block] = field(default_factory=list)
@@ -38,15 +40,14 @@ class History:
 def history(events: Path) -> History:
     """What happened, line by line; empty where there is no record."""
     found = History()
-    started: float | None = None
     block: tuple[float, float | None] | None = None  # begin, samples by then
     blocks: list[tuple[float | None, Block]] = []  # samples by its end
     for kind, time, data in _events(events):
         if kind == "config" and not found.config:
             found.config = data
-        if kind == "run_start" and started is None:
-            started = time
-        if started is None:
+        if kind == "run_start" and found.started is None:
+            found.started = time
+        if (started := found.started) is None:
             continue
         match kind:
             case "block_start":
