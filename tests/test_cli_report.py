@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from run_folders import finished
+from run_folders import died, finished
 from ttt.cli import report
 
 
@@ -90,3 +90,25 @@ def test_what_cannot_be_understood_is_told_in_a_sentence(words, capsys):
     said = capsys.readouterr().err
     assert f"{words[1]!r} is not" in said
     assert "_count" not in said
+
+
+def test_attempts_that_never_started_stand_by_themselves(tmp_path, capsys):
+    finished(tmp_path / "2026-11-26_1", 1)
+    begun = '{"kind": "init_start", "time": 1.0, "step": 0, "data": {}}\n'
+    attempt = died(tmp_path / "2026-11-26_2", 1, events=begun, batch=128)
+    running = begun + '{"kind": "run_start", "time": 2.0, "step": 0, "data": {}}\n'
+    died(tmp_path / "2026-11-26_3", 1, events=running, batch=256)
+    (attempt / "logs").mkdir()
+    told = {"rank": 0, "host": "n1", "primary": True, "text": "no GPU", "time": 1.0}
+    (attempt / "logs" / "rank_0.failure.json").write_text(json.dumps(told))
+    assert report.main([str(tmp_path), "--json", str(tmp_path / "r.json")]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert f"never started: {attempt}: rank 0 on n1: no GPU" in shown
+    content = json.loads((tmp_path / "r.json").read_text())
+    reason = "rank 0 on n1: no GPU"
+    assert content["attempts"] == [{"path": str(attempt), "seed": 1, "reason": reason}]
+    assert [each["statuses"] for each in content["results"]] == [["success"], ["died"]]
+    assert report.main([str(attempt)]) == 0  # alone it is what is asked about
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "seed 1: rank 0 on n1: no GPU" in shown
+    assert "never started" not in shown

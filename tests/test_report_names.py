@@ -110,6 +110,33 @@ def test_settings_that_differ_are_told_as_one_would_type_them(tmp_path, one, oth
     assert told == ["2 processes" + (f", {each}" if each else "") for each in said]
 
 
+def test_what_most_have_is_said_of_none_but_the_others(tmp_path):
+    settings = [("dali", "a"), ("cached", "a"), ("resident", "a"), ("dali", "b")]
+    made = [
+        folder(tmp_path / f"2026-11-26_{place}", loader=loader, root=root)
+        for place, (loader, root) in enumerate(settings)
+    ]
+    assert names(group(find(made).runs)) == [
+        "2 processes, data.loader=dali",
+        "2 processes, data.loader=cached",
+        "2 processes, data.loader=resident",
+        "2 processes, data.loader=dali, data.root=b",
+    ]
+
+
+def test_who_has_only_what_most_have_is_still_named(tmp_path):
+    settings = [("dali", "a"), ("cached", "a"), ("dali", "b")]
+    made = [
+        folder(tmp_path / f"2026-11-26_{place}", loader=loader, root=root)
+        for place, (loader, root) in enumerate(settings)
+    ]
+    assert names(group(find(made).runs)) == [
+        "2 processes, data.loader=dali, data.root=a",
+        "2 processes, data.loader=cached",
+        "2 processes, data.root=b",
+    ]
+
+
 def test_launches_of_the_same_experiment_are_counted(tmp_path):
     """Never told by a folder, which is when somebody pressed Enter."""
     for launch in ("2026-11-26_1", "2026-11-26_2"):

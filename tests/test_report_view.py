@@ -133,3 +133,15 @@ def test_the_answer_is_the_score_as_it_is_published():
     far = dataclasses.replace(scaled, scaled_seconds=900.0)
     (task,) = tasks(dataclasses.replace(what, groups=(far, what.groups[1])))
     assert [each.name for each in ranked(task)] == ["8 accelerators, b", "8 accelerators, a"]
+
+
+def test_runs_that_ended_before_their_rules_were_known_are_with_the_others():
+    early = [studies.run("b", 1, status="aborted", ruleset=None, division=None, passed=None)]
+    (task,) = tasks(studies.of(early, studies.runs("a")))
+    assert task.title == "resnet to top1 0.759, rules 4.0.0"
+    assert [each.name for each in task.results] == ["8 accelerators, b", "8 accelerators, a"]
+    old = studies.runs("c", ruleset="3.1.0")  # of two that it could be it is neither
+    titles = [task.title for task in tasks(studies.of(early, studies.runs("a"), old))]
+    assert titles == [
+        f"resnet to top1 0.759{end}" for end in ("", ", rules 4.0.0", ", rules 3.1.0")
+    ]

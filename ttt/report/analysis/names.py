@@ -5,7 +5,8 @@ never by a folder or a time, which say nothing of what was done.
 """
 
 import json
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ttt.report.analysis.score import Group, agreed
@@ -110,10 +111,21 @@ def _settings(groups: Sequence[Group]) -> list[str]:
     others = [name for name in differing if name not in chosen and not name.endswith(_LAST)]
     chosen += others[: max(0, _SETTINGS - len(chosen))]
     chosen.sort(key=differing.index)
-    return [
-        printable(", ".join(f"{name}={_typed(each[name])}" for name in chosen if name in each))
-        for each in known
-    ]
+    usual = {name: _usual([repr(each.get(name)) for each in known]) for name in chosen}
+    return [_told(each, chosen, usual) for each in known]
+
+
+def _told(values: Mapping[str, Any], chosen: Sequence[str], usual: Mapping[str, str | None]) -> str:
+    """Settings as one would type them, without what is as usual; all of them if everything is."""
+    present = [name for name in chosen if name in values]
+    unusual = [name for name in present if repr(values[name]) != usual[name]]
+    return printable(", ".join(f"{name}={_typed(values[name])}" for name in unusual or present))
+
+
+def _usual(values: Sequence[str]) -> str | None:
+    """What more than half of them are; None without such a value, or among two."""
+    [(value, count)] = Counter(values).most_common(1)
+    return value if len(values) > 2 and 2 * count > len(values) else None
 
 
 def _kinds(known: Sequence[Any], names: Sequence[str]) -> int:

@@ -118,10 +118,11 @@ def tasks(study: Study) -> list[Task]:
     rows = {identity(row.group): row for row in study.rows}
     found = {run.path: findings for run, findings in study.findings}
     sure = dict(zip(map(identity, study.groups), study.stability, strict=True))
+    groups = [group for group in study.groups if identity(group) not in aside]
+    goals = dict.fromkeys(map(goal, groups))
     members: dict[Goal, list[Group]] = {}
-    for group in study.groups:
-        if identity(group) not in aside:
-            members.setdefault(goal(group), []).append(group)
+    for group in groups:
+        members.setdefault(_whole(goal(group), goals), []).append(group)
     return [
         Task(
             benchmark=key.benchmark or "unknown benchmark",
@@ -147,6 +148,14 @@ def tasks(study: Study) -> list[Task]:
         )
         for key, groups in members.items()
     ]
+
+
+def _whole(of: Goal, known: Iterable[Goal]) -> Goal:
+    """The goal of runs that ended too early to say by which rules: that of the others like them."""
+    if of.ruleset is not None:
+        return of
+    others = [each for each in known if each.ruleset is not None and each[:3] == of[:3]]
+    return others[0] if len(others) == 1 else of
 
 
 def _title(of: Goal, groups: Sequence[Group]) -> str:
