@@ -11,6 +11,10 @@ def talk(world):
     """Everything a world can do, on one rank."""
     buffers = [torch.tensor([float(world.rank), 4.0]), torch.tensor(world.rank)]
     world.average(buffers)
+    torch.manual_seed(0)
+    equal = torch.rand(1000)
+    again = equal.clone()
+    world.average([again])
     part = torch.full((world.rank, 2), world.rank)  # rank 0 has nothing
     return {
         "sum": world.sum([2**53 + world.rank, 1]),
@@ -19,6 +23,7 @@ def talk(world):
         "agree": world.agree({"verdict": world.rank}),
         "concat": world.concat(part).tolist(),
         "average": (buffers[0].tolist(), int(buffers[1])),
+        "again": torch.equal(again, equal),
         "shard": (world.data.index, world.data.count),
         "nodes": world.nodes,
     }
@@ -33,6 +38,7 @@ def test_every_rank_hears_the_same():
         assert said["agree"] == {"verdict": 0}
         assert said["concat"] == [[1, 1], [2, 2], [2, 2]]
         assert said["average"] == ([1.0, 4.0], rank)  # integers are left alone
+        assert said["again"]  # what is equal on all stays as it is, to the last bit
         assert said["shard"] == (rank, 3)
         assert said["nodes"] == 1
 

@@ -6,6 +6,7 @@ Weights are those a seed gives, equal on all ranks: what is tested is how they a
 import csv
 import json
 import re
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +19,7 @@ from torch import nn
 
 import click_logs
 import texts
-from conftest import PROJECT, Command, environment
+from conftest import PROJECT, Command, command, environment
 from ranks import on_ranks
 from test_dist_embedding import model_of
 from test_tasks_translation import network
@@ -32,6 +33,7 @@ from ttt.learner import StandardLearner
 from ttt.loop import Parts
 from ttt.metrics.accuracy import Top1
 from ttt.optim import sgd
+from ttt.report.source.folders import read
 from ttt.schema.choices import Keep
 from ttt.tasks.image import ImageClassification
 from ttt.tasks.recommendation import ClickPrediction
@@ -287,29 +289,26 @@ def test_a_row_that_holds_no_number_predicts_no_class():
     assert metric.compute(ALONE)[0] == np.mean(columns["label"] == columns["predicted"])
 
 
-@pytest.fixture(scope="module")
-def run(digits, tmp_path_factory):
-    """A run that misses its target, on two ranks, and keeps everything."""
-    root = tmp_path_factory.mktemp("run")
-    done = subprocess.run(
-        [
-            *(
-                sys.executable,
-                "-m",
-                "ttt",
-                "run",
-                f"data.root={digits}",
-                "keep=[weights,predictions]",
-            ),
-            *("target.max_epochs=1", "target.threshold=1", "launcher=torchrun", "launcher.procs=2"),
-        ],
+def launched(root, digits, *arguments, **options):
+    """A run of an epoch that keeps everything."""
+    settings = (f"data.root={digits}", "keep=[weights,predictions]", "target.max_epochs=1")
+    return subprocess.run(
+        command("run", *settings, *arguments),
         cwd=root,
-        env={**__import__("os").environ, "PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1"},
+        env=environment(),
         capture_output=True,
         text=True,
         timeout=240,
         check=False,
+        **options,
     )
+
+
+@pytest.fixture(scope="module")
+def run(digits, tmp_path_factory):
+    """A run that misses its target, on two ranks, and keeps everything."""
+    root = tmp_path_factory.mktemp("run")
+    done = launched(root, digits, "launcher=torchrun", "launcher.procs=2", "target.threshold=1")
     assert done.returncode == 3, done.stderr
     [folder] = root.glob("runs/digits/*/seed_1")
     return folder, done.stdout
@@ -326,6 +325,22 @@ def test_a_run_keeps_what_it_made_whether_or_not_it_reached_its_target(run, digi
     assert kinds.index("run_stop") < kinds.index("kept")
     ids = np.loadtxt(folder / files[1], delimiter=",", skiprows=1, usecols=0, dtype=str)
     assert ids.tolist() == sorted(str(p.relative_to(digits)) for p in digits.glob("test/*/*"))
+
+
+def test_a_full_disk_ends_with_1_and_the_result_stands(digits, tmp_path):
+    def limited():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+
+    done = launched(tmp_path, digits, preexec_fn=limited)
+    assert done.returncode == 1
+    [folder] = tmp_path.glob("runs/digits/*/seed_1")
+    shown = folder.relative_to(tmp_path)
+    assert f"{shown}/kept/weights.safetensors cannot be written: File too large;" in done.stderr
+    assert "the run itself is complete" in done.stderr
+    assert list((folder / "kept").iterdir()) == []
+    run = read(folder)
+    assert run.passed is False  # it missed its target, and that was judged
+    assert run.reason.startswith("target.max_epochs=1 passed")  # not what failed afterwards
 
 
 def test_numpy_finds_the_top_1_of_the_run(run):

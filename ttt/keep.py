@@ -26,8 +26,10 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from ttt.dist.agreement import LostRankZero
 from ttt.dist.weights import Weight, whole
-from ttt.errors import ESCAPE, ConfigError, shown
+from ttt.errors import ESCAPE, ConfigError, TttError, shown
+from ttt.events import Kind
 from ttt.loop import Parts
 from ttt.protocols import Column
 from ttt.schema.choices import Keep
@@ -88,6 +90,19 @@ def demand(wanted: Sequence[Keep], parts: Parts) -> None:
         ]
     if found:
         raise ConfigError(found)
+
+
+def leave(wanted: Sequence[Keep], parts: Parts, folder: Path) -> None:
+    """Write what is wanted and tell of it; the run has its result by now.
+
+    Raises:
+        TttError: A file cannot be written.
+    """
+    kept = keep(wanted, parts, folder)
+    parts.log.emit(Kind.KEPT, parts.learner.steps, files=kept.files, quality=kept.quality)
+    if kept.problem:
+        sentence = f"{kept.problem}; the run itself is complete, in {folder}"
+        raise TttError(sentence) if parts.world.rank == 0 else LostRankZero(sentence)
 
 
 def keep(wanted: Sequence[Keep], parts: Parts, folder: Path) -> Kept:

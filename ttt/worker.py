@@ -39,7 +39,6 @@ from ttt.errors import (
     ConfigError,
     DataError,
     LaunchError,
-    TttError,
 )
 from ttt.events import Event, EventLog, Kind
 from ttt.loop import Parts, Past, run
@@ -206,21 +205,8 @@ def finish(
         log.emit(Kind.COMPLIANCE, **check(run_config, folder))
         saver.forget(folder)
     if run_config.keep:
-        leave_behind(run_config, parts, folder)
+        keep.leave(run_config.keep, parts, folder)
     parts.data.close()
-
-
-def leave_behind(run_config: RunConfig, parts: Parts, folder: Path) -> None:
-    """Write what `keep` asks for; the run has its result by now.
-
-    Raises:
-        TttError: A file cannot be written.
-    """
-    kept = keep.keep(run_config.keep, parts, folder)
-    parts.log.emit(Kind.KEPT, parts.learner.steps, files=kept.files, quality=kept.quality)
-    if kept.problem:
-        sentence = f"{kept.problem}; the run itself is complete, in {folder}"
-        raise TttError(sentence) if parts.world.rank == 0 else LostRankZero(sentence)
 
 
 def open_sinks(run_config: RunConfig, seat: Seat, recalled: Sequence[Event]) -> list[Sink]:

@@ -90,7 +90,9 @@ def _read(folder: Path) -> Run:
     if values.get("status") == "died" and (left := _left_to_go_on(folder / stop.SUSPENDED)):
         values |= {"status": "suspended", "reason": left}
     status = str(values.get("status"))
-    if status in ("died", "aborted", "suspended") and (cause := _cause(folder / LOGS, status)):
+    judged = values.get("passed") is not None  # then it came to its end, whatever failed later
+    ended = status in ("died", "aborted", "suspended") and not judged
+    if ended and (cause := _cause(folder / LOGS, status)):
         values["reason"] = cause
     values |= _of_system(folder / SYSTEM)
     values["energy_source"] = "counters, by ttt" if values.get("energy_j") is not None else None
