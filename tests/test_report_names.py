@@ -131,10 +131,21 @@ def test_who_has_only_what_most_have_is_still_named(tmp_path):
         for place, (loader, root) in enumerate(settings)
     ]
     assert names(group(find(made).runs)) == [
-        "2 processes, data.loader=dali, data.root=a",
+        "2 processes, data.loader=dali",
         "2 processes, data.loader=cached",
         "2 processes, data.root=b",
     ]
+
+
+def test_what_some_do_not_say_is_no_difference_while_there_is_another():
+    box = {"system": "box"}
+    early = studies.runs("a", ruleset=None, **box)
+    told = studies.runs("b", **box)
+    assert named(early, studies.runs("b", global_batch=8192, **box)) == [
+        "8 accelerators, batch 4,096",
+        "8 accelerators, batch 8,192",
+    ]
+    assert named(early, told) == ["8 accelerators", "8 accelerators, 4.0.0"]
 
 
 def test_launches_of_the_same_experiment_are_counted(tmp_path):

@@ -66,13 +66,16 @@ def _alike(values: Iterable[Hashable]) -> list[list[int]]:
 
 
 def _apart(groups: Sequence[Group], asked: Sequence[Callable[[Group], str]]) -> list[str]:
-    for place, ask in enumerate(asked, 1):
-        answers = [ask(group) for group in groups]
-        if len(set(answers)) > 1:
+    told = [[ask(group) for group in groups] for ask in asked]
+    for place, answers in enumerate(told, 1):
+        if len({*answers} - {""}) > 1:
             return _then(groups, answers, asked[place:])
     answers = _settings(groups)
     if len(set(answers)) > 1:
         return _then(groups, answers, ())
+    for place, answers in enumerate(told, 1):  # one that does not say is the least of differences
+        if len(set(answers)) > 1:
+            return _then(groups, answers, asked[place:])
     return [f"({place})" for place in range(1, len(groups) + 1)]
 
 
@@ -116,10 +119,10 @@ def _settings(groups: Sequence[Group]) -> list[str]:
 
 
 def _told(values: Mapping[str, Any], chosen: Sequence[str], usual: Mapping[str, str | None]) -> str:
-    """Settings as one would type them, without what is as usual; all of them if everything is."""
+    """Settings as one would type them, without what is as usual; the first if everything is."""
     present = [name for name in chosen if name in values]
     unusual = [name for name in present if repr(values[name]) != usual[name]]
-    return printable(", ".join(f"{name}={_typed(values[name])}" for name in unusual or present))
+    return printable(", ".join(f"{name}={_typed(values[name])}" for name in unusual or present[:1]))
 
 
 def _usual(values: Sequence[str]) -> str | None:
