@@ -35,7 +35,7 @@ _MUTED = "#8b8f94"
 _CAUSES = {"throughput": "#d55e00", "statistical": "#e0a100", "overhead": "#cc79a7"}
 _LEFT, _LOST = "#1f82c4", "#c9ccd0"
 _MOST_NAMES = 12  # in a legend
-_WIDE = 46  # characters of a line of it
+_WIDE, _BESIDE = 46, 30  # characters of a line of it, and of a line beside a mark
 
 _STYLE = {
     "font.size": 9,
@@ -85,9 +85,8 @@ def time_to_train(task: Task, ink: str) -> Figure:
     for count, time, name in others:
         place = count, in_unit(time, unit)
         axes.plot(*place, "o", mfc="none", mec=ink, ms=8, zorder=4)
-        axes.annotate(
-            printable(name), place, (7, 3), textcoords="offset points", fontsize=7, color=ink
-        )
+        beside = textwrap.fill(printable(name), _BESIDE)
+        axes.annotate(beside, place, (7, 3), textcoords="offset points", fontsize=7, color=ink)
     _log_ticks(axes.xaxis, _with_room(counts))
     _log_ticks(axes.yaxis, _round_numbers(axes.get_ylim()))
     axes.set_xlabel(PLURAL[task.sweeps[0].unit])
