@@ -149,15 +149,20 @@ def allowed(composed: DictConfig, name: str) -> str:
     node: Any = (OmegaConf.select(composed, parent) if parent else composed)._get_node(last)
     kind = node._metadata.ref_type
     if isinstance(node, ListConfig):
-        several = _KINDS.get(node._metadata.element_type, ("", "values"))[1]
+        of = node._metadata.element_type
+        several = ", ".join(of.__members__) if _is_enum(of) else _KINDS.get(of, ("", "values"))[1]
         words = f"[A,B,...] of {several}"
     elif isinstance(node, DictConfig):
         words = f"its own settings, as {name}.{next(iter(node))!s}" if node else "NAME: VALUE"
-    elif isinstance(kind, type) and issubclass(kind, Enum):
+    elif _is_enum(kind):
         words = ", ".join(kind.__members__)
     else:
         words = _KINDS.get(kind, ("", ""))[0]
     return f"{words}, or null" if words and node._metadata.optional else words
+
+
+def _is_enum(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Enum)
 
 
 def fits(composed: DictConfig, name: str, value: Any) -> bool:

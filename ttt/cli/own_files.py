@@ -246,9 +246,12 @@ def instead(name: str, value: str, composed: Any, sign: str = "=") -> str:
     """What a known setting may be, and a value it may have."""
     words = config.allowed(composed, name)
     was = config.settings(composed)[name]
-    likely = names.close(value, words.removesuffix(", or null").split(", "))
+    several = words.startswith("[")
+    choices = words.rpartition(" of ")[2] if several else words.removesuffix(", or null")
+    likely = names.close(value.strip("[]"), choices.split(", "))
     if isinstance(was, dict):
         return f"allowed: {words}"
-    shown = likely[0] if likely and ", " in words else str(word(was))
+    one = f"[{likely[0]}]" if likely and several else next(iter(likely), "")
+    shown = one if one and ", " in choices else str(word(was))
     typed = names.typed(name, shown) if sign == "=" else f"{name}: {shown}"
     return f"allowed: {words}; {typed}"
