@@ -2,9 +2,14 @@
 
 import ast
 import re
+import shlex
+from pathlib import Path
+
+import pytest
 
 from conftest import PROJECT
 from ttt.__main__ import COMMANDS
+from ttt.dist.meeting import _EACH_ITS_OWN
 
 
 def test_links_lead_somewhere():
@@ -35,3 +40,18 @@ def test_a_function_fits_on_a_screen_and_a_file_in_the_head():
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.FunctionDef):
                 assert (node.end_lineno or 0) - node.lineno < 60, f"{path}:{node.name}"
+
+
+def test_every_torchrun_line_over_several_nodes_makes_one_world_of_them():
+    """Without a backend every node is node 0, and torchrun waits for ten minutes."""
+    torchrun = pytest.importorskip("torch.distributed.run")
+    documents = [PROJECT / "README.md", *(PROJECT / "docs").glob("*.md")]
+    lines = re.findall(r"^torchrun .*--nnodes.*$", "\n".join(map(Path.read_text, documents)), re.M)
+    lines += re.findall(r"torchrun --nnodes .*\.\.\.", _EACH_ITS_OWN)
+    assert len(lines) >= 2
+    for line in lines:
+        words = shlex.split(line.replace("NODES", "2").replace("PROCESSES", "8"), comments=True)
+        said, _, program = torchrun.config_from_args(torchrun.parse_args(words[1:]))
+        assert (said.rdzv_backend, said.rdzv_endpoint) == ("c10d", "HOST:29500"), line
+        assert (said.min_nodes, said.nproc_per_node) == (2, 8), line
+        assert program[:4] == ["-u", "-m", "ttt", "run"], line

@@ -275,3 +275,21 @@ def test_a_second_node_that_never_comes_ends_the_first(tmp_path: Path):
     assert err.count("\n") == 1
     assert time.monotonic() - began < 30  # of which most is Python's start on a busy machine
     assert not [one for one in psutil.process_iter(["cmdline"]) if str(where) in str(one.info)]
+
+
+def test_one_node_needs_no_name_of_its_own(tmp_path: Path, digits: Path):
+    """torchrun makes its workers look for each other at the host's own name, and wait for ever."""
+    nameless = ["unshare", "--uts", "sh", "-c", 'hostname nowhere.invalid && exec "$@"', "sh"]
+    if subprocess.run([*nameless, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("this user may not give a process another host name")
+    typed = ["run", "launcher=torchrun", "launcher.procs=2", f"data.root={digits}"]
+    done = subprocess.run(
+        [*nameless, *command(*typed, "target.threshold=0.1", "target.max_epochs=1")],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
