@@ -1,6 +1,7 @@
 """Processes meet, or say in a sentence why they did not."""
 
 import contextlib
+import ipaddress
 import json
 import os
 import socket
@@ -9,6 +10,7 @@ import time
 from functools import partial
 from types import SimpleNamespace
 
+import psutil
 import pytest
 import torch
 
@@ -288,3 +290,23 @@ def test_all_tasks_of_a_step_compute_the_same_port_and_other_steps_another(alone
         ports.add(meeting.address(Placement(1, 2, 0, 1, "slurm")))
     assert len(ports) == 3
     assert {host for host, _ in ports} == {"n1"}
+
+
+def test_gloo_takes_the_network_that_leads_to_rank_0_in_either_family(alone):
+    families = (socket.AF_INET, socket.AF_INET6)
+    two_nodes = Placement(0, 2, 0, 1)
+    found = {
+        one.address: name
+        for name, addresses in psutil.net_if_addrs().items()
+        for one in addresses
+        if one.family in families and "%" not in one.address
+    }
+    assert found
+    for address, name in found.items():
+        alone.delenv("GLOO_SOCKET_IFNAME", raising=False)
+        meeting.say_which_network(two_nodes, address)
+        loopback = ipaddress.ip_address(address).is_loopback
+        assert os.environ.get("GLOO_SOCKET_IFNAME") == (None if loopback else name)
+    alone.delenv("GLOO_SOCKET_IFNAME", raising=False)
+    meeting.say_which_network(two_nodes, "nowhere.invalid")
+    assert "GLOO_SOCKET_IFNAME" not in os.environ

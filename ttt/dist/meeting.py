@@ -17,6 +17,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
+from ipaddress import ip_address
 
 import psutil
 from torch.distributed import (  # type: ignore[attr-defined]
@@ -260,9 +261,13 @@ def say_which_network(placement: Placement, host: str) -> None:
     """
     if placement.local_size == placement.size or "GLOO_SOCKET_IFNAME" in os.environ:
         return
-    with contextlib.suppress(OSError), socket.socket(type=socket.SOCK_DGRAM) as probe:
-        probe.connect((host, 9))  # nothing is sent: this only asks for a route
-        mine = probe.getsockname()[0]
+    with contextlib.suppress(OSError):
+        family, kind, _, _, there = socket.getaddrinfo(host, 9, type=socket.SOCK_DGRAM)[0]
+        with socket.socket(family, kind) as probe:
+            probe.connect(there)  # nothing is sent: this only asks for a route
+            mine = probe.getsockname()[0]
+        if ip_address(mine).is_loopback:
+            return
         for name, addresses in psutil.net_if_addrs().items():
-            if not mine.startswith("127.") and any(one.address == mine for one in addresses):
+            if any(one.address == mine for one in addresses):
                 os.environ["GLOO_SOCKET_IFNAME"] = name
