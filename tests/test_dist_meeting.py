@@ -5,6 +5,7 @@ import ipaddress
 import json
 import os
 import socket
+import subprocess
 import threading
 import time
 from functools import partial
@@ -14,6 +15,7 @@ import psutil
 import pytest
 import torch
 
+from conftest import command, environment
 from ttt.dist import device, meeting
 from ttt.dist.agreement import LostRankZero
 from ttt.dist.meeting import Arrival, absence
@@ -310,3 +312,34 @@ def test_gloo_takes_the_network_that_leads_to_rank_0_in_either_family(alone):
     alone.delenv("GLOO_SOCKET_IFNAME", raising=False)
     meeting.say_which_network(two_nodes, "nowhere.invalid")
     assert "GLOO_SOCKET_IFNAME" not in os.environ
+
+
+@pytest.fixture
+def typed_by_hand(tmp_path, digits):
+    """What `ttt run` says when it is typed as these ranks of two, each at a port of its own."""
+
+    def begin(rank):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = str(probe.getsockname()[1])
+        place = {"RANK": rank, "WORLD_SIZE": "2", "LOCAL_RANK": rank, "LOCAL_WORLD_SIZE": "2"}
+        return subprocess.Popen(
+            command("run", f"data.root={digits}", "timeout.join_seconds=1"),
+            env=environment(MASTER_ADDR="127.0.0.1", MASTER_PORT=port, **place),
+            cwd=tmp_path,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    return begin
+
+
+def test_each_rank_that_is_alone_ends_in_time_with_a_sentence(typed_by_hand):
+    zero, one = typed_by_hand("0"), typed_by_hand("1")
+    said = [process.communicate(timeout=100)[1] for process in (zero, one)]
+    assert [zero.returncode, one.returncode] == [5, 5]
+    assert "1 of 2 ranks did not come within 1 s: rank 1;" in said[0]
+    assert "could not reach rank 0 at 127.0.0.1:" in said[1]
+    assert "within 2 s" in said[1]  # and not the two minutes that it waits by default
+    assert [text.count("\n") for text in said] == [1, 1]
