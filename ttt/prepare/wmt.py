@@ -1,4 +1,4 @@
-"""Sentence pairs of any origin, as those of WMT: from files of text to tokens.
+"""WMT's sentence pairs, for MLPerf's transformer and gnmt: from files of text to tokens.
 
 Two files a corpus, line by line translations of each other, NAME.LANGUAGE or NAME.LANGUAGE.gz.
 What MLPerf's `transformer` trains on, 4,590,101 pairs, are the English-German parts of Europarl v7,
@@ -6,7 +6,8 @@ Common Crawl and News Commentary v12, as WMT17 gave them out; its `gnmt` has v11
 Both are judged by newstest2014, 3,003 sentences, which `sacrebleu -t wmt14/full -l en-de --echo
 src` (and `ref`) writes as text.
 
-An interrupted preparation goes on where it was when the same is typed again.
+`ttt data pairs` takes any other pairs, with files named one by one. An interrupted preparation
+goes on where it was when the same is typed again.
 """
 
 from __future__ import annotations

@@ -152,7 +152,7 @@ def _table(manifest: Manifest, train: int) -> dict[str, Any]:
         "categories": _comment(", ".join(manifest["features"]["ids"])),
         "batch": batch,
         "epochs": epochs,
-        "every": 1 if epochs > 4 else 0.25,
+        "every": 0.25 if train / batch > 200 else 1,
     }
 
 
