@@ -13,7 +13,9 @@ import texts
 from conftest import Command
 from test_data_images import EVAL, TRAIN, settings, write_set
 from ttt import config
-from ttt.cli.run import faults as told
+from ttt.cli.looked import doubts
+from ttt.cli.looked import faults as told
+from ttt.cli.run import make_launcher
 from ttt.data import corpus_looks, looks, records_looks
 from ttt.data.images import made_up_jpeg
 from ttt.dist.rank import Placement
@@ -365,3 +367,15 @@ def test_class_folders_without_parts_are_split_or_the_folder_above_is_meant(fold
     [sentence] = told(images(alone))
     assert "(class_0, class_1, class_2)" in sentence
     assert sentence.endswith(f"split it: ttt data images --src '{alone}' --out DIR")
+
+
+def test_where_processes_run_elsewhere_faults_are_remarks(folder):
+    """The folder that a login node sees under this name may be another one."""
+    config.register()
+    typed = [f"data.root={folder}", "data.train_samples=7"]
+    run = config.resolve(config.compose([*typed, "launcher=slurm"]))
+    assert doubts(run, make_launcher(run))[0].startswith(
+        f"as seen from here, {folder}/train holds {TRAIN} images"
+    )
+    local = config.resolve(config.compose(typed))
+    assert doubts(local, make_launcher(local)) == []

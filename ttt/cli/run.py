@@ -23,7 +23,7 @@ from hydra.types import RunMode
 from rich.text import Text
 
 from ttt import claim, config, stop, streams
-from ttt.cli import counted, options, overrides, shows, sweep
+from ttt.cli import counted, looked, options, overrides, shows, sweep
 from ttt.cli.rehearse import rehearse
 from ttt.dist.rank import JOIN_VARIABLE, Placement, from_environment, half_told
 from ttt.errors import OK, ConfigError, TttError, show, shown
@@ -39,7 +39,6 @@ _SWEEP_INSIDE = [
     " to ttt: ttt run --multirun launcher=torchrun ... (or slurm, or mpi)"
 ]
 _JOIN_SECONDS = "timeout.join_seconds="
-Known = dict[tuple[str, ...], list[str]]  # faults by settings of a data set
 _STARTERS = {"torchrun": "torchrun", "slurm": "srun", "mpi": "mpirun"}
 
 
@@ -126,7 +125,7 @@ def launch(composed: Any, arguments: list[str], placement: Placement | None) -> 
     launcher = make_launcher(run)
     if launcher.on_every_node and not placement:
         return launcher.join(arguments, run.timeout.join_seconds)
-    for remark in claim.remarks(run):
+    for remark in [*claim.remarks(run), *looked.doubts(run, launcher)]:
         print(f"ttt: {remark}", file=sys.stderr)
     if prepare(run) and counted.missing(run.data):
         composed = counted.fill(composed)
@@ -150,7 +149,7 @@ def make_launcher(run: RunConfig) -> Launcher:
 
 
 def problems(
-    run: RunConfig, placement: Placement | None = None, known: Known | None = None
+    run: RunConfig, placement: Placement | None = None, known: looked.Known | None = None
 ) -> list[str]:
     """Everything wrong with a launch, before any process starts; empty if nothing is.
 
@@ -175,30 +174,11 @@ def problems(
         found.append("data.root is not set; allowed: the data set's folder; data.root=DIR")
     elif not (launcher.elsewhere or Path(root).is_dir() or getattr(run.data, "prepare", None)):
         found.append(f"data.root={root} is not a folder; data.root=DIR, as `ttt data` made it")
-    elif not launcher.elsewhere and Path(root).is_dir() and (wrong := faults(run.data, known)):
+    elif (
+        not launcher.elsewhere and Path(root).is_dir() and (wrong := looked.faults(run.data, known))
+    ):
         return found + wrong
     return found + counted.problems(run, elsewhere=launcher.elsewhere)
-
-
-def faults(data: Any, known: Known | None = None) -> list[str]:
-    """What is wrong with the form of a data set that this machine can see.
-
-    Off the clock and before any process starts; a run forgets the set again (`clear_cache`).
-
-    Args:
-        data: Its settings.
-        known: What was found of other settings; takes in what is found now.
-    """
-    module = getattr(data, "looks", None)  # a user's own data set may come without
-    if module is None:
-        return []
-    looks = importlib.import_module(module)
-    known = {} if known is None else known
-    key = (module, *(str(getattr(data, name)) for name in looks.SETTINGS))
-    if key not in known:
-        seen = looks.examined(data, quick=True)
-        known[key] = [*looks.faults(data), *(seen.sentences() if seen else [])]
-    return known[key]
 
 
 def _inside_problems(run: RunConfig, placement: Placement) -> list[str]:

@@ -1,0 +1,41 @@
+"""What is wrong with a data set that this machine can see, before any process starts. No torch.
+
+The modules that look are of `ttt.data`; the schema of a data set names its own (`looks`).
+"""
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+from ttt.launch.job import Launcher
+from ttt.schema.run import RunConfig
+
+Known = dict[tuple[str, ...], list[str]]  # faults by settings of a data set
+
+
+def doubts(run: RunConfig, launcher: Launcher) -> list[str]:
+    """Faults of the data set where it need not be the one that the processes will see."""
+    if not launcher.elsewhere or not Path(run.data.root).is_dir():
+        return []
+    return [f"as seen from here, {sentence}" for sentence in faults(run.data)]
+
+
+def faults(data: Any, known: Known | None = None) -> list[str]:
+    """What is wrong with the form of a data set that this machine can see.
+
+    Off the clock and before any process starts; a run forgets the set again (`clear_cache`).
+
+    Args:
+        data: Its settings.
+        known: What was found of other settings; takes in what is found now.
+    """
+    module = getattr(data, "looks", None)  # a user's own data set may come without
+    if module is None:
+        return []
+    looks = importlib.import_module(module)
+    known = {} if known is None else known
+    key = (module, *(str(getattr(data, name)) for name in looks.SETTINGS))
+    if key not in known:
+        seen = looks.examined(data, quick=True)
+        known[key] = [*looks.faults(data), *(seen.sentences() if seen else [])]
+    return known[key]
