@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections import namedtuple
 from types import SimpleNamespace
@@ -14,6 +15,7 @@ import torch
 from conftest import environment
 from fakes import FakeTime, Recorder
 from processes import OUTSIDE, TWO, begin, end_all, events, workers
+from ttt import saver
 from ttt.clock import Clock
 from ttt.dist import checkpoint
 from ttt.dist.checkpoint import Progress
@@ -168,6 +170,18 @@ def test_a_disk_without_room_is_a_warning_once_and_the_record_keeps_its_room(tmp
     training.until(12)
     training.saver.finish()
     assert training.saved() == [11]
+
+
+def test_a_file_system_that_does_not_answer_holds_up_no_result(tmp_path, monkeypatch):
+    answers = threading.Event()
+    monkeypatch.setattr(checkpoint, "write", lambda *words, **named: answers.wait(60))
+    monkeypatch.setattr(saver, "_LAST_SECONDS", 0.1)
+    training = Training(tmp_path, every=1)
+    training.until(2)
+    training.saver.finish()
+    assert training.saved() == []
+    assert "rank 0: not written 0.1 s after the training" in training.warnings()[0]
+    answers.set()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="to fill a disk, one is mounted, as root")

@@ -18,6 +18,7 @@ from ttt.loop import Parts
 from ttt.protocols import State
 
 CHECKPOINT = "checkpoint"  # the folder, in that of the run
+_LAST_SECONDS = 60.0  # for the last one, once training is over; a file system may never answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,9 @@ class Saver:
     def finish(self) -> None:
         """Wait for what is being written."""
         if self._thread:
-            self._thread.join()
+            self._thread.join(_LAST_SECONDS)
+            if self._thread.is_alive():
+                self._failed = f"not written {_LAST_SECONDS:g} s after the training"
         _, written = self._parts.world.minimum_later(self.signs())()
         self._conclude(self._parts.learner.steps, written)
 
