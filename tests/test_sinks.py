@@ -16,6 +16,7 @@ from ttt.sinks.console import Console, result_rows
 from ttt.sinks.jsonl import JsonLines
 from ttt.sinks.mllog import MlperfLog, records
 from ttt.sinks.summary import Summary
+from ttt.terminal import Terminal
 
 CONFIG = {
     "benchmark": "digits",
@@ -229,7 +230,9 @@ def test_the_summary_holds_what_was_measured_and_null_for_the_rest(tmp_path):
     assert summary["samples"] == 2944
     assert summary["world_size"] == 2
     assert summary["energy_j"] is summary["cost"] is summary["peak_memory_bytes"] is None
-    assert summary["compliance"] == dict.fromkeys(("ruleset", "division", "passed", "official"))
+    assert summary["compliance"] == dict.fromkeys(
+        ("ruleset", "division", "passed", "official", "problems")
+    )
 
 
 def test_a_run_costs_its_nodes_for_the_time_on_the_clock():
@@ -268,9 +271,12 @@ def test_a_person_sees_progress_and_the_result(terminal):
     tell(log, time)
     log.close()
     said = text.getvalue()
-    for words in ("top1 0.9800", "success", "10.00 s", "runs/digits/x/seed_3", "7.0 MB", "unknown"):
+    for words in ("top1 0.9800", "success", "10.00 s", "runs/digits/x/seed_3", "7.0 MB"):
         assert words in said
     assert ("\x1b[" in said) == terminal
+    assert "unknown" not in said  # of peak memory and others nothing is known, so nothing is said
+    assert "170.0 ms median" in said
+    assert "p99" not in said
 
 
 def test_a_person_is_told_where_tables_are_and_what_the_loader_says_of_its_batches():
@@ -295,3 +301,39 @@ def test_a_person_is_told_where_tables_are_and_what_the_loader_says_of_its_batch
         assert words in text.getvalue()
     assert "padding 0.0125" in text.getvalue()
     assert summary.result()["data"] == {"padding": 0.0125}
+
+
+def ended(**parts):
+    """A summary of nothing but these."""
+    return Summary().result() | {"metric": "top1", "target": 0.97, "steps": 46} | parts
+
+
+def test_a_failed_check_says_why():
+    failed = {"passed": False, "official": False, "ruleset": "6.1.0", "division": "open"}
+    by = "(MLPerf-style, not an MLPerf benchmark, rules 6.1.0, open)"
+    for seconds, problems, said in (
+        (1.0, ["opt_name is missing", "b"], f"FAILED: opt_name is missing, and 1 more {by}"),
+        (1.0, ["opt_name is missing"], f"FAILED: opt_name is missing {by}"),
+        (1.0, None, f"FAILED: ttt check says which rules the log breaks {by}"),
+        (None, ["run_stop is aborted", "b"], f"FAILED: not reached {by}"),
+    ):
+        rows = result_rows(
+            ended(time_to_train_s=seconds, compliance=failed | {"problems": problems})
+        )
+        assert dict(rows)["compliance"] == said
+
+
+def test_of_what_is_not_known_there_is_no_line():
+    assert [name for name, _ in result_rows(ended(world_size=1))] == ["time to train", "compliance"]
+    assert dict(result_rows(ended(step_ms_p99=2.0)))["step time"] == "2.0 ms p99"
+
+
+def test_a_line_stays_one_in_a_pipe_and_wraps_in_a_terminal(monkeypatch):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    sentence = "word " * 40
+    for terminal, columns, lines in ((False, None, 1), (True, "80", 3), (False, "80", 3)):
+        if columns:
+            monkeypatch.setenv("COLUMNS", columns)
+        text = io.StringIO()
+        Terminal(file=text, force_terminal=terminal).print(sentence)
+        assert len(text.getvalue().splitlines()) == lines

@@ -12,9 +12,14 @@ from rich.console import Console
 
 from ttt.streams import UnwritableError
 
+_WITHOUT_END = 10_000  # columns of a file or a pipe, where a line stays one
+
 
 class Terminal(Console):
     """A rich console without markup, whose failures are exceptions.
+
+    It wraps lines at the width of a terminal, and nothing in a file or a pipe, where they are
+    searched and cut by other programs; COLUMNS says otherwise.
 
     Raises:
         BrokenPipeError: The reader is gone; rich's own console would end the process.
@@ -23,6 +28,8 @@ class Terminal(Console):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(markup=False, emoji=False, highlight=False, **options)
+        if not (self.is_terminal or "width" in options or "COLUMNS" in os.environ):
+            self.width = _WITHOUT_END
 
     def on_broken_pipe(self) -> None:
         """Leave it to the caller what that means."""

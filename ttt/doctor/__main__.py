@@ -24,6 +24,7 @@ from ttt.doctor.findings import Finding, Level
 from ttt.errors import LAUNCH_FAILED, OK, TttError
 from ttt.errors import show as show_error
 from ttt.stop import Interrupted
+from ttt.terminal import Terminal
 
 
 def main(arguments: list[str]) -> int:
@@ -49,7 +50,7 @@ def consult(text: str | None, placement: Placement | None) -> int:
     place = placement or Placement()
     message: dict[str, Any] = json.loads(text) if text else {}
     findings: list[Finding] = []
-    console = show.open_console()
+    console = Terminal()
 
     def tell(made: Iterable[Finding]) -> None:
         for finding in made:

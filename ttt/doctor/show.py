@@ -1,7 +1,6 @@
 """The report: a line or two for each finding as it is made, a sum, and the same for a program."""
 
 import json
-import sys
 import textwrap
 from collections import Counter
 from dataclasses import fields
@@ -12,17 +11,10 @@ from rich.text import Text
 
 from ttt.doctor.findings import Finding, Level
 from ttt.errors import ConfigError
-from ttt.terminal import Terminal
 
 _COLOURS = {Level.ok: "green", Level.warning: "yellow", Level.failure: "bold red"}
 _LEVEL_WIDTH, _NAME_WIDTH = 8, 17
 _INDENT = _LEVEL_WIDTH + _NAME_WIDTH
-_PIPE_WIDTH = 10_000  # columns of a file or a pipe, where a line stays one
-
-
-def open_console() -> Terminal:
-    """Where the report goes."""
-    return Terminal(width=None if sys.stdout.isatty() else _PIPE_WIDTH)
 
 
 def line(finding: Finding, width: int) -> Text:

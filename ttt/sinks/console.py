@@ -242,40 +242,57 @@ def _spent(summary: dict) -> list[tuple[str, str]]:  # type: ignore[type-arg]
 
 
 def result_rows(summary: dict) -> list[tuple[str, str]]:  # type: ignore[type-arg]
-    """The result as (name, text) rows; a value that is not known says so."""
+    """The result as (name, text) rows; of what is not known there is none."""
 
-    def show(name: str, form: str, unit: str = "", scale: float = 1.0) -> str:
-        value = summary[name]
-        return "unknown" if value is None else f"{value * scale:{form}}{unit}"
+    def known(key: str, form: str, unit: str = "", scale: float = 1.0) -> list[str]:
+        value = summary[key]
+        return [] if value is None else [f"{value * scale:{form}}{unit}"]
 
-    compliance = summary["compliance"]
-    verdict = "not checked"
-    if compliance["passed"] is not None:
-        label = "MLPerf" if compliance["official"] else "MLPerf-style, not an MLPerf benchmark"
-        word = "passed" if compliance["passed"] else "FAILED"
-        verdict = f"{word} ({label}, rules {compliance['ruleset']}, {compliance['division']})"
-    time = show("time_to_train_s", ".2f", " s")
-    if summary["time_to_train_s"] is None:
-        time = f"not reached in {show('elapsed_s', '.2f', ' s')}"
-    elif summary["eval_interval_s"] is not None:
-        time += f"  (looked every {summary['eval_interval_s']:.2f} s)"
+    steps = known("step_ms_p50", ".1f", " ms median") + known("step_ms_p99", ".1f", " ms p99")
+    target = f"{summary['metric']}, target {summary['target']:g}"
+    rows = [
+        ("time to train", _time(summary)),
+        ("quality", [f"{each} {target}" for each in known("quality", ".4f")]),
+        ("epochs", [f"{each}  ({summary['steps']} steps)" for each in known("epochs", ".4g")]),
+        ("throughput", known("samples_per_s", ",.0f", " samples/s while training")),
+        ("step time", [", ".join(steps)] if steps else []),
+        ("waiting for data", known("data_wait_fraction", ".1f", " % of training", 100)),
+        ("evaluation", known("eval_fraction", ".1f", " % of the time", 100)),
+    ]
+    peak = known("peak_memory_bytes", ",.0f", " MB in one process", 1e-6)
     return [
-        ("time to train", time),
-        ("quality", f"{show('quality', '.4f')} {summary['metric']}, target {summary['target']:g}"),
-        ("epochs", f"{show('epochs', '.4g')}  ({summary['steps']} steps)"),
-        ("throughput", show("samples_per_s", ",.0f", " samples/s while training")),
-        (
-            "step time",
-            f"{show('step_ms_p50', '.1f')} ms median, {show('step_ms_p99', '.1f')} ms p99",
-        ),
-        ("waiting for data", show("data_wait_fraction", ".1f", " % of training", 100)),
-        ("evaluation", show("eval_fraction", ".1f", " % of the time", 100)),
+        *((name, text) for name, texts in rows for text in texts),
         *_batches(summary),
         *_checkpoints(summary),
         *_resumes(summary),
         *_communication(summary),
-        ("peak memory", show("peak_memory_bytes", ",.0f", " MB in one process", 1e-6)),
+        *(("peak memory", text) for text in peak),
         *_spent(summary),
-        ("compliance", verdict),
+        ("compliance", _verdict(summary)),
         *_kept(summary),
     ]
+
+
+def _time(summary: dict) -> list[str]:  # type: ignore[type-arg]
+    """The time to train, or how long it was not reached in."""
+    seconds, elapsed = summary["time_to_train_s"], summary["elapsed_s"]
+    if seconds is None:
+        return ["not reached" if elapsed is None else f"not reached in {elapsed:.2f} s"]
+    interval = summary["eval_interval_s"]
+    return [f"{seconds:.2f} s" + ("" if interval is None else f"  (looked every {interval:.2f} s)")]
+
+
+def _verdict(summary: dict) -> str:  # type: ignore[type-arg]
+    """What the checker says, and of a log that fails why."""
+    compliance = summary["compliance"]
+    if compliance["passed"] is None:
+        return "not checked"
+    label = "MLPerf" if compliance["official"] else "MLPerf-style, not an MLPerf benchmark"
+    by = f"({label}, rules {compliance['ruleset']}, {compliance['division']})"
+    if compliance["passed"]:
+        return f"passed {by}"
+    if summary["time_to_train_s"] is None:
+        return f"FAILED: not reached {by}"
+    first, *others = compliance["problems"] or ["ttt check says which rules the log breaks"]
+    more = f", and {len(others)} more" if others else ""
+    return f"FAILED: {first}{more} {by}"

@@ -91,7 +91,7 @@ class Summary:
             result["steps"] = stop.step
             if stop.data["status"] == "success":
                 result["time_to_train_s"] = result["elapsed_s"]
-        checked = ("ruleset", "division", "passed", "official")
+        checked = ("ruleset", "division", "passed", "official", "problems")
         result["compliance"] = {name: self._datum(Kind.COMPLIANCE, name) for name in checked}
         return result
 

@@ -69,6 +69,11 @@ def why_failed(run: Run) -> str:
     return run.reason or next(iter(run.problems), "it has no valid time")
 
 
+def broken(run: Run) -> str:
+    """The first rule that the log of a run breaks."""
+    return next(iter(run.problems), "ttt check says which rules it breaks")
+
+
 def _whose_run(run: Run) -> str:
     return run.path.name if run.seed is None else f"seed {run.seed}"
 

@@ -1,4 +1,4 @@
-"""Shows a study in a terminal, in 80 columns where a batch job's output goes; wider shows more.
+"""Shows a study in a terminal, all of it in a file or a pipe; a wider terminal shows more.
 
 May not know where runs come from, nor compute anything a reader could want to compute again.
 """
@@ -14,13 +14,10 @@ from ttt.report.analysis.names import differences, joined
 from ttt.report.analysis.progress import measure_of
 from ttt.report.analysis.score import group
 from ttt.report.analysis.study import Study
-from ttt.report.analysis.words import (
-    printable,
-    unit_of,
-)
+from ttt.report.analysis.words import number, printable, unit_of
 from ttt.report.forms import grids
 from ttt.report.forms.cells import Grid
-from ttt.report.forms.doubts import cautions, objections, remarks, why_failed
+from ttt.report.forms.doubts import broken, cautions, objections, remarks, why_failed
 from ttt.report.forms.experiment import plain_table, show_experiment, title_of
 from ttt.report.forms.sentences import (
     INTERVAL,
@@ -44,6 +41,9 @@ def closing(run_dirs: Iterable[str | Path], console: Console) -> None:
     found = find(run_dirs)
     for each in group(found.runs):
         show_experiment(each, console, title_of(each), unit_of([each]), measure_of([each]))
+        for run in each.runs:
+            if run.status == "success" and run.passed is False:
+                _lines([f"seed {number(run.seed)}: compliance FAILED: {broken(run)}"], console)
         console.print()
     _rejected(found.rejected, console)
 
