@@ -76,6 +76,7 @@ def test_hydra_help_is_about_ttt(ttt, tmp_path):
     assert "hydra/launcher: basic" in done.stdout
     done = ttt("run", "--config-dir", "own", "--help")
     assert "benchmark=rings" in done.stdout
+    assert 'eval "$(ttt completion bash)"' in done.stdout
     assert done.stderr == ""
 
 
