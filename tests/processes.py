@@ -54,9 +54,10 @@ def worker(root: Path, rank: int) -> psutil.Process:
 
 def _rank(process: psutil.Process) -> str | None:
     """The rank of a worker; None for a launcher."""
-    if "ttt.worker" not in process.cmdline() or "torch.distributed.run" in process.cmdline():
+    if [word for word in process.cmdline() if word != "-u"][1:3] != ["-m", "ttt.worker"]:
         return None
-    return process.environ().get("RANK", "0")
+    variables = process.environ()
+    return variables.get("RANK", variables.get("SLURM_PROCID", "0"))
 
 
 def until_training(root: Path, process: subprocess.Popen[str]) -> Path:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from conftest import PROJECT, Command
-from ttt import config
+from ttt import config, deaths
 from ttt.cli.run import problems
 from ttt.launch import sbatch, slurm, slurm_job
 from ttt.launch.job import Job
@@ -308,7 +308,7 @@ class Bash:
     def started(self) -> list[str]:
         """What each srun was asked to start, behind its own options."""
         lines = self.calls.read_text().splitlines()
-        return [line.partition(' exec "$@" ')[2] for line in lines if ' exec "$@" ' in line]
+        return [line.partition(" exit $code ")[2] for line in lines if " exit $code " in line]
 
 
 @pytest.fixture
@@ -465,13 +465,47 @@ torch.distributed.elastic.multiprocessing.errors.ChildFailedError:
 
 def test_of_what_torchrun_says_the_words_of_the_worker_are_shown(bash: Bash):
     asked = SlurmConfig(nodes=2, mode=Mode.agent)
-    (bash.folder / "seed_0" / "logs").mkdir(parents=True)
-    log = bash.folder / "seed_0" / "logs" / "torchrun.log"
-    log.write_text(TORCHRUN)
-    assert bash(Bash.KILLED, asked=asked).stderr == "".join(TORCHRUN.splitlines(True)[:3])
-    log.write_text("E0131 12:00:00.000000 7 api.py:1002] exitcode: -9\n")
-    assert "exitcode: -9" in bash(Bash.KILLED, asked=asked).stderr
-    assert f"--error={log} --open-mode=append" in bash.calls.read_text()
+    (bash.folder / "said").write_text(TORCHRUN)
+    fails = f"""touch "$run/logs/torchrun_0.log"
+        cat {bash.folder}/said >"$run/logs/torchrun_1.log"; exit 137"""
+    assert bash(fails, asked=asked).stderr == "".join(TORCHRUN.splitlines(True)[:3])
+    (bash.folder / "said").write_text("E0131 12:00:00.000000 7 api.py:1002] exitcode: -9\n")
+    assert "exitcode: -9" in bash(fails, asked=asked).stderr
+    assert f"--error={bash.folder}/seed_0/logs/torchrun_%n.log" in bash.calls.read_text()
+
+
+def test_what_srun_says_is_kept_and_an_earlier_start_is_no_cause(bash: Bash):
+    says = "echo 'srun: error: n2: task 1: {}' >&2; echo trains; exit {}"
+    first = bash(says.format("Segmentation fault", 139))
+    assert (first.returncode, first.stdout) == (139, "trains\n")
+    assert first.stderr == "srun: error: n2: task 1: Segmentation fault\n"
+    logs = bash.folder / "seed_0" / "logs"
+    assert str(deaths.cause(logs)).startswith("rank 1 on n2 was ended by SIGSEGV")
+    (logs / "rank_1.failure.json").write_text("{}")
+    assert bash(says.format("Killed", 137)).returncode == 137
+    assert str(deaths.cause(logs)).startswith("rank 1 on n2 was ended by SIGKILL")
+    assert list(logs.glob("*.failure.json")) == []
+
+
+def test_a_task_takes_its_temporary_files_along_and_hears_no_wish_for_room(bash: Bash):
+    executable(bash.folder / "bin", "srun", 'while [[ $1 != sh ]]; do shift; done; exec "$@"')
+    scratch = bash.folder / "tmp"
+    scratch.mkdir()
+    look = """kill -USR1 $$; touch "$TMPDIR/left"; echo "$PET_NODE_RANK $TMPDIR"
+        echo "$TORCHINDUCTOR_CACHE_DIR"; kill -TERM $PPID; kill -KILL $$"""
+    executable(bash.folder / "bin", "python", look)
+    run = bash.folder / "seed_0"
+    (run / "logs").mkdir(parents=True)
+    python = str(bash.folder / "bin" / "python")
+    job = Job((run,), "digits")
+    script = sbatch.render(sbatch.template(), SlurmConfig(nodes=2), job, python)
+    done = bash.run(script, SLURM_NODEID="3", TMPDIR=str(scratch))
+    assert done.stdout, done.stderr
+    rank, compiled = done.stdout.splitlines()
+    assert rank.startswith(f"3 {scratch}/ttt-")
+    assert compiled.startswith(f"{scratch}/torchinductor_")
+    assert done.returncode == 137, done.stderr
+    assert list(scratch.iterdir()) == []
 
 
 def test_submitted_by_hand_it_starts_ttt_run_once_a_process(bash: Bash):

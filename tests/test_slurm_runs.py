@@ -13,8 +13,9 @@ import pytest
 
 from conftest import PROJECT, Command, environment
 from faults import CLUSTER_FAULTS, ClusterFault, meet_on
-from processes import begin, events, until_training, workers
+from processes import begin, events, until_training, worker, workers
 from slurm_testbed import Cluster
+from ttt.report.source.find import find
 
 SLURM = ("launcher=slurm", "launcher.wait=true", "clear_cache=fadvise")
 ENDLESS = ("target.threshold=1.0", "target.max_epochs=100000")
@@ -277,6 +278,26 @@ def test_a_rank_that_fails_is_told_once(start: Start, tmp_path: Path):
     assert (out + errors).count("ZeroDivisionError: the defect of rank 1") == 1
     assert (out + errors).count("Traceback") == 1  # its own; torchrun's is in its log
     assert re.search(r"rank 1 on \S+ failed, see above", errors)
+
+
+@pytest.mark.parametrize("mode", ["task", "agent"])
+def test_a_killed_rank_is_named_whether_anybody_waits_or_not(
+    start: Start, tmp_path: Path, mode: str
+):
+    scratch = tmp_path / "tmp"
+    scratch.mkdir()
+    asked = (f"launcher.mode={mode}", "launcher.nodes=2", "launcher.procs=1", *ENDLESS)
+    process = start(*asked, TMPDIR=str(scratch))
+    run = until_training(tmp_path, process)
+    worker(tmp_path, 1).kill()
+    code, out, errors = ended(process)
+    assert code == 5, out + errors
+    said = r"rank 1( on \S+)? was ended by SIGKILL"  # torchrun may not know the host
+    assert re.search(rf"job \d+ is failed .*: {said}", errors)
+    assert re.search(said, str(find([run]).runs[0].reason))
+    (run / "logs" / "launcher.failure.json").unlink()  # as without launcher.wait
+    assert re.search(said, str(find([run]).runs[0].reason))
+    assert [each.name for each in scratch.iterdir() if "torchinductor" not in each.name] == []
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ttt import failure
+from ttt import deaths, failure
 from ttt.errors import SUSPENDED, LaunchError
 from ttt.launch import sbatch, slurm_job
 from ttt.launch.job import Job, lost, outcome, stopped, worst
@@ -125,7 +125,7 @@ class Slurm:
         with raising():
             try:
                 shown = slurm_job.Log(folder, log, sys.stdout.buffer)
-                states = slurm_job.follow(number, shown, _tell)
+                states = slurm_job.follow(number, shown, _tell, self._make_room)
             except Interrupted:
                 subprocess.run(["scancel", number], check=False)
                 _tell(f"job {number} is cancelled")
@@ -136,6 +136,11 @@ class Slurm:
             return worst(finished)
         first = next(run for run, code in codes.items() if code in (None, SUSPENDED))
         raise unfinished(first, number, states)
+
+    def _make_room(self, number: str) -> None:
+        """Pass a wish for room on to the workers of a job, which answer to this signal."""
+        subprocess.run(["scancel", f"--signal={self._asked.signal}", number], check=False)
+        _tell(f"job {number} is asked to make room")
 
 
 def interpreter(asked: SlurmConfig) -> str:
@@ -255,8 +260,12 @@ def unfinished(run: Path, number: str, states: Sequence[State]) -> LaunchError:
         error = LaunchError(f"{sentence}{'' if reason else ', but suspended'}; {again}")
         error.exit_code = SUSPENDED
         return error
+    told = {one.rank for one in failures}
+    dead = deaths.cause(run / "logs", told) if any(one.name == "FAILED" for one in states) else None
     remedies = [_REMEDIES[state.name] for state in states if state.name in _REMEDIES]
-    text = ": ".join([sentence, *dict.fromkeys(remedies)])
+    why = [dead] if dead else list(dict.fromkeys(remedies))
+    failure.write_by_launcher(": ".join([f"job {number} is {ended}", *why]), run / "logs")
+    text = ": ".join([sentence, *why])
     return LaunchError(f"{text}; {again}" if reason else text)
 
 

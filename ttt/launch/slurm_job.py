@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from ttt.stop import room_wanted
+
 # `man squeue`, JOB STATE CODES: those after which a job does nothing more by itself.
 ENDED = frozenset(
     "BOOT_FAIL CANCELLED COMPLETED DEADLINE FAILED NODE_FAIL OUT_OF_MEMORY PREEMPTED REVOKED"
@@ -84,19 +86,23 @@ def parse(shown: str) -> list[State]:
     return states
 
 
-def follow(number: str, log: "Log", tell: Callable[[str], None]) -> list[State]:
+def follow(
+    number: str, log: "Log", tell: Callable[[str], None], make_room: Callable[[str], None]
+) -> list[State]:
     """Show a job's log, and tell what becomes of the job, until it is over.
 
     Args:
         number: The job.
         log: Its log, not there before it runs.
         tell: Takes a sentence for the person who waits.
+        make_room: Called with the job once it runs, if this process is asked to make room.
 
     Returns:
         The last states; empty if SLURM has forgotten the job.
     """
     began = time.monotonic()
-    ask_at, told = began, ""
+    ask_at, told, asked = began, "", False
+    states: list[State] = []
     while True:
         now = time.monotonic()
         if now >= ask_at:
@@ -114,6 +120,9 @@ def follow(number: str, log: "Log", tell: Callable[[str], None]) -> list[State]:
             if sentence != told:
                 tell(told := sentence)
         log.show()
+        if room_wanted() and not asked and any(state.name == "RUNNING" for state in states):
+            asked = True
+            make_room(number)
         time.sleep(_LOG_SECONDS)
 
 
