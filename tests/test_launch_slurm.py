@@ -4,7 +4,9 @@ After a change to slurm/job.sbatch or to its rendering, write the golden files a
 difference: PYTHONPATH=. python tests/test_launch_slurm.py
 """
 
+import fcntl
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -485,6 +487,19 @@ def test_what_srun_says_is_kept_and_an_earlier_start_is_no_cause(bash: Bash):
     assert bash(says.format("Killed", 137)).returncode == 137
     assert str(deaths.cause(logs)).startswith("rank 1 on n2 was ended by SIGKILL")
     assert list(logs.glob("*.failure.json")) == []
+
+
+def test_a_second_job_with_the_same_script_is_refused(bash: Bash):
+    assert bash(Bash.KILLED).returncode == 137
+    file = bash.folder / "seed_0" / "logs" / "owner"
+    assert file.read_text().startswith("job 12 on ")
+    with file.open("a") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        done = bash(Bash.SUCCESS, SLURM_JOB_ID="13")
+        assert done.returncode == 5
+        assert re.search("seed_0 is run by job 12 on .* already; wait", done.stderr)
+        assert len(bash.started()) == 1
+        assert bash(Bash.SUCCESS).returncode == 0  # SLURM has started the first again
 
 
 def test_a_task_takes_its_temporary_files_along_and_hears_no_wish_for_room(bash: Bash):

@@ -114,6 +114,11 @@ def _innocence(death: Death) -> tuple[bool, int, str]:
     return death.asked, kind, death.time
 
 
+def _ended(code: int) -> int:
+    """An exit code as Python has it: a shell, and ttt, tell a signal as 128 and its number."""
+    return 128 - code if 128 < code < 128 + signal.NSIG else code
+
+
 def of_torchrun(log: str, told: Container[int] = (), here: str | None = None) -> list[Death]:
     """The ranks in torchrun's own list.
 
@@ -124,7 +129,13 @@ def of_torchrun(log: str, told: Container[int] = (), here: str | None = None) ->
     """
     sent = set(_TORCHRUN_SENT.findall(log))
     return [
-        Death(f"rank {rank}", here if host == "localhost" else host, int(code), time, pid in sent)
+        Death(
+            f"rank {rank}",
+            here if host == "localhost" else host,
+            _ended(int(code)),
+            time,
+            pid in sent,
+        )
         for time, host, rank, code, pid in _TORCHRUN_RANK.findall(log)
         if int(rank) not in told
     ]
@@ -133,7 +144,7 @@ def of_torchrun(log: str, told: Container[int] = (), here: str | None = None) ->
 def of_mpirun(log: str, told: Container[int] = ()) -> list[Death]:
     """The rank that Open MPI's mpirun names, as above; others name processes only."""
     found = [(rank, host, -int(number)) for rank, host, number in _MPIRUN_SIGNAL.findall(log)]
-    found += [(rank, None, int(code)) for rank, code in _MPIRUN_CODE.findall(log)]
+    found += [(rank, None, _ended(int(code))) for rank, code in _MPIRUN_CODE.findall(log)]
     return [Death(f"rank {rank}", host, n) for rank, host, n in found if int(rank) not in told]
 
 
@@ -148,8 +159,7 @@ def of_srun(log: str, who: str, told: Container[int] = ()) -> list[Death]:
     found = []
     for match in _SRUN_TASK.finditer(log):
         host, task, code, word = match.groups()
-        ended = int(code) if code else -_SRUN_WORDS.get(word.strip(), 0)
-        ended = 128 - ended if ended > 128 else ended  # as the shell above it tells a signal
+        ended = _ended(int(code)) if code else -_SRUN_WORDS.get(word.strip(), 0)
         asked = _SRUN_ENDS_ALL in log[: match.start()]
         if who == "rank" and int(task) not in told and ended:
             found.append(Death(f"rank {task}", host, ended, asked=asked))

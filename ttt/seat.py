@@ -14,10 +14,10 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from ttt import failure, saver, stop
+from ttt import failure, owner, saver, stop
 from ttt.dist import world as dist_world
 from ttt.dist.rank import Placement
-from ttt.errors import ESCAPE, LAUNCH_FAILED, TttError
+from ttt.errors import ESCAPE, LAUNCH_FAILED, LaunchError, TttError
 from ttt.events import EventLog, Kind
 from ttt.loop import Parts
 from ttt.protocols import World
@@ -36,6 +36,7 @@ class Seat:
         placement: Where a launcher put it; None when it is alone.
         rank: Which.
         folder: The run folder; unknown to a process given "-" until rank 0 has told it.
+        joined: Whether rank 0 has let it in.
         terminal: Copies of the output streams it was started with, before they go to a file.
         pulse: Where it is, for the watchdog.
         log: Its events, as soon as there are any.
@@ -46,6 +47,7 @@ class Seat:
         self.placement = placement
         self.rank = placement.rank if placement else 0
         self.folder = folder
+        self.joined = False
         self.terminal = (os.dup(1), os.dup(2))
         self.pulse = Pulse()
         self.log: EventLog | None = None
@@ -59,6 +61,18 @@ class Seat:
         """The folder of the run's logs, where it is to be seen from here."""
         logs = None if self.folder is None else self.folder / "logs"
         return logs if logs and logs.is_dir() else None
+
+    def own(self, folder: Path) -> None:
+        """Keep the run folder from others that are started on it.
+
+        Raises:
+            LaunchError: Somebody else runs it; nothing of this process is written there.
+        """
+        try:
+            owner.take(folder)
+        except LaunchError:
+            self.folder = None
+            raise
 
     def redirect(self) -> None:
         """Send what this process and its libraries print to a file, where the folder is here."""
@@ -185,7 +199,7 @@ class Seat:
             failure.release(self.logs, self.rank)
 
     def _tell(self, told: failure.Failure, *, aloud: bool) -> None:
-        if self.logs:
+        if self.logs and (told.primary or self.joined):  # else the folder may be another's
             with contextlib.suppress(OSError):  # a folder may go at any moment
                 failure.write(told, self.logs, by=self.rank)
         if aloud and not os.environ.get(failure.LAUNCHED_BY_TTT):

@@ -90,6 +90,7 @@ def work(placement: Placement | None, seat: Seat) -> Verdict:
         seconds = config.load(frozen).timeout.join_seconds
     if seat.rank == 0:  # it always has the folder, and what it says counts
         assert seat.folder is not None
+        seat.own(seat.folder)
         told = attempt.told(attempt.past(seat.folder))
         folder = str(seat.folder.absolute())
         text = json.dumps({"folder": folder, "config": frozen, "past": told})
@@ -97,6 +98,7 @@ def work(placement: Placement | None, seat: Seat) -> Verdict:
         message = json.loads(text)
         run_config = config.load(message["config"])
         seat.folder = seat.folder or Path(message["folder"])
+        seat.joined = True
         demand_size(run_config, world)
         demand_claim(run_config, world)
         if world.size > 1:

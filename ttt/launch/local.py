@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from ttt.deaths import Death
+from ttt.errors import SUSPENDED
 from ttt.launch.devices import device_problems
 from ttt.launch.job import Job, explain, outcome, worst
 from ttt.launch.process import supervise, worker_environment
@@ -45,6 +46,8 @@ class Local:
             if code is None:
                 raise explain(folder, str(Death("the worker", socket.gethostname(), status)))
             codes.append(code)
+            if code == SUSPENDED:  # room is wanted, not the next run
+                break
         return worst(codes)
 
     def join(self, arguments: Sequence[str], seconds: float) -> int:

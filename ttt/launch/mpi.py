@@ -19,6 +19,7 @@ from pathlib import Path
 import psutil
 
 from ttt.deaths import MPIRUN
+from ttt.errors import SUSPENDED
 from ttt.launch.devices import processes_per_node, starting_problems
 from ttt.launch.job import Job, explain, last_words, outcome, worst
 from ttt.launch.process import supervise, worker_environment
@@ -168,6 +169,8 @@ class Mpi:
             if code is None:
                 raise explain(folder, last_words("mpirun", log, status))
             codes.append(code)
+            if code == SUSPENDED:  # room is wanted, not the next run
+                break
         return worst(codes)
 
     def join(self, arguments: Sequence[str], seconds: float) -> int:

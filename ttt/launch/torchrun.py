@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ttt.deaths import TORCHRUN
-from ttt.errors import ConfigError
+from ttt.errors import SUSPENDED, ConfigError
 from ttt.failure import LAUNCHED_BY_TTT
 from ttt.launch import endpoint, nodes
 from ttt.launch.devices import processes_per_node, starting_problems
@@ -76,6 +76,8 @@ class Torchrun:
             if code is None:
                 raise explain(folder, last_words("torchrun", log, status))
             codes.append(code)
+            if code == SUSPENDED:  # room is wanted, not the next run
+                break
         return worst(codes)
 
     def join(self, arguments: Sequence[str], seconds: float) -> int:

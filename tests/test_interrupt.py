@@ -1,0 +1,179 @@
+"""Ctrl-C is over soon at any moment and leaves nothing: no process, traceback, temporary file."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from conftest import command, environment
+from processes import ENDLESS, end_all, workers
+
+SOON = 4.0  # seconds; two on a machine that does nothing else
+
+STUCK = """
+import hashlib
+from ttt import stop
+stop.install(lambda number: print("last words", number, flush=True))
+print("ready", flush=True)
+hashlib.pbkdf2_hmac("sha256", b"", b"", 10**9)  # a library that does not come back
+"""
+FINALIZER = """
+import os, signal, time
+from ttt import stop
+class Asked:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+        sum(range(10**5))
+asked = [Asked()]
+with stop.raising():
+    try:
+        asked.clear()
+        time.sleep(20)
+    except stop.Interrupted as interrupted:
+        print("raised", interrupted)
+"""
+LOADING = """
+import time
+from ttt import stop
+stop.begin()
+print("ready", flush=True)
+time.sleep(20)
+"""
+EXEC = """
+import os, signal, sys
+from ttt import stop
+stop.remember_room()
+signal.raise_signal(signal.SIGUSR1)
+stop.hold_room()
+heard = "from ttt import stop; stop.begin(); print(stop.room_wanted().name)"
+os.execv(sys.executable, [sys.executable, "-c", heard])
+"""
+
+
+def script(text: str, **variables: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", text],
+        env=environment(**variables),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def stopped(process: subprocess.Popen[str]) -> tuple[int, str, str, float]:
+    """Exit code, what it said, and seconds, of a process that is interrupted once it is ready."""
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    began = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    out, errors = process.communicate(timeout=60)
+    return process.returncode, out, errors, time.monotonic() - began
+
+
+def test_a_process_stuck_in_a_library_says_its_last_words_and_ends():
+    code, out, errors, seconds = stopped(script(STUCK))
+    assert (code, out, errors) == (130, "last words 2\n", "")
+    assert seconds < SOON
+
+
+def test_while_libraries_load_it_ends_at_once():
+    code, out, errors, _ = stopped(script(LOADING))
+    assert (code, out, errors) == (-signal.SIGINT, "", "")
+
+
+def test_an_exception_that_python_drops_is_raised_again():
+    out, errors = script(FINALIZER).communicate(timeout=60)
+    assert (out, errors) == ("raised stopped by SIGINT\n", "")
+
+
+def test_a_wish_for_room_survives_an_exec():
+    out, errors = script(EXEC).communicate(timeout=60)
+    assert (out, errors) == ("SIGUSR1\n", "")
+
+
+def typed(tmp_path: Path, digits: Path, *arguments: str) -> subprocess.Popen[str]:
+    """`ttt run`, in a group of its own, as a shell starts it, with a TMPDIR of its own."""
+    (tmp_path / "tmp").mkdir()
+    return subprocess.Popen(
+        command("run", f"run_root={tmp_path}/runs", f"data.root={digits}", *ENDLESS, *arguments),
+        env=environment(TMPDIR=str(tmp_path / "tmp")),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def until_loading(tmp_path: Path, process: subprocess.Popen[str]) -> None:
+    """Wait for a worker, which begins with importing torch."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        assert process.poll() is None, process.communicate()
+        for worker in workers(tmp_path):
+            if [word for word in worker.info["cmdline"] if word != "-u"][1:3] == [
+                "-m",
+                "ttt.worker",
+            ]:
+                return
+        time.sleep(0.02)
+    raise AssertionError("no worker was started")
+
+
+def left(tmp_path: Path) -> list[str]:
+    """What lies in its TMPDIR, but for what torch compiles, which is kept from run to run."""
+    return [each.name for each in (tmp_path / "tmp").iterdir() if "torchinductor" not in each.name]
+
+
+@pytest.mark.parametrize("launcher", ["local", "torchrun", "mpi"])
+def test_ctrl_c_while_workers_load(tmp_path: Path, digits: Path, launcher: str):
+    process = typed(tmp_path, digits, f"launcher={launcher}")
+    until_loading(tmp_path, process)
+    began = time.monotonic()
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    out, errors = process.communicate(timeout=60)
+    seconds = time.monotonic() - began
+    assert (process.returncode, out, errors) == (130, "", "ttt: stopped by SIGINT\n")
+    assert seconds < SOON
+    assert left(tmp_path) == []
+    assert end_all(tmp_path) == []
+
+
+@pytest.mark.parametrize("launcher", ["local", "mpi"])
+def test_a_wish_for_room_waits_until_a_worker_can_answer(
+    tmp_path: Path, digits: Path, launcher: str
+):
+    process = typed(tmp_path, digits, f"launcher={launcher}", "runs=2")
+    until_loading(tmp_path, process)
+    process.send_signal(signal.SIGUSR1)
+    out, errors = process.communicate(timeout=120)
+    assert process.returncode == 75, out + errors
+    assert "suspended by SIGUSR1" in out
+    assert "Traceback" not in out + errors
+    assert len(list(tmp_path.glob("runs/*/*/*/events.jsonl"))) == 1  # no other run has begun
+    assert left(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["check", "report", "package"])
+def test_other_commands_remove_their_temporary_files(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+):
+    """SIGTERM is an exception in every command: what cleans up behind itself does."""
+    text = f"""
+import os, signal, sys, tempfile, time, types
+from ttt.__main__ import main
+def command(words):
+    with tempfile.TemporaryDirectory(prefix="ttt-"):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(20)
+sys.modules["ttt.cli.{name}"] = types.SimpleNamespace(main=command)
+sys.exit(main(["{name}"]))
+"""
+    process = script(text, TMPDIR=str(tmp_path))
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (143, "ttt: stopped by SIGTERM\n")
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,45 @@
+"""One owner for a run folder: who starts a run that another process has begun is refused.
+
+A lock says so, which ends with its process, however that ends. The file's text is for people.
+"""
+
+import fcntl
+import os
+import socket
+from pathlib import Path
+
+from ttt.errors import LaunchError
+
+# The folder that the batch script owns for all its processes; see slurm/job.sbatch.
+OWNS = "TTT_OWNS"
+_FILE = Path("logs") / "owner"
+
+
+def take(folder: Path) -> None:
+    """Own a run folder until this process ends.
+
+    A file system without locks refuses nobody. Nor is a job refused that SLURM has started again:
+    the lock of a node that failed may be there for a while.
+
+    Raises:
+        LaunchError: Somebody else owns it.
+    """
+    job = os.environ.get("SLURM_JOB_ID")
+    if os.environ.get(OWNS) == str(folder):
+        return
+    file = os.open(folder / _FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)  # never closed
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        owner = os.read(file, 200).decode(errors="replace").strip()
+        if not (job and owner.startswith(f"job {job} ")):
+            os.close(file)
+            raise LaunchError(
+                f"{folder} is run by {owner or 'another process'} already; wait until that is over,"
+                " or start another run: ttt run"
+            ) from error
+    except OSError:
+        pass
+    who = f"job {job} " if job else f"process {os.getpid()} "
+    os.ftruncate(file, 0)
+    os.pwrite(file, f"{who}on {socket.gethostname()}\n".encode(), 0)
