@@ -210,6 +210,28 @@ def test_a_random_crop_names_the_file_too(damage, root):
         read(images, "train", 5)
 
 
+def test_many_missing_files_take_no_decoder_each(root, monkeypatch):
+    """Each takes a tenth of a second to build: data that are deleted are told at once."""
+    images = make(dali, root, global_batch=TRAIN)
+    stream = images.train_with_ids(Shard(), 1)
+    next(stream)
+    shutil.rmtree(root / "train")
+    built = []
+    monkeypatch.setattr(images._train, "_build", lambda: built.append(1))
+    with pytest.raises(DataError, match=r"train/\S+ cannot be read: there is no such file"):
+        list(islice(stream, TRAIN))
+    assert built == []
+
+
+def test_a_set_that_is_removed_is_named(root):
+    images = make(dali, root, on_error="skip")
+    stream = images.train_with_ids(Shard(), 1)
+    next(stream)
+    root.rename(root.parent / "away")
+    with pytest.raises(DataError, match=f"data.root={root} was removed while the run"):
+        list(islice(stream, TRAIN))
+
+
 def test_skipped_files_of_both_parts_are_added_up(root):
     damage_some(root, "train", empty, [1])
     damage_some(root, "test", junk, [1, 2])

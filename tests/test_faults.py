@@ -18,6 +18,7 @@ import pytest
 from conftest import PROJECT, Command, command, environment
 from faults import FAULTS, Fault, fill, meet
 from processes import ENDLESS, OUTSIDE, TWO, begin, end_all, events, until_training, workers
+from ttt.report.source.find import find
 
 Start = Callable[..., subprocess.Popen[str]]
 
@@ -145,6 +146,26 @@ def test_an_unreadable_image_is_told_by_its_path(tmp_path: Path, start: Start, d
     summaries = [json.loads(path.read_text()) for path in tmp_path.glob("runs/*/*/*/summary.json")]
     assert sorted(one["status"] for one in summaries) == ["aborted", "success"]
     assert [one["skipped_samples"] for one in summaries if one["status"] == "success"] == [1]
+
+
+def test_a_data_set_that_is_removed_is_told_soon_and_in_the_report(
+    tmp_path: Path, start: Start, digits: Path
+):
+    root = tmp_path / "set"
+    shutil.copytree(digits, root)
+    process = start(*ENDLESS, *TWO, f"data.root={root}", "data.loader=dali")
+    folder = until_training(tmp_path, process)
+    while not events(folder, "quality", whole=False):  # all parts are listed
+        assert process.poll() is None
+        time.sleep(0.05)
+    began = time.monotonic()
+    root.rename(tmp_path / "away")
+    _, said = process.communicate(timeout=60)
+    assert time.monotonic() - began < 7  # seconds; 2 to 3 on two cores that others use, too
+    why = f"data.root={root} was removed while the run was going on"
+    assert process.returncode == 2, said
+    assert why in said
+    assert re.fullmatch(rf"rank \d on \S+: {why}", str(find([folder]).runs[0].reason))
 
 
 def test_a_debugger_has_the_terminal_to_itself(tmp_path: Path, digits: Path):

@@ -6,6 +6,7 @@ not why they are wanted: order, sharding and epochs come from outside.
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -21,6 +22,7 @@ import torch
 from torch import Tensor
 from torch.utils.dlpack import from_dlpack
 
+from ttt.data.heads import DAMAGED
 from ttt.data.images import ImageSet, made_up_jpeg
 from ttt.data.order import DRAWS, Ids, Rows
 from ttt.data.recipe import Arrays, Recipe, inputs
@@ -217,6 +219,10 @@ class Decoder:
 
     def _exclude(self, samples: Samples, rows: Rows, error: RuntimeError) -> None:
         """Find the unreadable images of a failed batch; remember or report them."""
+        if not os.path.isdir(self.images.root):
+            raise DataError(
+                f"data.root={self.images.root} was removed while the run was going on"
+            ) from error
         bad = self._unreadable(samples, rows)
         if not bad:
             raise error
@@ -243,8 +249,12 @@ class Decoder:
 
     def _unreadable(self, samples: Samples, rows: Rows) -> list[int]:
         """Decode a batch one by one: DALI names one failed place of several, and only in words."""
-        bad = []
-        places = deque(place for place, id in enumerate(rows.ids.tolist()) if id not in self.bad)
+        left = [(place, id) for place, id in enumerate(rows.ids.tolist()) if id not in self.bad]
+        # Most are told by their beginnings and ends. Every failure takes a pipeline of its own.
+        bad = [id for _, id in left if samples.reason(id) != DAMAGED]
+        if bad and self.images.on_error == "error":  # the first is enough
+            return bad
+        places = deque(place for place, id in left if id not in bad)
         while places:
             probe, source = self._build()
             source.start(
