@@ -112,3 +112,21 @@ def test_attempts_that_never_started_stand_by_themselves(tmp_path, capsys):
     shown = " ".join(capsys.readouterr().out.split())
     assert "seed 1: rank 0 on n1: no GPU" in shown
     assert "never started" not in shown
+
+
+@pytest.mark.parametrize(
+    ("words", "mode"),
+    [
+        ("--wandb RUNS", "offline"),
+        ("RUNS --wandb", "offline"),
+        ("--wandb --json F RUNS", "offline"),
+        ("--wandb online RUNS", "online"),
+        ("--wandb=online RUNS", "online"),
+        ("RUNS", None),
+    ],
+)
+def test_paths_stand_wherever_one_likes(words, mode, monkeypatch):
+    seen = []
+    monkeypatch.setattr(report, "_report", seen.append)
+    assert report.main(words.split()) == 0
+    assert [(one.path, one.wandb) for one in seen] == [(["RUNS"], mode)]

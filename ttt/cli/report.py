@@ -20,9 +20,12 @@ from ttt.report.source.find import find
 from ttt.terminal import Terminal
 
 
+_MODES = ("offline", "online")
+
+
 def main(argv: Sequence[str]) -> int:
     """Run the command and return its exit code: 0, or 2 if there is no run to report."""
-    arguments = parser().parse_args(argv)
+    arguments = parser().parse_args(_explicit(argv))
     try:
         _report(arguments)
     except TttError as error:
@@ -74,6 +77,15 @@ def _written(arguments: argparse.Namespace, what: Study) -> list[str]:
     return lines
 
 
+def _explicit(argv: Sequence[str]) -> list[str]:
+    """The arguments with the mode of --wandb written out: what follows it may be a path."""
+    following = [*argv[1:], ""]
+    return [
+        f"--wandb={_MODES[0]}" if word == "--wandb" and after not in _MODES else word
+        for word, after in zip(argv, following, strict=False)
+    ]
+
+
 def parser() -> argparse.ArgumentParser:
     """The arguments of this command."""
     parser = argparse.ArgumentParser(
@@ -93,9 +105,9 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--wandb",
         nargs="?",
-        const="offline",
-        choices=("offline", "online"),
-        help="after PATH: also show everything in W&B; online uploads it and makes a dashboard",
+        const=_MODES[0],
+        choices=_MODES,
+        help="also show everything in W&B; online uploads it and makes a dashboard",
     )
     parser.add_argument(
         "--wandb-project", metavar="NAME", help="default: a project for each benchmark"
