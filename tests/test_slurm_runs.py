@@ -13,7 +13,7 @@ import pytest
 
 from conftest import PROJECT, Command, environment
 from faults import CLUSTER_FAULTS, ClusterFault, meet_on
-from processes import begin, events, until_training, worker, workers
+from processes import begin, events, until_training, worker
 from slurm_testbed import Cluster
 from ttt.report.source.find import find
 
@@ -110,17 +110,45 @@ def test_the_template_can_be_submitted_by_hand(cluster: Cluster, tmp_path: Path,
     assert log.count("time to train") == 1
 
 
+def around(cluster: Cluster, folder: Path) -> tuple[str, dict[str, str]]:
+    """A task of a job array that sleeps, and what a shell inside it passes on."""
+    file = folder / "outer"
+    wrapped = f"--wrap=env -0 >{file}.tmp; mv {file}.tmp {file}; sleep 600"
+    asked = ["sbatch", "--parsable", "--array=3", "--cpus-per-task=2", "--mem=300", wrapped]
+    number = cluster.run(*asked, f"--output={folder}/outer.log").stdout.strip()
+    while not file.exists():
+        time.sleep(0.1)
+    words = (line.partition("=") for line in file.read_text().split("\0"))
+    there = {name: value for name, _, value in words if name.startswith("SLURM")}
+    assert there["SLURM_ARRAY_TASK_ID"] == "3"
+    return number, {name: there[name] for name in there if name not in cluster.environment}
+
+
 @pytest.mark.parametrize("mode", ["task", "agent"])
 def test_a_job_told_to_make_room_goes_on_after_a_requeue(
     start: Start, cluster: Cluster, tmp_path: Path, mode: str
 ):
+    """The wish comes by scancel or through ttt run; one is submitted from inside another job."""
+    outer, inside = around(cluster, tmp_path) if mode == "task" else ("", {})
+    if inside:
+        inside |= {"SBATCH_PARTITION": "long", "SBATCH_TIMELIMIT": "1", "SBATCH_REQUEUE": "0"}
     slow = ["task._target_=outside_parts.Slow", "target.threshold=1.0", "target.max_epochs=8"]
-    process = start(*slow, f"launcher.mode={mode}")
+    asked = ["launcher.partition=debug", "launcher.time=8"]
+    process = start(*slow, *asked, f"launcher.mode={mode}", **inside)
     run = until_training(tmp_path, process)
     number = number_of(run)
-    cluster.run("scancel", "--signal=USR1", number)
+    job = cluster.job(number)
+    assert (job["Partition"], job["TimeLimit"], job["Requeue"]) == ("debug", "00:08:00", "1")
+    if mode == "task":
+        cluster.run("scancel", "--signal=USR1", number)
+    else:
+        process.send_signal(signal.SIGUSR1)
     code, out, errors = ended(process)
     assert code == 3, out + errors
+    if outer:
+        job = cluster.job(outer)
+        assert (job["JobState"], job["Restarts"]) == ("RUNNING", "0")
+        assert "ArrayTaskId" not in cluster.job(number)
     assert f"job {number} is back in the queue" in out
     assert re.search(r"job \d+ is running on n\d, requeued 1 x", errors)
     assert "target.max_epochs=8" in out
@@ -191,22 +219,6 @@ def test_a_lost_allocation_costs_what_was_not_saved(start: Start, cluster: Clust
     found = {one["data"]["epoch"]: one["data"]["value"] for one in events(run, "quality")}
     assert found == expected
     assert len(expected) == 10
-
-
-def test_a_process_killed_on_a_living_node_ends_the_job(
-    start: Start, cluster: Cluster, tmp_path: Path
-):
-    """It would be killed again; the run can go on, and who waits learns how."""
-    process = start(*ENDLESS, "launcher.nodes=2", "launcher.procs=1")
-    run = until_training(tmp_path, process)
-    [second] = [one for one in workers(tmp_path) if one.environ().get("SLURM_PROCID") == "1"]
-    second.kill()
-    code, out, errors = ended(process)
-    assert code == 5, out + errors
-    assert "requeued" not in errors
-    assert "back in the queue" not in out
-    assert "run_stop" not in (run / "events.jsonl").read_text()
-    assert re.search(r"is suspended: .*; sbatch \S+/job.sbatch goes on with it$", errors.rstrip())
 
 
 @pytest.mark.parametrize("fault", CLUSTER_FAULTS, ids=lambda fault: fault.name)
@@ -281,9 +293,10 @@ def test_a_rank_that_fails_is_told_once(start: Start, tmp_path: Path):
 
 
 @pytest.mark.parametrize("mode", ["task", "agent"])
-def test_a_killed_rank_is_named_whether_anybody_waits_or_not(
+def test_a_process_killed_on_a_living_node_ends_the_job_and_is_named(
     start: Start, tmp_path: Path, mode: str
 ):
+    """It would be killed again; the run can go on, and who waits learns how."""
     scratch = tmp_path / "tmp"
     scratch.mkdir()
     asked = (f"launcher.mode={mode}", "launcher.nodes=2", "launcher.procs=1", *ENDLESS)
@@ -292,11 +305,15 @@ def test_a_killed_rank_is_named_whether_anybody_waits_or_not(
     worker(tmp_path, 1).kill()
     code, out, errors = ended(process)
     assert code == 5, out + errors
-    said = r"rank 1( on \S+)? was ended by SIGKILL"  # torchrun may not know the host
-    assert re.search(rf"job \d+ is failed .*: {said}", errors)
-    assert re.search(said, str(find([run]).runs[0].reason))
+    assert "requeued" not in errors
+    assert "back in the queue" not in out
+    assert "run_stop" not in (run / "events.jsonl").read_text()
+    killed = r"rank 1( on \S+)? was ended by SIGKILL"  # torchrun may not know the host
+    goes_on = r"sbatch \S+/job.sbatch goes on with it$"
+    assert re.search(rf"is suspended: .*: {killed}.*; {goes_on}", errors.rstrip())
+    assert re.search(killed, str(find([run]).runs[0].reason))
     (run / "logs" / "launcher.failure.json").unlink()  # as without launcher.wait
-    assert re.search(said, str(find([run]).runs[0].reason))
+    assert re.search(killed, str(find([run]).runs[0].reason))
     assert [each.name for each in scratch.iterdir() if "torchinductor" not in each.name] == []
 
 

@@ -19,7 +19,6 @@ from ttt.report.forms.table import show_study
 from ttt.report.source.find import find
 from ttt.terminal import Terminal
 
-
 _MODES = ("offline", "online")
 
 
