@@ -82,3 +82,30 @@ def ttt(tmp_path: Path) -> Command:
         )
 
     return run
+
+
+Refused = Callable[..., list[str]]
+
+
+@pytest.fixture
+def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Refused:
+    """What `ttt run ARGUMENTS` refuses, in this process and an empty folder; it starts nothing."""
+    from ttt.cli import run
+    from ttt.errors import ConfigError
+
+    def problems(*arguments: str) -> list[str]:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", sys.argv)
+        monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+        monkeypatch.setattr(run, "prepare", pytest.fail)
+        monkeypatch.setattr(run, "freeze", pytest.fail)
+        shown: list[str] = []
+        monkeypatch.setattr(run, "show", lambda error: shown.extend(error.problems))
+        try:
+            assert run.main(list(arguments)) == 2
+        except ConfigError as error:
+            shown.extend(error.problems)
+        assert list(tmp_path.glob("runs*")) == []
+        return shown
+
+    return problems

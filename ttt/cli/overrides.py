@@ -74,25 +74,19 @@ def diagnose(
     composed, faults = judge(typed.overrides, composer)
     known = config.settings(composed)
     found += [sentences.of_option(name, value, known, composer) for name, value in typed.unknown]
-    found += faults + nowhere(composed, typed.overrides)
+    found += faults + impossible(composed, typed.overrides, problems)
     if not found and error:
         key = getattr(error, "full_key", None)  # of a value that leads nowhere
         return [f"{key}: {sentences.words(error)}" if key else sentences.words(error)]
-    return found + _impossible(composed, problems)
+    return found
 
 
-def faults(
-    overrides: list[str], composer: Composer, problems: Callable[[RunConfig], list[str]]
+def impossible(
+    composed: Any, overrides: list[str], problems: Callable[[RunConfig], list[str]]
 ) -> list[str]:
-    """A sentence for everything wrong with some overrides."""
-    composed, found = judge(overrides, composer)
-    return [*found, *nowhere(composed, overrides), *_impossible(composed, problems)]
-
-
-def _impossible(composed: Any, problems: Callable[[RunConfig], list[str]]) -> list[str]:
-    if any(True for _ in config.unresolved(composed)):  # then it is no configuration yet
-        return []
-    return problems(config.resolve(counted.fill(composed)))
+    """What is wrong with the values of a configuration, all of whose settings exist."""
+    composed = counted.fill(composed)
+    return nowhere(composed, overrides) or problems(config.resolve(composed))
 
 
 def judge(overrides: list[str], composer: Composer) -> tuple[Any, list[str]]:

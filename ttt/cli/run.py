@@ -164,6 +164,12 @@ def problems(
     processes = placement.size if placement else launcher.processes()
     found = run.problems(max(1, processes)) + claim_problems(run)
     found += _inside_problems(run, placement) if placement else launcher.problems()
+    found += [
+        f"{name}={value} is filled in at launch; remove {name}={value}, and for several processes"
+        " type launcher=torchrun launcher.procs=2"
+        for name, value in (("processes", run.processes), ("run", run.run))
+        if value
+    ]
     if run.runs > 1 and (placement or launcher.on_every_node):
         found.append(
             f"runs={run.runs} needs a fresh process for each, and these processes were started for"

@@ -58,6 +58,8 @@ def _unreadable(override: str, composer: Composer) -> str | None:
         escaped = value.replace("\\", "\\\\").replace('"', '\\"')
         quoted = names.typed(name, f'"{escaped}"')
         return f"{override}: Hydra reads {_OWN} in its own way; quote the value: {quoted}"
+    except ValueError as error:  # of a number with thousands of digits
+        return f"{override[:40]}... is not allowed: {words(error)}"
     return None
 
 

@@ -3,7 +3,7 @@
 import itertools
 import math
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
@@ -35,11 +35,15 @@ def faults(typed: Typed, problems: Callable[[RunConfig], list[str]]) -> list[str
     if found:
         return found
     try:
-        count, launches = _launches(readable, typed.config_dir)
+        values = _values(readable, typed.config_dir)
     except config.CompositionError as error:
         return [f"{shlex.join(readable)}: {' '.join(str(error).split())}"]
+    if nothing := [override for override, several in values.items() if not several]:
+        return [_of_nothing(override, composer) for override in nothing]
+    count = math.prod(map(len, values.values()))
     if count > _MOST:
         return [f"the sweep has more than {_MOST} launches; allowed: up to {_MOST} at a time"]
+    launches = map(list, itertools.product(*values.values()))
     for number, launch in enumerate(itertools.islice(launches, _JUDGED), 1):
         if found := _of_launch(launch, composer, problems):
             which = f"launch {number} of {count} ({shlex.join(launch)}): " if count > 1 else ""
@@ -50,15 +54,23 @@ def faults(typed: Typed, problems: Callable[[RunConfig], list[str]]) -> list[str
 def _of_launch(
     launch: list[str], composer: Composer, problems: Callable[[RunConfig], list[str]]
 ) -> list[str]:
+    found: list[str] = []
     try:
         composed = composer.compose(launch)
     except config.CompositionError:
-        return overrides.faults(launch, composer, problems)
-    return overrides.nowhere(composed, launch) or problems(config.resolve(counted.fill(composed)))
+        composed, found = overrides.judge(launch, composer)
+    return found + overrides.impossible(composed, launch, problems)
 
 
-def _launches(overrides: list[str], config_dir: str | None) -> tuple[int, Iterator[list[str]]]:
-    """The launches of a sweep, as Hydra's own sweeper makes them: how many, and their overrides.
+def _of_nothing(override: str, composer: Composer) -> str:
+    """About a range or a pattern in which there is no value."""
+    choices = composer.groups.get(override.partition("=")[0], [])
+    allowed = f"; allowed: {', '.join(choices)}" if choices else "; allowed: one value or more"
+    return f"{override} is no launch at all{allowed}"
+
+
+def _values(overrides: list[str], config_dir: str | None) -> dict[str, list[str]]:
+    """The overrides that each becomes in turn, as Hydra's own sweeper makes them of it.
 
     Raises:
         CompositionError: They cannot be read.
@@ -67,10 +79,11 @@ def _launches(overrides: list[str], config_dir: str | None) -> tuple[int, Iterat
     if config_dir:
         path.prepend("command-line", f"file://{Path(config_dir).absolute()}")
     parser = OverridesParser.create(ConfigLoaderImpl(path))
-    values: dict[str, list[str]] = {}
-    for one in parser.parse_overrides(overrides):
+    values: dict[str, tuple[str, list[str]]] = {}
+    for typed, one in zip(overrides, parser.parse_overrides(overrides), strict=True):
         sweep = one.is_sweep_override()
         shown = one.sweep_string_iterator() if sweep else [one.get_value_element_as_str()]
         name = one.get_key_element()
-        values[name] = [f"{name}={each}" for each in itertools.islice(shown, _MOST + 1)]
-    return math.prod(map(len, values.values())), map(list, itertools.product(*values.values()))
+        several = [f"{name}={each}" for each in itertools.islice(shown, _MOST + 1)]
+        values[name] = typed, several  # of two with one name the last counts
+    return dict(values.values())

@@ -124,7 +124,9 @@ class ResNetSmallConfig:
     def problems(self) -> Iterator[str]:
         """What is wrong with the network."""
         yield from not_positive("model", {"stem_stride": self.stem_stride})
-        if len(self.widths) != len(self.blocks):
+        if not self.widths:
+            yield "model.widths=[] is not allowed; allowed: a number a stage; model.widths=[64]"
+        elif len(self.widths) != len(self.blocks):
             zeros = ",".join("0" * len(self.widths))
             yield (
                 f"model.blocks={self.blocks} and model.widths={self.widths} must be equally long,"
@@ -163,6 +165,14 @@ class SgdConfig:
     nesterov: bool = True
     weight_decay: float = 0.0
     decay_norm_and_bias: bool = False
+
+    def problems(self) -> Iterator[str]:
+        """What is wrong with the optimizer."""
+        if self.nesterov and self.momentum == 0:
+            yield (
+                "optim.nesterov=true looks ahead along the momentum, and optim.momentum=0;"
+                " optim.nesterov=false"
+            )
 
 
 @dataclass

@@ -1,5 +1,6 @@
 """Rules that several parts of a configuration share."""
 
+import difflib
 import math
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
@@ -11,7 +12,9 @@ def unknown(prefix: str, node: Any) -> Iterator[str]:
     known = {field.name: field for field in fields(node)}
     for name, value in vars(node).items():
         if name not in known:
-            yield f"{prefix}{name} is not a setting; remove +{prefix}{name}={value}"
+            likely = difflib.get_close_matches(name, known, n=1)
+            hint = "".join(f"; close to it: {prefix}{one}" for one in likely)
+            yield f"{prefix}{name} is not a setting{hint}; remove +{prefix}{name}={_plain(value)}"
         elif is_dataclass(value):
             yield from unknown(f"{prefix}{name}.", value)
 

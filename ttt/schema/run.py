@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from ttt.schema import bounds
 from ttt.schema.choices import Binding, ClearCache, Device, Division, Keep, Precision
 from ttt.schema.logged import RESERVED, Spread
 from ttt.schema.rules import mismatched, not_positive, unknown
@@ -174,11 +175,13 @@ class RunConfig:
 
     def problems(self, processes: int) -> list[str]:
         """Everything wrong with this launch on this many processes, a sentence each."""
+        if found := [*bounds.too_large(self)]:
+            return found
         found = [*unknown("", self), *self.target.problems(), *self.timeout.problems()]
         found += self.tracking.problems()
         if hasattr(self.data, "problems"):  # a user's own data set may come without rules
             found += self.data.problems(processes, max(1, self.accumulate))
-        for part in (self.model, self.schedule):
+        for part in (self.model, self.optim, self.schedule):
             if hasattr(part, "problems"):
                 found += part.problems()
         found += mismatched(self.model, self.data)
@@ -194,6 +197,8 @@ class RunConfig:
         last = 2**31 - 1 - self.runs
         if self.seed is not None and not 0 <= self.seed <= last:
             found.append(f"seed={self.seed} is not allowed; allowed: 0 to {last}; seed=1")
+        said = {sentence.partition("=")[0] for sentence in found}
+        found += [sentence for name, sentence in bounds.outside(self) if name not in said]
         return found
 
     def _log_problems(self) -> Iterator[str]:

@@ -1,0 +1,68 @@
+"""Which numbers a setting may have where its kind alone says so. Pure.
+
+What depends on other settings, or has a reason to tell, is in the `problems` of each part.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import is_dataclass
+from typing import Any
+
+_LARGEST = 2**63 - 1
+_WORDS = {
+    "above 0": (lambda value: value > 0, "1"),
+    "0 or more": (lambda value: value >= 0, "0"),
+    "0 to below 1": (lambda value: 0 <= value < 1, "0"),
+    "0 to 1": (lambda value: 0 <= value <= 1, "0.1"),
+}
+_BOUNDS = {
+    "above 0": (
+        "data.std model.norm_eps model.widths optim.eeta schedule.epochs schedule.power task.beam"
+    ),
+    "0 or more": (
+        "data.first_label data.pad model.blocks optim.epsilon optim.initial_accumulator_value"
+        " optim.lr_decay optim.weight_decay schedule.end_lr task.coverage_penalty"
+        " task.extra_length task.length_penalty"
+    ),
+    "0 to below 1": "optim.beta_1 optim.beta_2 optim.momentum task.label_smoothing",
+    "0 to 1": "model.norm_momentum",
+}
+_OF = {name: words for words, names in _BOUNDS.items() for name in names.split()}
+
+
+def numbers(node: Any, prefix: str = "") -> Iterator[tuple[str, Any, list[float]]]:
+    """Settings that have numbers, by dotted name, with the value and the numbers in it."""
+    for name, value in vars(node).items():
+        if is_dataclass(value):  # a part of a user's own has bounds of its own
+            yield from numbers(value, f"{prefix}{name}.")
+            continue
+        several = value if isinstance(value, list) else [value]
+        found = [one for one in several if isinstance(one, int | float)]
+        if found:
+            yield f"{prefix}{name}", value, found
+
+
+def too_large(node: Any) -> Iterator[str]:
+    """Whole numbers that no machine can count to: nothing can be computed with them."""
+    for name, value, found in numbers(node):
+        if any(isinstance(one, int) and abs(one) > _LARGEST for one in found):
+            shown = f"{str(value)[:20]}..."
+            yield f"{name}={shown} is not allowed; allowed: numbers up to {_LARGEST}; {name}=1"
+
+
+def outside(node: Any) -> Iterator[tuple[str, str]]:
+    """Settings with a number that is outside of its bounds or is none, each with a sentence."""
+    for name, value, found in numbers(node):
+        words = _OF.get(name)
+        allows, instead = _WORDS[words] if words else (math.isfinite, "1")
+        right = [math.isfinite(one) and allows(one) for one in found]
+        if all(right):
+            continue
+        typed = [f"{one:g}" if ok else instead for one, ok in zip(found, right, strict=True)]
+        shown = [f"{one:g}" if isinstance(one, float) else str(one) for one in found]
+        form = "[{}]" if isinstance(value, list) else "{}"
+        yield (
+            name,
+            f"{name}={form.format(','.join(shown))} is not allowed; allowed: {words or 'numbers'};"
+            f" {name}={form.format(','.join(typed))}",
+        )
