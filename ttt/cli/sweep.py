@@ -38,11 +38,24 @@ def faults(typed: Typed, problems: Callable[[RunConfig], list[str]]) -> list[str
         values = _values(readable, typed.config_dir)
     except config.CompositionError as error:
         return [f"{shlex.join(readable)}: {' '.join(str(error).split())}"]
-    if nothing := [override for override, several in values.items() if not several]:
-        return [_of_nothing(override, composer) for override in nothing]
-    count = math.prod(map(len, values.values()))
-    if count > _MOST:
+    return _too_many_or_none(values, composer) or _of_first(values, composer, problems)
+
+
+def _too_many_or_none(values: dict[str, list[str]], composer: Composer) -> list[str]:
+    if math.prod(map(len, values.values())) > _MOST:
         return [f"the sweep has more than {_MOST} launches; allowed: up to {_MOST} at a time"]
+    found = []
+    for override in (one for one, several in values.items() if not several):
+        choices = composer.groups.get(override.partition("=")[0], ["one value or more"])
+        found.append(f"{override} is no launch at all; allowed: {', '.join(choices)}")
+    return found
+
+
+def _of_first(
+    values: dict[str, list[str]], composer: Composer, problems: Callable[[RunConfig], list[str]]
+) -> list[str]:
+    """What is wrong with the first launch that has faults."""
+    count = math.prod(map(len, values.values()))
     launches = map(list, itertools.product(*values.values()))
     for number, launch in enumerate(itertools.islice(launches, _JUDGED), 1):
         if found := _of_launch(launch, composer, problems):
@@ -60,13 +73,6 @@ def _of_launch(
     except config.CompositionError:
         composed, found = overrides.judge(launch, composer)
     return found + overrides.impossible(composed, launch, problems)
-
-
-def _of_nothing(override: str, composer: Composer) -> str:
-    """About a range or a pattern in which there is no value."""
-    choices = composer.groups.get(override.partition("=")[0], [])
-    allowed = f"; allowed: {', '.join(choices)}" if choices else "; allowed: one value or more"
-    return f"{override} is no launch at all{allowed}"
 
 
 def _values(overrides: list[str], config_dir: str | None) -> dict[str, list[str]]:
