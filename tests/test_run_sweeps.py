@@ -44,13 +44,21 @@ def test_a_hundred_launches_are_judged_beforehand():
     config.register()
     judged: list[int] = []
 
-    def problems(run: RunConfig) -> list[str]:
-        judged.append(run.seed or 0)
+    def problems(one: RunConfig) -> list[str]:
+        judged.append(one.seed or 0)
         return []
 
     typed = options.read(["--multirun", "seed=range(1,151)"])
     assert sweep.faults(typed, problems) == []
     assert judged == list(range(1, 101))
+
+
+def test_what_is_no_value_of_a_sweep_is_told_beside_it(refused: Refused):
+    assert refused("-m", "seed=1,2", "--procs", "2") == [
+        "--procs is not an option; a setting has no dashes: launcher=torchrun launcher.procs=2"
+    ]
+    [sentence] = refused("-m", "seed=1,2", "hydra.rn.dir=x")
+    assert sentence.startswith("hydra.rn.dir=x: no such setting of Hydra")
 
 
 def test_no_sweep_has_no_faults_here():

@@ -71,10 +71,13 @@ def diagnose(
     if isinstance(error, MissingConfigException) and error.missing_cfg_file == composer.name:
         return [f"--config-name {composer.name}: no such file; --config-dir DIR benchmark=NAME"]
     found = list(typed.problems)
-    composed, faults = judge(typed.overrides, composer)
+    words = typed.overrides
+    if typed.sweeps:  # each of several values is judged as a launch; see `ttt.cli.sweep`
+        words = [one for one in words if not sentences.is_sweep(one)]
+    composed, faults = judge(words, composer)
     known = config.settings(composed)
     found += [sentences.of_option(name, value, known, composer) for name, value in typed.unknown]
-    found += faults + impossible(composed, typed.overrides, problems)
+    found += faults + impossible(composed, words, problems)
     if not found and error:
         key = getattr(error, "full_key", None)  # of a value that leads nowhere
         return [f"{key}: {sentences.words(error)}" if key else sentences.words(error)]
@@ -91,20 +94,20 @@ def impossible(
 
 def judge(overrides: list[str], composer: Composer) -> tuple[Any, list[str]]:
     """What composes of some overrides, and a sentence for each of the others."""
-    words, found = sentences.readable(overrides, composer)
+    readable, found = sentences.readable(overrides, composer)
     kept: list[str] = []
     # A choice decides which settings exist, so choices are tried before settings.
-    for override in filter(composer.chooses, words):
+    for override in filter(composer.chooses, readable):
         if faults := sentences.of_choice(override, kept, composer):
             found += faults
         else:
             kept.append(override)
     composed = composer.compose(kept)
-    for override in words:
+    for override in readable:
         if composer.chooses(override):
             continue
         try:
-            if sentences.parsed(override).is_sweep_override():
+            if sentences.is_sweep(override):
                 found.append(sentences.of_several(override, composed))
             else:
                 composed = config.applied(composed, [override])

@@ -14,9 +14,16 @@ from ttt.cli.composer import Composer, split
 _OWN = "~ # ( ) [ ] { } ' \" , = & !"  # characters that Hydra reads in its own way
 
 
-def parsed(override: str) -> Override:
-    """An override as Hydra reads it."""
+def _parsed(override: str) -> Override:
     return OverridesParser.create().parse_overrides([override])[0]
+
+
+def is_sweep(override: str) -> bool:
+    """Whether an override has several values, one for each launch."""
+    try:
+        return _parsed(override).is_sweep_override()
+    except (OverrideParseException, ValueError):  # which `readable` tells
+        return False
 
 
 def readable(words: list[str], composer: Composer) -> tuple[list[str], list[str]]:
@@ -51,7 +58,7 @@ def _unreadable(override: str, composer: Composer) -> str | None:
     if equals and not name:
         return f"{override} is not NAME=VALUE; allowed: NAME=VALUE, as in seed=3"
     try:
-        parsed(override)
+        _parsed(override)
     except OverrideParseException:
         if value.startswith("=") and value.strip("="):
             return f"{override}: one = is enough; {names.typed(name, value.strip('='))}"
@@ -99,7 +106,7 @@ def _of_its_name(override: str, group: str, composer: Composer) -> str | None:
     sign, name, value = split(override)
     if sign == "~":
         return f"{override}: a choice cannot be taken away; {group}={composer.groups[group][0]}"
-    if parsed(override).is_sweep_override():
+    if is_sweep(override):
         return f"{override}: one choice only, or a sweep: --multirun {shlex.quote(override)}"
     if value.startswith("["):
         several = names.typed(group, value.strip("[]").replace(" ", ""))

@@ -11,7 +11,7 @@ from hydra._internal.utils import create_config_search_path
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from ttt import config
-from ttt.cli import counted, overrides, sentences
+from ttt.cli import overrides, sentences
 from ttt.cli.composer import Composer
 from ttt.cli.options import Typed
 from ttt.schema.run import RunConfig
