@@ -34,7 +34,13 @@ _SUMMARY = {
     "data_wait_fraction": 0.042,
     "eval_interval_s": 0.5,
     "energy_j": None,
-    "compliance": {"ruleset": "6.1.0", "division": "open", "passed": True, "official": False},
+    "compliance": {
+        "ruleset": "6.1.0",
+        "division": "open",
+        "passed": True,
+        "official": False,
+        "problems": [],
+    },
 }
 
 

@@ -172,3 +172,18 @@ def test_experiments_of_one_title_have_a_name():
     )
     assert "1 node, 8 x H100, batch 1\n" in text
     assert "1 node, 8 x H100, batch 2\n" in text
+
+
+def test_a_failed_check_is_followed_by_the_rule_and_an_aborted_run_by_its_reason(tmp_path):
+    failed = {"ruleset": "6.1.0", "division": "open", "passed": False, "official": False}
+    one = finished(tmp_path, 1, compliance=failed | {"problems": ["opt_name is missing", "b"]})
+    why = "target.max_epochs=30 passed at top1 0.9"
+    broken = {"problems": ["run_stop breaks the rule"]}
+    two = finished(tmp_path, 2, status="aborted", reason=why, compliance=failed | broken)
+    console = Console(file=io.StringIO(), width=80)
+    closing([one, two], console)
+    for text in (console.file.getvalue(), printed([tmp_path])):
+        assert "opt_name is missing" in text
+        assert f"seed 2: {why}" in text
+        assert "run_stop" not in text  # the log of what was aborted says so, too
+    assert "seed 1: compliance FAILED: opt_name is missing" in console.file.getvalue()

@@ -8,9 +8,11 @@ import pytest
 from rich.console import Console as RichConsole
 
 from fakes import FakeTime, Recorder
+from run_folders import finished
 from ttt import compliance
 from ttt.errors import LaunchError
 from ttt.events import Event, EventLog, Kind
+from ttt.report.source.find import find
 from ttt.schema.logged import RESERVED, Spread
 from ttt.sinks.console import Console, result_rows
 from ttt.sinks.jsonl import JsonLines
@@ -337,3 +339,14 @@ def test_a_line_stays_one_in_a_pipe_and_wraps_in_a_terminal(monkeypatch):
         text = io.StringIO()
         Terminal(file=text, force_terminal=terminal).print(sentence)
         assert len(text.getvalue().splitlines()) == lines
+
+
+def test_a_report_reads_the_summary_that_a_run_writes(tmp_path):
+    folder, time = finished(tmp_path, 3), FakeTime()
+    log = EventLog(time, [Summary(folder / "summary.json")])
+    tell(log, time)
+    checked = {"ruleset": "6.1.0", "division": "open", "official": False}
+    log.emit(Kind.COMPLIANCE, 46, **checked, passed=False, problems=["opt_name is missing"])
+    log.close()
+    [run] = find([tmp_path]).runs
+    assert (run.status, run.passed, run.problems) == ("success", False, ("opt_name is missing",))

@@ -27,7 +27,11 @@ def verdict(group: Group) -> str:
 
 def remarks(result: Result) -> list[str]:
     """What is wrong with the set of runs, then with each log, below a table of all runs."""
-    of_runs = dict.fromkeys(problem for run in result.group.runs for problem in run.problems)
+    # A run of ttt that was aborted says why itself: its log breaks the rule that it must not be.
+    runs = [
+        run for run in result.group.runs if run.source != "run folder" or run.status != "aborted"
+    ]
+    of_runs = dict.fromkeys(problem for run in runs for problem in run.problems)
     against = [f"{_AGAINST}{problem}" for problem in result.group.problems]
     return [*against, *result.group.remarks, *of_runs]
 

@@ -222,10 +222,9 @@ def _of_summary(summary: dict[str, Any]) -> dict[str, Any]:
         if not isinstance(parts[name], of):
             what = "an object" if of is dict else "a list"
             raise _UnusableError(f"{SUMMARY}: {name} is {parts[name]!r:.60}, not {what} or null")
-    typed = _typed(
-        parts["compliance"] | {k: v for k, v in summary.items() if k not in parts}, _KINDS
-    )
-    problems = parts["compliance"].get("problems") or parts["problems"]
+    compliance = dict(parts["compliance"])
+    problems = compliance.pop("problems", None) or parts["problems"]
+    typed = _typed(compliance | {k: v for k, v in summary.items() if k not in parts}, _KINDS)
     if isinstance(problems, list):
         typed["problems"] = tuple(map(str, problems))
     typed["ranks"] = tuple(
