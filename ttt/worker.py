@@ -12,34 +12,23 @@ if __name__ == "__main__":
 
 import json
 import os
-import socket
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
 import torch
 
-from ttt import attempt, claim, config, keep, saver, streams
+from ttt import attempt, config, demands, keep, saver, streams
 from ttt.binding import settle
 from ttt.build import build
 from ttt.clock import Clock, steady_wall_clock
 from ttt.data.guard import guarded
 from ttt.dist import mpi
 from ttt.dist import world as dist_world
-from ttt.dist.agreement import LostRankZero
 from ttt.dist.meeting import JOIN_SECONDS
 from ttt.dist.rank import JOIN_VARIABLE, Placement, from_environment, gpu_index
-from ttt.errors import (
-    ESCAPE,
-    NOT_REACHED,
-    OK,
-    SUSPENDED,
-    ConfigError,
-    DataError,
-    LaunchError,
-)
+from ttt.errors import ESCAPE, NOT_REACHED, OK, SUSPENDED, ConfigError
 from ttt.events import Event, EventLog, Kind
 from ttt.loop import Parts, Past, run
 from ttt.protocols import Sink, World
@@ -52,7 +41,7 @@ from ttt.sinks.jsonl import JsonLines
 from ttt.sinks.mllog import MlperfLog
 from ttt.sinks.summary import Summary
 from ttt.sinks.wandb import Wandb
-from ttt.telemetry import cache, description, power, system
+from ttt.telemetry import description, power, system
 from ttt.terminal import Terminal
 from ttt.watcher import Status, Verdict
 
@@ -99,8 +88,8 @@ def work(placement: Placement | None, seat: Seat) -> Verdict:
         run_config = config.load(message["config"])
         seat.folder = seat.folder or Path(message["folder"])
         seat.joined = True
-        demand_size(run_config, world)
-        demand_claim(run_config, world)
+        demands.world_size(run_config, world)
+        demands.claim_kept(run_config, world)
         if world.size > 1:
             seat.redirect()
         else:
@@ -113,22 +102,6 @@ def work(placement: Placement | None, seat: Seat) -> Verdict:
             stop.go_deaf()
         seat.parts = None  # what communicates goes before that by which it does
     return verdict
-
-
-def demand_size(run_config: RunConfig, world: World) -> None:
-    """Refuse to train in another world than was asked for.
-
-    Raises:
-        LaunchError: A launcher started another number of processes, as when each takes itself for
-            the only one.
-    """
-    if run_config.processes and world.size != run_config.processes:
-        plural = "es" if world.size > 1 else ""
-        sentence = (
-            f"{world.size} process{plural} found each other, and this run is for"
-            f" {run_config.processes}; is its launcher's environment passed on to them?"
-        )
-        raise LaunchError(sentence) if world.rank == 0 else LostRankZero(sentence)
 
 
 def choose_device(text: str, local_rank: int) -> torch.device:
@@ -163,9 +136,9 @@ def conduct(run_config: RunConfig, world: World, seat: Seat, past: Past | None) 
     sinks = open_sinks(run_config, seat, recalled) if world.rank == 0 else []
     log = seat.log = EventLog(now, sinks, recalled)
     try:
-        demand_data(run_config, world)
+        demands.data_on_every_node(run_config, world)
         if not past:
-            clear_cache(run_config, world, log)
+            demands.clear_cache(run_config, world, log)
         with guarded(run_config.data.root):
             parts = build(run_config, world, clock, log, seat.pulse)
             keep.demand(run_config.keep, parts)
@@ -238,69 +211,6 @@ def open_sinks(run_config: RunConfig, seat: Seat, recalled: Sequence[Event]) -> 
         summary,
         Console(console, summary, str(seat.folder), brief=run_config.runs > 1),
     ]
-
-
-def demand_claim(run_config: RunConfig, world: World) -> None:
-    """Refuse to write an official benchmark's log of something else.
-
-    `ttt run` has asked the same; this is for a frozen configuration that somebody has changed.
-
-    Raises:
-        ConfigError: The run is not what its id says.
-    """
-    found = world.agree(claim.problems(run_config) if world.rank == 0 else [])
-    if found:
-        raise ConfigError(found) if world.rank == 0 else LostRankZero("\n".join(found))
-
-
-def demand_data(run_config: RunConfig, world: World) -> None:
-    """Refuse to start where a node does not see the data set.
-
-    Raises:
-        DataError: On the nodes named.
-    """
-    root = Path(run_config.data.root)
-    seen = world.gather_nodes((socket.gethostname(), root.is_dir()))
-    blind = sorted(host for host, sees in seen if not sees)
-    if blind:
-        sentence = (
-            f"data.root={root} is not a folder on {', '.join(blind)} (seen from"
-            f" {Path.cwd()}); allowed: a folder that every node sees; data.root=DIR"
-        )
-        raise DataError(sentence) if world.rank == 0 else LostRankZero(sentence)
-
-
-def clear_cache(run_config: RunConfig, world: World, log: EventLog) -> None:
-    """Every node forgets the data set; MLPerf's cache_clear is logged only if all of them did.
-
-    Raises:
-        ConfigError: A node did not, and the run claims the closed division, where it has to
-            (training_rules.adoc, "Data State at Start of Run").
-    """
-    if run_config.clear_cache == "off":
-        log.emit(Kind.WARNING, message="clear_cache=off: the data set may be in memory already")
-        return
-    root, mine = Path(run_config.data.root), None
-    if world.local_rank == 0:
-        mine = cache.clear(root, run_config.clear_cache)
-    nodes = [evidence for evidence in world.gather_nodes(mine) if evidence is not None]
-    if all(evidence.cleared for evidence in nodes):
-        log.emit(Kind.CACHE_CLEAR, nodes=[asdict(evidence) for evidence in nodes])
-        return
-    kept = [evidence for evidence in nodes if not evidence.cleared]
-    sentence = (
-        f"the page cache was not cleared on {', '.join(one.host for one in kept)}:"
-        f" {kept[0].after_bytes / 1e6:.1f} MB in {kept[0].files} files of the data set are still in"
-        f" memory after {kept[0].method or 'drop_caches (not permitted)'}"
-    )
-    advice = "clear_cache=drop_caches as root empties the whole page cache"
-    if run_config.benchmark.division == "closed":
-        sentence += (
-            '; the closed division does not allow that (training_rules.adoc, "Data State at Start'
-            f' of Run"); {advice}, or benchmark.division=open'
-        )
-        raise ConfigError([sentence]) if world.rank == 0 else LostRankZero(sentence)
-    log.emit(Kind.WARNING, message=f"{sentence}; cache_clear is not logged; {advice}")
 
 
 def describe(run_config: RunConfig, world: World, folder: Path) -> None:
