@@ -27,6 +27,7 @@ def seat(tmp_path, monkeypatch):
     (tmp_path / "logs").mkdir()
     record, time = Recorder(), FakeTime()
     seat = Seat(None, tmp_path)
+    seat.joined = True
     clock = Clock(time)
     clock.start(time())
     time.sleep(10)
@@ -85,6 +86,12 @@ def test_before_its_clock_runs_it_only_leaves_word(seat):
     seat.abort(TERM)
     assert seat.record.events == []
     assert (seat.folder / stop.SUSPENDED).read_text() == "stopped by SIGTERM\n"
+
+
+def test_a_folder_that_may_be_another_jobs_is_left_alone(seat):
+    seat.parts, seat.joined = None, False
+    seat.abort(TERM)
+    assert not (seat.folder / stop.SUSPENDED).exists()
 
 
 def test_a_main_thread_that_does_not_come_back_changes_nothing(seat):

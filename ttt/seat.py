@@ -145,7 +145,7 @@ class Seat:
     def _end(self, reason: str, *, goes_on: bool) -> None:
         failures = failure.read(self.logs) if self.logs else []
         goes_on = goes_on and not any(one.primary for one in failures)
-        if goes_on and self.rank == 0 and self.folder:
+        if goes_on and self.rank == 0 and self.folder and self.joined:
             with contextlib.suppress(OSError):
                 (self.folder / stop.SUSPENDED).write_text(reason + "\n")
         parts = self.parts
