@@ -194,6 +194,7 @@ def test_a_disk_that_runs_full_is_a_warning(tmp_path, monkeypatch):
         training = Training(tmp_path, every=2)
         training.learner.state = lambda: State({"model.weight": torch.zeros(50_000)}, {})
         training.until(5)
+        training.saver.finish()
         assert training.saved() == []
         assert len(training.warnings()) == 1
         assert not list(tmp_path.rglob("*.pt*"))  # half of one would keep the record from growing
