@@ -151,6 +151,7 @@ def test_no_rank_copies_while_one_is_still_writing(tmp_path):
     training.until(3)
     training.saver.heed(6, 6.0, [-1, 0])  # another rank is
     assert training.saved() == []
+    training.saver._thread.join()
     training.saver.heed(7, 7.0, [0, 3])
     training.saver.finish()
     assert training.saved() == [3, 3]  # once more, the learner has not moved
