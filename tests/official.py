@@ -13,6 +13,7 @@ from unittest import mock
 
 from conftest import PROJECT, environment
 from ttt import claim, config, worker
+from ttt.cli import looked
 from ttt.cli import run as command_line
 
 OUTSIDE = PROJECT / "tests" / "outside"
@@ -20,7 +21,7 @@ OUTSIDE = PROJECT / "tests" / "outside"
 
 def problems(run) -> list[str]:
     """What is wrong with a run, but that the folder it names, this one, is no data set."""
-    with mock.patch.object(command_line, "faults", return_value=[]):
+    with mock.patch.object(looked, "faults", return_value=[]):
         return command_line.problems(run)
 
 

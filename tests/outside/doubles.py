@@ -61,7 +61,8 @@ class Data:
 
 class Images(Data):
     def batch(self) -> tuple[Tensor, Tensor]:
-        return torch.randn(2, 3, 32, 32), torch.tensor([0, 1])
+        # With noise, two samples diverge at the learning rate of thousands; when, the CPU decides.
+        return torch.zeros(2, 3, 32, 32), torch.tensor([0, 1])
 
 
 class Sentences(Data):
