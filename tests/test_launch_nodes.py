@@ -14,12 +14,53 @@ import pytest
 from conftest import command, environment
 from ttt.errors import ConfigError, LaunchError
 from ttt.launch import endpoint as places
-from ttt.launch import nodes
+from ttt.launch import guests, messages, nodes
 from ttt.launch.endpoint import Endpoint, parse
-from ttt.launch.nodes import Place, meet
+from ttt.launch.messages import Place
+from ttt.launch.nodes import meet
 from ttt.launch.torchrun import Torchrun
 
 SECONDS = 1.0
+NOISE = [
+    b"GET / HTTP/1.1\r\n\r\n",
+    b"[1]\n",
+    b"null\n",
+    b"{}\n",
+    b"\xff\n",
+    b"",
+    b"[" * 60_000 + b"\n",
+    b"x" * (1 << 17),
+    b'{"nodes": "many"}\n',
+    b'{"host": "x", "nodes": Infinity, "words": []}\n',
+    b'{"host": "x", "nodes": NaN, "words": []}\n',
+    b'{"host": "x", "nodes": 2.0, "words": []}\n',
+    b'{"host": "x", "nodes": true, "words": []}\n',
+    b'{"host": "x", "nodes": "2", "words": []}\n',
+    b'{"host": "x", "nodes": -1, "words": []}\n',
+    b'{"host": "x", "nodes": 1' + b"0" * 5000 + b', "words": []}\n',
+    b'{"host": null, "nodes": 2, "words": []}\n',
+    b'{"host": "' + b"x" * 300 + b'", "nodes": 2, "words": []}\n',
+    b'{"host": "x", "nodes": 2, "words": {"a": 1}}\n',
+    b'{"host": "x", "nodes": 2, "words": "seed=3"}\n',
+    b'{"host": "x", "nodes": 2, "words": [1]}\n',
+]
+STRANGE_ANSWERS = [
+    None,
+    b"",
+    b"SSH-2.0\r\n",
+    b'{"go": 1}',
+    b"{}\n",
+    b"[" * 60_000 + b"\n",
+    b'{"wait": 1}\n',
+    b'{"refused": ["a"]}\n',
+    b'{"wait": "n"}\n{}\n',
+    b'{"wait": "n"}\n{"go": 1}\n',
+    b'{"wait": "n"}\n{"go": {"rank": 1}}\n',
+    b'{"wait": "n"}\n{"go": {"rank": true, "launch": "a"}}\n',
+    b'{"wait": "n"}\n{"go": {"rank": 2, "launch": "a"}}\n',
+    b'{"wait": "n"}\n{"go": {"rank": 1, "launch": "a b"}}\n',
+    b'{"wait": "n"}\n{"ready": "x"}\n',
+]
 TYPED = ["launcher=torchrun", "launcher.nodes=2", "seed=3"]
 
 
@@ -154,26 +195,119 @@ def test_the_node_that_waited_in_vain_tells_whom_it_sent_away():
 
 def test_strangers_at_the_port_are_no_nodes():
     where = free()
+    answers: list[bytes] = []
 
     def knock() -> None:
         time.sleep(0.2)
-        for words in (b"GET / HTTP/1.1\r\n\r\n", b"[1]\n", b'{"nodes": "many"}\n', b"\xff\n", b""):
+        for words in NOISE:
             with socket.create_connection((where.host, where.port)) as stranger:
-                stranger.sendall(words)
-                stranger.shutdown(socket.SHUT_WR)
-                with contextlib.suppress(ConnectionResetError):
-                    assert stranger.recv(1) == b""
+                with contextlib.suppress(ConnectionError):
+                    stranger.sendall(words)
+                    stranger.shutdown(socket.SHUT_WR)
+                with contextlib.suppress(ConnectionError):
+                    answers.append(stranger.recv(1))
 
     thread = threading.Thread(target=knock)
     thread.start()
-    with pytest.raises(LaunchError, match="1 of 2 nodes came"):
+    with pytest.raises(LaunchError, match=r"1 of 2 nodes came .*: \S+; 127\.0\.0\.1 leads"):
         meet(where, 2, TYPED, SECONDS)
+    thread.join()
+    assert set(answers) == {b""}
+
+
+@pytest.fixture
+def waiting() -> Iterator[tuple[Endpoint, list[object]]]:
+    """A first node that waits for one more, and what it gets once this test is over."""
+    where, got = free(), []
+    thread = threading.Thread(target=lambda: got.extend(gather(where, (2, TYPED), seconds=10)))
+    thread.start()
+    while True:  # until it listens; the stranger leaves at once
+        with contextlib.suppress(OSError), socket.create_connection((where.host, where.port)):
+            break
+        time.sleep(0.01)
+    yield where, got
     thread.join()
 
 
-@pytest.mark.parametrize("reply", [b"", b"SSH-2.0\r\n", b'{"go": 1}', None])
+def second(where: Endpoint) -> object:
+    """What a node that comes now gets."""
+    return gather(where, (2, TYPED), seconds=2)[0]
+
+
+def join(where: Endpoint) -> socket.socket:
+    """A node that was let in."""
+    guest = socket.create_connection((where.host, where.port), 2)
+    guest.sendall(messages.encode({"host": "n7", "nodes": 2, "words": sorted(TYPED)}))
+    answer = guest.makefile().readline()
+    assert "wait" in answer, answer
+    return guest
+
+
+@pytest.mark.parametrize("count", [3, 200])
+def test_strangers_that_say_nothing_keep_no_node_waiting(count: int, waiting):
+    where, got = waiting
+    began = time.monotonic()
+    with contextlib.ExitStack() as stack:
+        for number in range(count):
+            silent = socket.create_connection((where.host, where.port))
+            stack.enter_context(silent)
+            with contextlib.suppress(ConnectionError):  # of very many the first are let go
+                silent.sendall(b"{" * (number % 2))
+        assert isinstance(place := second(where), Place), place
+    assert time.monotonic() - began < 4
+    while not got:
+        time.sleep(0.01)
+    assert got[0] == Place(0, place.launch)
+
+
+def test_a_stranger_that_says_nothing_is_let_go(waiting, monkeypatch):
+    monkeypatch.setattr(guests, "ANSWER_SECONDS", 0.2)
+    with socket.create_connection((waiting[0].host, waiting[0].port), 2) as silent:
+        silent.sendall(b"{")
+        assert silent.recv(1) == b""
+    assert isinstance(second(waiting[0]), Place)
+
+
+@pytest.mark.parametrize("leaves", [True, False])
+def test_a_node_that_is_gone_or_hangs_when_the_last_one_comes_is_not_counted(
+    leaves: bool, waiting, monkeypatch
+):
+    """A process that was killed sent its request before; a dead machine does not even leave."""
+    monkeypatch.setattr(guests, "ANSWER_SECONDS", 0.3)
+    where, got = waiting
+    with join(where) as gone:
+        if leaves:
+            gone.close()
+        time.sleep(0.5)
+        assert not got  # it did not start alone
+        assert isinstance(place := second(where), Place), place
+    while not got:
+        time.sleep(0.01)
+    assert got[0] == Place(0, place.launch)
+
+
+def test_a_node_too_many_is_sent_away_and_takes_the_place_of_one_that_hangs(waiting, monkeypatch):
+    monkeypatch.setattr(guests, "ANSWER_SECONDS", 0.5)
+    where, got = waiting
+    with join(where):  # it does not answer the check
+        first, other = gather(where, (2, TYPED), (2, TYPED), seconds=2)
+    assert isinstance(first, Place)
+    assert f"the launch at {where} has all of its nodes" in str(other)
+    while not got:
+        time.sleep(0.01)
+    assert got[0] == Place(0, first.launch)
+
+
+def test_words_that_no_terminal_shows_are_the_same_on_two_nodes():
+    typed = [*TYPED, "data.root=/data/a\u00a0b"]
+    first, other = gather(free(), (2, typed), (2, typed), seconds=5)
+    assert isinstance(first, Place)
+    assert isinstance(other, Place)
+
+
+@pytest.mark.parametrize("reply", STRANGE_ANSWERS)
 def test_another_program_at_the_port_is_told_with_another_port(reply, monkeypatch):
-    monkeypatch.setattr(nodes, "_ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr(nodes, "ANSWER_SECONDS", 0.3)
     with foreign(reply) as where, pytest.raises(LaunchError) as caught:
         meet(where, 2, TYPED, SECONDS)
     assert f"port {where.port} of 127.0.0.1 is in use by something else" in str(caught.value)

@@ -4,58 +4,27 @@ The node that has the endpoint's address listens there, the others come to it, a
 answer: go, or a sentence that says why not. torchrun's own meeting waits ten minutes for a node
 that does not come, does not name it, and takes the nodes of two launches for those of one.
 
-A message is a line of JSON. Every node sends a `Request`; the answer is "wait", and later "go" with
-the node's number, or "refused" with a sentence.
+`ttt.launch.messages` has what they say.
 """
 
 import contextlib
 import errno
-import json
-import selectors
 import shlex
 import socket
 import time
 import uuid
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from ttt.errors import ConfigError, LaunchError
+from ttt.launch import messages
 from ttt.launch.endpoint import Endpoint, is_mine, resolve
+from ttt.launch.guests import ANSWER_SECONDS, Guests, send
+from ttt.launch.messages import LONGEST, Place, Request
 
-_ANSWER_SECONDS = 5.0  # for a node or a listener that is there
 _NAP_SECONDS = 0.2  # between two tries to reach a node that does not listen yet
-_LONGEST = 1 << 16  # bytes of a message
 _OF_A_NODE = ("launcher.procs=", "run_root=")  # settings that may differ between nodes
-_NAMED = 20  # nodes in a sentence
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What a node says of itself.
-
-    Attributes:
-        host: Its name.
-        nodes: How many it was told there are.
-        words: What was typed after `ttt run`, without the settings that may differ between nodes.
-    """
-
-    host: str
-    nodes: int
-    words: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Which node of a launch this is.
-
-    Attributes:
-        rank: 0, where the endpoint is, to nodes - 1.
-        launch: A name that no other launch has.
-    """
-
-    rank: int
-    launch: str
 
 
 def meet(endpoint: Endpoint, nodes: int, arguments: Sequence[str], seconds: float) -> Place:
@@ -110,78 +79,21 @@ def _receive(
 ) -> Place:
     """On the endpoint's node: let the others in, and give all of them their answer."""
     print(f"waiting for {me.nodes - 1} more of {me.nodes} nodes at {endpoint}", flush=True)
-    guests: dict[socket.socket, str] = {}
-    refused: list[str] = []
-    deadline = time.monotonic() + seconds
-    with contextlib.ExitStack() as stack, selectors.DefaultSelector() as selector:
-        selector.register(listener, selectors.EVENT_READ)
-        while len(guests) + 1 < me.nodes and (left := deadline - time.monotonic()) > 0:
-            for key, _ in selector.select(left):
-                if key.fileobj is not listener:  # a guest says nothing more: it is gone
-                    selector.unregister(key.fileobj)
-                    del guests[key.fileobj]  # type: ignore[arg-type]
-                    continue
-                guest = stack.enter_context(listener.accept()[0])
-                request = _ask(guest)
-                sentence = request and difference(me, request)
-                if request and not sentence and len(guests) + 1 < me.nodes:
-                    _send(guest, {"wait": me.host})
-                    selector.register(guest, selectors.EVENT_READ)
-                    guests[guest] = request.host
-                    continue
-                if sentence:
-                    refused.append(sentence)
-                    _send(guest, {"refused": f"{sentence}; type it as there: {typed}"})
-                guest.close()
-        if len(guests) + 1 < me.nodes:
-            hosts = [me.host, *guests.values()]
-            sentence = absence(endpoint, me.nodes, hosts, refused, seconds)
+    with contextlib.closing(Guests(listener, me, typed)) as guests:
+        if not guests.gather(seconds):
+            hosts = [me.host, *(guest.host for guest in guests.nodes)]
+            sentence = messages.absence(endpoint, me.nodes, hosts, guests.refused, seconds)
             sentence = f"{sentence}; the same on every node: {typed}"
-            for guest in guests:
-                _send(guest, {"refused": sentence})
+            for guest in guests.nodes:
+                send(guest.socket, {"refused": sentence})
             raise LaunchError(sentence)
         launch = uuid.uuid4().hex
-        for rank, guest in enumerate(guests, start=1):
-            _send(guest, {"go": asdict(Place(rank, launch))})
+        for rank, guest in enumerate(guests.nodes, start=1):
+            if rank < me.nodes:
+                send(guest.socket, {"go": asdict(Place(rank, launch))})
+            else:
+                send(guest.socket, {"refused": f"the launch at {endpoint} has all of its nodes"})
         return Place(0, launch)
-
-
-def difference(me: Request, other: Request) -> str | None:
-    """Why a node is none of this launch; None if it is.
-
-    Args:
-        me: The node where all meet.
-        other: The one that came.
-    """
-    if me.nodes != other.nodes:
-        return f"{other.host} has launcher.nodes={other.nodes}, and {me.host} {me.nodes}"
-    mine = shlex.join([word for word in me.words if word not in other.words])
-    its = shlex.join([word for word in other.words if word not in me.words])
-    if not (mine or its):
-        return None
-    return f"{other.host} was started with {its or 'less'}, and {me.host} with {mine or 'less'}"
-
-
-def absence(
-    endpoint: Endpoint, nodes: int, hosts: Sequence[str], refused: Sequence[str], seconds: float
-) -> str:
-    """A sentence about the nodes that did not come.
-
-    Args:
-        endpoint: Where they were to meet.
-        nodes: How many there should be.
-        hosts: Those that are here.
-        refused: Why others were sent away.
-        seconds: How long it took.
-    """
-    more = f" and {len(hosts) - _NAMED} more" if len(hosts) > _NAMED else ""
-    said = f"{len(hosts)} of {nodes} nodes came to {endpoint} within {seconds:g} s:"
-    said += f" {', '.join(hosts[:_NAMED])}{more}"
-    if refused:
-        said += f" ({'; '.join(dict.fromkeys(refused))})"
-    if endpoint.loopback:
-        said += f"; {endpoint.host} leads every machine to itself: other machines need its address"
-    return said
 
 
 def _visit(endpoint: Endpoint, addresses: Sequence[Any], me: Request, seconds: float) -> Place:
@@ -191,28 +103,32 @@ def _visit(endpoint: Endpoint, addresses: Sequence[Any], me: Request, seconds: f
         LaunchError: There is no node, or no answer, or not all nodes came.
         ConfigError: This one is none of that launch.
     """
+    foreign = LaunchError(
+        f"port {endpoint.port} of {endpoint.host} is in use by something else than a `ttt run` that"
+        " waits for nodes: another program, or a launch that has all of its nodes;"
+        f" {_another(endpoint)}"
+    )
     with _reach(endpoint, addresses, seconds) as host:
-        _send(host, asdict(me))
-        answer = _message(host, _ANSWER_SECONDS)
-        if answer is None:
-            raise LaunchError(
-                f"port {endpoint.port} of {endpoint.host} is in use by something else than a"
-                " `ttt run` that waits for nodes: another program, or a launch that has all of its"
-                f" nodes; {_another(endpoint)}"
-            )
-        if "refused" in answer:
-            raise ConfigError([_printable(answer["refused"])])
+        send(host, asdict(me))
+        answer = _message(host, ANSWER_SECONDS) or {}
+        if refused := messages.text(answer, "refused"):
+            raise ConfigError([refused])
+        if messages.text(answer, "wait") is None:
+            raise foreign
         print(f"waiting at {endpoint} for the other nodes", flush=True)
         # Rank 0 may have begun to wait later than this node, and then waits longer.
-        verdict = _message(host, seconds + _ANSWER_SECONDS)
-    if verdict is None:
-        raise LaunchError(
-            f"`ttt run` at {endpoint} ended before all {me.nodes} nodes were there; look there for"
-            " why, and start all of them again"
-        )
-    if "refused" in verdict:
-        raise LaunchError(_printable(verdict["refused"]))
-    return Place(**verdict["go"])
+        while (said := _message(host, seconds + ANSWER_SECONDS)) is not None:
+            if refused := messages.text(said, "refused"):
+                raise LaunchError(refused)
+            if place := messages.place(said, me.nodes):
+                return place
+            if (check := messages.number(said, "ready")) is None:
+                raise foreign
+            send(host, {"ready": check})
+    raise LaunchError(
+        f"`ttt run` at {endpoint} ended before all {me.nodes} nodes were there; look there for"
+        " why, and start all of them again"
+    )
 
 
 def _reach(endpoint: Endpoint, addresses: Sequence[Any], seconds: float) -> socket.socket:
@@ -221,7 +137,7 @@ def _reach(endpoint: Endpoint, addresses: Sequence[Any], seconds: float) -> sock
         for address in addresses:
             left = max(_NAP_SECONDS, deadline - time.monotonic())
             try:
-                return socket.create_connection(address[:2], min(left, _ANSWER_SECONDS))
+                return socket.create_connection(address[:2], min(left, ANSWER_SECONDS))
             except OSError as error:
                 reason = error.strerror or str(error)
         if time.monotonic() > deadline:
@@ -233,33 +149,14 @@ def _reach(endpoint: Endpoint, addresses: Sequence[Any], seconds: float) -> sock
         time.sleep(_NAP_SECONDS)
 
 
-def _ask(guest: socket.socket) -> Request | None:
-    """What a node says of itself; None if it is none of ours."""
-    said = _message(guest, _ANSWER_SECONDS)
-    try:
-        assert said is not None
-        words = tuple(_printable(word) for word in said["words"])
-        return Request(_printable(said["host"]), int(said["nodes"]), words)
-    except (AssertionError, KeyError, TypeError, ValueError):
-        return None
-
-
-def _printable(text: Any) -> str:
-    """What came over the network, without what would steer a terminal."""
-    return "".join(one if one.isprintable() else "?" for one in str(text))
-
-
-def _send(to: socket.socket, message: dict[str, Any]) -> None:
-    with contextlib.suppress(OSError):  # who is gone needs no answer
-        to.sendall(json.dumps(message).encode() + b"\n")
-
-
 def _message(source: socket.socket, seconds: float) -> dict[str, Any] | None:
-    """The next message; None if nothing comes, or none of ours."""
+    """The next message, an empty one if it is none of ours; None if nothing comes."""
     deadline = time.monotonic() + seconds
     text = b""
-    while not text.endswith(b"\n") and len(text) < _LONGEST:
-        source.settimeout(max(0.001, deadline - time.monotonic()))
+    while not text.endswith(b"\n") and len(text) < LONGEST:
+        if (left := deadline - time.monotonic()) <= 0:
+            return None
+        source.settimeout(left)
         try:
             part = source.recv(1)
         except OSError:
@@ -267,8 +164,4 @@ def _message(source: socket.socket, seconds: float) -> dict[str, Any] | None:
         if not part:
             return None
         text += part
-    try:
-        said = json.loads(text)
-    except ValueError:
-        return None
-    return said if isinstance(said, dict) else None
+    return messages.decode(text)

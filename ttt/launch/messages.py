@@ -1,0 +1,147 @@
+"""What the nodes of one launch say to each other before they start torchrun.
+
+A message is a line of JSON, and what comes may be from any program: only a message of exactly the
+right shape counts.
+
+    node      the endpoint's node
+    Request
+              {"wait": its host}, or {"refused": why}
+              {"ready": number}                          once enough nodes are there
+    {"ready": number}
+              {"go": Place}, or {"refused": why}         or "ready" again, if another node left
+"""
+
+import json
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ttt.launch.endpoint import Endpoint
+
+LONGEST = 1 << 16  # bytes of a message
+_HOST = 255  # characters of a host's name
+_NODES = range(1, 1 << 31)
+_NAMED = 20  # nodes in a sentence
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a node says of itself.
+
+    Attributes:
+        host: Its name.
+        nodes: How many nodes it expects.
+        words: What was typed after `ttt run`, without the settings that may differ between nodes.
+    """
+
+    host: str
+    nodes: int
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Which node of a launch this is.
+
+    Attributes:
+        rank: 0, where the endpoint is, to nodes - 1.
+        launch: A name that no other launch has.
+    """
+
+    rank: int
+    launch: str
+
+
+def encode(message: dict[str, Any]) -> bytes:
+    """A message as it is sent."""
+    return json.dumps(message).encode() + b"\n"
+
+
+def decode(line: bytes) -> dict[str, Any]:
+    """A message that came; an empty one if it is no JSON object."""
+    try:
+        said = json.loads(line)
+    except (ValueError, RecursionError):
+        return {}
+    return said if isinstance(said, dict) else {}
+
+
+def request(said: dict[str, Any]) -> Request | None:
+    """What a node says of itself; None if this is no such message."""
+    host, nodes, words = said.get("host"), said.get("nodes"), said.get("words")
+    if not isinstance(host, str) or len(host) > _HOST:
+        return None
+    if type(nodes) is not int or nodes not in _NODES:  # a bool is an int too
+        return None
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        return None
+    return Request(printable(host), nodes, tuple(words))
+
+
+def place(said: dict[str, Any], nodes: int) -> Place | None:
+    """The place that a node of so many gets; None if this is no such message."""
+    go = said.get("go")
+    if not isinstance(go, dict):
+        return None
+    rank, launch = go.get("rank"), go.get("launch")
+    if type(rank) is not int or rank not in range(1, nodes):
+        return None
+    if not isinstance(launch, str) or not (launch.isascii() and launch.isalnum()):
+        return None
+    return Place(rank, launch)
+
+
+def text(said: dict[str, Any], name: str) -> str | None:
+    """The words under this name; None if there are none."""
+    value = said.get(name)
+    return printable(value) if isinstance(value, str) else None
+
+
+def number(said: dict[str, Any], name: str) -> int | None:
+    """The number under this name; None if there is none."""
+    value = said.get(name)
+    return value if type(value) is int else None
+
+
+def printable(words: str) -> str:
+    """What came over the network, without what would steer a terminal."""
+    return "".join(one if one.isprintable() else "?" for one in words)
+
+
+def difference(me: Request, other: Request) -> str | None:
+    """Why a node is none of this launch; None if it is.
+
+    Args:
+        me: The node where all meet.
+        other: The one that came.
+    """
+    if me.nodes != other.nodes:
+        return f"{other.host} has launcher.nodes={other.nodes}, and {me.host} {me.nodes}"
+    mine = printable(shlex.join([word for word in me.words if word not in other.words]))
+    its = printable(shlex.join([word for word in other.words if word not in me.words]))
+    if not (mine or its):
+        return None
+    return f"{other.host} was started with {its or 'less'}, and {me.host} with {mine or 'less'}"
+
+
+def absence(
+    endpoint: Endpoint, nodes: int, hosts: Sequence[str], refused: Sequence[str], seconds: float
+) -> str:
+    """A sentence about the nodes that did not come.
+
+    Args:
+        endpoint: Where they were to meet.
+        nodes: How many there should be.
+        hosts: Those that are here.
+        refused: Why others were sent away.
+        seconds: How long it took.
+    """
+    more = f" and {len(hosts) - _NAMED} more" if len(hosts) > _NAMED else ""
+    said = f"{len(hosts)} of {nodes} nodes came to {endpoint} within {seconds:g} s:"
+    said += f" {', '.join(hosts[:_NAMED])}{more}"
+    if refused:
+        said += f" ({'; '.join(refused)})"
+    if endpoint.loopback:
+        said += f"; {endpoint.host} leads every machine to itself: other machines need its address"
+    return said
