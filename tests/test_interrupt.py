@@ -29,12 +29,12 @@ class Asked:
         os.kill(os.getpid(), signal.SIGINT)
         sum(range(10**5))
 asked = [Asked()]
-with stop.raising():
-    try:
+try:
+    with stop.raising():
         asked.clear()
-        time.sleep(20)
-    except stop.Interrupted as interrupted:
-        print("raised", interrupted)
+        time.sleep(100)
+except stop.Interrupted as interrupted:
+    print("raised", interrupted)
 """
 LOADING = """
 import time
@@ -42,6 +42,35 @@ from ttt import stop
 stop.begin()
 print("ready", flush=True)
 time.sleep(20)
+"""
+LEAVING = """
+import tempfile
+from ttt import scratch
+scratch.take()
+tempfile.mkstemp()  # as libraries do, which remove it when Python ends
+"""
+LOST = """
+import os, signal, sys, time, types
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from ttt.__main__ import main
+from ttt.cli import check, overrides
+def asked():
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(20)
+compose = ConfigLoaderImpl.load_configuration
+def broken(*words, **named):
+    ConfigLoaderImpl.load_configuration = compose
+    try:
+        asked()
+    finally:
+        None._invalidate_flags_cache
+def swallowed(words):
+    try:
+        asked()
+    except BaseException:
+        return 0
+overrides.diagnose = lambda *_: sys.exit("diagnosed")
+ConfigLoaderImpl.load_configuration = broken
 """
 EXEC = """
 import os, signal, sys
@@ -74,10 +103,11 @@ def stopped(process: subprocess.Popen[str]) -> tuple[int, str, str, float]:
     return process.returncode, out, errors, time.monotonic() - began
 
 
-def test_a_process_stuck_in_a_library_says_its_last_words_and_ends():
-    code, out, errors, seconds = stopped(script(STUCK))
+def test_a_process_stuck_in_a_library_says_its_last_words_and_ends(tmp_path: Path):
+    code, out, errors, seconds = stopped(script(LEAVING + STUCK, TMPDIR=str(tmp_path)))
     assert (code, out, errors) == (130, "last words 2\n", "")
     assert seconds < SOON
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_while_libraries_load_it_ends_at_once():
@@ -88,6 +118,30 @@ def test_while_libraries_load_it_ends_at_once():
 def test_an_exception_that_python_drops_is_raised_again():
     out, errors = script(FINALIZER).communicate(timeout=60)
     assert (out, errors) == ("raised stopped by SIGINT\n", "")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "['run', 'target.max_epochs=1']",
+        "['doctor', 'target.max_epochs=1']",
+        "['check', '.']; check.main = broken",
+        "['check', '.']; check.main = swallowed",
+    ],
+)
+def test_a_stop_that_a_library_loses_is_what_ends_it(words: str):
+    """OmegaConf did: what it restores on the way out was not there yet."""
+    process = script(f"{LOST}\nwords = {words}\nsys.exit(main(words))")
+    out, errors = process.communicate(timeout=60)
+    assert (process.returncode, out, errors) == (143, "", "ttt: stopped by SIGTERM\n")
+
+
+@pytest.mark.parametrize("end", ["scratch.end(3)", "raise SystemExit(3)"])
+def test_temporary_files_go_with_a_process(tmp_path: Path, end: str):
+    process = script(LEAVING + end, TMPDIR=str(tmp_path))
+    assert process.communicate(timeout=60) == ("", "")
+    assert process.returncode == 3
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_wish_for_room_survives_an_exec():

@@ -75,10 +75,11 @@ def test_several_runs_reach_the_target_and_prove_it(ttt: Command, tmp_path: Path
 
 def test_typed_under_torchrun_it_makes_one_run_folder(ttt: Command, tmp_path: Path, digits: Path):
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
+    (tmp_path / "tmp").mkdir()
     done = subprocess.run(
         [*torchrun, "--standalone", "-m", "ttt", "run", f"data.root={digits}", *QUICK[:1]],
         cwd=tmp_path,
-        env=environment(),
+        env=environment(TMPDIR=str(tmp_path / "tmp")),
         capture_output=True,
         text=True,
         check=False,
@@ -88,6 +89,8 @@ def test_typed_under_torchrun_it_makes_one_run_folder(ttt: Command, tmp_path: Pa
     summary = json.loads((folder / "summary.json").read_text())
     assert summary["world_size"] == 2
     assert summary["status"] == "success"
+    left = [each.name for each in (tmp_path / "tmp").iterdir()]
+    assert [name for name in left if not name.startswith("torch")] == []  # torchrun's own stay
     assert done.stdout.count("time to train") == 1
 
 

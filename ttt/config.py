@@ -34,7 +34,7 @@ from omegaconf import (
 from omegaconf._utils import get_yaml_loader
 from omegaconf.errors import OmegaConfBaseException
 
-from ttt import shipped
+from ttt import shipped, stop
 from ttt.errors import ConfigError
 from ttt.schema import nodes
 from ttt.schema.closed import evaluation_interval
@@ -98,8 +98,10 @@ def compose(
         with hydra.initialize_config_dir(str(folder()), version_base="1.3"):
             return hydra.compose(name, [*extra, *overrides])
     except CompositionError:
+        stop.obey()
         raise
     except OddError as error:
+        stop.obey()
         raise HydraException(str(error)) from error
     finally:
         GlobalHydra.set_state(outer)

@@ -14,7 +14,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from ttt import failure, owner, saver, stop
+from ttt import failure, owner, saver, scratch, stop
 from ttt.dist import world as dist_world
 from ttt.dist.rank import Placement
 from ttt.errors import ESCAPE, LAUNCH_FAILED, LaunchError, TttError
@@ -138,6 +138,7 @@ class Seat:
         """
         if self._dog and self._dog.alarmed:
             self._dog.join()  # it knows why, and ends this process
+        error = stop.cause(error)
         lost = dist_world.lost_peer(error)
         reason = "another process of the run is gone" if lost else brief(error)
         self._end(reason, goes_on=stop.ended_from_outside(error, lost_peer=lost))
@@ -168,7 +169,8 @@ class Seat:
 
     def fail(self, error: BaseException) -> int:
         """Leave word of an exception: in the log, for the launcher, and for whoever watches."""
-        told = failure.describe(self.rank, error, lost_peer=dist_world.lost_peer(error))
+        cause = stop.cause(error)
+        told = failure.describe(self.rank, cause, lost_peer=dist_world.lost_peer(cause))
         if self.logs:
             with contextlib.suppress(OSError), self._own_log().open("a", errors=ESCAPE) as log:
                 traceback.print_exception(error, file=log)
@@ -191,7 +193,7 @@ class Seat:
         record = dist_world.flight_record()  # last: NCCL may be what hangs
         if record and self.logs:
             (self.logs / f"rank_{self.rank}.nccl_trace").write_bytes(record)
-        os._exit(LAUNCH_FAILED)
+        scratch.end(LAUNCH_FAILED)
 
     def leave(self) -> None:
         """Leave without a word: nothing failed."""

@@ -17,6 +17,8 @@ import time
 from collections.abc import Callable, Iterator
 from types import FrameType
 
+from ttt import scratch
+
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 MAKE_ROOM = (signal.SIGUSR1, signal.SIGUSR2)  # what schedulers are asked to send before a limit
 # Names of the signals that a worker of ours hears. Its launcher ignores Ctrl-C for it, which comes
@@ -34,6 +36,7 @@ _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 _libc = ctypes.CDLL(None)
 _told: list[signal.Signals] = []
+_asked: list[int] = []  # the signal that asked to stop: libraries may lose an exception
 
 
 class Interrupted(BaseException):
@@ -86,12 +89,23 @@ def install(last_words: Callable[[int], None] = lambda number: None) -> None:
 
 @contextlib.contextmanager
 def raising() -> Iterator[None]:
-    """Within it, the signals that ask this process to stop raise Interrupted."""
+    """Within it, the signals that ask this process to stop raise Interrupted.
+
+    It is Interrupted that leaves it after such a signal, also where a library swallowed that, or
+    made another error of it.
+    """
+    obey()
     before = {number: signal.signal(number, interrupt) for number in heard()}
     hook, sys.unraisablehook = sys.unraisablehook, _raise_again
     try:
         yield
+        obey()
+    except BaseException:
+        obey()
+        raise
     finally:
+        if before and interrupt not in before.values():  # else it is within another
+            _asked.clear()
         sys.unraisablehook = hook
         for number, old in before.items():
             signal.signal(number, old)
@@ -169,7 +183,23 @@ def go_deaf() -> None:
 def interrupt(number: int, frame: FrameType | None) -> None:
     """Handle a signal: raise Interrupted, and ignore the signals that may follow the first."""
     go_deaf()
+    _asked.append(number)
     raise Interrupted(number)
+
+
+def obey() -> None:
+    """Before an error becomes a sentence, or something long begins: a stop that was lost counts.
+
+    Raises:
+        Interrupted: This process was asked to stop.
+    """
+    for number in _asked:
+        raise Interrupted(number)
+
+
+def cause(error: BaseException) -> BaseException:
+    """What ends this process: that it was asked to stop, if so, not what a library made of it."""
+    return Interrupted(_asked[0]) if _asked else error
 
 
 def _end_with_parent() -> None:
@@ -200,4 +230,4 @@ def _end_late(reader: int, last_words: Callable[[int], None]) -> None:
     words = threading.Thread(target=last_words, args=(number,), daemon=True)
     words.start()
     words.join(_LAST_WORDS_SECONDS)
-    os._exit(128 + number)
+    scratch.end(128 + number)

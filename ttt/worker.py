@@ -19,7 +19,7 @@ from pathlib import Path
 
 import torch
 
-from ttt import attempt, config, demands, keep, saver, streams
+from ttt import attempt, config, demands, keep, saver, scratch, streams
 from ttt.binding import settle
 from ttt.build import build
 from ttt.clock import Clock, steady_wall_clock
@@ -63,6 +63,7 @@ def main(arguments: list[str]) -> int:
     seat = Seat(placement, folder)
     stop.install(seat.last_words)
     try:
+        scratch.take()
         verdict = dist_world.recorded(partial(work, placement), seat)
     except BaseException as error:
         return seat.fail(error)
@@ -232,4 +233,4 @@ if __name__ == "__main__":
     sys.stderr.flush()
     # All is written and closed. What the interpreter would do now, taking the threads of torch,
     # DALI and NCCL apart in whatever order, takes time and can deadlock: no finished run may hang.
-    os._exit(code)
+    scratch.end(code)

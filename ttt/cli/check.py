@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.text import Text
 
-from ttt import errors, streams
+from ttt import errors, stop, streams
 from ttt.compliance import RULES_FILE, Verdict, bare_command, check_file, rulesets
 from ttt.errors import NOT_COMPLIANT, OK, TttError
 from ttt.report.files import write_json
@@ -23,6 +23,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         return _check(arguments)
     except TttError as error:
+        stop.obey()
         errors.show(error)
         return error.exit_code
 

@@ -9,7 +9,7 @@ import os
 import sys
 from pathlib import Path
 
-from ttt import config
+from ttt import config, stop
 from ttt.cli import counted, overrides
 from ttt.cli.run import claim_problems, make_launcher
 from ttt.dist.rank import Placement, from_environment
@@ -43,6 +43,7 @@ def main(arguments: list[str]) -> int:
         composed = counted.fill(config.compose(options.overrides, options.config_dir))
         run = config.resolve(composed)
     except config.CompositionError as error:
+        stop.obey()
         typed = ["--config-dir", options.config_dir] if options.config_dir else []
         sentences = overrides.diagnose([*typed, *options.overrides], error, lambda run: [])
         raise ConfigError(sentences) from error
@@ -68,6 +69,7 @@ def become(message: str) -> int:
     """Turn this process into a doctor, keeping its place among those the launcher started."""
     sys.stdout.flush()
     sys.stderr.flush()
+    stop.obey()
     os.execv(sys.executable, [sys.executable, "-m", "ttt.doctor", message])
     raise AssertionError("unreachable")
 

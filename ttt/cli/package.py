@@ -11,7 +11,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from ttt import errors
+from ttt import errors, stop
 from ttt.compliance import newest_ruleset, rulesets
 from ttt.errors import NOT_COMPLIANT, OK, ConfigError, TttError
 from ttt.report.run import Run
@@ -38,6 +38,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         return _package(arguments)
     except TttError as error:
+        stop.obey()
         errors.show(error)
         return error.exit_code
 

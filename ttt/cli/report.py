@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.text import Text
 
-from ttt import errors
+from ttt import errors, stop
 from ttt.errors import OK, ConfigError, TttError
 from ttt.report.analysis.price import priced
 from ttt.report.analysis.study import Study, study
@@ -28,6 +28,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         _report(arguments)
     except TttError as error:
+        stop.obey()
         errors.show(error)
         return error.exit_code
     return OK

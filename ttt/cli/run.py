@@ -58,12 +58,14 @@ def main(arguments: list[str]) -> int:
     refused: list[Exception] = []
 
     def task(composed: Any) -> None:
+        stop.obey()  # Hydra drops errors of its first look at the configuration
         begun.append(True)
         try:
             if placement and HydraConfig.get().mode is RunMode.MULTIRUN:
                 raise ConfigError(_SWEEP_INSIDE)
             codes.append(launch(composed, arguments, placement))
         except TttError as error:  # shown here: Hydra would add lines of its own
+            stop.obey()
             show(error)
             codes.append(error.exit_code)
         except config.CompositionError as error:  # so is this, once Hydra is done
@@ -80,8 +82,10 @@ def main(arguments: list[str]) -> int:
         if refused:
             raise refused[0]
     except config.CompositionError as error:
+        stop.obey()
         raise ConfigError(overrides.diagnose(arguments, error, problems)) from error
     except config.OddError as error:
+        stop.obey()
         if begun or isinstance(error, BrokenPipeError):
             raise
         if isinstance(error, OSError) and error.filename:
@@ -276,6 +280,7 @@ def become_worker(folder: str) -> int:
     sys.stdout.flush()
     sys.stderr.flush()
     os.environ["PYTHONSAFEPATH"] = "1"  # what lies in this folder comes last; see ttt.worker
+    stop.obey()
     stop.hold_room()
     os.execv(sys.executable, [sys.executable, "-m", "ttt.worker", folder])
     raise AssertionError("unreachable")

@@ -17,13 +17,13 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
-from ttt import config, streams
+from ttt import config, scratch, streams
 from ttt.dist.rank import Placement, from_environment
 from ttt.doctor import alone, show
 from ttt.doctor.findings import Finding, Level
 from ttt.errors import LAUNCH_FAILED, OK, TttError
 from ttt.errors import show as show_error
-from ttt.stop import Interrupted
+from ttt.stop import Interrupted, raising
 from ttt.terminal import Terminal
 
 
@@ -36,7 +36,9 @@ def main(arguments: list[str]) -> int:
 
 def _attempt(arguments: list[str]) -> int:
     try:
-        return consult(None if arguments[0] == "-" else arguments[0], from_environment())
+        scratch.take()
+        with raising():
+            return consult(None if arguments[0] == "-" else arguments[0], from_environment())
     except TttError as error:
         show_error(error)
         return error.exit_code

@@ -13,6 +13,7 @@ from ttt.dist.rank import Placement
 from ttt.doctor import contents, cpus, gpus, limits, network, reading, software, started, storage
 from ttt.doctor.findings import Finding, Gather, Seen, failure, names, ok
 from ttt.schema.run import RunConfig
+from ttt.stop import obey
 
 T = TypeVar("T")
 
@@ -31,6 +32,7 @@ def attempt(look: Callable[[], T]) -> T | Failed:
     try:
         return look()
     except Exception as error:  # whatever it is, the other checks are worth having
+        obey()
         return Failed(f"{type(error).__name__}: {error}".partition("\n")[0])
 
 

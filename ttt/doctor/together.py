@@ -20,6 +20,7 @@ from ttt.doctor.findings import Finding, Seen, failure, ok
 from ttt.errors import TttError
 from ttt.protocols import World
 from ttt.schema.run import RunConfig
+from ttt.stop import obey
 
 Tell = Callable[[Iterable[Finding]], None]
 
@@ -53,6 +54,7 @@ def examine(placement: Placement | None, text: str | None, mine: Facts, tell: Te
             tell(_measure(run, world, mine))
             return world.nodes
     except Exception as error:
+        obey()
         if not isinstance(error, TttError) and not dist_world.lost_peer(error):
             raise
         if not met:

@@ -1,7 +1,6 @@
 """Starting a program and staying responsible for it until it is gone."""
 
 import contextlib
-import getpass
 import os
 import signal
 import subprocess
@@ -13,6 +12,7 @@ from pathlib import Path
 import psutil
 
 import ttt
+from ttt import scratch
 from ttt.failure import LAUNCHED_BY_TTT, read, write_by_launcher
 from ttt.stop import Interrupted, catches, for_a_child, raising, room_wanted, shield
 
@@ -77,14 +77,14 @@ def supervise(
         OSError: It could not be started.
     """
     with contextlib.ExitStack() as stack:
-        scratch = stack.enter_context(
+        folder = stack.enter_context(
             tempfile.TemporaryDirectory(prefix="ttt-", ignore_cleanup_errors=True)
         )
         stack.enter_context(raising())
         errors = stack.enter_context(stderr.open("ab")) if stderr else None
         process = subprocess.Popen(
             command,
-            env={**os.environ, **for_a_child(), **_scratch(scratch), **(environment or {})},
+            env={**os.environ, **for_a_child(), **scratch.variables(folder), **(environment or {})},
             stdin=subprocess.DEVNULL if own_session else None,
             stderr=errors,
             start_new_session=own_session,
@@ -101,20 +101,6 @@ def supervise(
             if own_session:  # whatever is left of its group
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
-
-
-def _scratch(folder: str) -> dict[str, str]:
-    """Temporary files go there, and with it when all is over: workers end without cleaning up.
-
-    What torch has compiled is kept where it always is.
-    """
-    name = "TORCHINDUCTOR_CACHE_DIR"
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # one without a name, as in some containers
-        user = str(os.getuid())
-    compiled = Path(tempfile.gettempdir()) / f"torchinductor_{user}"
-    return {"TMPDIR": folder, name: os.environ.get(name, str(compiled))}
 
 
 def _wait(
