@@ -1,6 +1,9 @@
 import bz2
 import gzip
 import lzma
+import os
+import signal
+from contextlib import contextmanager
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -8,6 +11,8 @@ from hypothesis import strategies as st
 
 from compliance_logs import find, official_says, ours, record, resnet, text, write
 from ttt.compliance import check_file, write_rules
+from ttt.report.source.folders import ruleset_of
+from ttt.report.source.record import history, last_sign
 
 
 @pytest.mark.parametrize(
@@ -65,6 +70,35 @@ def test_records_glued_on_one_line_are_told_and_the_verdict_is_the_engines(tmp_p
     assert verdict.passed == official_says(path, "4.0.0", "training_4.0.0/common.yaml")
     assert not verdict.passed
     assert "line 1 has 3 records, and the checker sees only the last" in verdict.warnings[0]
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
+    """Whoever opens one that nobody writes to waits for ever."""
+    for name in ("result_0.txt", "summary.json", "config.yaml", "rules.yaml", "events.jsonl"):
+        os.mkfifo(tmp_path / name)
+    with alarm(10):
+        verdict = check_file(tmp_path / "result_0.txt")
+        assert ruleset_of(tmp_path) is None
+        assert history(tmp_path / "events.jsonl").stopped is None
+        assert last_sign(tmp_path / "events.jsonl")["status"] == "died"
+    assert verdict.problems == ("the file cannot be read: it is not a regular file",)
+    assert not verdict.passed
+
+
+@contextmanager
+def alarm(seconds):
+    """Fail what takes longer."""
+
+    def ring(*_):
+        raise TimeoutError("it waits for a pipe")
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
 
 
 @pytest.mark.parametrize("name", ["absent.txt", "."])

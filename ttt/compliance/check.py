@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ttt.compliance.engine import Findings, judge
 from ttt.compliance.ours import LABEL
+from ttt.compliance.records import regular
 from ttt.compliance.rounds import Choice, choose, day_of, plausible
 from ttt.compliance.rulesets import USAGES, official_ids, rulesets
 from ttt.compliance.scan import Scan, Seed, scan
@@ -184,7 +185,7 @@ def _unread(path: Path, *why: str) -> Verdict:
 
 
 def _what_it_is(path: Path) -> str:
-    with path.open("rb") as file:
+    with open(path, "rb", opener=regular) as file:
         start = file.read(_START)
     if not start:
         return "the file is empty"

@@ -4,7 +4,10 @@ Whoever wants to know what is in a log reads it through this: what is a record, 
 what is too long to be touched is then the same everywhere. May not know what keys mean.
 """
 
+import errno
 import json
+import os
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -63,8 +66,25 @@ def lines(path: Path) -> Iterator[tuple[int, str, int]]:
     Raises:
         OSError: The file cannot be read.
     """
-    with path.open(encoding="latin-1") as file:  # as the engine: no byte is ever undecodable
+    # As the engine decodes: no byte is ever undecodable.
+    with open(path, encoding="latin-1", opener=regular) as file:
         yield from _lines(file)
+
+
+def regular(path: str, flags: int) -> int:
+    """Open a file only if it can be read to its end; an `opener` for `open`.
+
+    A pipe without a writer would block for ever, a device may have no end.
+
+    Raises:
+        OSError: It cannot be opened, or it is no regular file.
+    """
+    descriptor = os.open(path, flags | os.O_NONBLOCK)
+    mode = os.fstat(descriptor).st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # `open` itself refuses a folder
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is not a regular file", path)
+    return descriptor
 
 
 def _lines(file: TextIO) -> Iterator[tuple[int, str, int]]:

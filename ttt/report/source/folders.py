@@ -16,6 +16,7 @@ import yaml
 
 from ttt import deaths, stop
 from ttt.compliance import RULES_FILE, ruleset_of_rules
+from ttt.compliance.records import regular
 from ttt.failure import LAUNCHER
 from ttt.report.run import LARGEST, Block, Rank, Rejected, Run
 from ttt.report.source.record import history, last_sign
@@ -116,7 +117,8 @@ def _read(folder: Path) -> Run:
 def _left_to_go_on(marker: Path) -> str | None:
     """Why a run is to go on though its last process had no time to say so; None if it is not."""
     try:
-        return marker.read_text("utf-8", "replace").strip() or None
+        with open(marker, encoding="utf-8", errors="replace", opener=regular) as opened:
+            return opened.read().strip() or None
     except OSError:
         return None
 
@@ -149,7 +151,8 @@ def _cause(logs: Path, status: str) -> str | None:
 
 def _words(file: Path) -> dict[str, Any]:
     try:
-        return dict(json.loads(file.read_text("utf-8")))
+        with open(file, encoding="utf-8", opener=regular) as opened:
+            return dict(json.load(opened))
     except (OSError, ValueError, TypeError, RecursionError):  # a reserved file may be blank
         return {}
 
@@ -184,7 +187,8 @@ def steady_rate(blocks: Sequence[Block]) -> float | None:
 def _content(path: Path) -> dict[str, Any]:
     parse = json.loads if path.suffix == ".json" else yaml.safe_load
     try:
-        content = parse(path.read_text("utf-8"))
+        with open(path, encoding="utf-8", opener=regular) as opened:
+            content = parse(opened.read())
     except OSError as error:
         raise _UnusableError(f"{path.name} cannot be read: {error.strerror}") from error
     except (ValueError, yaml.YAMLError, RecursionError) as error:

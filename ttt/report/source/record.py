@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from ttt.compliance.records import regular
 from ttt.report.run import LARGEST, Block, Evaluation
 
 _TAIL = 1 << 16  # bytes; many times the longest event
@@ -75,7 +76,7 @@ def history(events: Path) -> History:
 
 def _events(events: Path) -> Iterator[tuple[str, float, dict[str, Any]]]:
     try:
-        with events.open("rb") as file:
+        with open(events, "rb", opener=regular) as file:
             for line in file:
                 if b'"progress"' in line:  # most of the file, and nothing of what is asked
                     continue
@@ -108,7 +109,7 @@ def last_sign(events: Path) -> dict[str, str]:
     """Status and last whole event of a run without a summary."""
     status = "died"
     try:
-        with events.open("rb") as file:
+        with open(events, "rb", opener=regular) as file:
             status = "running" if _locked(file.fileno()) else "died"
             file.seek(max(0, events.stat().st_size - _TAIL))
             lines = file.read().splitlines()

@@ -15,6 +15,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from ttt.compliance.records import regular
+
 _UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _UNITS |= {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
 _ABSENT = ("n/a", "na", "none", "-", "--")
@@ -50,7 +52,8 @@ def _place(folder: Path) -> Place:
     system = folder.relative_to(results).parts[0]
     file = results.parent / "systems" / f"{system}.json"
     try:
-        description = json.loads(file.read_text("utf-8"))
+        with open(file, encoding="utf-8", opener=regular) as opened:
+            description = json.load(opened)
     except OSError as error:
         return Place(system, problem=f"{file.name}: {error.strerror}")
     except (ValueError, RecursionError):
