@@ -200,6 +200,61 @@ def test_one_wrong_number_does_not_decide_all_others(tmp_path):
         assert np.abs(dense).max() <= 10
 
 
+DECIMALS = [f"{i * 0.37:.3f}" for i in range(300)]
+
+
+def prepared(tmp_path, values, **options):
+    """What is said of a table with these values of x and a good column, and its manifest."""
+    path = tmp_path / "t.csv"
+    labels = ("yes", "no", "yes ", " no")
+    rows = (f"{value},{i % 7},{labels[i % 4]}\n" for i, value in enumerate(values))
+    path.write_text("x,good,y\n" + "".join(rows))
+    told = table.prepare(tmp_path / "out", [path], label="y", **options)
+    return "\n".join(told), manifest(tmp_path / "out")
+
+
+@pytest.mark.parametrize("odd", ["inf", "1e400", "NAN", "-"])
+def test_one_odd_value_among_numbers_is_named(odd, tmp_path):
+    values = [*DECIMALS[:5], odd, *DECIMALS[6:]]
+    said, told = prepared(tmp_path, values)
+    why = f"{odd!r} in row 6 below the header is no finite number; 299 others are"
+    assert f"left out: x, {why}; to take what is none as missing, type --numeric x" in said
+    assert told["left_out"]["columns"]["x"].startswith(why)
+
+
+def test_odd_values_are_missing_where_numeric_says_so(tmp_path):
+    values = [*DECIMALS[:5], "-", "-", *DECIMALS[7:]]
+    (tmp_path / "a").mkdir()
+    said, told = prepared(tmp_path / "a", values)
+    assert told["features"]["ids"] == ["x"]
+    why = "'-' in row 6 below the header is no finite number (the first of 2 such rows)"
+    assert f"x: taken as categories: {why}; 298 others are" in said
+    (tmp_path / "b").mkdir()
+    said, told = prepared(tmp_path / "b", values, numeric=["x"])
+    assert told["features"]["dense"][0] == "x"
+    assert told["left_out"]["columns"] == {}
+    assert f"x: {why}; 298 others are; taken as missing" in said
+    dense = np.concatenate([part[1][:, 0] for part in parts(tmp_path / "b" / "out").values()])
+    assert len(np.unique(dense)) == 299  # and 0 where it is not known
+
+
+@pytest.mark.parametrize("large", ["1e38", "1e300"])
+def test_numbers_that_scaling_makes_one_are_told(large, tmp_path):
+    said, _ = prepared(tmp_path, [large if i % 100 < 3 else DECIMALS[i] for i in range(300)])
+    assert "x: of its 292 different numbers, " in said
+    assert "--leave-out x" in said
+
+
+def test_numbers_that_stay_apart_need_no_remark(tmp_path):
+    said, _ = prepared(tmp_path, DECIMALS)
+    assert "x: " not in said
+
+
+def test_numbers_that_differ_only_beyond_64_bits(tmp_path):
+    said, _ = prepared(tmp_path, [str(10**25 + i) for i in range(300)])
+    assert "left out: x, its 300 different numbers are one at 64 bits" in said
+
+
 def test_all_that_is_wrong_with_the_columns_named_is_told_at_once(source, tmp_path):
     with pytest.raises(ConfigError) as caught:
         table.prepare(
@@ -249,6 +304,11 @@ def test_what_does_not_fit_the_table_is_told(options, said, source, tmp_path):
         ("a,b,a\n1,2,3\n", "several columns a"),
         ("a,b\n1,2\n1,2,3\n", "line 3 has 3 fields; allowed: as many as the header, 2"),
         ("a,b\n1,\xe9\n", "is not UTF-8"),
+        ("a,b\n" + "1,2\n" * 500 + "1,\xe9\n" + "1,2\n" * 3000, "line 502: byte 0xe9 is not"),
+        ("a,b\n" + '1,"x\ny"\n' * 9 + "1,\xe9\n", "line 20: byte 0xe9 is not UTF-8"),
+        ("a,b\n", "t.csv has no rows below the header; allowed: 4 at least"),
+        ("a,b\n1,2\n", "t.csv has one row below the header; allowed: 4 at least"),
+        ('a,b\n1,2\n1,"' + "x" * 140_000, "line 3: a field has more than 131072 .* sed -n 3p"),
     ],
 )
 def test_what_is_no_table_is_told(text, said, tmp_path):

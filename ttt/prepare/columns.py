@@ -7,6 +7,7 @@ bytes a field; what a column is follows from its different values alone.
 from __future__ import annotations
 
 import math
+import shlex
 from array import array
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -18,9 +19,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ttt.errors import DataError
-from ttt.prepare.csv_tables import NOT_KNOWN, Floats, rows, standardized
+from ttt.prepare.csv_tables import MISSING, NOT_KNOWN, Floats, rows, standardized
 
+_LEAST = 4  # rows: two of each kind of label
 _OFTEN = 0.01  # share of rows without a value from which on that is a feature of its own
+_MOSTLY = 0.5  # share of numbers from which on other texts in a column are likely mistakes
 _LARGEST = 10.0  # of a standardized number: one wrong value must not decide all others
 
 Rows = npt.NDArray[np.bool_]
@@ -70,6 +73,34 @@ class Column:
         """Each row as seconds since 1970 [N], NaN where it is not known; None if one is no time."""
         return self._each(_seconds)
 
+    @cached_property
+    def odd(self) -> list[str]:
+        """The values that are no finite numbers, if most rows have one; else none."""
+        odd = [value for value in self.values if number(value) is None]
+        rows = int(self.known.sum())
+        return odd if odd and rows - self.count(odd) >= _MOSTLY * rows else []
+
+    def count(self, values: Sequence[str]) -> int:
+        """How many rows have one of these values."""
+        return int(np.isin(self.rows, [self.places[value] for value in values]).sum())
+
+    def oddness(self) -> str:
+        """What of a column that is mostly numbers is none."""
+        count, first = self.count(self.odd), self.odd[0]
+        row = int(np.argmax(self.rows == self.places[first])) + 1
+        others = int(self.known.sum()) - count
+        what = f"{first!r:.40} in row {row} below the header is no finite number"
+        more = f" (the first of {count} such rows)" if count > 1 else ""
+        return f"{what}{more}; {others} others are"
+
+    def without_odd(self) -> Column:
+        """The same where `odd` is not known."""
+        texts = [NOT_KNOWN if text in set(self.odd) else text for text in self.places]
+        column = Column(self.name)
+        for code in self.codes:
+            column.append(texts[code])
+        return column
+
     def _each(self, read: Callable[[str], float | None]) -> Floats | None:
         values = [math.nan if text == NOT_KNOWN else read(text) for text in self.places]
         if None in values or not self.values:
@@ -84,13 +115,26 @@ class Column:
         if len(self.places) == 1:
             return "it is the same in every row"
         if self.numbers is not None:
-            steps = np.diff(np.sort(self.numbers))
-            return "it numbers the rows" if len(steps) > 1 and (steps == 1).all() else None
+            return self._useless_numbers(self.numbers)
         if self.times is not None:
             return "it is a time; --time splits by it"
-        if different > 1 and different == int(self.known.sum()):
+        return self._useless_texts() if different == int(self.known.sum()) > 1 else None
+
+    def _useless_texts(self) -> str:
+        """Of a column with another value in every row, of which some are no number."""
+        if not self.odd:
             return "it is another text in every row"
-        return None
+        typed = f"--numeric {shlex.quote(self.name)}"
+        return f"{self.oddness()}; to take what is none as missing, type {typed}"
+
+    def _useless_numbers(self, numbers: Floats) -> str | None:
+        steps = np.diff(np.sort(numbers))
+        if len(self.values) > 1 and not steps.any():
+            return (
+                f"its {len(self.values)} different numbers are one at 64 bits; take off what they"
+                " share"
+            )
+        return "it numbers the rows" if len(steps) > 1 and (steps == 1).all() else None
 
 
 def read(paths: Sequence[Path], delimiter: str | None) -> dict[str, Column]:
@@ -104,6 +148,7 @@ def read(paths: Sequence[Path], delimiter: str | None) -> dict[str, Column]:
         DataError: A file cannot be read, or is no such table.
     """
     columns: dict[str, Column] = {}
+    count = 0
     for path in paths:
         if not path.is_file():
             raise DataError(
@@ -120,8 +165,15 @@ def read(paths: Sequence[Path], delimiter: str | None) -> dict[str, Column]:
             raise DataError(f"{path} and {paths[0]} have different columns; one table only")
         appending = [column.append for column in columns.values()]
         for fields in table:
-            for append, text in zip(appending, fields, strict=True):
-                append(text)
+            for append, text in zip(appending, map(str.strip, fields), strict=True):
+                append(NOT_KNOWN if text in MISSING else text)
+            count += 1
+    if count < _LEAST:
+        many = {0: "no rows", 1: "one row"}.get(count, f"{count} rows")
+        raise DataError(
+            f"{', '.join(map(str, paths))} has {many} below the header; allowed: {_LEAST} at least,"
+            " two of each kind of label"
+        )
     return columns
 
 
@@ -150,6 +202,27 @@ def numeric(columns: Sequence[Column], known: Rows, train: Rows) -> tuple[Floats
             features.append(absent.astype(np.float64))
             names.append(f"{column.name} is missing")
     return np.column_stack(features or [np.zeros(len(train))]), names or ["nothing"]
+
+
+def merged(column: Column, known: Rows, feature: npt.NDArray[np.float32]) -> str | None:
+    """A remark where scaling made most numbers of a column the same; None elsewhere.
+
+    Args:
+        column: Of numbers.
+        known: Which rows of the table are used, N of them.
+        feature: What was made of it, [N].
+    """
+    assert column.numbers is not None
+    values = column.numbers[known]
+    there = ~np.isnan(values)
+    before, after = len(np.unique(values[there])), len(np.unique(feature[there]))
+    if 2 * after > before:
+        return None
+    least, most = np.nanmin(values), np.nanmax(values)
+    return (
+        f"{column.name}: of its {before} different numbers, {least:g} to {most:g}, scaling leaves"
+        f" {after}; correct those far from the others, or --leave-out {shlex.quote(column.name)}"
+    )
 
 
 def ranked(column: Column, known: Rows) -> npt.NDArray[np.int64]:

@@ -11,10 +11,11 @@ import gzip
 import io
 import lzma
 import os
+import shlex
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
@@ -40,12 +41,12 @@ _PACKED: dict[str, Callable[[BinaryIO], Any]] = {
     ".bz2": bz2.open,
     ".xz": lzma.open,
 }
-_UNREADABLE = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, csv.Error)
+_UNREADABLE = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile)
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[TextIO]:
-    """A table's text, plain, packed, or the one table in a zip archive."""
+def _unpacked(path: Path) -> Iterator[Any]:
+    """A table's bytes, plain, packed, or of the one table in a zip archive."""
     if path.suffix == ".zip":
         with zipfile.ZipFile(path) as archive:
             tables = [name for name in archive.namelist() if _is_table(name)]
@@ -54,11 +55,11 @@ def opened(path: Path) -> Iterator[TextIO]:
                     f"{path} holds {', '.join(tables) or 'no table'}; allowed: one file NAME.csv"
                 )
             with archive.open(tables[0]) as packed:
-                yield _as_text(packed, path)
+                yield packed
         return
     with path.open("rb") as file:
         unpack = _PACKED.get(path.suffix)
-        yield _as_text(unpack(file) if unpack else file, path)
+        yield unpack(file) if unpack else file
 
 
 def _is_table(name: str) -> bool:
@@ -85,7 +86,8 @@ def rows(path: Path, delimiter: str | None = ",") -> Iterator[list[str]]:
     """
     number = 0  # of the last line that could be read
     try:
-        with opened(path) as file:
+        with _unpacked(path) as raw:
+            file = _as_text(raw, path)
             first = file.readline()
             between = delimiter or max(_DELIMITERS, key=first.count)
             reader = csv.reader(chain([first], file), delimiter=between)
@@ -102,13 +104,41 @@ def rows(path: Path, delimiter: str | None = ",") -> Iterator[list[str]]:
                         f" as the header, {len(header)}"
                     )
     except UnicodeDecodeError as error:
-        raise not_utf8(path, number + 1, error) from error
+        raise not_utf8(path, _undecodable(path), error) from error
+    except csv.Error as error:
+        raise DataError(_unparsed(path, number + 1, error)) from error
     except _UNREADABLE as error:
         raise DataError(f"{path} cannot be read: {error}") from error
 
 
+def _undecodable(path: Path) -> int:
+    """The line, from 1, of the first byte that is not UTF-8: text is decoded blocks ahead."""
+    before = 0
+    with suppress(*_UNREADABLE), _unpacked(path) as raw:
+        for line in raw:
+            try:
+                line.decode("utf-8")
+            except UnicodeDecodeError:
+                break
+            before += 1
+    return before + 1
+
+
+def _unparsed(path: Path, number: int, error: csv.Error) -> str:
+    """Why the row that begins in a line is none."""
+    longest = csv.field_size_limit()
+    if "field limit" not in str(error):
+        return f"{path}, line {number}: {error}"
+    return (
+        f"{path}, line {number}: a field has more than {longest} characters, as where a quotation"
+        ' mark is never closed; allowed: shorter ones, and "" for a mark within a quoted field; to'
+        f" see the line, type sed -n {number}p {shlex.quote(path.name)} | head -c 500"
+    )
+
+
 def standardized(values: Floats, known: npt.NDArray[np.bool_]) -> Floats:
     """Each feature less its mean over the known samples, by their spread; 0 where it is absent."""
-    mean, spread = np.nanmean(values[known], axis=0), np.nanstd(values[known], axis=0)
-    scaled: Floats = np.nan_to_num((values - mean) / np.where(spread > 0, spread, 1))
+    with np.errstate(over="ignore", invalid="ignore"):  # by numbers near the largest there are
+        mean, spread = np.nanmean(values[known], axis=0), np.nanstd(values[known], axis=0)
+        scaled: Floats = np.nan_to_num((values - mean) / np.where(spread > 0, spread, 1))
     return scaled

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ class Roles(NamedTuple):
         numeric: Features that are numbers.
         categorical: Features that are names of something.
         useless: Columns that are left out without having been asked, with the reason.
+        remarks: What was made of columns whose values are mostly numbers, but not all.
     """
 
     label: Column
@@ -26,6 +28,7 @@ class Roles(NamedTuple):
     numeric: list[Column]
     categorical: list[Column]
     useless: dict[str, str]
+    remarks: list[str]
 
 
 def roles_of(columns: Mapping[str, Column], typed: Mapping[str, Sequence[str]]) -> Roles:
@@ -40,6 +43,15 @@ def roles_of(columns: Mapping[str, Column], typed: Mapping[str, Sequence[str]]) 
     """
     if wrong := _names(columns, typed):
         raise ConfigError(wrong)
+    remarks = [
+        f"{name}: {columns[name].oddness()}; taken as missing"
+        for name in typed["numeric"]
+        if columns[name].odd
+    ]
+    columns = {
+        name: column.without_odd() if name in typed["numeric"] and column.odd else column
+        for name, column in columns.items()
+    }
     label = columns[typed["label"][0]]
     time = columns[typed["time"][0]] if typed["time"] else None
     chosen = {*typed["numeric"], *typed["categorical"]}
@@ -59,7 +71,13 @@ def roles_of(columns: Mapping[str, Column], typed: Mapping[str, Sequence[str]]) 
     if wrong:
         raise ConfigError(wrong)
     numeric = [column for column in features if column not in categorical]
-    return Roles(label, time, numeric, categorical, useless)
+    remarks += [
+        f"{column.name}: taken as categories: {column.oddness()}; to take what is none as missing,"
+        f" type --numeric {shlex.quote(column.name)}"
+        for column in categorical
+        if column.odd and column.name not in chosen
+    ]
+    return Roles(label, time, numeric, categorical, useless, remarks)
 
 
 def _names(columns: Mapping[str, Column], typed: Mapping[str, Sequence[str]]) -> list[str]:

@@ -136,7 +136,8 @@ def prepare(
     numbers = [numbered(table.ranked(column, used), ~held_out) for column in roles.categorical]
     numbers = numbers or [(np.zeros(len(labels), np.int32), 1)]
     ids, counts = zip(*numbers, strict=True)
-    records = pack(labels, dense.astype(np.float32), np.column_stack(ids))
+    features = dense.astype(np.float32)
+    records = pack(labels, features, np.column_stack(ids))
     with whole_folder(out) as folder:
         write_parts(folder, {"train": records[~held_out], "eval": records[held_out]})
         write_manifest(
@@ -154,7 +155,11 @@ def prepare(
             **identity,
         )
     progress(len(records), len(records))
-    return _told(roles, labels, held_out, ~used, meaning)
+    scaled = zip(measured, features.T, strict=True)
+    by_name = {column.name: column for column in roles.numeric}
+    lost = [table.merged(by_name[name], used, one) for name, one in scaled if name in by_name]
+    told = _told(roles, labels, held_out, ~used, meaning)
+    return told + roles.remarks + [remark for remark in lost if remark]
 
 
 def _times_known(time: Column | None) -> Rows | bool:
@@ -170,6 +175,7 @@ def _labels(
         ConfigError: It is not clear which value says yes.
     """
     values, allowed = label.values, f"--label {label.name}"
+    positive = positive if positive is None else positive.strip()  # as `columns.read` has values
     if above is not None:
         if label.numbers is None:
             raise ConfigError([f"--above {above:g} needs numbers, and {label.name} has others"])
