@@ -31,6 +31,8 @@ FILES = {
     "headers": ("# @package _globl_\nseed: 3\n", "does not begin with the line # @package"),
     "comment": ("# mine\n" + G + "seed: 3\n", "does not begin with the line # @package"),
     "bom": ("\ufeff" + G + "seed: 3\n", "begins with a byte order mark"),
+    "nothing": ("", f"{BENCHMARK} sets nothing; allowed: the line # @package _global_"),
+    "remarks": (G + "# later\n", f"{BENCHMARK} sets nothing"),
     "list": (G + "- seed\n", f"{BENCHMARK} is a list; allowed: lines of NAME: VALUE"),
     "text": (G + "hello\n", f"{BENCHMARK} is one value; allowed: lines of NAME: VALUE"),
     "number": (G + "3\n", f"{BENCHMARK} is one value; allowed: lines of NAME: VALUE"),
@@ -105,9 +107,24 @@ def test_a_schema_that_does_not_exist(tmp_path: Path, monkeypatch: pytest.Monkey
     assert sentence.endswith("; - /schema/images@_here_")
 
 
-@pytest.mark.parametrize("name", ["number", "choice"])
+def test_a_folder_of_benchmarks_of_which_none_is_chosen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    own = ["--config-dir", "mine"]
+    Path(BENCHMARK).parent.mkdir(parents=True)
+    assert overrides.unchosen(own) == []
+    Path(BENCHMARK).write_text(G + "seed: 3\n")
+    [remark] = overrides.unchosen([*own, "seed=3"])
+    assert "none of those in mine is trained: mine; benchmark=mine" in remark
+    for typed in ("benchmark=mine", "benchmark=digits", "benchmark=digits,mine"):
+        assert overrides.unchosen([*own, typed]) == []
+    assert overrides.unchosen([]) == []
+
+
+@pytest.mark.parametrize("name", ["number", "choice", "nothing"])
 def test_the_command_says_so(ttt: Command, tmp_path: Path, name: str):
-    """Hydra raises an OSError for the first, one of its own for the second."""
+    """Hydra raises an OSError for the first, one of its own for the second, none for the third."""
     content, right = FILES[name]
     (tmp_path / BENCHMARK).parent.mkdir(parents=True)
     (tmp_path / BENCHMARK).write_text(content)

@@ -14,7 +14,7 @@ from typing import Any
 from hydra.errors import MissingConfigException
 
 from ttt import config
-from ttt.cli import counted, names, options, sentences
+from ttt.cli import counted, names, options, own_files, sentences
 from ttt.cli.composer import Composer, split
 from ttt.schema.closed import word
 from ttt.schema.run import RunConfig
@@ -44,6 +44,37 @@ def shadowed(arguments: list[str]) -> list[str]:
         f" {shlex.quote(str(own / name))} {shlex.quote(str(own / name.parent / f'my_{name.name}'))}"
         for name in clashes
     ]
+
+
+def hollow(arguments: list[str]) -> bool:
+    """Whether a benchmark of the user's own that is chosen sets nothing: Hydra accepts it."""
+    files = own_benchmarks(arguments)
+    return any(path.stem in _chosen(arguments) and own_files.hollow(path) for path in files)
+
+
+def unchosen(arguments: list[str]) -> list[str]:
+    """A remark where --config-dir has benchmarks and the command line chooses none at all."""
+    typed, files = options.read(arguments), own_benchmarks(arguments)
+    if not files or _chosen(arguments) or "--config-name" in typed.options:
+        return []
+    there = ", ".join(path.stem for path in files)
+    return [
+        f"benchmark= is not given, so none of those in {typed.config_dir} is trained: {there};"
+        f" {names.typed('benchmark', files[0].stem)}"
+    ]
+
+
+def own_benchmarks(arguments: list[str]) -> list[Path]:
+    """The files of benchmarks in --config-dir."""
+    folder = options.read(arguments).config_dir
+    return sorted(Path(folder, "benchmark").glob("*.yaml")) if folder else []
+
+
+def _chosen(arguments: list[str]) -> set[str]:
+    """The benchmarks a command line chooses, of a sweep all."""
+    parts = map(split, options.read(arguments).overrides)
+    typed = [value for _, name, value in parts if name.partition("@")[0] == "benchmark"]
+    return {one.strip(" '\"") for value in typed for one in value.split(",")}
 
 
 def _equal(own: Path, shipped: Path, name: Path) -> bool:

@@ -5,6 +5,7 @@ it: its text, its header, what it chooses, then each of its settings.
 """
 
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ def faults(path: Path, composer: Composer) -> list[str]:
         return [f"{path}{fault}"]
     if not isinstance(content, dict):
         if content is None:
-            return []
+            return [_hollow(path)] if path.parent.name == "benchmark" else []
         kind = "a list" if isinstance(content, list) else "one value"
         return [f"{path} is {kind}; allowed: lines of NAME: VALUE, as in seed: 3"]
     group = path.parent.relative_to(str(composer.config_dir)).as_posix()
@@ -47,6 +48,18 @@ def faults(path: Path, composer: Composer) -> list[str]:
     if not found:
         found = list(_settings(content, "" if everywhere else f"{group}.", chosen, composer))
     return [f"{path}: {one}" for one in found]
+
+
+def hollow(path: Path) -> bool:
+    """Whether a file can be read and holds nothing: it would change nothing, without a word."""
+    return _text(path)[1] is None and _content(path) == (None, None)
+
+
+def _hollow(path: Path) -> str:
+    return (
+        f"{path} sets nothing; allowed: the line {_GLOBAL} and below it settings, as in seed: 3;"
+        f" ttt new {shlex.quote(path.stem)} writes one"
+    )
 
 
 def _text(path: Path) -> tuple[str, str | None]:

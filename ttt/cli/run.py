@@ -113,7 +113,7 @@ def judged(arguments: list[str]) -> list[str]:
     """
     typed = options.read(arguments)
     judge = partial(problems, known={})
-    if typed.unknown or typed.problems:
+    if typed.unknown or typed.problems or overrides.hollow(arguments):
         raise ConfigError(overrides.diagnose(arguments, None, judge))
     if found := overrides.shadowed(arguments) + sweep.faults(typed, judge):
         raise ConfigError(found)
@@ -129,7 +129,8 @@ def launch(composed: Any, arguments: list[str], placement: Placement | None) -> 
     launcher = make_launcher(run)
     if launcher.on_every_node and not placement:
         return launcher.join(arguments, run.timeout.join_seconds)
-    for remark in [*claim.remarks(run), *looked.doubts(run, launcher)]:
+    remarks = [*overrides.unchosen(arguments), *claim.remarks(run), *looked.doubts(run, launcher)]
+    for remark in remarks:
         print(f"ttt: {remark}", file=sys.stderr)
     if prepare(run) and counted.missing(run.data):
         composed = counted.fill(composed)
