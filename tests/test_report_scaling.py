@@ -100,6 +100,20 @@ def test_the_fastest_of_a_size_is_its_point():
     assert [point.seconds for point in sweep.points] == [100, 60]
 
 
+def test_the_smallest_size_is_the_one_with_the_batch_of_the_others():
+    sweep_of = {1: 2.3, 2: 1.8}
+    launches = [of_size(n, seconds, global_batch=1008) for n, seconds in sweep_of.items()]
+    others = [of_size(1, 1.4, global_batch=504), of_size(1, 3.0, global_batch=2016)]
+    (sweep,) = sweeps([*launches, *others])
+    assert [(point.global_batch, point.seconds) for point in sweep.points] == [
+        (1008, 2.3),
+        (1008, 1.8),
+    ]
+    assert sweep.mode == "strong"
+    (sweep,) = sweeps([launches[1], *others])  # no such batch: the fastest
+    assert ([point.seconds for point in sweep.points], sweep.mode) == ([1.4, 1.8], "weak")
+
+
 @pytest.mark.parametrize(
     "change",
     [

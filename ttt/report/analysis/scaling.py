@@ -127,15 +127,16 @@ def sweeps(groups: Sequence[Group]) -> list[Sweep]:
     was trained, and accelerator (the host's processor where there is none); their configurations
     differ, as batch and launcher have to. A joint submission, as "NVIDIA+CoreWeave", belongs to the
     first it names. Of several groups of one size the fastest is the point, as that size can do it:
-    the first of equals.
+    the first of equals. Only the smallest size, where its batches differ, is the one with the batch
+    of the most other points: what more workers do is best seen on the same work.
     """
     families: dict[tuple[object, ...], list[Size]] = {}
     for group in groups:
         size = measure(group)
         if size is not None and goal(group).benchmark is not None:
             families.setdefault(_family(group), []).append(size)
-    fastest = [list(_fastest(sizes)) for sizes in families.values()]
-    return [_sweep(sizes) for sizes in fastest if len(sizes) > 1]
+    chosen = [_chosen(sizes) for sizes in families.values()]
+    return [_sweep(sizes) for sizes in chosen if len(sizes) > 1]
 
 
 def _family(group: Group) -> tuple[object, ...]:
@@ -160,10 +161,18 @@ def _accelerator(group: Group) -> str | None:
     return agreed(run.accelerator_name for run in group.runs)
 
 
-def _fastest(sizes: Sequence[Size]) -> Iterator[Size]:
+def _chosen(sizes: Sequence[Size]) -> list[Size]:
     """One size for each number of workers, ascending."""
-    for count in sorted({size.workers for size in sizes}):
-        yield min((size for size in sizes if size.workers == count), key=lambda size: size.seconds)
+    least, *more = sorted({size.workers for size in sizes})
+    others = [
+        min((size for size in sizes if size.workers == count), key=lambda size: size.seconds)
+        for count in more
+    ]
+
+    def rank(size: Size) -> tuple[int, float]:
+        return -sum(_mode(size, other) == "strong" for other in others), size.seconds
+
+    return [min((size for size in sizes if size.workers == least), key=rank), *others]
 
 
 def _sweep(sizes: Sequence[Size]) -> Sweep:
