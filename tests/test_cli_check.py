@@ -1,4 +1,5 @@
 import json
+import re
 import shlex
 import subprocess
 import sys
@@ -75,6 +76,40 @@ def test_a_run_folder_is_judged_by_what_it_was_run_under(tmp_path, capsys):
     (runs / "seed_1" / "config.yaml").write_text("benchmark: {id: resnet, ruleset: 3.1.0}\n")
     assert check.main([str(runs)]) == 0
     assert "ruleset 3.1.0 (by the run's own config.yaml)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("left", "reason"),
+    [
+        ({"summary.json": '{"status": "aborted", "reason": "target.max_epochs=8"}'}, "max_epochs"),
+        ({"events.jsonl": "", "suspended": "asked to make room [soon]"}, "make room [soon]"),
+        ({"events.jsonl": ""}, "(no events)"),
+    ],
+)
+def test_a_run_that_ended_early_has_a_line_instead_of_broken_rules(tmp_path, capsys, left, reason):
+    folder = tmp_path / "seed_1"
+    folder.mkdir()
+    log = ours()
+    find(log, "run_stop")["metadata"]["status"] = "aborted"
+    short = [each for each in log if each["key"] != "eval_accuracy"]
+    write(folder / "result_0.txt", short)
+    said = "the run ended before it reached its target ("
+    rule = "EXACTLY_ONE|AT_LEAST_ONE|== 'success'"
+    assert check.main([str(folder)]) == 4
+    out = capsys.readouterr().out
+    assert re.search(rule, out)  # no run of ttt
+    assert said not in out
+    (folder / "config.yaml").write_text("benchmark: {id: digits}\n")
+    for name, content in left.items():
+        (folder / name).write_text(content)
+    assert check.main([str(folder), "--json", str(tmp_path / "out.json")]) == 4
+    out = capsys.readouterr().out
+    (line,) = [each for each in out.splitlines() if said in each]
+    assert reason in line
+    assert line.endswith("); there is no result to check")
+    assert not re.search(rule, out)
+    (result,) = json.loads((tmp_path / "out.json").read_text())["results"]
+    assert re.search(rule, " ".join(result["problems"]))
 
 
 def test_the_rules_of_our_own_say_which_they_are(tmp_path, capsys):

@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from rich.text import Text
@@ -11,7 +12,8 @@ from ttt import errors, stop, streams
 from ttt.compliance import RULES_FILE, Verdict, bare_command, check_file, rulesets
 from ttt.errors import NOT_COMPLIANT, OK, TttError
 from ttt.report.files import write_json
-from ttt.report.source.folders import ruleset_of
+from ttt.report.run import Rejected
+from ttt.report.source.folders import is_run, read, ruleset_of
 from ttt.report.source.results import find_results, whole_folders
 from ttt.submission.whole import Whole, judge_whole
 from ttt.terminal import Terminal
@@ -41,7 +43,8 @@ def _check(arguments: argparse.Namespace) -> int:
             if file.parent == path
         ]
         whole = judge_whole(whole_ones[path], verdicts) if path in whole_ones else None
-        seen.append(_Seen(verdicts, whole))
+        failed = any(not verdict.passed for verdict in verdicts)
+        seen.append(_Seen(verdicts, whole, _no_result(path) if failed else None))
         for line in _lines(seen[-1]):
             console.print(line, soft_wrap=True)
         if streams.failure() and arguments.json is None:
@@ -55,10 +58,17 @@ def _check(arguments: argparse.Namespace) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """The files of one folder, and what they are together, if they are a result."""
+    """The files of one folder, and what they are together, if they are a result.
+
+    Attributes:
+        verdicts: Of each file.
+        whole: Of all together.
+        no_result: A sentence if it is the folder of a run of ttt without a result to check.
+    """
 
     verdicts: Sequence[Verdict]
     whole: Whole | None
+    no_result: str | None
 
     def count(self, status: str) -> int:
         """How many files have a status."""
@@ -73,6 +83,19 @@ class _Seen:
     @property
     def good(self) -> bool:
         return not self.count("FAILED") and (self.whole is None or self.whole.passed)
+
+
+def _no_result(folder: Path) -> str | None:
+    """Why a run of ttt has no result; None if it has one, or is no run of ttt."""
+    if not is_run(folder, {each.name for each in folder.iterdir()}):
+        return None
+    run = read(folder)
+    if isinstance(run, Rejected) or run.status not in ("aborted", "suspended", "died", "running"):
+        return None
+    why = run.reason or run.status
+    if run.status == "running":
+        return f"the run has not ended ({why}); there is no result to check yet"
+    return f"the run ended before it reached its target ({why}); there is no result to check"
 
 
 _COLOURS = {"passed": "green", "excused": "yellow", "FAILED": "bold red"}
@@ -90,6 +113,9 @@ def _lines(seen: _Seen) -> Iterator[Text]:
                 f" {verdict.label}"
             )
         yield head
+        if status == "FAILED" and seen.no_result is not None and not verdict.converged:
+            yield Text(f"        {seen.no_result}")
+            continue  # that a log without an end breaks rules is no news; --json has them all
         yield from (Text(f"        {problem}") for problem in verdict.problems)
         yield from (Text(f"        warning: {one}", "yellow") for one in verdict.warnings)
     if (whole := seen.whole) is None:
