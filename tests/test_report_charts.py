@@ -69,6 +69,16 @@ def test_error_bars_are_the_interval_of_confidence():
     assert told.startswith("Bars are the 95% interval")
 
 
+def test_an_interval_that_reaches_zero_leaves_the_axis():
+    wide = [studies.run("a", seed, seconds) for seed, seconds in enumerate((10, 100, 500))]
+    (task,) = tasks(studies.of(wide, studies.runs("b", 90.0, accelerators=64)))
+    assert task.results[0].stability.interval[0] == 0
+    (axes,) = drawing.time_to_train(task, "#000").axes
+    ((first, *_),) = [each.get_segments() for each in axes.collections if each.get_segments()]
+    assert first[0, 1] == 0
+    assert 1 < axes.get_ylim()[0] < 90  # and no decade of the axis is for it
+
+
 def test_runs_too_few_for_an_interval_have_no_bar():
     few = [studies.runs("a", count=2), studies.runs("b", 90.0, count=2, accelerators=64)]
     (task,) = tasks(studies.of(*few))

@@ -70,8 +70,9 @@ def _of_task(task: Task) -> Iterator[Chart]:
             f"time-to-train-{benchmark}",
             task.title,
             "Time-to-train",
-            "Bars are the 95% interval, where three or more runs give one. Dashed is the ideal,"
-            " half the time on twice as many." + (_HOLLOW if outside else ""),
+            "Bars are the 95% interval, where three or more runs give one; one without a lower end"
+            " reaches 0. Dashed is the ideal, half the time on twice as many."
+            + (_HOLLOW if outside else ""),
             lambda ink: drawing.time_to_train(task, ink),
         )
         yield Chart(

@@ -101,11 +101,8 @@ def _sweep(axes: Axes, sweep: Sweep, unit: str, colour: str, marker: str) -> Non
     y = [in_unit(each.seconds, unit) for each in sweep.points]
     ends = [confidence(each.group) or (each.seconds, each.seconds) for each in sweep.points]
     above = [max(0.0, in_unit(high, unit) - time) for (_, high), time in zip(ends, y, strict=True)]
-    # A bar to zero has no place on a logarithmic axis.
-    below = [
-        min(0.9 * time, max(0.0, time - in_unit(low, unit)))
-        for (low, _), time in zip(ends, y, strict=True)
-    ]
+    # One that reaches zero leaves the logarithmic axis below: matplotlib clips it and its cap.
+    below = [max(0.0, time - in_unit(low, unit)) for (low, _), time in zip(ends, y, strict=True)]
     axes.plot(x, [y[0] * x[0] / each for each in x], ls=(0, (4, 3)), lw=1, color=colour, alpha=0.7)
     axes.errorbar(
         x, y, (below, above), color=colour, marker=marker, ms=5, elinewidth=1, capsize=2.5
