@@ -12,7 +12,7 @@ import ttt.__main__ as ttt_main
 from conftest import PROJECT, environment
 from shells import Shell
 from ttt.cli.candidates import Answer, Kind, candidates
-from ttt.cli.completion import paths, split
+from ttt.cli.completion import answered, paths, split
 
 BREAKS = " \t\n\"'><=;|&(:"
 
@@ -68,6 +68,64 @@ def test_bash_needs_no_equality_sign_among_its_breaks(place: Path):
         shell.type("COMP_WORDBREAKS=${COMP_WORDBREAKS//[=:]}\n")
         assert shell.tab("ttt run benchmark=cif") == "ttt run benchmark=cifar10 "
         assert shell.tab("ttt run data.root=ow") == "ttt run data.root=own"
+
+
+@pytest.fixture(scope="module")
+def trap(place: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of names that make a file `hit` where a shell takes them for code."""
+    trap = tmp_path_factory.mktemp("trap")
+    shutil.copy(place / "ttt", trap)
+    for folder in ("own/benchmark", "own/data"):
+        (trap / folder).mkdir(parents=True)
+    for name in ("zz$(touch hit)", "yy;touch hit", "xx\ntouch hit", "plain-1.5"):
+        (trap / f"own/benchmark/{name}.yaml").write_text("# @package _global_\n")
+    (trap / "own/data/keys.yaml").write_text('root: x\n"q;touch hit;": 1\n"w\\nv": 1\n')
+    for name in ("f$(touch hit)", "g;touch hit", "h'$(touch hit)'", "k`touch hit`", "n\ntouch hit"):
+        (trap / name).mkdir()
+        (trap / name / "inner").mkdir()
+    os.mkdir(os.fsencode(trap) + b"/u\xff")
+    return trap
+
+
+@pytest.mark.parametrize("breaks", ["$COMP_WORDBREAKS", "${COMP_WORDBREAKS//[=:]}"])
+def test_no_name_runs_as_code_at_enter_in_bash(breaks: str, trap: Path):
+    if shutil.which("bash") is None:
+        pytest.skip("there is no bash here")
+    run = "ttt run --config-dir own "
+    starts = [
+        *(f"{run}benchmark={start}" for start in ("zz", "yy", "'zz$(touch hit)',pl")),
+        f"{run}data=keys data.q",
+        *(f"ttt run data.root={start}" for start in "fghkn"),
+        *(f'ttt run "data.root={start}' for start in "fkn"),
+        "ttt run 'data.root=h",
+        'ttt run data.root="f',
+        'ttt report "f',
+        r"ttt run data.root=f\$\(touch\ hit\)/i",
+        r'ttt run "data.root=f\$(touch hit)/i',
+    ]
+    variables = environment(PATH=f"{trap}{os.pathsep}{os.environ['PATH']}")
+    with Shell("bash", trap, variables) as shell:
+        shell.type(f'COMP_WORDBREAKS="{breaks}"\n')
+        lines = [shell.tab(line) for line in starts]
+        assert shell.tab(f"{run}benchmark=pl") == f"{run}benchmark=plain-1.5 "
+    for line in lines:
+        for end in ("", "'", '"'):  # a person closes the quote that is open
+            subprocess.run(["bash", "-c", f"ttt() {{ :; }}\n{line}{end}"], cwd=trap, check=False)
+            assert not (trap / "hit").exists(), line
+
+
+def test_only_names_of_one_line_are_offered(trap: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(trap)
+    own = ["ttt", "run", "--config-dir", "own"]
+    assert not [each for each in answered("zsh", [*own, "benchmark="]) if "hit" in each]
+    told = answered("fish", [*own, "data=keys", "data."])
+    assert "data.q;touch hit;=\t1" in told  # these shells quote what they put on the line
+    assert not [each for each in told if each.startswith(("data.w", "v"))]
+    assert answered("bash", ["ttt report n", BREAKS]) == ["paths"]
+    assert answered("bash", ["ttt report u", BREAKS]) == ["paths"]
+    assert answered("bash", ["ttt report f", BREAKS]) == ["paths", "f$(touch hit)"]
+    assert answered("bash", ["ttt run 'data.root=f", BREAKS]) == ["open", "data.root=f$(touch hit)"]
+    assert answered("bash", ['ttt run "data.root=h', BREAKS]) == ["open"]
 
 
 def test_commands_and_what_they_take():
@@ -133,19 +191,19 @@ def test_values_are_those_that_a_setting_may_have():
 
 
 @pytest.mark.parametrize(
-    ("line", "words", "kept"),
+    ("line", "words", "kept", "quote"),
     [
-        ("ttt run ", ["ttt", "run", ""], 0),
-        ("ttt run benchmark=ci", ["ttt", "run", "benchmark=ci"], 10),
-        ("ttt run 'a b=c", ["ttt", "run", "a b=c"], 0),
-        ('ttt run x="a b', ["ttt", "run", "x=a b"], 2),
-        (r"ttt a\ b\=c:d", ["ttt", "a b=c:d"], 6),
-        ('ttt "" "', ["ttt", "", ""], 0),
-        (r'ttt "a\"b', ["ttt", 'a"b'], 0),
+        ("ttt run ", ["ttt", "run", ""], 0, ""),
+        ("ttt run benchmark=ci", ["ttt", "run", "benchmark=ci"], 10, ""),
+        ("ttt run 'a b=c", ["ttt", "run", "a b=c"], 0, "'"),
+        ('ttt run x="a b', ["ttt", "run", "x=a b"], 2, '"'),
+        (r"ttt a\ b\=c:d", ["ttt", "a b=c:d"], 6, ""),
+        ('ttt "" "', ["ttt", "", ""], 0, '"'),
+        (r'ttt "a\"b', ["ttt", 'a"b'], 0, '"'),
     ],
 )
-def test_a_line_is_read_as_bash_does(line: str, words: list[str], kept: int):
-    assert split(line, BREAKS) == (words, kept)
+def test_a_line_is_read_as_bash_does(line: str, words: list[str], kept: int, quote: str):
+    assert split(line, BREAKS) == (words, kept, quote)
 
 
 def test_paths_are_listed_as_typed(place: Path, monkeypatch: pytest.MonkeyPatch):

@@ -18,6 +18,7 @@ from ttt.shipped import conf
 
 _OF_SETTINGS = ("run", "doctor")  # the commands that take them
 _FILLED_IN = {"run", "processes", "command"}  # settings that a launch makes
+_CHOICE = re.compile(r"[\w.+-]+")  # what can be typed as it is, for Hydra and for a shell
 _LONGEST = 40  # characters of a value beside its name
 
 
@@ -167,7 +168,8 @@ def _groups(own: Path | None) -> dict[str, list[str]]:
     found: dict[str, set[str]] = {}
     for folder in (conf(), *([own] if own else [])):
         for path in folder.glob("*/*.yaml"):
-            found.setdefault(path.parent.name, set()).add(path.stem)
+            if _CHOICE.fullmatch(path.stem) and _CHOICE.fullmatch(path.parent.name):
+                found.setdefault(path.parent.name, set()).add(path.stem)
     return {group: sorted(found[group]) for group in sorted(found) if group != "closed"}
 
 

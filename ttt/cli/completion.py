@@ -8,6 +8,7 @@ no matter here: then nothing completes it.
 import argparse
 import contextlib
 import os
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from ttt.cli.candidates import Kind, candidates
 from ttt.errors import OK
 
 _SHELLS = ("bash", "zsh", "fish")
+# What bash could take for more than itself, by the quote that is open; it would run at Enter.
+_LIVE = {"": r"[^\w.,:=+%@/~-]", "'": r"['\\]", '"': r'["$`\\!]'}
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -29,12 +32,17 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def answered(shell: str, words: Sequence[str]) -> list[str]:
-    """What a shell reads: a word about how to take the lines that follow, then these."""
+    """What a shell reads: a word about how to take the lines that follow, then these.
+
+    A word that is no one line of characters to be seen is left out. Bash quotes paths alone and
+    puts other words on the line as they are, so one that would be more than text is left out too.
+    """
     if shell != "bash":
         answer = candidates(words[1:])
-        return [answer.kind, *(f"{word}\t{what}" for word, what in answer.words.items())]
+        seen = {word: _seen(what) for word, what in answer.words.items() if word.isprintable()}
+        return [answer.kind, *(f"{word}\t{what}" for word, what in seen.items())]
     line, breaks = words
-    typed, kept = split(line, breaks)
+    typed, kept, quote = split(line, breaks)
     answer = candidates(typed[1:])
     if answer.kind is Kind.words:
         found = list(answer.words)
@@ -44,10 +52,17 @@ def answered(shell: str, words: Sequence[str]) -> list[str]:
         found = [answer.lead + path for path in paths(text, answer.kind is Kind.folders)]
         # Bash sees by itself which are folders, unless to it a path is but a part of the word.
         kind = "paths" if kept >= len(answer.lead) else "open"
-    return [kind, *(word[kept:] for word in found)]
+    added = [word[kept:] for word in found if word.isprintable()]
+    if kind != "paths":
+        added = [each for each in added if not re.search(_LIVE[quote], each)]
+    return [kind, *added]
 
 
-def split(line: str, breaks: str) -> tuple[list[str], int]:
+def _seen(text: str) -> str:
+    return "".join(each for each in text if each.isprintable())
+
+
+def split(line: str, breaks: str) -> tuple[list[str], int, str]:
     """The words of a line as a shell reads them, whose last quote may be open.
 
     Args:
@@ -55,7 +70,8 @@ def split(line: str, breaks: str) -> tuple[list[str], int]:
         breaks: Characters at which bash begins another word.
 
     Returns:
-        The words, and how many characters of the last one bash leaves as they are.
+        The words, how many characters of the last one bash leaves as they are, and the quote that
+        is open, or nothing.
     """
     words, word, kept, began = [], "", 0, False
     quote, escaped = "", False
@@ -74,7 +90,7 @@ def split(line: str, breaks: str) -> tuple[list[str], int]:
         else:
             word += each
             kept = len(word) if each in breaks else kept
-    return [*words, word], kept
+    return [*words, word], kept, quote
 
 
 def paths(text: str, only_folders: bool) -> Iterator[str]:
