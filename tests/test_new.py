@@ -62,7 +62,9 @@ def test_a_run_typed_elsewhere_says_where_its_parts_are_looked_for(here: Path, m
     [
         ("My photos!", "my_photos"),
         ("3d", "my_3d"),
-        ("class", "my_class"),
+        ("Null!", "my_null"),
+        ("~", "my"),
+        ("1e3", "my_1e3"),
         ("a/b", "a_b"),
         ("../up", "up"),
         ("x" * 51, "x" * 40),
@@ -78,7 +80,11 @@ def test_a_name_that_none_can_have_is_refused_with_one_near_to_it(name, instead,
 
 
 @pytest.mark.parametrize(
-    "name", ["digits", "resnet50", "torchrun", "wmt", "pairs", "json", "torch"]
+    "name",
+    [
+        *("digits", "resnet50", "torchrun", "wmt", "pairs", "json", "torch"),
+        *("class", "null", "true", "false", "yes", "off", "inf", "nan"),
+    ],
 )
 def test_a_name_that_means_something_already_is_refused(name, here, capsys):
     assert main(["new", name]) == 2

@@ -9,13 +9,23 @@ from collections.abc import Collection
 from itertools import chain, count
 from pathlib import Path
 
+import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,49}")
 
 
 def name_from(text: str) -> str:
     """A name that is allowed and near to a text, as my_photos to "My photos!"."""
     bare = re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")[:40]
-    return bare if bare[:1].isalpha() and not keyword.iskeyword(bare) else f"my_{bare}".rstrip("_")
+    return bare if _NAME.fullmatch(bare) and not _reserved(bare) else f"my_{bare}".rstrip("_")
+
+
+def _reserved(name: str) -> bool:
+    """Whether Python, YAML or Hydra reads a name as something else, as null, true, off or inf."""
+    if keyword.iskeyword(name) or yaml.safe_load(name) != name:
+        return True
+    return OverridesParser.create().parse_override(f"benchmark={name}").value() != name
 
 
 def free_name(text: str, here: Path, taken: Collection[str]) -> str:
@@ -33,7 +43,12 @@ def problems(name: str, here: Path, taken: Collection[str]) -> list[str]:
         here: Where the folder of that name is to be.
         taken: What means something else in ttt: benchmarks, data sets, models.
     """
-    if not _NAME.fullmatch(name) or keyword.iskeyword(name):
+    if _NAME.fullmatch(name) and _reserved(name):
+        return [
+            f"{name} means something else in Python, YAML or Hydra; type another name:"
+            f" ttt new {name_from(name)}"
+        ]
+    if not _NAME.fullmatch(name):
         return [
             f"{name!r} is no name for a benchmark; allowed: up to 50 small letters, digits and _,"
             f" beginning with a letter; ttt new {name_from(name)}"
