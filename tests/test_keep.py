@@ -3,8 +3,10 @@
 Weights are those a seed gives, equal on all ranks: what is tested is how they are written down.
 """
 
+import ast
 import csv
 import json
+import os
 import re
 import resource
 import subprocess
@@ -168,13 +170,18 @@ def snippet(about, language="python"):
     return one
 
 
-def said(code, folder):
+def printed(code, folder):
     """What an example prints in a run folder."""
     typed = code if isinstance(code, list) else [sys.executable, "-c", code]
     done = subprocess.run(
         typed, cwd=folder, env=environment(), capture_output=True, text=True, check=True
     )
-    return float(done.stdout.split()[-1])
+    return done.stdout
+
+
+def said(code, folder):
+    """The figure that it prints last."""
+    return float(printed(code, folder).split()[-1])
 
 
 def test_every_number_of_ranks_writes_the_same_bytes(kept, alone):
@@ -290,8 +297,9 @@ def test_a_row_that_holds_no_number_predicts_no_class():
 
 
 def launched(root, digits, *arguments, **options):
-    """A run of an epoch that keeps everything."""
-    settings = (f"data.root={digits}", "keep=[weights,predictions]", "target.max_epochs=1")
+    """A run of an epoch that keeps everything; its data set is named as from where it is typed."""
+    root_typed = os.path.relpath(digits, root)
+    settings = (f"data.root={root_typed}", "keep=[weights,predictions]", "target.max_epochs=1")
     return subprocess.run(
         command("run", *settings, *arguments),
         cwd=root,
@@ -347,6 +355,12 @@ def test_numpy_finds_the_top_1_of_the_run(run):
     folder, _ = run
     quality = json.loads((folder / "summary.json").read_text())["quality"]
     assert said(snippet("table[:, 0]"), folder) == quality
+
+
+def test_the_file_itself_says_which_number_is_which_class(run, digits):
+    names = sorted(each.name for each in (digits / "test").iterdir())
+    classes = ast.literal_eval(printed(snippet("classes ="), run[0]))
+    assert classes == {str(number): name for number, name in enumerate(names)}
 
 
 def test_weights_loaded_into_the_model_have_the_quality_of_the_run(run):
