@@ -137,7 +137,10 @@ def test_an_unreachable_target_ends_with_3(ttt: Command, tmp_path: Path, digits:
     assert summary["status"] == "aborted"
     assert summary["time_to_train_s"] is None
     assert "target.max_epochs=1" in summary["reason"]
-    assert "target.max_epochs=1" in done.stdout
+    assert "not reached after " in done.stdout
+    assert f"target.max_epochs=1 passed; best top1 {summary['quality']:.4f} at" in done.stdout
+    assert "for what it reached" in done.stdout
+    assert "runs=5" not in done.stdout
 
 
 def test_a_diverging_run_names_its_step(ttt: Command, tmp_path: Path, digits: Path):

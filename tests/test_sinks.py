@@ -281,6 +281,46 @@ def test_a_person_sees_progress_and_the_result(terminal):
     assert "p99" not in said
 
 
+@pytest.mark.parametrize(
+    ("reason", "higher", "said"),
+    [
+        (
+            "target.max_epochs=2 passed at top1 0.8, not >= 0.97",
+            True,
+            "not reached after 10.00 s: target.max_epochs=2 passed;"
+            " best top1 0.9000 at epoch 1 of 2",
+        ),
+        (
+            "target.max_seconds=9 passed",
+            False,
+            "not reached after 10.00 s: target.max_seconds=9 passed;"
+            " best top1 0.8000 at epoch 2 of 2",
+        ),
+        ("SIGTERM was received", True, "aborted after 10.00 s: SIGTERM was received"),
+    ],
+)
+def test_a_person_reads_not_reached_and_the_best_quality(reason, higher, said):
+    summary, time, kept = Summary(), FakeTime(), Recorder()
+    tell(EventLog(time, [kept]), time, status="aborted", quality=0.8)
+    text = io.StringIO()
+    console = Console(RichConsole(file=text, width=120), summary, "runs/x")
+    for event in kept.events:
+        changed = {Kind.CONFIG: {"higher_is_better": higher}, Kind.RUN_STOP: {"reason": reason}}
+        data = {**event.data, **changed.get(event.kind, {})}
+        for sink in (summary, console):
+            sink.write(Event(event.kind, event.time, event.step, data))
+    assert said in text.getvalue().splitlines()
+    assert summary.result()["status"] == "aborted"  # the record keeps its words
+
+
+def test_the_best_quality_is_a_number():
+    summary = Summary()
+    for step, value in enumerate((float("nan"), "nan", 0.5, 0.5)):
+        summary.write(Event(Kind.QUALITY, 0.0, step, {"value": value}))
+    assert summary.best().step == 2
+    assert Summary().best() is None
+
+
 def test_a_person_is_told_where_tables_are_and_what_the_loader_says_of_its_batches():
     text, time, summary = io.StringIO(), FakeTime(), Summary()
     console = RichConsole(file=text, width=100)

@@ -20,19 +20,16 @@ from typing import Any
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from rich.text import Text
 
-from ttt import claim, config, stop, streams
-from ttt.cli import counted, looked, options, overrides, shows, sweep
+from ttt import claim, config, stop
+from ttt.cli import closing, counted, looked, options, overrides, shows, sweep
 from ttt.cli.rehearse import rehearse
 from ttt.dist.rank import JOIN_VARIABLE, Placement, from_environment, half_told
 from ttt.errors import OK, ConfigError, TttError, show, shown
 from ttt.launch.job import Job, Launcher, worst
-from ttt.report.forms import table
 from ttt.schema.closed import DEFINITIONS, typed_seed
 from ttt.schema.rules import unknown
 from ttt.schema.run import RunConfig
-from ttt.terminal import Terminal
 
 _SWEEP_INSIDE = [
     "--multirun starts several launches, and this process is already part of one; leave launching"
@@ -143,7 +140,7 @@ def launch(composed: Any, arguments: list[str], placement: Placement | None) -> 
     code = launcher.launch(job)
     if code is None:  # submitted: nothing is known yet
         return OK
-    closing(job, arguments)
+    closing.show(job, arguments)
     return code
 
 
@@ -285,21 +282,3 @@ def become_worker(folder: str) -> int:
     stop.hold_room()
     os.execv(sys.executable, [sys.executable, "-m", "ttt.worker", folder])
     raise AssertionError("unreachable")
-
-
-def closing(job: Job, arguments: list[str]) -> None:
-    """After the last run: the table over all of them, and what to type next."""
-    console = Terminal()
-    folder = job.runs[0].parent if len(job.runs) > 1 else job.runs[0]
-    if len(job.runs) > 1:
-        table.closing(list(job.runs), console)
-    shown = shlex.quote(str(folder))
-    again = shlex.join(["ttt", "run", *arguments, "runs=5"])
-    lines = [f"next:  ttt report {shown}    ttt check {shown}"]
-    lines += [f"       {again}   for a score over five seeds"] if len(job.runs) == 1 else []
-    for line in lines:
-        console.print(Text(line, "dim"), soft_wrap=True)
-    if error := streams.failure():
-        # The run is over and recorded: a closed stdout does not change its result.
-        streams.forgive()
-        print(f"ttt: {streams.UnwritableError(error)}; the run is in {folder}", file=sys.stderr)

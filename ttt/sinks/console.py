@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ttt.events import Event, Kind
+from ttt.sinks import verdict
 from ttt.sinks.summary import Summary
 
 _REDRAW_SECONDS = 0.25
@@ -73,7 +74,7 @@ class Console:
                 self._print(self._quality_line(event))
             case Kind.RUN_STOP:
                 self._end()
-                self._print(_verdict_line(event, self._started))
+                self._print(verdict.line(event, self._started, self._summary.best()))
             case Kind.WARNING:
                 self._print(_led("warning", "yellow", f" {event.data['message']}"))
 
@@ -172,12 +173,6 @@ def _suspended_line(event: Event) -> Text:
         what = f"checkpoint of {data['bytes'] / 1e6:,.1f} MB in {data['save_s']:.1f} s"
     rest = f" at step {event.step}: {data['reason']}; {what}; the clock runs on"
     return _led("suspended", "yellow", rest)
-
-
-def _verdict_line(event: Event, started: float) -> Text:
-    colour = "green" if event.data["status"] == "success" else "red"
-    seconds = f" after {event.time - started:.2f} s" if started else ""
-    return _led(event.data["status"], f"bold {colour}", f"{seconds}: {event.data['reason']}")
 
 
 def _result(summary: dict, folder: str) -> Table:  # type: ignore[type-arg]

@@ -1,6 +1,7 @@
 """summary.json: the numbers of one run in one object. What was not measured is null."""
 
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,12 @@ class Summary:
         """Whether the run has stopped, for whatever reason."""
         return Kind.RUN_STOP in self._last
 
+    def best(self) -> Event | None:
+        """The evaluation with the best quality, the first of equals; None if there is none."""
+        sign = 1 if self._datum(Kind.CONFIG, "higher_is_better") else -1
+        known = [one for one in self._evaluations if _is_number(one.data["value"])]
+        return max(known, key=lambda one: sign * one.data["value"], default=None)
+
     def close(self) -> None:
         """Write the file, whole or not at all."""
         if self._path is None or not self.complete:
@@ -115,6 +122,11 @@ class Summary:
             return None
         times = [start.time, *(event.time for event in self._evaluations)]
         return times[-1] - times[-2]
+
+
+def _is_number(value: Any) -> bool:
+    """Whether a quality is one; the record of earlier processes has NaN as text."""
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def _cost(result: dict[str, Any]) -> float | None:
