@@ -134,6 +134,18 @@ def test_the_doctor_tells_what_a_run_would_be_refused_for(folder):
 FORMATS = ("tfrecord", "webdataset", "recordio")
 
 
+def test_a_format_without_indexes_names_the_command_that_made_the_set(folder):
+    for manifest, name in (
+        ("{}", "imagenet"),
+        ('{"sizes": {}}', "images"),
+        ("damaged", "imagenet"),
+    ):
+        (folder / "manifest.json").write_text(manifest)
+        said = told(images(folder, format="tfrecord"))
+        assert len(said) == 2
+        assert all(f"as `ttt data {name} --format tfrecord` or" in one for one in said)
+
+
 @pytest.fixture(scope="module")
 def source(tmp_path_factory):
     root = write_set(tmp_path_factory.mktemp("source") / "set")

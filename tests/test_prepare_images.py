@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ttt.__main__ import main
 from ttt.errors import ConfigError, DataError
 from ttt.prepare import images, split
 
@@ -180,6 +181,25 @@ def test_another_set_in_the_way_is_left_alone(photos, tmp_path):
     images.prepare(tmp_path / "out", [photos], lambda *_: pytest.fail("made again"))
     with pytest.raises(DataError, match="--out DIR"):
         images.prepare(tmp_path / "out", [photos], seed=3)  # as many, but others
+
+
+def test_what_is_in_the_way_is_told_before_images_are_read(photos, tmp_path, monkeypatch):
+    monkeypatch.setattr(images, "_look", lambda *_: pytest.fail("images were read"))
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "letter.txt").touch()
+    with pytest.raises(DataError, match="is not what was asked for"):
+        images.prepare(tmp_path / "out", [photos])
+
+
+def test_a_set_that_is_there_already_is_called_so(photos, tmp_path, capsys):
+    typed = ["data", "images", "--src", str(photos), "--out", str(tmp_path / "out")]
+    for already in (False, True):
+        assert main(typed) == 0
+        said = capsys.readouterr().out
+        assert (
+            f"{tmp_path / 'out'} holds this set already; nothing was written" in said
+        ) == already
+        assert "next:  ttt new" in said
 
 
 def test_a_split_by_class_leaves_something_in_both_parts():

@@ -29,6 +29,7 @@ def main(arguments: list[str]) -> int:
     given = vars(parser().parse_args(arguments))
     name, out, sources = given.pop("name"), given.pop("out"), given.pop("src", ())
     module, console = preparers()[name], Terminal()
+    before = _written(out)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeRemainingColumn(), console=console) as bar:
         shown = bar.add_task(name, total=None, visible=False)  # until there is any
@@ -38,6 +39,8 @@ def main(arguments: list[str]) -> int:
             lambda done, total: bar.update(shown, completed=done, total=total, visible=True),
             **given,
         )
+    if before is not None and _written(out) == before:
+        console.print(f"{out} holds this set already; nothing was written", soft_wrap=True)
     for remark in remarks or ():
         console.print(remark, soft_wrap=True)
     benchmark = getattr(module, "BENCHMARK", name)
@@ -95,6 +98,15 @@ def differing(benchmark: str, out: Path) -> list[str]:
     ]
     run = config.resolve(config.compose([f"benchmark={benchmark}", *typed]))
     return [*typed, *claim.own_id(run)] if claim.problems(run) else typed
+
+
+def _written(out: Path) -> tuple[int, int] | None:
+    """Which manifest lies in a folder, and when it was written; None: none."""
+    try:
+        found = (out / MANIFEST).stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
 
 
 def preparers() -> dict[str, ModuleType]:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from ttt.data.formats import SUFFIX, Damaged, Labelled, parse_recordio, parse_tfrecord
 from ttt.data.listing import SUFFIXES, is_litter
+from ttt.data.manifest import MANIFEST, content
 from ttt.errors import DataError
 
 Column = npt.NDArray[np.int64]
@@ -79,8 +80,8 @@ def open_part(images: Any, key: str, samples_key: str | None = None) -> Part:
     if not found:
         part.wrong.append(
             f"{part.pattern} finds no index: data.format={images.format} needs one for each file,"
-            " of the same name and beside it, as `ttt data imagenet --format"
-            f" {images.format}` or DALI's tool makes it; data.root=DIR, data.{key}=NAME or"
+            f" of the same name and beside it, as `{_command(Path(images.root))}"
+            f" --format {images.format}` or DALI's tool makes it; data.root=DIR, data.{key}=NAME or"
             " data.format=folder"
         )
     for path in found:
@@ -99,6 +100,16 @@ def open_part(images: Any, key: str, samples_key: str | None = None) -> Part:
             f" the set or type data.{samples_key}={part.count}"
         )
     return part
+
+
+def _command(root: Path) -> str:
+    """What makes such shards: `ttt data images`, if the manifest has what only that says."""
+    manifest = root / MANIFEST
+    try:
+        own = manifest.is_file() and "sizes" in content(manifest)
+    except DataError:
+        own = False
+    return f"ttt data {'images' if own else 'imagenet'}"
 
 
 def first_label_of(images: Any) -> int:

@@ -85,6 +85,7 @@ def prepare(
     if wrong:
         raise ConfigError(wrong)
     [source] = sources
+    packing.refuse_other(out, {"format": format})  # before hours of reading
     with unpacked(source, out, SUFFIXES + _OTHERS) as folder:
         top = _top(folder)
         found, wrong = _look(top, evaluation)

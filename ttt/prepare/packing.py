@@ -102,7 +102,7 @@ def write(
 def _link(parts: Sequence[Part], about: dict[str, Any], out: Path, progress: Progress) -> None:
     counts = {part.name: len(part.sources) for part in parts}
     plan: dict[str, Any] = {"format": "folder", "counts": counts, "listing": _fingerprint(parts)}
-    _refuse_other(out, plan)
+    refuse_other(out, plan)
     if (out / MANIFEST).is_file():
         return
     done = 0
@@ -131,7 +131,7 @@ def _pack(
         "seed": parts[0].seed,
         "listing": _fingerprint(parts),
     }
-    _refuse_other(out, plan)
+    refuse_other(out, plan)
     if (out / MANIFEST).is_file():
         return
     out.mkdir(parents=True, exist_ok=True)
@@ -151,8 +151,12 @@ def _pack(
     (out / PLAN).rename(out / MANIFEST)
 
 
-def _refuse_other(out: Path, plan: dict[str, Any]) -> None:
+def refuse_other(out: Path, plan: Mapping[str, Any]) -> None:
     """Go on only with what this plan began, or in an empty place.
+
+    Args:
+        out: Where the set is to be.
+        plan: What its manifest will say, or as much of it as is known before files are read.
 
     Raises:
         DataError: Something else lies at `out`.
