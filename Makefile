@@ -12,6 +12,7 @@ SPREAD := -n $(shell echo $$(($$(nproc) + 1))) --dist loadfile
 
 demo: .venv/demo
 	$(RUN)
+	@echo 'type first: source .venv/bin/activate'
 
 test: lint tests
 
