@@ -4,6 +4,7 @@ import json
 import signal
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,10 +14,12 @@ from ranks import on_ranks
 from ttt import attempt, config, stop
 from ttt.build import build
 from ttt.clock import Clock
+from ttt.dist import checkpoint
 from ttt.dist.world import Solo
 from ttt.errors import LaunchError
 from ttt.events import EventLog, Kind
-from ttt.loop import Past, run
+from ttt.loop import Past, begin, run
+from ttt.protocols import State
 from ttt.sinks.jsonl import JsonLines
 from ttt.telemetry.pulse import Pulse
 from ttt.watcher import Status, Verdict
@@ -42,7 +45,7 @@ def conducted(world, text, folder, past=None, room_at=None, lost_at=None, every=
     sinks = [JsonLines(folder / attempt.EVENTS)] if world.rank == 0 else []
     log = EventLog(clock.now, [*sinks, record])
     parts = build(config.load(text), world, clock, log, Pulse())
-    parts = attempt.prepare(parts, past, folder, every)
+    parts, past = attempt.prepare(parts, past, folder, every)
     object.__setattr__(parts, "room_wanted", lambda: _wanted(parts, room_at))
     if lost_at:
         object.__setattr__(parts.learner, "step", _lost(parts.learner, lost_at))
@@ -149,3 +152,127 @@ def test_a_finished_run_is_not_started_again(tmp_path):
     write_events(tmp_path, Kind.RUN_START, Kind.RUN_STOP)
     with pytest.raises(LaunchError, match=r"finished run \(enough\)"):
         attempt.past(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "123",
+        "null",
+        "[]",
+        '{"kind": "progress"}',
+        '{"kind": "news", "time": 12.0, "step": 0, "data": {}}',
+        '{"kind": "run_stop", "time": "noon", "step": 0, "data": {}}',
+        '{"kind": "run_stop", "time": NaN, "step": 0, "data": {}}',
+        '{"kind": "run_stop", "time": 12.0, "step": "x", "data": {}}',
+        '{"kind": "run_stop", "time": 12.0, "step": 0, "data": 1}',
+        b"\xff",
+    ],
+)
+def test_a_line_that_is_no_event_is_passed_over(tmp_path, line):
+    write_events(tmp_path, Kind.RUN_START, Kind.PROGRESS)
+    with (tmp_path / attempt.EVENTS).open("ab") as record:
+        record.write(b"\n" + (line if isinstance(line, bytes) else line.encode()) + b"\n")
+    assert [event.kind for event in attempt.recall(tmp_path)] == [Kind.RUN_START, Kind.PROGRESS]
+    assert attempt.past(tmp_path) == Past(started=10.0, accounted=10.0, step=0, totals={})
+
+
+def test_a_record_that_lost_its_start_is_kept(tmp_path):
+    write_events(tmp_path, Kind.INIT_START, Kind.PROGRESS)
+    with pytest.raises(LaunchError, match="does not tell any more when the clock started"):
+        attempt.past(tmp_path)
+    assert (tmp_path / attempt.EVENTS).exists()
+
+
+def test_what_fails_before_it_goes_on_has_no_clock_to_stop():
+    """A running clock would have the run written off, and its checkpoint with it."""
+    clock = Clock(lambda: 100.0)
+
+    def position(step):
+        raise ZeroDivisionError
+
+    parts = SimpleNamespace(world=Solo(torch.device("cpu")), clock=clock, position=position)
+    with pytest.raises(ZeroDivisionError):
+        begin(parts, Past(1.0, 2.0, 3, {}))
+    assert not clock.running
+
+
+class Strict:
+    """A learner with one weight, which it misses in a checkpoint of another model."""
+
+    weight = None
+
+    def restore(self, state):
+        self.weight = state["model.weight"].item()
+
+
+def saved(folder, *steps):
+    """A run on two ranks that was lost, with these checkpoints."""
+    folder.mkdir()
+    write_events(folder, Kind.RUN_START, Kind.PROGRESS)
+    for step in steps:
+        for rank in range(2):
+            own = {"random": {"cpu": torch.get_rng_state()}, "wait_seconds": 0.0}
+            state = State({"model.weight": torch.tensor(1.5 * step)}, own)
+            part = checkpoint.part(state, SimpleNamespace(rank=rank, size=2), copy=True)
+            where = checkpoint.Progress(step, 2, 20.0 + step, {"train": 1.0 * step})
+            checkpoint.write(part, where, folder / "checkpoint", rank, total=0)
+    return folder
+
+
+def flip(file):
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1  # of the random numbers, by far the largest
+    file.write_bytes(content)
+
+
+def resumed(world, folders):
+    """For every folder where it goes on, with what, and what the record says; or why not."""
+    found = {}
+    for folder in folders:
+        record, learner = Recorder(), Strict()
+        past = world.agree(attempt.past(folder) if world.rank == 0 else None)
+        parts = SimpleNamespace(
+            world=world,
+            learner=learner,
+            log=EventLog(lambda: 30.0, [record]),
+            meter=SimpleNamespace(resume=lambda seconds: None),
+        )
+        try:
+            _, past = attempt.prepare(parts, past, folder, None)
+        except LaunchError as error:
+            found[folder.name] = str(error)
+        else:
+            said = [event.data["message"] for event in record.events]
+            found[folder.name] = (past, learner.weight, said)
+    return found
+
+
+def test_ranks_agree_to_pass_over_what_is_damaged(tmp_path):
+    one, both, unclear, other = (
+        saved(tmp_path / name, 3, 9) for name in ("one", "both", "unclear", "other")
+    )
+    flip(one / "checkpoint" / "step_9" / "rank_1.pt")
+    flip(both / "checkpoint" / "step_9" / "rank_0.pt")
+    flip(both / "checkpoint" / "step_3" / "rank_1.pt")
+    file = unclear / "checkpoint" / "step_9" / "progress.json"
+    file.write_text(file.read_text().replace("9.0", "null"))
+    of_another = {"alike": {}, "own": {"param_groups.x.lr": 0.1}}
+    torch.save(of_another, other / "checkpoint" / "step_9" / "rank_1.pt")
+
+    first, second = on_ranks(2, resumed, [one, both, unclear, other])
+    for found in (first, second):
+        assert found["one"][:2] == (Past(10.0, 23.0, 3, {"train": 3.0}), 4.5)
+        assert found["both"][:2] == (Past(10.0, 10.0, 0, {}), None)
+        assert found["unclear"][:2] == (Past(10.0, 23.0, 3, {"train": 3.0}), 4.5)
+        assert "step_9 does not fit this run" in found["other"]
+        assert found["other"].endswith(f"rm -r {other}/checkpoint/step_9")
+    of_one, of_both = one / "checkpoint" / "step_9", both / "checkpoint"
+    assert first["one"][2] == [f"{of_one / 'rank_1.pt'} is damaged: the run goes on from step 3"]
+    assert first["both"][2] == [
+        f"{of_both / 'step_9' / 'rank_0.pt'} is damaged: the run begins anew",
+        f"{of_both / 'step_3' / 'rank_1.pt'} is damaged: the run begins anew",
+    ]
+    assert first["unclear"][2] == [f"{file} is damaged: the run goes on from step 3"]
+    assert not of_one.exists()  # a file of it could count among new ones
+    assert sorted(path.name for path in (other / "checkpoint").iterdir()) == ["step_3", "step_9"]

@@ -72,8 +72,48 @@ def test_a_damaged_checkpoint_is_named_with_what_to_type(tmp_path):
     write(tmp_path / "a b", 5)
     file = tmp_path / "a b" / "step_5" / "rank_0.pt"
     file.write_bytes(file.read_bytes()[:100])
-    with pytest.raises(LaunchError, match=r"rank_0.pt cannot be read: .*; .* rm -r '.*a b'$"):
+    with pytest.raises(LaunchError, match=r"rank_0.pt is damaged; to .* rm -r '.*a b/step_5'$"):
         checkpoint.read(tmp_path / "a b", 5, WORLD)
+    assert checkpoint.damaged(tmp_path / "a b", 5, WORLD) == [file]
+    torch.save(torch.nn.Linear(1, 1), file)  # sound, and no checkpoint
+    assert checkpoint.damaged(tmp_path / "a b", 5, WORLD) == []
+    with pytest.raises(LaunchError, match=r"rank_0.pt cannot be read: .*; to .* rm -r "):
+        checkpoint.read(tmp_path / "a b", 5, WORLD)
+
+
+def test_one_changed_bit_is_found(tmp_path):
+    write(tmp_path, 5)
+    assert checkpoint.damaged(tmp_path, 5, WORLD) == []
+    file = tmp_path / "step_5" / "rank_0.pt"
+    weights = torch.full((3,), 5).numpy().tobytes()
+    content = bytearray(file.read_bytes())
+    content[content.index(weights) + 1] ^= 1
+    file.write_bytes(content)
+    assert checkpoint.damaged(tmp_path, 5, WORLD) == [file]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"totals": {"train": None}},
+        {"totals": {"train": float("nan")}},
+        {"totals": [1.0]},
+        {"time": "noon"},
+        {"step": 99},
+        {"step": "9"},
+        {"step": 9.0},
+        {"ranks": 0},
+        {"ranks": None},
+        {"more": 1},
+    ],
+)
+def test_a_checkpoint_that_says_nonsense_is_passed_over(tmp_path, changed):
+    write(tmp_path, 5)
+    write(tmp_path, 9)
+    file = tmp_path / "step_9" / "progress.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | changed))
+    assert checkpoint.find(tmp_path) == Progress(5, 1, 105.0, {"train": 5.0})
+    assert checkpoint.unclear(tmp_path) == [file]
 
 
 def test_what_all_have_alike_is_divided_among_them():

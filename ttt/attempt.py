@@ -5,57 +5,75 @@ says whether it had started; the checkpoint, if there is one, how far it got. On
 """
 
 import json
+import math
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from ttt import failure, saver, stop
 from ttt.dist import checkpoint
+from ttt.dist.checkpoint import Progress
 from ttt.errors import LaunchError
 from ttt.events import Event, Kind
 from ttt.loop import Parts, Past
 from ttt.saver import CHECKPOINT, Saver
 
 EVENTS = "events.jsonl"
+_BEFORE = (Kind.CACHE_CLEAR, Kind.INIT_START, Kind.CONFIG, Kind.INIT_STOP, Kind.WARNING)
 
 
 def recall(folder: Path) -> list[Event]:
-    """The events of earlier processes; a line that was cut short is none."""
+    """The events of earlier processes; a line that was cut short, or is damaged, is none."""
     try:
-        lines = (folder / EVENTS).read_text().splitlines()
+        lines = (folder / EVENTS).read_text("utf-8", errors="replace").splitlines()
     except FileNotFoundError:
         return []
-    events = []
-    for line in lines:
-        try:
-            event = json.loads(line)
-        except ValueError:
-            continue
-        events.append(Event(Kind(event["kind"]), event["time"], event["step"], event["data"]))
-    return events
+    return [event for event in map(_event, lines) if event]
+
+
+def _event(line: str) -> Event | None:
+    """What a line of the record tells; None if it tells nothing."""
+    try:
+        told = json.loads(line)
+        kind, time, step = Kind(told["kind"]), told["time"], told["step"]
+        possible = math.isfinite(time) and isinstance(step, int) and isinstance(told["data"], dict)
+    except (ValueError, TypeError, KeyError, OverflowError):
+        return None
+    return Event(kind, time, step, told["data"]) if possible else None
 
 
 def past(folder: Path) -> Past | None:
     """Where this run stands; None if its clock has never started. Forgets what came before then.
 
     Raises:
-        LaunchError: The run is over.
+        LaunchError: The run is over, or its record is damaged where its clock started.
     """
     events = recall(folder)
     stopped = [event for event in events if event.kind is Kind.RUN_STOP]
     if stopped:
         raise LaunchError(
-            f"{folder} holds a finished run ({stopped[0].data['reason']}); start another one"
+            f"{folder} holds a finished run ({stopped[0].data.get('reason')}); start another one"
+        )
+    begun = any(event.kind is Kind.RUN_START for event in events)
+    if not begun and any(event.kind not in _BEFORE for event in events):
+        raise LaunchError(
+            f"{folder / EVENTS} is damaged: it does not tell any more when the clock started, so"
+            " this run cannot go on; start another one"
         )
     failure.forget(folder / "logs")
     (folder / stop.SUSPENDED).unlink(missing_ok=True)
-    started = [event.time for event in events if event.kind is Kind.RUN_START]
-    if not started:
+    if not begun:
         (folder / EVENTS).unlink(missing_ok=True)
         for log in folder.glob("result_*.txt"):
             log.unlink()
         return None
-    saved = checkpoint.find(folder / CHECKPOINT)
+    return _past(events, checkpoint.find(folder / CHECKPOINT))
+
+
+def _past(events: Sequence[Event], saved: Progress | None) -> Past:
+    """Where a run stands that has started and goes on from a checkpoint, or from the beginning."""
+    started = [event.time for event in events if event.kind is Kind.RUN_START]
     resumed = [event.time for event in events if event.kind is Kind.RESUMED]
     accounted = max([*started, *resumed, *([saved.time] if saved else [])])
     if saved is None:
@@ -63,7 +81,9 @@ def past(folder: Path) -> Past | None:
     return Past(started[0], accounted, saved.step, saved.totals)
 
 
-def prepare(parts: Parts, past: Past | None, folder: Path, every: float | None) -> Parts:
+def prepare(
+    parts: Parts, past: Past | None, folder: Path, every: float | None
+) -> tuple[Parts, Past | None]:
     """Bring freshly built parts to where the run was saved, and have it saved from now on.
 
     Args:
@@ -73,17 +93,54 @@ def prepare(parts: Parts, past: Past | None, folder: Path, every: float | None) 
         every: Seconds between checkpoints; None for none.
 
     Returns:
-        The parts to run.
+        The parts to run, and the past they go on from: an older one than was given where the
+        newest checkpoint is damaged.
 
     Raises:
-        LaunchError: A process does not see the folder, or the checkpoint is damaged.
+        LaunchError: A process does not see the folder, or the checkpoint does not fit.
     """
-    if past and past.step:
-        alike, own = checkpoint.read(folder / CHECKPOINT, past.step, parts.world)
+    if past:
+        past = _undamaged(parts, past, folder)
+        if past.step:
+            _restore(parts, past.step, folder / CHECKPOINT)
+        if parts.world.rank == 0:  # no file of a later step may count among those to be written
+            checkpoint.sweep(folder / CHECKPOINT, keep=[past.step])
+    return (parts if every is None else replace(parts, saver=Saver(parts, folder, every))), past
+
+
+def _undamaged(parts: Parts, past: Past, folder: Path) -> Past:
+    """The past up to the newest checkpoint that is sound, which all ranks find alike."""
+    world, saved = parts.world, folder / CHECKPOINT
+    bad = checkpoint.unclear(saved) if world.rank == 0 else []
+    while past.step and (files := checkpoint.damaged(saved, past.step, world)):
+        bad += files
+        if world.rank == 0:
+            past = _past(recall(folder), checkpoint.find(saved, before=past.step))
+        past = world.agree(past)
+    point = f"goes on from step {past.step}" if past.step else "begins anew"
+    for file in bad:
+        parts.log.emit(Kind.WARNING, message=f"{file} is damaged: the run {point}")
+    return past
+
+
+def _restore(parts: Parts, step: int, folder: Path) -> None:
+    """Load a checkpoint; where one rank cannot, all say why."""
+    problem = None
+    try:
+        alike, own = checkpoint.read(folder, step, parts.world)
         parts.learner.restore(alike | own)
         checkpoint.restore_random(own["random"], parts.world)
         parts.meter.resume(own["wait_seconds"])
-    return parts if every is None else replace(parts, saver=Saver(parts, folder, every))
+    except LaunchError as error:
+        problem = str(error)
+    except (KeyError, RuntimeError, ValueError, TypeError, AttributeError) as error:
+        problem = (
+            f"the checkpoint {folder / f'step_{step}'} does not fit this run, another model may"
+            f" have saved it: {checkpoint.reason(error)}; {checkpoint.without(folder, step)}"
+        )
+    problems = [one for one in parts.world.gather(problem) if one]
+    if problems:
+        raise LaunchError(problems[0])
 
 
 def suspend(parts: Parts, folder: Path) -> None:

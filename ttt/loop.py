@@ -109,9 +109,9 @@ def begin(parts: Parts, past: Past | None) -> int:
     gc.freeze()  # what was built lives to the end; collecting it again would only cost time
     parts.world.barrier()
     if past:
-        parts.clock.resume(past.started, past.totals)
+        position = parts.position(past.step)  # may fail, and what has not gone on is not aborted
         lost = parts.clock.now() - past.accounted
-        position = parts.position(past.step)
+        parts.clock.resume(past.started, past.totals)
         parts.log.emit(Kind.RESUMED, past.step, started=past.started, lost_s=lost, **position)
     else:
         parts.clock.start(parts.log.emit(Kind.RUN_START).time)

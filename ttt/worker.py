@@ -144,7 +144,8 @@ def conduct(run_config: RunConfig, world: World, seat: Seat, past: Past | None) 
             parts = build(run_config, world, clock, log, seat.pulse)
             keep.demand(run_config.keep, parts)
             every = run_config.checkpoint_every_seconds
-            parts = seat.parts = attempt.prepare(parts, past, seat.folder, every)
+            parts, past = attempt.prepare(parts, past, seat.folder, every)
+            seat.parts = parts
         describe(run_config, world, seat.folder)
         counted = power.open_meter(run_config.system.energy, world, now, past=past is not None)
         mpi.leave()

@@ -11,9 +11,11 @@ collectives, in a thread of each, and these wait for a process that is gone.
 
 import errno
 import json
+import math
 import os
 import shlex
 import shutil
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -200,17 +202,62 @@ def _file(step: Path, rank: int) -> Path:
     return step / f"rank_{rank}.pt"
 
 
-def find(folder: Path) -> Progress | None:
-    """The newest checkpoint of which every file is there; None if none is."""
+def find(folder: Path, *, before: float = math.inf) -> Progress | None:
+    """The newest checkpoint of which every file is there; None if none is.
+
+    Args:
+        folder: Of all checkpoints of a run.
+        before: Only those of earlier steps.
+    """
     whole = []
     for path in folder.glob(f"step_*/{_PROGRESS}"):
-        try:
-            progress = Progress(**json.loads(path.read_text()))
-        except (OSError, ValueError, TypeError):  # damaged
+        progress = _progress(path)
+        if progress is None or progress.step >= before:
             continue
         if all(_file(path.parent, rank).is_file() for rank in range(progress.ranks)):
             whole.append(progress)
     return max(whole, key=lambda progress: progress.step, default=None)
+
+
+def _progress(path: Path) -> Progress | None:
+    """What a file says of its checkpoint; None if that cannot be."""
+    try:
+        progress = Progress(**json.loads(path.read_bytes()))
+        finite = all(map(math.isfinite, [progress.time, *progress.totals.values()]))
+    except (OSError, ValueError, TypeError, AttributeError, OverflowError):
+        return None
+    counts = (progress.step, progress.ranks)
+    sensible = all(type(count) is int and count > 0 for count in counts)
+    here = path.parent.name == f"step_{progress.step}"
+    return progress if finite and sensible and here else None
+
+
+def unclear(folder: Path) -> list[Path]:
+    """Files that say where a run was, and are damaged: `find` passes their checkpoints over."""
+    return [path for path in sorted(folder.glob(f"step_*/{_PROGRESS}")) if not _progress(path)]
+
+
+def damaged(folder: Path, step: int, world: World) -> list[Path]:
+    """Files of a checkpoint that are not as they were written; each process looks at its own.
+
+    Raises:
+        LaunchError: A process does not see the folder.
+    """
+    here = folder / f"step_{step}"
+    demand_shared(here, world)
+    file = _file(here, world.rank)
+    return [path for path in world.gather(None if _sound(file) else file) if path]
+
+
+def _sound(file: Path) -> bool:
+    """Whether a file agrees with the checksums that torch writes, and does not compare, itself."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return archive.testzip() is None
+    except (FileNotFoundError, PermissionError):  # no damage: `read` says what it is
+        return True
+    except Exception:  # of any kind: all of the file's structure may be damaged
+        return False
 
 
 def sweep(folder: Path, *, keep: Sequence[int]) -> None:
@@ -225,7 +272,7 @@ def read(folder: Path, step: int, world: World) -> tuple[dict[str, Any], dict[st
     """What all processes had alike, and what was this one's own, on the host.
 
     Raises:
-        LaunchError: A process does not see the folder, or a file is damaged.
+        LaunchError: A process does not see the folder, or a file cannot be read.
     """
     here = folder / f"step_{step}"
     demand_shared(here, world)
@@ -240,12 +287,15 @@ def read(folder: Path, step: int, world: World) -> tuple[dict[str, Any], dict[st
             if rank == world.rank:
                 own = _mapped(content["own"], torch.Tensor.clone)
         except Exception as error:  # torch's and pickle's own, of any kind, for a damaged file
-            reason = str(error).partition("\n")[0]
-            raise LaunchError(
-                f"the checkpoint {path} cannot be read: {reason}; without it the run begins anew:"
-                f" rm -r {shlex.quote(str(folder))}"
-            ) from error
+            why = f"cannot be read: {reason(error)}" if _sound(path) else "is damaged"
+            raise LaunchError(f"the checkpoint {path} {why}; {without(folder, step)}") from error
     return alike, own
+
+
+def without(folder: Path, step: int) -> str:
+    """What to type to go on without a checkpoint."""
+    here = shlex.quote(str(folder / f"step_{step}"))
+    return f"to go on from the one before it, or from the beginning: rm -r {here}"
 
 
 def demand_shared(folder: Path, world: World) -> None:
