@@ -155,11 +155,18 @@ def prepare(
             **identity,
         )
     progress(len(records), len(records))
-    scaled = zip(measured, features.T, strict=True)
-    by_name = {column.name: column for column in roles.numeric}
-    lost = [table.merged(by_name[name], used, one) for name, one in scaled if name in by_name]
     told = _told(roles, labels, held_out, ~used, meaning)
-    return told + roles.remarks + [remark for remark in lost if remark]
+    return told + roles.remarks + _merged(roles, used, measured, features)
+
+
+def _merged(
+    roles: Roles, used: Rows, measured: Sequence[str], features: npt.NDArray[np.float32]
+) -> list[str]:
+    """A remark on each column whose different numbers are one after scaling."""
+    by_name = {column.name: column for column in roles.numeric}
+    scaled = zip(measured, features.T, strict=True)
+    lost = [table.merged(by_name[name], used, one) for name, one in scaled if name in by_name]
+    return [remark for remark in lost if remark]
 
 
 def _times_known(time: Column | None) -> Rows | bool:
