@@ -91,6 +91,14 @@ def test_commands_are_listed(capsys):
     assert all(name in listed for name in ttt_main.COMMANDS)
 
 
+@pytest.mark.parametrize(
+    ("words", "begins"), [(["help"], "usage: ttt COMMAND"), (["help", "data"], "usage: ttt data")]
+)
+def test_help_is_a_command_too(words, begins, capsys):
+    assert ttt_main.main(words) == OK
+    assert capsys.readouterr().out.startswith(begins)
+
+
 @pytest.mark.parametrize("word", ["trian", "--all"])
 def test_a_word_that_is_no_command(word, capsys):
     assert ttt_main.main([word]) == USAGE

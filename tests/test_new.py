@@ -104,6 +104,13 @@ def test_nothing_is_overwritten(here: Path, capsys):
     assert contents(here) == before
 
 
+def test_a_benchmark_written_twice_is_offered_a_free_name(here: Path, capsys):
+    for folder in ("my_photos", "my_photos_2"):
+        (here / folder).mkdir()
+    assert main(["new", "my_photos"]) == 2
+    assert capsys.readouterr().err.endswith("type another name: ttt new my_photos_3\n")
+
+
 IMAGES = {
     "source": "photos",
     "format": "folder",

@@ -133,3 +133,40 @@ def test_the_command_says_so(ttt: Command, tmp_path: Path, name: str):
     assert done.stderr.startswith(f"ttt: benchmark=mine: {BENCHMARK}")
     assert right in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("typed", "advice"),
+    [
+        (["benchmark=my_photos"], "--config-dir my_photos benchmark=my_photos"),
+        (["benchmark=other"], "--config-dir my_photos benchmark=other"),
+        (["benchmark=near"], "--config-dir . benchmark=near"),
+        (
+            ["--config-dir", "my_photos/benchmark", "benchmark=my_photos"],
+            "my_photos/benchmark: one folder up: --config-dir my_photos",
+        ),
+        (
+            ["--config-dir", "data/photos"],
+            "data/photos has no benchmark/NAME.yaml, it is a data set; ttt new NAME --from"
+            " data/photos",
+        ),
+        (["--config-dir", "bare"], "bare has no benchmark/NAME.yaml; --config-dir DIR"),
+    ],
+)
+def test_a_folder_that_was_forgotten_or_is_another_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, typed: list[str], advice: str
+):
+    monkeypatch.chdir(tmp_path)
+    for file in (
+        "my_photos/benchmark/my_photos.yaml",
+        "my_photos/benchmark/other.yaml",
+        "another/benchmark/my_photos.yaml",
+        "benchmark/near.yaml",
+        "data/photos/manifest.json",
+        "bare/notes.txt",
+    ):
+        Path(file).parent.mkdir(parents=True, exist_ok=True)
+        Path(file).write_text(G + "defaults:\n  - digits\n")
+    config.register()
+    [sentence] = overrides.diagnose(typed, None, lambda run: [])
+    assert sentence.endswith(advice)

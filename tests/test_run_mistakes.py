@@ -77,7 +77,8 @@ def test_values_that_lead_to_each_other_are_sentences(ttt: Command):
 
 IMPOSSIBLE = [
     (["target.threshold=0"], "target.threshold=0 is outside the range of top1"),
-    (["target.threshold=97"], "type a fraction"),
+    (["target.threshold=97"], "type a fraction, as in target.threshold=0.97"),
+    (["target.threshold=7", "target.range=[2,4]"], "as in target.threshold=4"),
     (["target.eval_every_epochs=null"], "set exactly one"),
     (["target.eval_every_samples=100"], "set exactly one"),
     (["target.max_epochs=0"], "target.max_epochs=0 is not allowed"),
@@ -85,7 +86,8 @@ IMPOSSIBLE = [
     (["launcher=torchrun", "launcher.procs=5"], "data.global_batch=72 does not divide among 5"),
     (["accumulate=5"], "data.global_batch=72 does not divide among 1 processes x accumulate=5"),
     (["accumulate=0"], "accumulate=0 is not allowed"),
-    (["data.global_batch=2000"], "more than the whole training set"),
+    (["data.global_batch=2000"], "data.train_samples=1437; data.global_batch=1437"),
+    (["data.global_batch=2000", "accumulate=5"], "training set; allowed: up to"),
     (["data.augment=random_resized_crop", "data.loader=resident"], "data.loader=dali"),
     (["data.pad=2"], "data.pad=2 has no effect"),
     (["data.mean=[0.5]"], "must have 3 values"),
@@ -96,7 +98,11 @@ IMPOSSIBLE = [
     (["device=cuda"], "device=cuda and no GPU is visible"),
     (["device=cuda", "launcher=torchrun"], "device=cuda and no GPU is visible"),
     (["data.prepare=null", "data.root=/nowhere"], "data.root=/nowhere is not a folder"),
-    (["benchmark=cifar10"], "data.root is not set"),
+    (
+        ["benchmark=cifar10"],
+        "data.root=DIR, made by: ttt data cifar10 --src ... --out data/cifar10",
+    ),
+    (["benchmark=resnet"], "made by: ttt data imagenet --src ... --out data/imagenet"),
     (["launcher=torchrun", "launcher.nodes=2"], "launcher.rdzv_endpoint=node1:29500"),
     (["launcher=torchrun", "launcher.procs=0"], "launcher.procs"),
     (["benchmark.ruleset=9.9.9"], "benchmark.ruleset=9.9.9 is not a ruleset; allowed: "),

@@ -32,6 +32,20 @@ WRONG = [
     (["data.root", "=", "x"], "data.root = x: NAME=VALUE is written without blanks; data.root=x"),
     (["data.root=", "x"], "data.root= x: NAME=VALUE is written without blanks; data.root=x"),
     (["seed", "=3"], "seed =3: NAME=VALUE is written without blanks; seed=3"),
+    (
+        ["keep=[weights,", "predictions]"],
+        "NAME=VALUE is written without blanks; 'keep=[weights,predictions]'",
+    ),
+    (["runs", "3"], "runs 3: NAME=VALUE is written without blanks; runs=3"),
+    (["benchmark", "digit"], "NAME=VALUE is written without blanks; benchmark=digits"),
+    (["seed", "dates"], "dates is not NAME=VALUE; benchmark=dates"),
+    (["--runs=3"], "--runs is not an option; a setting has no dashes: runs=3"),
+    (["rn=3"], "rn is not a setting; close to it: runs; runs=3"),
+    (["run=3"], "remove run=3, and for several runs type runs=3"),
+    (["optim.lr=0,1"], "or with a decimal point: optim.lr=0.1"),
+    (["target.threshold=0,97"], "or with a decimal point: target.threshold=0.97"),
+    (["run_root=a,b"], "--multirun run_root=a,b, or 'run_root=\"a,b\"'"),
+    (["seed=one"], "seed=one is not allowed; allowed: a whole number, or null; seed=1"),
     (["seed==3"], "seed==3: one = is enough; seed=3"),
     (["=3"], "=3 is not NAME=VALUE; allowed: NAME=VALUE, as in seed=3"),
     (["seed"], "seed is not NAME=VALUE"),
@@ -71,6 +85,18 @@ def test_a_sentence_says_what_to_type(arguments: list[str], said: str):
     found = overrides.diagnose(arguments, None, problems)
     assert [said in problem for problem in found].count(True) == 1, found
     assert not any("\n" in problem for problem in found)
+
+
+def test_an_unclosed_bracket_takes_in_no_other_setting():
+    config.register()
+    found = overrides.diagnose(["keep=[weights,", "seed=x"], None, problems)
+    assert [said.partition(":")[0][:6] for said in found] == ["keep=[", "seed=x"]
+
+
+def test_a_launch_for_each_is_all_there_is_for_several_whole_numbers():
+    config.register()
+    [found] = overrides.diagnose(["seed=1,2"], None, problems)
+    assert found.endswith("a launch for each: --multirun seed=1,2")
 
 
 ODD = [

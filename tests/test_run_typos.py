@@ -9,6 +9,7 @@ import pytest
 
 from ttt import config
 from ttt.cli import names, overrides
+from ttt.cli.candidates import FILLED_IN
 from ttt.cli.composer import Composer
 
 BENCHMARKS = sorted(path.stem for path in (config.folder() / "benchmark").glob("*.yaml"))
@@ -41,7 +42,7 @@ def _mistyped(benchmark: str) -> list[tuple[str, str]]:
     return [
         (name, typo)
         for name in settings
-        if len(name) > 2
+        if len(name) > 2 and name not in FILLED_IN
         for typo in sorted(set(_typos(name)))
         if typo not in settings and not typo.startswith(".") and not typo.endswith(".")
     ]

@@ -51,6 +51,8 @@ def _search_here_last() -> None:
 
 def dispatch(words: list[str]) -> int:
     """Import the one command that was named and hand it its arguments."""
+    if words[:1] == ["help"]:
+        words = [*words[1:2], "--help"]
     if words and words[0] in COMMANDS:
         command = importlib.import_module(f"ttt.cli.{words[0]}")
         return int(command.main(words[1:]))

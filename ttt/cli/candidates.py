@@ -17,7 +17,7 @@ from ttt.cli import COMMANDS
 from ttt.shipped import conf
 
 _OF_SETTINGS = ("run", "doctor")  # the commands that take them
-_FILLED_IN = {"run", "processes", "command"}  # settings that a launch makes
+FILLED_IN = {"run", "processes", "command"}  # settings that a launch makes
 _CHOICE = re.compile(r"[\w.+-]+")  # what can be typed as it is, for Hydra and for a shell
 _LONGEST = 40  # characters of a value beside its name
 
@@ -189,7 +189,7 @@ def _names(settings: dict[str, Any], start: str) -> dict[str, str]:
     found = {}
     for name, value in settings.items():
         parent, _, own = name.rpartition(".")
-        hidden = name in _FILLED_IN or own.startswith("_")
+        hidden = name in FILLED_IN or own.startswith("_")
         if parent == start.rpartition(".")[0] and not hidden:
             node = isinstance(value, dict)
             found[f"{name}{'.' if node else '='}"] = "" if node else _shown(value)

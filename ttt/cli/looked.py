@@ -39,3 +39,15 @@ def faults(data: Any, known: Known | None = None) -> list[str]:
         seen = looks.examined(data, quick=True)
         known[key] = [*looks.faults(data), *(seen.sentences() if seen else [])]
     return known[key]
+
+
+def making(benchmark: str) -> str:
+    """How the set of a benchmark is made, as the end of a sentence; empty if ttt cannot make it."""
+    from ttt.cli.data import preparers  # noqa: PLC0415  only who lacks the set waits for them
+
+    names = [
+        name
+        for name, module in preparers().items()
+        if module.NEEDS and getattr(module, "BENCHMARK", name) == benchmark
+    ]
+    return "".join(f", made by: ttt data {name} --src ... --out data/{name}" for name in names)

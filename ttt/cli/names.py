@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ttt.cli.candidates import FILLED_IN
 from ttt.cli.composer import Composer
 
 
@@ -50,7 +51,7 @@ def unknown(
         in_file: Whether it stands in a YAML file, where it is not typed again.
     """
     owners = composer.settings(name.partition(".")[0]).get(name, [])
-    here = [one for one in known if is_typo(name, one)]
+    here = [one for one in known if is_typo(name, one) and one not in FILLED_IN]
     if owners and not here:
         command = f"{owners[-1]} {typed(name, value)}"
         return f"{name} is a setting of {', '.join(owners)} only; {command}"
@@ -81,7 +82,13 @@ def _advice(name: str, value: str, known: Mapping[str, Any], composer: Composer)
 
 
 def meant(name: str, known: Mapping[str, Any], composer: Composer) -> list[tuple[str, str | None]]:
-    """Settings that were probably meant, each with the choice that has it; None: it is there."""
+    """Settings that were probably meant, each with the choice that has it; None: it is there.
+
+    What a launch fills in is never meant.
+    """
+    if name in known and name not in FILLED_IN:
+        return [(name, None)]
+    known = {one: value for one, value in known.items() if one not in FILLED_IN}
     if here := [one for one in known if is_typo(name, one)]:
         return [(one, None) for one in here]
     group, dot, last = name.partition(".")

@@ -5,6 +5,7 @@ tells about every one of them, and about impossible values among the rest. Whate
 own YAML files ends in a sentence, too.
 """
 
+import os
 import re
 import shlex
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from hydra.errors import MissingConfigException
 from ttt import config
 from ttt.cli import counted, names, options, own_files, sentences
 from ttt.cli.composer import Composer, split
+from ttt.prepare.folder import MANIFEST
 from ttt.schema.closed import word
 from ttt.schema.run import RunConfig
 
@@ -98,10 +100,11 @@ def diagnose(
             f"--config-dir {folder} is not a folder; allowed: one with benchmark/NAME.yaml in it;"
             " --config-dir DIR"
         ]
+    sentence, folder = _of_folder(folder)
     composer = Composer(folder, typed.options.get("--config-name") or "config")
     if isinstance(error, MissingConfigException) and error.missing_cfg_file == composer.name:
         return [f"--config-name {composer.name}: no such file; --config-dir DIR benchmark=NAME"]
-    found = list(typed.problems)
+    found = [*([sentence] if sentence else []), *typed.problems]
     words = typed.overrides
     if typed.sweeps:  # each of several values is judged as a launch; see `ttt.cli.sweep`
         words = [one for one in words if not sentences.is_sweep(one)]
@@ -113,6 +116,21 @@ def diagnose(
         key = getattr(error, "full_key", None)  # of a value that leads nowhere
         return [f"{key}: {sentences.words(error)}" if key else sentences.words(error)]
     return found
+
+
+def _of_folder(folder: str | None) -> tuple[str | None, str | None]:
+    """What is wrong with a folder without a choice in it, and the folder that was meant."""
+    if folder is None or any(Path(folder).glob("*/*.yaml")):
+        return None, folder
+    typed = f"--config-dir {folder}"
+    groups = {each.name for each in config.folder().iterdir() if each.is_dir()}
+    if Path(folder).resolve().name in groups and any(Path(folder).glob("*.yaml")):
+        above = os.path.normpath(Path(folder) / "..")
+        return f"{typed}: one folder up: --config-dir {shlex.quote(above)}", above
+    said = f"{typed}: {folder} has no benchmark/NAME.yaml"
+    if (Path(folder) / MANIFEST).is_file():
+        return f"{said}, it is a data set; ttt new NAME --from {shlex.quote(folder)}", folder
+    return f"{said}; --config-dir DIR", folder
 
 
 def impossible(

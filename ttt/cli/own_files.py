@@ -266,5 +266,7 @@ def instead(name: str, value: str, composed: Any, sign: str = "=") -> str:
         return f"allowed: {words}"
     one = f"[{likely[0]}]" if likely and several else next(iter(likely), "")
     shown = one if one and ", " in choices else str(word(was))
+    if was is None and value and choices in ("a whole number", "a number"):
+        shown = "1"  # null is no better for someone who typed a value
     typed = names.typed(name, shown) if sign == "=" else f"{name}: {shown}"
     return f"allowed: {words}; {typed}"

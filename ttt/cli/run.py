@@ -167,9 +167,11 @@ def problems(
     found = run.problems(max(1, processes)) + claim_problems(run)
     found += _inside_problems(run, placement) if placement else launcher.problems()
     found += [
-        f"{name}={value} is filled in at launch; remove {name}={value}, and for several processes"
-        " type launcher=torchrun launcher.procs=2"
-        for name, value in (("processes", run.processes), ("run", run.run))
+        f"{name}={value} is filled in at launch; remove {name}={value}, and for several {meant}"
+        for name, value, meant in (
+            ("processes", run.processes, "processes type launcher=torchrun launcher.procs=2"),
+            ("run", run.run, f"runs type runs={run.run}"),
+        )
         if value
     ]
     if run.runs > 1 and (placement or launcher.on_every_node):
@@ -179,7 +181,8 @@ def problems(
         )
     root = getattr(run.data, "root", "")
     if not root:
-        found.append("data.root is not set; allowed: the data set's folder; data.root=DIR")
+        made = looked.making(run.benchmark.id)
+        found.append(f"data.root is not set; allowed: the data set's folder; data.root=DIR{made}")
     elif not (launcher.elsewhere or Path(root).is_dir() or getattr(run.data, "prepare", None)):
         found.append(f"data.root={root} is not a folder; data.root=DIR, as `ttt data` made it")
     elif (

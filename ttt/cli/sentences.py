@@ -1,6 +1,9 @@
 """A sentence for each override that Hydra refuses: what it is, what is allowed, what to type."""
 
+import os
+import re
 import shlex
+from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -9,6 +12,7 @@ from hydra.errors import MissingConfigException, OverrideParseException
 
 from ttt import config
 from ttt.cli import names, options, own_files
+from ttt.cli.candidates import FILLED_IN
 from ttt.cli.composer import Composer, split
 
 _OWN = "~ # ( ) [ ] { } ' \" , = & !"  # characters that Hydra reads in its own way
@@ -36,6 +40,8 @@ def readable(words: list[str], composer: Composer) -> tuple[list[str], list[str]
         if len(taken) > 1:
             whole = shlex.quote("".join(taken))
             found.append(f"{' '.join(taken)}: NAME=VALUE is written without blanks; {whole}")
+        elif rest and (meant := _parted(taken[0], rest[0], composer)):
+            found.append(f"{taken[0]} {rest.pop(0)}: NAME=VALUE is written without blanks; {meant}")
         elif sentence := _unreadable(taken[0], composer):
             found.append(sentence)
         else:
@@ -45,9 +51,29 @@ def readable(words: list[str], composer: Composer) -> tuple[list[str], list[str]
 
 def _torn(taken: list[str], following: str) -> bool:
     """Whether two words are parts of one NAME = VALUE that was typed with blanks."""
+    begun = "".join(taken)
+    if "=" in begun and begun.count("[") > begun.count("]"):
+        return "=" not in following
     if following.startswith("="):
         return len(taken) == 1 and "=" not in taken[0]
     return taken[-1].endswith("=") and "=" not in following
+
+
+def _parted(name: str, value: str, composer: Composer) -> str | None:
+    """What was meant by a setting's name and its value in two words; None if they are not that."""
+    if "=" in name + value or name in FILLED_IN:
+        return None
+    if options := composer.groups.get(name):
+        likely = [value] if value in options else names.close(value, options)
+        return names.typed(name, likely[0]) if likely else None
+    composed = composer.compose([])
+    if name not in config.settings(composed) or value in config.settings(composed):
+        return None
+    try:
+        config.applied(composed, [f"{name}={value}"])
+    except config.CompositionError:
+        return None
+    return names.typed(name, value)
 
 
 def _unreadable(override: str, composer: Composer) -> str | None:
@@ -112,8 +138,20 @@ def _of_its_name(override: str, group: str, composer: Composer) -> str | None:
         several = names.typed(group, value.strip("[]").replace(" ", ""))
         return f"{override}: one choice only, or a sweep: --multirun {several}"
     if value.strip("'\"") not in composer.groups[group]:
+        if folder := _folder_with(group, value.strip("'\"")):
+            typed = shlex.join(["--config-dir", folder, f"{group}={value}"])
+            return f"{override}: no such choice among ttt's, but one in {folder}; {typed}"
         return f"{override}: no such choice; {own_files.allowed(group, value, composer)}"
     return f"{override}: @ has no meaning here; {group}={value}" if "@" in name else None
+
+
+def _folder_with(group: str, name: str) -> str | None:
+    """A folder here or directly below that has this choice, the one of the same name first."""
+    if not re.fullmatch(r"[\w-]{1,100}", name):
+        return None
+    found = [each.parents[1] for each in Path().glob(f"*/{group}/{name}.yaml")]
+    found += [Path()] if os.path.isfile(f"{group}/{name}.yaml") else []
+    return min((str(each) for each in found), key=lambda one: (one != name, one), default=None)
 
 
 def of_setting(override: str, reason: BaseException, composed: Any, composer: Composer) -> str:
@@ -147,8 +185,17 @@ def of_several(override: str, composed: Any) -> str:
     _, name, value = split(override)
     if name in config.settings(composed) and config.allowed(composed, name).startswith("["):
         return f"{override}: several values are a list; {names.typed(name, f'[{value}]')}"
-    quoted = names.typed(name, f'"{value}"')
-    return f"{override}: one value only; a launch for each: --multirun {override}, or {quoted}"
+    said = f"{override}: one value only; a launch for each: --multirun {override}"
+    if name not in config.settings(composed):
+        return said
+    if re.fullmatch(r"[+-]?\d+,\d+", value) and config.allowed(composed, name).startswith(
+        "a number"
+    ):
+        return f"{said}, or with a decimal point: {names.typed(name, value.replace(',', '.'))}"
+    if config.words(composed, name) is None:  # any text
+        quoted = names.typed(name, f'"{value}"')
+        return f"{said}, or {quoted}"
+    return said
 
 
 def of_option(name: str, value: str | None, known: dict[str, Any], composer: Composer) -> str:

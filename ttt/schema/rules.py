@@ -64,7 +64,8 @@ def indivisible(
             f" x accumulate={accumulate}; allowed: multiples of {parts}; {instead}"
         )
     if global_batch > train_samples > 0:
+        largest = max(1, train_samples // parts) * parts
         yield (
             f"data.global_batch={global_batch} is more than the whole training set; allowed: up to"
-            f" data.train_samples={train_samples}; data.global_batch={parts}"
+            f" data.train_samples={train_samples}; data.global_batch={largest}"
         )

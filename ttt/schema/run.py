@@ -71,9 +71,11 @@ class TargetConfig:
             return
         low, high = self.range
         if not low < self.threshold <= high:
+            percent = self.threshold / 100
+            meant = next((one for one in (percent, 0.75) if low < one <= high), high)
             yield (
                 f"target.threshold={self.threshold:g} is outside the range of {self.metric}, above"
-                f" {low:g} and at most {high:g}; type a fraction, as in target.threshold=0.75"
+                f" {low:g} and at most {high:g}; type a fraction, as in target.threshold={meant:g}"
             )
         if (self.eval_every_epochs is None) == (self.eval_every_samples is None):
             yield (

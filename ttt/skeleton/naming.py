@@ -31,8 +31,9 @@ def _reserved(name: str) -> bool:
 def free_name(text: str, here: Path, taken: Collection[str]) -> str:
     """The first name near to a text that may be used; for the arguments see `problems`."""
     name = name_from(text)
-    candidates = chain([name, f"my_{name}"], (f"my_{name}_{number}" for number in count(2)))
-    return next(each for each in candidates if not problems(each, here, taken))
+    own = name if name.startswith("my_") else f"my_{name}"
+    candidates = chain([name, own], (f"{own[:45]}_{number}" for number in count(2)))
+    return next(each for each in candidates if not _fault(each, here, taken))
 
 
 def problems(name: str, here: Path, taken: Collection[str]) -> list[str]:
@@ -43,26 +44,28 @@ def problems(name: str, here: Path, taken: Collection[str]) -> list[str]:
         here: Where the folder of that name is to be.
         taken: What means something else in ttt: benchmarks, data sets, models.
     """
+    fault = _fault(name, here, taken)
+    return [f"{fault} ttt new {free_name(name, here, taken)}"] if fault else []
+
+
+def _fault(name: str, here: Path, taken: Collection[str]) -> str | None:
+    """What is wrong with a name, up to what to type; None if it may be used."""
     if _NAME.fullmatch(name) and _reserved(name):
-        return [
-            f"{name} means something else in Python, YAML or Hydra; type another name:"
-            f" ttt new {name_from(name)}"
-        ]
+        return f"{name} means something else in Python, YAML or Hydra; type another name:"
     if not _NAME.fullmatch(name):
-        return [
+        return (
             f"{name!r} is no name for a benchmark; allowed: up to 50 small letters, digits and _,"
-            f" beginning with a letter; ttt new {name_from(name)}"
-        ]
+            " beginning with a letter;"
+        )
     if name in taken:
-        return [f"{name} means something else in ttt; type another name: ttt new my_{name}"]
+        return f"{name} means something else in ttt; type another name:"
     if (here / name).exists() or (here / name).is_symlink():
-        return [
-            f"{here / name} is there already and is left as it is; remove it, or type another"
-            f" name: ttt new my_{name}"
-        ]
+        return (
+            f"{here / name} is there already and is left as it is; remove it, or type another name:"
+        )
     if (here / f"{name}.py").exists() or importlib.util.find_spec(name) is not None:
-        return [
+        return (
             f"{name} is a module that Python has already, and would hide the parts of this"
-            f" benchmark; type another name: ttt new my_{name}"
-        ]
-    return []
+            " benchmark; type another name:"
+        )
+    return None
