@@ -249,7 +249,10 @@ def test_killed_outright_it_goes_on_as_if_it_had_not_been(tmp_path, digits):
     slow = ["task._target_=outside_parts.Slow", "checkpoint_every_seconds=0.1"]
     process = begin(tmp_path / "cut", *same, *slow, *TWO, "target.check_every_steps=4")
     until_saved(tmp_path, process)
-    for each in workers(tmp_path):
+    family = workers(tmp_path)
+    for each in family:  # else a launcher that dies first has the kernel send SIGTERM to the others
+        each.suspend()
+    for each in family:
         each.kill()
     process.communicate(timeout=60)
     [run] = tmp_path.glob("cut/runs/*/*/seed_4")
