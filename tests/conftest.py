@@ -61,8 +61,9 @@ def command(*arguments: str) -> list[str]:
 
 
 def environment(**variables: str) -> dict[str, str]:
-    """Ours, without what a launcher above us may have set."""
-    ours = {name: value for name, value in os.environ.items() if not name.startswith("TTT_")}
+    """Ours, without what a launcher above us may have set, and a terminal its width."""
+    left_out = ("TTT_", "COLUMNS", "LINES")
+    ours = {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
     return ours | {"PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1"} | variables
 
 

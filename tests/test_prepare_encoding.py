@@ -68,8 +68,8 @@ def test_tables_as_pandas_writes_them_give_the_same_set(source: Path, tmp_path: 
     flights.prepare(tmp_path / "set", [source])
     for name in ("flights", "planes", "weather"):
         [path] = source.glob(f"{name}.csv*")
-        with csv_tables.opened(path) as file:
-            text = file.read()
+        with csv_tables._unpacked(path) as packed:
+            text = packed.read().decode()
         assert name == "weather" or "NA" in text
         path.unlink()
         cells = [line.split(",") for line in text.splitlines()]

@@ -63,7 +63,6 @@ def main(arguments: list[str]) -> int:
     seat = Seat(placement, folder)
     stop.install(seat.last_words)
     try:
-        scratch.take()
         verdict = dist_world.recorded(partial(work, placement), seat)
     except BaseException as error:
         return seat.fail(error)
@@ -229,6 +228,7 @@ def describe(run_config: RunConfig, world: World, folder: Path) -> None:
 
 
 if __name__ == "__main__":
+    scratch.take()
     code = main(sys.argv[1:])
     sys.stdout.flush()
     sys.stderr.flush()

@@ -36,7 +36,6 @@ def main(arguments: list[str]) -> int:
 
 def _attempt(arguments: list[str]) -> int:
     try:
-        scratch.take()
         with raising():
             return consult(None if arguments[0] == "-" else arguments[0], from_environment())
     except TttError as error:
@@ -83,4 +82,5 @@ def consult(text: str | None, placement: Placement | None) -> int:
 
 
 if __name__ == "__main__":
+    scratch.take()
     sys.exit(main(sys.argv[1:]))
