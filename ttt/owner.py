@@ -22,7 +22,7 @@ def take(folder: Path) -> None:
     the lock of a node that failed may be there for a while.
 
     Raises:
-        LaunchError: Somebody else owns it.
+        LaunchError: Another process owns it.
     """
     job = os.environ.get("SLURM_JOB_ID")
     if os.environ.get(OWNS) == str(folder):

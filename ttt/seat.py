@@ -66,7 +66,7 @@ class Seat:
         """Keep the run folder from others that are started on it.
 
         Raises:
-            LaunchError: Somebody else runs it; nothing of this process is written there.
+            LaunchError: Another process runs it; nothing of this process is written there.
         """
         try:
             owner.take(folder)

@@ -25,7 +25,7 @@ MAKE_ROOM = (signal.SIGUSR1, signal.SIGUSR2)  # what schedulers are asked to sen
 # to every process of a terminal at once, and passes it on when the worker can answer.
 HEARD = "TTT_HEARD"
 _GRACE_SECONDS = 5.0  # to log `aborted` and close files
-_GRACE_OF_CTRL_C_SECONDS = 0.6  # somebody waits for it
+_GRACE_OF_CTRL_C_SECONDS = 0.6  # a user waits for it
 _LAST_WORDS_SECONDS = 0.3
 _AGAIN_SECONDS = 0.05
 SUSPENDED = "suspended"  # a file of a run that is to go on; empty where it was asked to make room

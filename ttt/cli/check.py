@@ -48,7 +48,7 @@ def _check(arguments: argparse.Namespace) -> int:
         for line in _lines(seen[-1]):
             console.print(line, soft_wrap=True)
         if streams.failure() and arguments.json is None:
-            break  # the rest would be for nobody
+            break  # no reader is left for the rest
     console.print(_total(seen), soft_wrap=True)
     _print_bare(console, [one for each in seen for one in each.verdicts])
     if arguments.json is not None:

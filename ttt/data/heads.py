@@ -48,7 +48,7 @@ DAMAGED = "it is damaged between its beginning and its end"  # where nothing els
 def reason(path: bytes | str) -> str | None:
     """Why a file cannot be decoded, for people; None if its beginning and end are an image's."""
     try:
-        # A pipe would keep us waiting for somebody who writes.
+        # Opening a pipe would wait for a writer.
         file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     except OSError as error:
         return _REFUSED.get(error.errno or 0, str(error.strerror))

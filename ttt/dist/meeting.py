@@ -153,7 +153,7 @@ def meet(store: Store, placement: Placement, text: str | None, seconds: float) -
         seconds: How long rank 0 waits for the others.
 
     Raises:
-        LaunchError: Not everybody came, or somebody came twice; on rank 0 it names the ranks.
+        LaunchError: A rank is missing or came twice; on rank 0 it names the ranks.
     """
     store = ours(store, "meeting")
     me = Arrival(placement.rank, placement.size, socket.gethostname())

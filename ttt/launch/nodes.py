@@ -37,7 +37,7 @@ def meet(endpoint: Endpoint, nodes: int, arguments: Sequence[str], seconds: floa
         seconds: How long to wait for the others.
 
     Raises:
-        LaunchError: Somebody did not come, or something else has the port.
+        LaunchError: A node did not come, or another program has the port.
         ConfigError: The endpoint names no machine, or the nodes were started differently.
     """
     typed = shlex.join(["ttt", "run", *arguments])

@@ -27,7 +27,7 @@ STAGES = "stages.json"
 
 _CHUNK = 8192  # sentence pairs tokenized at a time
 _LEARN_FROM = 1_000_000  # sentence pairs that tokens are learned from, at equal distances
-_LEAST, _MOST = 500, 32_000  # tokens, where nobody says how many
+_LEAST, _MOST = 500, 32_000  # tokens, where the user names no number
 _THREADS = 4  # fixed: the model says how many there were, and its bytes should not depend on us
 
 

@@ -131,7 +131,7 @@ def _step_samples(samples: float | None, steps: int | None) -> float | None:
 def _cause(logs: Path, status: str) -> str | None:
     """Why the processes of a run ended, as they or their launcher wrote it; None if neither did.
 
-    Under SLURM nobody may have waited for the run: then its launchers' logs are read here.
+    Under SLURM no launcher may have waited for the run: then its launchers' logs are read here.
     """
     found: list[tuple[bool, float, str]] = []
     told: set[int] = set()
