@@ -26,11 +26,21 @@ def submit(cluster: Cluster, *arguments: str) -> str:
     return submitted.stdout.strip()
 
 
-def until(true: Callable[[], bool], seconds: float = 60) -> None:
+def until(true: Callable[[], bool], seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline
         time.sleep(0.1)
+
+
+def until_states(cluster: Cluster, jobs: list[str], states: list[str]) -> None:
+    """Wait for the jobs to be in these states."""
+    # On a busy machine slurmctld can find a node silent that lives: its job is queued, and starts
+    # again later.
+    deadline = time.monotonic() + 240
+    while (now := [*map(cluster.job_state, jobs)]) != states:
+        assert time.monotonic() < deadline, (now, states, cluster.node_states())
+        time.sleep(0.2)
 
 
 def holders(folder: Path) -> list[str]:
@@ -91,16 +101,16 @@ def test_a_requeued_job_starts_again(cluster: Cluster, tmp_path: Path):
 
 def test_a_lost_node_is_noticed_and_comes_back(cluster: Cluster):
     jobs = [
-        submit(cluster, f"-w{node}", "--output=/dev/null", "--wrap", "sleep 100")
+        submit(cluster, f"-w{node}", "-p", "long", "--output=/dev/null", "--wrap", "sleep 900")
         for node in ("n2", "n3", "n4")
     ]
-    until(lambda: [*map(cluster.job_state, jobs)] == ["RUNNING"] * 3)
+    until_states(cluster, jobs, ["RUNNING"] * 3)
     cluster.kill_node("n3", power=True)
     assert cluster.processes("n3") == set()
     cluster.kill_node("n4")
     assert "sleep" in names(cluster, "n4")
-    until(lambda: [*map(cluster.job_state, jobs)] == ["RUNNING", "PENDING", "PENDING"])
-    assert list(cluster.node_states().values())[1:] == ["mixed", "down*", "down*"]
+    until_states(cluster, jobs, ["RUNNING", "PENDING", "PENDING"])
+    assert list(cluster.node_states().values())[2:] == ["down*", "down*"]
     for node in ("n3", "n4"):
         cluster.revive_node(node)
     cluster.run("scancel", *jobs)
