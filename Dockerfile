@@ -1,18 +1,37 @@
 # ttt on NVIDIA's PyTorch image, which brings torch, NCCL and DALI built for each other.
 #   docker build -t ttt .
-#   docker run --rm --gpus all --ipc=host -v "$PWD/runs:/work/runs" ttt run launcher=torchrun
+#   mkdir -p runs && docker run --rm --gpus all --ipc=host --user "$(id -u):$(id -g)" \
+#       -v "$PWD/runs:/work/runs" ttt run launcher=torchrun
+# The container runs without root. With --user the runs belong to whoever types this; without, it is
+# user 10001, who must be allowed to write to the mounted folder: sudo chown 10001 runs. Docker makes a
+# missing folder for root alone, hence mkdir.
+# Our tests lint this file and run its awk program. They do not build the image, no machine of ours can.
+# NVIDIA may move a tag; --build-arg BASE=nvcr.io/nvidia/pytorch@sha256:... is one image for ever.
 ARG BASE=nvcr.io/nvidia/pytorch:25.09-py3
 FROM ${BASE}
+SHELL ["/bin/bash", "-o", "pipefail", "-c"]
 
 WORKDIR /opt/ttt
 COPY pyproject.toml constraints.txt README.md LICENSE Dockerfile ./
 COPY ttt ttt
 COPY conf conf
 COPY slurm slurm
-# The image's own torch and numpy stay; everything else is what ttt was tested with.
-RUN grep -vE '^(torch|numpy)==' constraints.txt > /tmp/constraints.txt \
-    && pip install --no-cache-dir --constraint /tmp/constraints.txt '.[digits,text,energy,report,wandb]'
+# What the image has stays as it is; everything else is what ttt was tested with, what pip builds
+# packages with too. The image has constraints of its own in PIP_CONSTRAINT, which hold as well.
+# hadolint ignore=DL3013
+RUN pip list --format=freeze | awk -F '[ =@]' ' \
+        { name = tolower($1); gsub("[-_.]+", "-", name) } \
+        NR == FNR { present[name]; next } \
+        !(name in present)' - constraints.txt > /tmp/constraints.txt \
+    && export PIP_BUILD_CONSTRAINT="/tmp/constraints.txt ${PIP_CONSTRAINT:-}" \
+    && export PIP_CONSTRAINT="$PIP_BUILD_CONSTRAINT" \
+    && pip install --no-cache-dir '.[digits,text,energy,report,wandb]' \
+    && chmod -R a+rX /opt/ttt
 
+# Whoever --user names may write here, and needs no entry in /etc/passwd.
 WORKDIR /work
+RUN mkdir runs && chmod 1777 . runs
+ENV HOME=/work USER=ttt
+USER 10001:10001
 ENTRYPOINT ["ttt"]
 CMD ["run", "launcher=torchrun"]

@@ -1,7 +1,10 @@
 # Two commands: `make demo` trains a real model to its target, `make test` proves the rest.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+# `-c` does not reach the environments in which pip builds what comes as source; these do, the second
+# one since pip 25.3.
+PINNED := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt
+PIP := $(PINNED) $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # A process per GPU where there are GPUs, else two on the CPU.
 RUN := $(BIN)/ttt run launcher=torchrun
 # Tests wait for processes more than they compute: one more worker than cores. A file's tests share
