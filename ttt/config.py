@@ -34,7 +34,7 @@ from omegaconf import (
 from omegaconf._utils import get_yaml_loader
 from omegaconf.errors import OmegaConfBaseException
 
-from ttt import shipped, stop
+from ttt import redact, shipped, stop
 from ttt.errors import ConfigError
 from ttt.schema import nodes
 from ttt.schema.closed import evaluation_interval
@@ -284,10 +284,21 @@ def plain(run: RunConfig) -> dict[str, Any]:
 
 
 def freeze(run: RunConfig) -> str:
-    """The text of `config.yaml`; `load` gives the same run back."""
+    """The text of `config.yaml`; `load` gives the same run back.
+
+    Secrets of the launcher are hidden: it starts the processes that read this, and they need none.
+    """
     values = {name: getattr(run, name) for name in vars(run)}
+    values["launcher"] = _without_secrets(run.launcher)
     plain = {n: dict(vars(v)) if isinstance(v, SimpleNamespace) else v for n, v in values.items()}
     return OmegaConf.to_yaml(OmegaConf.create(plain), resolve=True)
+
+
+def _without_secrets(launcher: Any) -> Any:
+    hidden = copy.copy(launcher)
+    for name, value in redact.settings(vars(launcher)).items():
+        setattr(hidden, name, value)
+    return hidden
 
 
 def load(text: str) -> RunConfig:

@@ -14,6 +14,8 @@ import codecs
 import sys
 from collections.abc import Sequence
 
+from ttt import redact
+
 OK = 0
 UNFORESEEN = 1
 USAGE = 2
@@ -93,7 +95,7 @@ class LaunchError(TttError):
 
 
 def show(error: TttError) -> None:
-    """Print an error where a person looks, a line for each problem."""
+    """Print an error where a person looks, a line for each problem, without secrets."""
     problems = error.problems if isinstance(error, ConfigError) else (str(error),)
     for problem in problems:
-        print(f"ttt: {shown(problem)}", file=sys.stderr)
+        print(f"ttt: {redact.text(shown(problem))}", file=sys.stderr)

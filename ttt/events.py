@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from ttt import redact
 from ttt.errors import TttError, shown
 
 if TYPE_CHECKING:
@@ -121,8 +122,17 @@ class EventLog:
             self._remember(event)
 
     def emit(self, kind: Kind, step: int = 0, *, time: float | None = None, **data: Any) -> Event:
-        """Record one event; `time` only where the moment it tells of has already passed."""
-        event = Event(kind, self._now() if time is None else time, step, _shown(data))
+        """Record one event, without secrets.
+
+        Args:
+            kind: What happened.
+            step: Optimizer updates finished by then.
+            time: Only where the moment it tells of has already passed.
+            data: JSON-able details.
+        """
+        event = Event(
+            kind, self._now() if time is None else time, step, redact.settings(_shown(data))
+        )
         self._remember(event)
         for sink in tuple(self._sinks):
             self._write(sink, event)

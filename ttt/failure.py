@@ -9,6 +9,7 @@ import traceback
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from ttt import redact
 from ttt.errors import LAUNCH_FAILED, TttError, shown
 from ttt.stop import Interrupted
 
@@ -54,7 +55,7 @@ def describe(rank: int, error: BaseException, *, lost_peer: bool) -> Failure:
     else:
         text, code = "".join(traceback.format_exception(error)), LAUNCH_FAILED
     primary = not (lost_peer or isinstance(error, Interrupted))
-    return Failure(rank, socket.gethostname(), time.time(), shown(text), code, primary)
+    return Failure(rank, socket.gethostname(), time.time(), redact.text(shown(text)), code, primary)
 
 
 def hang(rank: int, host: str, text: str) -> Failure:
@@ -118,7 +119,7 @@ def write_by_launcher(text: str, logs: Path, *, primary: bool = True) -> None:
         logs: The folder of the run's logs.
         primary: False if it only ended them, as it was asked to.
     """
-    record = {"text": shown(text), "time": time.time(), "primary": primary}
+    record = {"text": redact.text(shown(text)), "time": time.time(), "primary": primary}
     with contextlib.suppress(OSError):  # the user sees it on the terminal all the same
         (logs / LAUNCHER).write_text(json.dumps(record))
 

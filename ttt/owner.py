@@ -27,7 +27,7 @@ def take(folder: Path) -> None:
     job = os.environ.get("SLURM_JOB_ID")
     if os.environ.get(OWNS) == str(folder):
         return
-    file = os.open(folder / _FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)  # never closed
+    file = os.open(folder / _FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)  # never closed
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:

@@ -14,7 +14,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from ttt import failure, owner, saver, scratch, stop
+from ttt import failure, owner, redact, saver, scratch, stop
 from ttt.dist import world as dist_world
 from ttt.dist.rank import Placement
 from ttt.errors import ESCAPE, LAUNCH_FAILED, LaunchError, TttError
@@ -95,7 +95,7 @@ class Seat:
     def _to_log(self, *streams: int) -> None:
         sys.stderr.flush()
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-        file = os.open(self._own_log(), flags, 0o644)
+        file = os.open(self._own_log(), flags, 0o666)
         for stream in streams:
             os.dup2(file, stream)
         os.close(file)
@@ -173,7 +173,7 @@ class Seat:
         told = failure.describe(self.rank, cause, lost_peer=dist_world.lost_peer(cause))
         if self.logs:
             with contextlib.suppress(OSError), self._own_log().open("a", errors=ESCAPE) as log:
-                traceback.print_exception(error, file=log)
+                log.write(redact.text("".join(traceback.format_exception(error))))
         self._tell(told, aloud=told.primary)
         return told.exit_code
 
@@ -211,5 +211,5 @@ class Seat:
 
 def brief(error: BaseException) -> str:
     """An error in a line: the log has all of it."""
-    text = str(error).partition("\n")[0]
+    text = redact.text(str(error).partition("\n")[0])
     return text if isinstance(error, TttError | Interrupted) else f"{type(error).__name__}: {text}"

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import torch
 
-from ttt import attempt, config, demands, keep, saver, scratch, streams
+from ttt import attempt, config, demands, keep, modes, redact, saver, scratch, streams
 from ttt.binding import settle
 from ttt.build import build
 from ttt.clock import Clock, steady_wall_clock
@@ -222,7 +222,8 @@ def describe(run_config: RunConfig, world: World, folder: Path) -> None:
     nodes = world.gather_nodes(machine)
     if world.rank == 0 and machine:
         text = json.dumps(machine | {"nodes": nodes}, indent=2)
-        (folder / "environment.json").write_text(text + "\n")
+        private = redact.holds(config.plain(run_config))  # so is config.yaml
+        modes.write(folder / "environment.json", text + "\n", private=private)
         text = json.dumps(description.system(run_config, world), indent=2)
         (folder / "system.json").write_text(text + "\n")
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.text import Text
 
-from ttt import streams
+from ttt import redact, streams
 from ttt.launch.job import Job
 from ttt.report.forms import table
 from ttt.report.run import Run
@@ -94,4 +94,4 @@ def _within_reach(run: Run) -> Decimal | None:
 
 def _typed(arguments: list[str], name: str, value: Any, why: str) -> str:
     kept = [word for word in arguments if not word.startswith(f"{name}=")]
-    return f"       {shlex.join(['ttt', 'run', *kept, f'{name}={value}'])}   {why}"
+    return f"       {shlex.join(redact.settings(['ttt', 'run', *kept, f'{name}={value}']))}   {why}"

@@ -9,7 +9,7 @@ import os
 import sys
 from pathlib import Path
 
-from ttt import config, stop
+from ttt import config, redact, stop
 from ttt.cli import counted, overrides
 from ttt.cli.run import claim_problems, make_launcher
 from ttt.dist.rank import Placement, from_environment
@@ -49,7 +49,7 @@ def main(arguments: list[str]) -> int:
         raise ConfigError(sentences) from error
     message = {
         "config": config.freeze(run),
-        "problems": refusals(run, placement),
+        "problems": redact.settings(refusals(run, placement)),
         "looks": getattr(run.data, "looks", None),  # of a schema, which freezing leaves behind
         "json": options.json,
     }

@@ -21,7 +21,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 
-from ttt import claim, config, stop
+from ttt import claim, config, modes, redact, stop
 from ttt.cli import closing, counted, looked, options, overrides, shows, sweep
 from ttt.cli.rehearse import rehearse
 from ttt.dist.rank import JOIN_VARIABLE, Placement, from_environment, half_told
@@ -57,6 +57,8 @@ def main(arguments: list[str]) -> int:
     def task(composed: Any) -> None:
         stop.obey()  # Hydra drops errors of its first look at the configuration
         begun.append(True)
+        if HydraConfig.get().mode is RunMode.MULTIRUN:
+            sweep.hide_secrets(HydraConfig.get())
         try:
             if placement and HydraConfig.get().mode is RunMode.MULTIRUN:
                 raise ConfigError(_SWEEP_INSIDE)
@@ -127,7 +129,8 @@ def launch(composed: Any, arguments: list[str], placement: Placement | None) -> 
     if launcher.on_every_node and not placement:
         return launcher.join(arguments, run.timeout.join_seconds)
     remarks = [*overrides.unchosen(arguments), *claim.remarks(run), *looked.doubts(run, launcher)]
-    for remark in remarks:
+    remarks += overrides.confided(composed)
+    for remark in dict.fromkeys(remarks):
         print(f"ttt: {remark}", file=sys.stderr)
     if prepare(run) and counted.missing(run.data):
         composed = counted.fill(composed)
@@ -263,15 +266,21 @@ def freeze(composed: Any, runs: int, processes: int, command: list[str]) -> Job:
     stamp = datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
     launch_id = f"{stamp}_{uuid.uuid4().hex[:4]}"  # two launches may start in the same second
     folders = []
-    seeds = claim.seeds(config.resolve(composed, runs=runs))
+    first = config.resolve(composed, runs=runs)
+    seeds = claim.seeds(first)
+    # A secret among the parts of a run stays in config.yaml, which its workers read. Programs that
+    # start the others may print what they were given into the logs.
+    private = redact.holds([config.plain(first), command])
+    shown_command = redact.settings(command)
     for number, seed in enumerate(seeds):
         own = {"seed": seed, "run": number}
-        run = config.resolve(composed, **own, processes=processes, command=command)
+        run = config.resolve(composed, **own, processes=processes, command=shown_command)
         folder = Path(run.run_root) / run.benchmark.id / launch_id / f"seed_{run.seed}"
-        header = f"# {shown(shlex.join(command))}\n"
+        header = f"# {shown(shlex.join(shown_command))}\n"
         with written(f"run_root={run.run_root}", "run_root=DIR"):
-            (folder / "logs").mkdir(parents=True, exist_ok=False)
-            (folder / "config.yaml").write_text(header + config.freeze(run))
+            folder.mkdir(parents=True, exist_ok=False)
+            (folder / "logs").mkdir(mode=0o700 if private else 0o777)
+            modes.write(folder / "config.yaml", header + config.freeze(run), private=private)
         folders.append(folder)
     return Job(tuple(folders), run.benchmark.id)
 

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from ttt import redact
 from ttt.dist.rank import Placement, half_told
 from ttt.doctor.findings import Finding, Seen, failure, names, ok, warning
 
@@ -57,7 +58,7 @@ def look(placement: Placement | None, environment: Mapping[str, str] = os.enviro
 
 
 def left_over(environment: Mapping[str, str], *, launched: bool) -> dict[str, str]:
-    """Variables that steer launchers, and that something else than a launch has left here.
+    """Variables that steer launchers, without secrets, that something else than a launch has left.
 
     Args:
         environment: Of a process.
@@ -70,7 +71,8 @@ def left_over(environment: Mapping[str, str], *, launched: bool) -> dict[str, st
     if not launched:
         found += [name for name in _OF_TORCHRUN if name in environment]
     found += [name for name in environment if name.startswith("PET_")]
-    return {name: environment[name] for name in sorted(found)}
+    values: dict[str, str] = redact.settings({name: environment[name] for name in sorted(found)})
+    return values
 
 
 def judge(seen: Sequence[Seen[Started]]) -> Iterator[Finding]:

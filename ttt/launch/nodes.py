@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from ttt import redact
 from ttt.errors import ConfigError, LaunchError
 from ttt.launch import messages
 from ttt.launch.endpoint import Endpoint, is_mine, resolve
@@ -40,7 +41,7 @@ def meet(endpoint: Endpoint, nodes: int, arguments: Sequence[str], seconds: floa
         LaunchError: A node did not come, or another program has the port.
         ConfigError: The endpoint names no machine, or the nodes were started differently.
     """
-    typed = shlex.join(["ttt", "run", *arguments])
+    typed = shlex.join(redact.settings(["ttt", "run", *arguments]))
     me = Request(socket.gethostname(), nodes, _common(arguments))
     addresses = resolve(endpoint)
     if any(is_mine(family, address) for family, _, _, _, address in addresses):
@@ -57,8 +58,9 @@ def meet(endpoint: Endpoint, nodes: int, arguments: Sequence[str], seconds: floa
 
 
 def _common(arguments: Sequence[str]) -> tuple[str, ...]:
-    """The words that all nodes of a launch have in common."""
-    return tuple(sorted(word for word in arguments if not word.startswith(_OF_A_NODE)))
+    """The words that all nodes of a launch have in common; no secret goes over the network."""
+    words = redact.settings([word for word in arguments if not word.startswith(_OF_A_NODE)])
+    return tuple(sorted(words))
 
 
 def _listen(port: int) -> socket.socket:

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import ttt
+from ttt import redact
 from ttt.launch.devices import ON_A_CPU
 from ttt.launch.job import Job
 from ttt.schema.launchers import SlurmConfig
@@ -59,9 +60,11 @@ def options(asked: SlurmConfig, job: Job) -> list[str]:
     """The options once more, as arguments of sbatch.
 
     In the script alone they would give way to SBATCH_* variables of a module or a login shell
-    (`man sbatch`, INPUT ENVIRONMENT VARIABLES).
+    (`man sbatch`, INPUT ENVIRONMENT VARIABLES). Lines that hold a secret stay in the script: every
+    user of the machine sees the arguments, and SLURM's accounting keeps them.
     """
-    return _options(asked, job) + [word for line in asked.lines for word in shlex.split(line)]
+    lines = [line for line in asked.lines if not redact.holds(line)]
+    return _options(asked, job) + [word for line in lines for word in shlex.split(line)]
 
 
 def _quoted(option: str) -> str:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ttt import deaths, failure
+from ttt import deaths, failure, modes, redact
 from ttt.errors import SUSPENDED, LaunchError
 from ttt.launch import sbatch, slurm_job
 from ttt.launch.job import Job, lost, outcome, stopped, worst
@@ -102,7 +102,8 @@ class Slurm:
         if self._asked.dry_run:
             print(script, end="")
             return None
-        (folder / "job.sbatch").write_text(script)
+        secret = redact.holds(vars(self._asked))  # the job needs it: this file alone has it
+        modes.write(folder / "job.sbatch", script, private=secret)
         number = submit(folder, sbatch.options(self._asked, absolute))
         log = sbatch.log_name(self._asked).replace("%j", number).replace("%A", number)
         nodes, runs = self._asked.nodes, len(job.runs)

@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from ttt import redact
 from ttt.events import Event, Kind
 
 PROGRESS_SECONDS = 1.0  # a point of the loss at most so often: a log call costs up to a millisecond
@@ -65,11 +66,12 @@ def axes(facts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def frozen(folder: Path) -> dict[str, Any]:
-    """The configuration of a run folder, with its learning rate where charts find it."""
+    """The configuration of a run folder without secrets; its learning rate where charts find it."""
     try:
         config: dict[str, Any] = yaml.safe_load((folder / "config.yaml").read_text("utf-8"))
     except FileNotFoundError:
         return {}
+    config = redact.without(config)  # a tracker shows it to others
     optim = config.get("optim")
     found: dict[str, Any] = {"ttt": config}
     if isinstance(optim, dict) and "lr" in optim:

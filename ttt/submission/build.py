@@ -1,13 +1,13 @@
 """Writes a planned submission. May not judge it."""
 
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import mkdtemp
 
+from ttt import modes, redact
 from ttt.errors import ConfigError
 from ttt.submission import implementation
 from ttt.submission.entry import PARAMETERS
@@ -76,7 +76,7 @@ def _write_system(result: Result, submitter: str, file: Path) -> None:
         shutil.copyfile(first.system_file, file)
     else:  # the name the logs have, as it is written here
         described = dict(first.description) | {"submitter": submitter}
-        file.write_text(json.dumps(described, indent=2) + "\n")
+        file.write_text(json.dumps(redact.settings(described), indent=2) + "\n")
 
 
 def _write_implementation(result: Result, folder: Path, copied: set[Path]) -> None:
@@ -95,8 +95,6 @@ def settle(folder: Path, out: Path) -> Path:
     while target.exists() and not (target.is_dir() and not any(target.iterdir())):
         number += 1
         target = out.with_name(f"{out.name}-{number}")
-    mask = os.umask(0o077)
-    os.umask(mask)
-    folder.chmod(0o777 & ~mask)
+    modes.by_umask(folder)
     folder.rename(target)
     return target

@@ -20,6 +20,7 @@ from ttt.compliance.scan import Seed
 from ttt.errors import ConfigError
 from ttt.report.run import Run
 from ttt.report.source.systems import place_of
+from ttt.submission import typed
 
 PARAMETERS = "package_checker_params"  # by which a submitter may ask package_checker to skip tests
 
@@ -230,6 +231,6 @@ def _of_tree(run: Run) -> dict[str, Any]:
 
 
 def configuration(folder: Path) -> str | None:
-    """The frozen config.yaml of a run folder, None if there is none."""
+    """The frozen config.yaml of a run folder without secrets, None if there is none."""
     file = folder / "config.yaml"
-    return file.read_text() if file.is_file() else None
+    return typed.public(file.read_text()) if file.is_file() else None

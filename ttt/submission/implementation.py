@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from ttt import redact
 from ttt.compliance import RULES_FILE
 from ttt.submission import dataset, scripts, source, typed, verify_dataset
 from ttt.submission.entry import Entry, configuration
@@ -92,8 +93,17 @@ def _copy_own(config: Mapping[str, Any], folder: Path) -> str:
     here = f"`{typed.CONFIG_DIR}/` is the configuration that was given by `--config-dir`"
     if not Path(own).is_dir():
         return f"{here}: it is not here, since it was not there any more."
-    shutil.copytree(own, folder / typed.CONFIG_DIR, ignore=_not_configuration)
+    shutil.copytree(
+        own, folder / typed.CONFIG_DIR, ignore=_not_configuration, copy_function=_copy_public
+    )
     return f"{here}; classes that it names must be importable in the folder you type in."
+
+
+def _copy_public(source: str, copy: str) -> None:
+    """Copy a file of a user's own configuration without its secrets."""
+    text = Path(source).read_text("utf-8")
+    plain = redact.code(text) if source.endswith(".py") else typed.public(text)
+    Path(copy).write_text(plain, encoding="utf-8")
 
 
 def _not_configuration(folder: str, names: list[str]) -> list[str]:

@@ -9,12 +9,30 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
+import yaml
+
+from ttt import redact
+
 Config = Mapping[str, Any]
 
 _DATA, _RUNS = "data.root", "run_root"
 _SWEEP = ("--multirun", "-m")
 _FOLDERS = ("--config-dir", "-cd")
 CONFIG_DIR = "config_dir"  # where a user's own configuration is in a package
+
+
+def public(text: str) -> str:
+    """A YAML file without the settings that hold a secret; the same text if there are none.
+
+    Of the comments only the command is left of a file that is written anew.
+    """
+    content = yaml.safe_load(text)
+    kept = redact.without(content)
+    if not redact.holds([content, text.splitlines()]):
+        return text
+    command = kept.get("command") if isinstance(kept, dict) else None
+    header = f"# {shlex.join(map(str, command))}\n" if command else ""
+    return header + yaml.safe_dump(kept, sort_keys=False, allow_unicode=True)
 
 
 def data_root(config: Config) -> str:

@@ -12,7 +12,7 @@ import psutil
 import torch
 
 import ttt
-from ttt import config
+from ttt import config, redact
 
 _PACKAGES = (
     "ttt torch numpy nvidia-dali-cuda120 hydra-core omegaconf mlperf-logging rich psutil"
@@ -20,7 +20,6 @@ _PACKAGES = (
 # Prefixes and names that change how a run behaves. Anything else, secrets above all, stays out.
 _PREFIXES = ("CUDA_", "NCCL_", "GLOO_", "OMP_", "MKL_", "DALI_", "TORCH_", "TORCHINDUCTOR_")
 _NAMES = ("SLURM_JOB_ID", "SLURM_JOB_NUM_NODES", "SLURM_NTASKS", "LD_PRELOAD", "PYTHONHASHSEED")
-_SECRET = ("KEY", "TOKEN", "SECRET", "PASSWORD")
 
 
 def environment(device: torch.device, command: list[str]) -> dict[str, Any]:
@@ -59,10 +58,9 @@ def accelerator(device: torch.device) -> dict[str, Any] | None:
 def variables(environment: Any) -> dict[str, str]:
     """The environment variables that change how a run behaves, by an allow-list."""
     return {
-        name: value
+        name: redact.text(value)
         for name, value in sorted(environment.items())
-        if (name in _NAMES or name.startswith(_PREFIXES))
-        and not any(word in name.upper() for word in _SECRET)
+        if (name in _NAMES or name.startswith(_PREFIXES)) and not redact.named(name)
     }
 
 

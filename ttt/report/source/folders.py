@@ -14,7 +14,7 @@ from typing import Any, get_args, get_type_hints
 
 import yaml
 
-from ttt import deaths, stop
+from ttt import deaths, redact, stop
 from ttt.compliance import RULES_FILE, ruleset_of_rules
 from ttt.compliance.records import regular
 from ttt.failure import LAUNCHER
@@ -74,7 +74,7 @@ def read(folder: Path) -> Run | Rejected:
 
 
 def _read(folder: Path) -> Run:
-    config = _content(folder / CONFIG) if (folder / CONFIG).exists() else {}
+    config = redact.settings(_content(folder / CONFIG)) if (folder / CONFIG).exists() else {}
     past = history(folder / EVENTS)
     values = _of_config(config, past.config)
     if (folder / SUMMARY).exists():

@@ -1,0 +1,244 @@
+"""Finds secrets in texts and settings by the words in their names, and hides their values.
+
+Pure. It knows names, not values: a secret that has another name is not found. What it hides, and
+what it leaves alone on purpose:
+
+    WANDB_API_KEY=..., export HF_TOKEN=..., -x TTT_KEY=..., -genv HF_TOKEN ..., --password ...,
+    'HF_TOKEN': '...', data.password: ..., AWS_...=, https://user:password@host, Bearer ...,
+    wandb login ..., -----BEGIN PRIVATE KEY-----
+    data.key_column=, max_tokens=, pad_token=, embedding.keys=: settings of benchmarks
+    HF_TOKEN=$TOKEN, ${oc.env:HF_TOKEN}, $(cat FILE): where a secret is, not what it is
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from functools import cache
+from typing import Any
+
+MARK = "[redacted]"
+
+# A name that ends with one of these is always that of a secret.
+_CERTAIN = frozenset(
+    "secret secrets password passwords passwd passphrase credential credentials jwt"
+    " apikey accesskey secretkey privatekey authtoken accesstoken".split()
+)
+# A setting of a benchmark may be a key or a token, too: one to sort by, one of a vocabulary.
+_SECRET_KEYS = frozenset(
+    "access account admin api auth client deploy encryption hf license master private secret"
+    " service shared signing ssh ssl tls ttt wandb".split()
+)
+_VOCABULARY = frozenset(
+    "begin bos class cls decoder end eos first image last mask max min new next num pad prompt sep"
+    " special start stop sub target text unk unknown word".split()
+)
+_HINT = r"key|token|secret|pass|pwd|credential|jwt|aws_|bearer|authoriz|login|://|-----b"
+
+# What stands right before a value: NAME=, NAME: and the like, or words that only a secret follows.
+_BEFORE = r"""
+    (?P<quote>["']?) (?<![\w.]) (?P<name>[A-Za-z_][\w.-]{0,200}) (?P=quote)
+        (?: \s?=\s? | :\s+ | :(?=["']) )
+  | (?<=[{,]) (?P<inner>[A-Za-z_][\w-]{0,200}) :(?!/)
+  | (?<![\w-]) --(?P<option>[\w-]{1,200}) [\s,"']+ (?!-)
+  | (?<![\w-]) -g?env [\s,"']+ (?P<variable>\w{1,200}) [\s,"']+
+  | \bwandb\s+login\s+ (?!-)
+  | \b(?i:bearer)\s+ (?=[\w.~+/=-]{8})
+  | \b(?i:authorization)["']?\s*[:=]\s*["']?(?i:basic|token|apikey)\s+
+"""
+_QUOTED = {
+    '"': r'"(?:[^"\\]|\\.)*(?:"|\\?\Z)',
+    "'": r"'(?:[^'\\]|\\.)*(?:'|\\?\Z)",
+}
+_REFERENCE = r"\$\w+|\$\{\w+\}|\$\{oc\.env:\w+\}|\$\((?:cat\s|<)[^()]*\)"
+_FREE = r"\\.|[^\s\"'\\]+|\\\Z"
+_LOOK_BACK = 2000  # characters, for a quote that is open
+_NUMBER = r"[+-]?[\d._]+"
+_NOTHING = r"|true|false|null|none|~"
+# What stands before the last @ of an address; a password may have one, too.
+_ADDRESS = r"(?<=://)(?!git@|\[redacted\]@)[^\s/?#\"'<>]{1,1000}@"
+_BLOCK = r"-----BEGIN [A-Z ]{1,60}-----.*?(?:-----END [A-Z ]{1,60}-----|\Z)"
+
+
+@cache
+def _pattern(expression: str, flags: int = 0) -> re.Pattern[str]:
+    """Compiled at first use: every command imports this, and most have nothing to hide."""
+    return re.compile(expression, flags)
+
+
+def named(name: str) -> bool:
+    """Whether a variable or a setting of this name holds a secret.
+
+    Args:
+        name: As HF_TOKEN, or dotted as data.password; only the last part counts.
+    """
+    parts = _parts(name)
+    if not parts:
+        return False
+    before, end = (parts[-2] if len(parts) > 1 else ""), parts[-1]
+    if _is_variable(name):
+        more = bool(before) and (parts[0] == "aws" or end in ("pass", "pwd"))
+        return more or not (_CERTAIN | {"key", "token"}).isdisjoint(parts)
+    if end == "token":
+        return before not in _VOCABULARY
+    if end == "key":
+        return not before or before in _SECRET_KEYS
+    return end in _CERTAIN
+
+
+def _parts(name: str) -> list[str]:
+    last = name.rpartition(".")[2]
+    found = _pattern(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+").findall(last)
+    return [one.lower() for one in found]
+
+
+def _is_variable(name: str) -> bool:
+    """Whether it is named as variables of the environment are, and no setting of a benchmark."""
+    return name.rpartition(".")[2].isupper()
+
+
+def _is_certain(name: str) -> bool:
+    """Whether every value of this name is a secret, not only a text."""
+    return named(name) and (_is_variable(name) or _parts(name)[-1] in _CERTAIN)
+
+
+def _harmless(name: str, value: str) -> bool:
+    """Whether a value is none to hide: nothing, a place where the secret is, or hidden already."""
+    bare = value.strip("\"' ")
+    if not bare or bare == MARK or _pattern(_REFERENCE).fullmatch(bare):
+        return True
+    plain = _NOTHING if not name or _is_certain(name) else _NUMBER + _NOTHING
+    return bool(_pattern(plain, re.IGNORECASE).fullmatch(bare))
+
+
+def text(said: str) -> str:
+    """A text with `[redacted]` in the place of each secret; the same object if it has none."""
+    return _hidden(said)
+
+
+def code(source: str) -> str:
+    """Python source with secrets hidden: only in literals, so that it stays a program."""
+    return _hidden(source, literals=True)
+
+
+def _hidden(said: str, *, literals: bool = False) -> str:
+    if not _pattern(_HINT, re.IGNORECASE).search(said):
+        return said
+    plain = _pattern(_BLOCK, re.DOTALL).sub(MARK, said)
+    plain = _pattern(_ADDRESS).sub(f"{MARK}@", plain)
+    before, kept, at = _pattern(_BEFORE, re.VERBOSE), [], 0
+    while found := before.search(plain, at):
+        begin = end = found.end()
+        name = next((one for one in found.group("name", "inner", "option", "variable") if one), "")
+        secret = named(name) if name else True
+        if secret:
+            end = _end(plain, begin)
+            quote = plain[begin] if plain[begin : begin + 1] in _QUOTED else ""
+            secret = not _harmless(name, plain[begin:end])
+            if literals:
+                secret = secret and bool(quote) and (not name or _is_certain(name))
+        kept += [plain[at:begin], f"{quote}{MARK}{quote}" if secret else plain[begin:end]]
+        at = end
+    changed = "".join([*kept, plain[at:]])
+    return said if changed == said else changed
+
+
+def _end(said: str, begin: int) -> int:
+    """Where a value ends that begins here, as a shell reads it."""
+    if said.startswith(MARK, begin):
+        return begin + len(MARK)
+    reference = _pattern(rf"(?:{_REFERENCE})(?=[\s\"',;\])}}]|\Z)").match(said, begin)
+    if reference:
+        return reference.end()
+    outer, first = _enclosing(said, begin), said[begin : begin + 1]
+    # In 'a text' a " may open another one, and the next ' is the end of all.
+    parts = [one for quote, one in _QUOTED.items() if quote != outer or quote == first]
+    value = _pattern("|".join([*parts, _FREE])).match
+    end = begin
+    while found := value(said, end):
+        end = found.end()
+    return begin + len(said[begin:end].rstrip("]}),;:") or said[begin:end])
+
+
+def _enclosing(said: str, at: int) -> str:
+    """The quote that is open at a place of a line; "" if none is."""
+    line = max(said.rfind("\n", 0, at) + 1, at - _LOOK_BACK)
+    opened = ""
+    for found in _pattern(r"\\.|[\"']").finditer(said, line, at):
+        if found[0] == opened:
+            opened = ""
+        elif not opened and len(found[0]) == 1:
+            opened = found[0]
+    return opened
+
+
+def settings(node: Any) -> Any:
+    """Nested plain values with secrets hidden: dicts by their keys, texts, command lines."""
+    return _of("", node, certain=False)
+
+
+def _of(name: str, node: Any, *, certain: bool) -> Any:
+    certain = certain or any(map(_is_certain, name.split(".")))
+    if isinstance(node, dict):
+        return {key: _of(str(key), value, certain=certain) for key, value in node.items()}
+    if isinstance(node, list | tuple):
+        return [_of(name if certain else "", one, certain=certain) for one in _words(node)]
+    if isinstance(node, str):
+        hide = (certain or named(name)) and not _harmless(name, node)
+        return MARK if hide else text(node)
+    number = isinstance(node, int | float) and not isinstance(node, bool)
+    return MARK if certain and number else node
+
+
+def _words(items: Sequence[Any]) -> Iterator[Any]:
+    """The items of a list that may be a command line, with what is a secret in whole hidden."""
+    before = ["", ""]
+    for item in items:
+        yield _word(item, *before) if isinstance(item, str) else item
+        before = [before[1], item if isinstance(item, str) else ""]
+
+
+def _word(word: str, option: str, last: str) -> str:
+    """A word of a command line after two others."""
+    follows = option in ("-env", "-genv") or (last.startswith("--") and word[:1] != "-")
+    if follows and "=" not in last and named(last) and not _harmless(last, word):
+        return MARK
+    name, _, value = word.partition("=")
+    whole = value and _pattern(r"[+~]{0,2}[\w.-]+").fullmatch(name) and named(name)
+    return f"{name}={MARK}" if whole and not _harmless(name, value) else word
+
+
+def without(node: Any) -> Any:
+    """Nested plain values without the settings, and the items of lists, that hold a secret.
+
+    It leaves out what was hidden before, too.
+    """
+    return _kept(node, settings(node))
+
+
+def _kept(node: Any, hidden: Any) -> Any:
+    if isinstance(node, dict):
+        pairs = ((key, value, hidden[key]) for key, value in node.items())
+        return {key: _kept(value, then) for key, value, then in pairs if not _gone(value, then)}
+    if isinstance(node, list | tuple):
+        pairs_of = zip(node, hidden, strict=True)
+        return [_kept(value, then) for value, then in pairs_of if not _gone(value, then)]
+    return node
+
+
+def _gone(value: Any, hidden: Any) -> bool:
+    """Whether a single value is a secret, or was one."""
+    if isinstance(value, dict | list | tuple):
+        return False
+    return hidden is not value or (isinstance(value, str) and MARK in value)
+
+
+def holds(node: Any) -> bool:
+    """Whether nested plain values hold a secret, or held one before it was hidden."""
+    return _any(node, settings(node))
+
+
+def _any(node: Any, hidden: Any) -> bool:
+    if isinstance(node, dict):
+        return any(_any(value, hidden[key]) for key, value in node.items())
+    if isinstance(node, list | tuple):
+        return any(_any(*pair) for pair in zip(node, hidden, strict=True))
+    return _gone(node, hidden)
