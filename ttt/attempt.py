@@ -11,7 +11,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from ttt import failure, saver, stop
+from ttt import failure, saver, stop, trusted
 from ttt.dist import checkpoint
 from ttt.dist.checkpoint import Progress
 from ttt.errors import LaunchError
@@ -24,9 +24,13 @@ _BEFORE = (Kind.CACHE_CLEAR, Kind.INIT_START, Kind.CONFIG, Kind.INIT_STOP, Kind.
 
 
 def recall(folder: Path) -> list[Event]:
-    """The events of earlier processes; a line that was cut short, or is damaged, is none."""
+    """The events of earlier processes; a line that was cut short, or is damaged, is none.
+
+    Raises:
+        ConfigError: Others could have written them.
+    """
     try:
-        lines = (folder / EVENTS).read_text("utf-8", errors="replace").splitlines()
+        lines = trusted.read(folder / EVENTS).decode(errors="replace").splitlines()
     except FileNotFoundError:
         return []
     return [event for event in map(_event, lines) if event]

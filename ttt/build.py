@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ttt import config, stop
+from ttt import config, scratch, stop
 from ttt.clock import Clock
 from ttt.dist.embedding import spread_tables
 from ttt.errors import ConfigError
@@ -39,6 +39,8 @@ def build(run_config: RunConfig, world: World, clock: Clock, log: EventLog, puls
         world=world,
         channels_last=run_config.channels_last,
     )
+    if run_config.compile and (sentence := scratch.keep_compiled()):
+        log.emit(Kind.WARNING, message=sentence)
     learner = StandardLearner(
         model,
         task,

@@ -1,32 +1,69 @@
 """Temporary files of this process go to a folder of its own, which goes with the process.
 
 A worker ends by `os._exit`, which runs nothing that libraries registered to remove their files.
+What torch has compiled stays, in the user's own cache: it is code, so nobody else may write it.
 """
 
 import atexit
 import contextlib
-import getpass
+import fcntl
+import hashlib
 import os
 import shutil
 import tempfile
 from pathlib import Path
 from typing import NoReturn
 
+from ttt import trusted
+
 _own: list[tuple[int, str]] = []  # the process that made a folder, and that folder
+_COMPILED = "TORCHINDUCTOR_CACHE_DIR"  # Triton's kernels lie in it, too
+_CPU_BYTES = 8192  # of /proc/cpuinfo: its first processor
 
 
-def variables(folder: str) -> dict[str, str]:
-    """Variables for a process whose temporary files go to a folder that will be removed.
+def keep_compiled() -> str | None:
+    """Have torch keep what it compiles in the user's cache, where later runs find it.
 
-    What torch has compiled is kept where it always is.
+    By default that is a folder of a name that anybody can guess, where everybody can make it.
+    A folder that the user names by TORCHINDUCTOR_CACHE_DIR stays.
+
+    Returns:
+        Why it will not be kept, but goes with this process; None if it is kept.
     """
-    name = "TORCHINDUCTOR_CACHE_DIR"
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # one without a name, as in some containers
-        user = str(os.getuid())
-    compiled = Path(tempfile.gettempdir()) / f"torchinductor_{user}"
-    return {"TMPDIR": folder, name: os.environ.get(name, str(compiled))}
+    if _COMPILED in os.environ:
+        return None
+    given = os.environ.get("XDG_CACHE_HOME", "")
+    cache = Path(given if os.path.isabs(given) else "~/.cache").expanduser()
+    folder = cache / "ttt" / "compiled" / _machine()
+    kept = folder.is_absolute() and trusted.private_folder(folder) and _locks(folder)
+    os.environ[_COMPILED] = str(folder) if kept else tempfile.mkdtemp(prefix="compiled-")
+    if kept:
+        return None
+    return (
+        f"what torch compiles is not kept for later runs: {folder} is not a folder that you alone"
+        f" can write, with locks; {_COMPILED}=DIR for another"
+    )
+
+
+def _machine() -> str:
+    """A name for machines of one kind: a home may be on many, and code is compiled for the CPU."""
+    known = [os.uname().machine]
+    with contextlib.suppress(OSError), open("/proc/cpuinfo", "rb") as file:
+        lines = file.read(_CPU_BYTES).decode(errors="replace").splitlines()
+        known += sorted(
+            {line for line in lines if line.startswith(("model name", "flags", "Feat"))}
+        )
+    return hashlib.sha256("\n".join(known).encode()).hexdigest()[:16]
+
+
+def _locks(folder: Path) -> bool:
+    """Whether its file system has the locks by which processes share what they compile."""
+    with tempfile.TemporaryFile(dir=folder) as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+    return True
 
 
 def take() -> None:
@@ -35,7 +72,7 @@ def take() -> None:
         folder = tempfile.mkdtemp(prefix="ttt-")
         _own.append((os.getpid(), folder))
         atexit.register(leave)  # first registered, last called: libraries remove files of theirs
-        os.environ.update(variables(folder))
+        os.environ["TMPDIR"] = folder
         tempfile.tempdir = folder
 
 

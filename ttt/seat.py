@@ -204,7 +204,7 @@ class Seat:
         if self.logs and (told.primary or self.joined):  # else the folder may be another's
             with contextlib.suppress(OSError):  # a folder may go at any moment
                 failure.write(told, self.logs, by=self.rank)
-        if aloud and not os.environ.get(failure.LAUNCHED_BY_TTT):
+        if aloud and not (self.logs and os.environ.get(failure.LAUNCHED_BY_TTT)):
             sentence = f"ttt: rank {told.rank} on {told.host}: {told.text.rstrip()}\n"
             os.write(self.terminal[1], sentence.encode("utf-8", ESCAPE))
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import torch
 
-from ttt import attempt, config, demands, keep, modes, redact, saver, scratch, streams
+from ttt import attempt, config, demands, keep, modes, redact, saver, scratch, streams, trusted
 from ttt.binding import settle
 from ttt.build import build
 from ttt.clock import Clock, steady_wall_clock
@@ -55,6 +55,7 @@ _EXIT_CODES = {
 def main(arguments: list[str]) -> int:
     """Run one process of a run; returns its exit code."""
     streams.prepare()
+    trusted.keep_others_out()
     # A user's own modules are found, but last: one called like a module of Python's or of a library
     # must not take its place. Launchers keep Python from putting this folder first.
     sys.path.append(os.getcwd())
@@ -74,16 +75,23 @@ def work(placement: Placement | None, seat: Seat) -> Verdict:
     """Join the world, run, and leave it together."""
     text, frozen, seconds = None, "", float(os.environ.get(JOIN_VARIABLE, JOIN_SECONDS))
     file = seat.folder / "config.yaml" if seat.folder else None
+    refused: Sequence[str] = ()
     if file and (seat.rank == 0 or file.is_file()):
-        frozen = file.read_text()
-        seconds = config.load(frozen).timeout.join_seconds
-    if seat.rank == 0:  # it always has the folder, and what it says counts
+        try:
+            frozen = frozen_config(file, whole=seat.rank == 0)
+            seconds = config.load(frozen).timeout.join_seconds
+        except ConfigError as error:
+            refused, seat.folder = error.problems, None  # nothing of this process is written there
+    if seat.rank == 0 and refused:
+        text = json.dumps({"refused": refused})
+    elif seat.rank == 0:  # it always has the folder, and what it says counts
         assert seat.folder is not None
         seat.own(seat.folder)
         told = attempt.told(attempt.past(seat.folder))
         folder = str(seat.folder.absolute())
         text = json.dumps({"folder": folder, "config": frozen, "past": told})
-    with dist_world.join(placement, text, choose_device, seconds=seconds) as (world, text):
+    choose = partial(choose_or_refuse, seat, refused)
+    with dist_world.join(placement, text, choose, seconds=seconds) as (world, text):
         message = json.loads(text)
         run_config = config.load(message["config"])
         seat.folder = seat.folder or Path(message["folder"])
@@ -102,6 +110,44 @@ def work(placement: Placement | None, seat: Seat) -> Verdict:
             stop.go_deaf()
         seat.parts = None  # what communicates goes before that by which it does
     return verdict
+
+
+def frozen_config(file: Path, *, whole: bool) -> str:
+    """The configuration in a run folder that nobody but its user has written.
+
+    Args:
+        file: The folder's config.yaml.
+        whole: Look at all of the folder; else only at what every process touches.
+
+    Raises:
+        ConfigError: Others could have written there.
+    """
+    if found := trusted.problems(file.parent, whole=whole):
+        raise ConfigError(found)
+    return trusted.read(file).decode()
+
+
+def choose_or_refuse(
+    seat: Seat, refused: Sequence[str], text: str, local_rank: int
+) -> torch.device:
+    """The device of this process, where no process refuses the run folder: else all end together.
+
+    Args:
+        seat: Of this process.
+        refused: Why this process refuses the folder.
+        text: What rank 0 says: the configuration, or why it refuses.
+        local_rank: This process, on its node.
+
+    Raises:
+        ConfigError: The folder is refused, or `choose_device` says so.
+    """
+    if "refused" in json.loads(text):
+        seat.folder = None
+        if seat.rank:  # all end with rank 0's words
+            return torch.device("cpu")
+    if refused:
+        raise ConfigError(refused)
+    return choose_device(text, local_rank)
 
 
 def choose_device(text: str, local_rank: int) -> torch.device:

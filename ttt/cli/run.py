@@ -21,7 +21,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 
-from ttt import claim, config, modes, redact, stop
+from ttt import claim, config, modes, redact, stop, trusted
 from ttt.cli import closing, counted, looked, options, overrides, shows, sweep
 from ttt.cli.rehearse import rehearse
 from ttt.dist.rank import JOIN_VARIABLE, Placement, from_environment, half_told
@@ -71,6 +71,8 @@ def main(arguments: list[str]) -> int:
             refused.append(error)
 
     arguments = judged(shows.in_our_words(arguments))
+    if options.read(arguments).sweeps:  # Hydra makes run_root, before we can
+        trusted.keep_others_out()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # what Hydra itself refuses comes to us as an exception
     sys.argv = ["ttt run", *arguments]
     application = hydra.main(
@@ -182,6 +184,8 @@ def problems(
             f"runs={run.runs} needs a fresh process for each, and these processes were started for"
             " one; runs=1, or leave launching to ttt: ttt run launcher=torchrun runs=5"
         )
+    runs = Path(run.run_root)
+    found += trusted.movable([runs, runs / run.benchmark.id])
     root = getattr(run.data, "root", "")
     if not root:
         made = looked.making(run.benchmark.id)
@@ -278,8 +282,10 @@ def freeze(composed: Any, runs: int, processes: int, command: list[str]) -> Job:
         folder = Path(run.run_root) / run.benchmark.id / launch_id / f"seed_{run.seed}"
         header = f"# {shown(shlex.join(shown_command))}\n"
         with written(f"run_root={run.run_root}", "run_root=DIR"):
-            folder.mkdir(parents=True, exist_ok=False)
-            (folder / "logs").mkdir(mode=0o700 if private else 0o777)
+            trusted.make(folder)
+            trusted.keep_others_out()  # for what launchers write, too
+            if private:
+                (folder / "logs").chmod(0o700)
             modes.write(folder / "config.yaml", header + config.freeze(run), private=private)
         folders.append(folder)
     return Job(tuple(folders), run.benchmark.id)

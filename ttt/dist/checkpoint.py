@@ -24,8 +24,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from ttt import trusted
 from ttt.dist.parallel import local_names, plain
-from ttt.errors import LaunchError
+from ttt.errors import ConfigError, LaunchError
 from ttt.protocols import State, World
 
 _PROGRESS = "progress.json"
@@ -222,7 +223,7 @@ def find(folder: Path, *, before: float = math.inf) -> Progress | None:
 def _progress(path: Path) -> Progress | None:
     """What a file says of its checkpoint; None if that cannot be."""
     try:
-        progress = Progress(**json.loads(path.read_bytes()))
+        progress = Progress(**json.loads(trusted.read(path)))
         finite = all(map(math.isfinite, [progress.time, *progress.totals.values()]))
     except (OSError, ValueError, TypeError, AttributeError, OverflowError):
         return None
@@ -282,10 +283,14 @@ def read(folder: Path, step: int, world: World) -> tuple[dict[str, Any], dict[st
         path = _file(here, rank)
         try:
             # Mapped: a process needs all of its own file alone. Copied: the file will be removed.
-            content = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
+            with trusted.opened(path) as file:
+                name = f"/dev/fd/{file.fileno()}"  # what was judged, whatever has its path now
+                content = torch.load(name, map_location="cpu", mmap=True, weights_only=True)
             alike |= _mapped(content["alike"], torch.Tensor.clone)
             if rank == world.rank:
                 own = _mapped(content["own"], torch.Tensor.clone)
+        except ConfigError as error:
+            raise LaunchError(str(error)) from error
         except Exception as error:  # torch's and pickle's own, of any kind, for a damaged file
             why = f"cannot be read: {reason(error)}" if _sound(path) else "is damaged"
             raise LaunchError(f"the checkpoint {path} {why}; {without(folder, step)}") from error

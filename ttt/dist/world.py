@@ -6,6 +6,7 @@ them never waits for a device. Tensors travel where they lie: NCCL on GPUs, gloo
 
 import itertools
 import os
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -33,6 +34,8 @@ T = TypeVar("T")
 
 # Entries of NCCL's flight recorder; the second is what newer releases of torch call it.
 _FLIGHT_RECORDER = ("TORCH_NCCL_TRACE_BUFFER_SIZE", "TORCH_FR_BUFFER_SIZE")
+# Where torch itself writes it when it finds a collective stuck.
+_FLIGHT_FILES = ("TORCH_NCCL_DEBUG_INFO_TEMP_FILE", "TORCH_FR_DUMP_TEMP_FILE")
 _DEVICE_SECONDS = 60.0  # that CUDA may take to start on one node, and not on another
 _INIT_TIMEOUT = timedelta(minutes=30)  # MLPerf's own limit for initialisation, closed division
 
@@ -242,6 +245,9 @@ def join(
     if device.type == "cuda":
         for name in _FLIGHT_RECORDER:
             os.environ.setdefault(name, "2000")
+        if not os.environ.keys() & set(_FLIGHT_FILES):  # torch's own are of a known name in /tmp
+            prefix = os.path.join(tempfile.gettempdir(), "flight_record_rank_")
+            os.environ.update(dict.fromkeys(_FLIGHT_FILES, prefix))
     dist.init_process_group(
         backend="cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo",
         store=agreement.ours(store, "world"),

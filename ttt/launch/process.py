@@ -12,7 +12,6 @@ from pathlib import Path
 import psutil
 
 import ttt
-from ttt import scratch
 from ttt.failure import LAUNCHED_BY_TTT, read, write_by_launcher
 from ttt.stop import Interrupted, catches, for_a_child, raising, room_wanted, shield
 
@@ -84,7 +83,7 @@ def supervise(
         errors = stack.enter_context(stderr.open("ab")) if stderr else None
         process = subprocess.Popen(
             command,
-            env={**os.environ, **for_a_child(), **scratch.variables(folder), **(environment or {})},
+            env={**os.environ, **for_a_child(), "TMPDIR": folder, **(environment or {})},
             stdin=subprocess.DEVNULL if own_session else None,
             stderr=errors,
             start_new_session=own_session,

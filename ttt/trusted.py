@@ -1,0 +1,268 @@
+"""Whether a run folder is its user's own: a run that goes on from it does what it says.
+
+Its configuration names functions to call, and its record and checkpoints decide the result. So
+nobody else may write there. The rules are those of OpenSSH for its keys (sshd_config(5),
+StrictModes), and Debian's for a group that has one member. What ttt makes passes them, whatever the
+umask: see `make` and `keep_others_out`.
+"""
+
+import contextlib
+import errno
+import functools
+import grp
+import os
+import pwd
+import shlex
+import stat
+import struct
+import tempfile
+from collections.abc import Iterator, Sequence
+from io import BufferedReader
+from pathlib import Path
+
+from ttt.errors import ConfigError
+
+_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+_ABOVE = 3  # the folders of the launch, of the benchmark, and run_root
+_NAMED = 3  # files in a sentence
+# POSIX ACLs as Linux stores them: linux/posix_acl_xattr.h
+_ACL, _DEFAULT_ACL = "system.posix_acl_access", "system.posix_acl_default"
+_ACL_HEAD, _ACL_ENTRY = 4, struct.Struct("<HHI")
+_ACL_LIMITS = (0x04, 0x10, 0x20)  # the group, the mask of all that are named, and others
+_ACL_WRITE = 2
+
+
+def keep_others_out() -> None:
+    """From now on nobody else may write what this process, and what it starts, makes.
+
+    With a umask of 002, usual where every user has a group of his own, others in the group could.
+    """
+    os.umask(os.umask(0o077) | _OTHERS_WRITE)
+
+
+def make(folder: Path) -> None:
+    """Make a run folder that nobody else may write, whatever the umask and the ACLs around it.
+
+    The folders above that of its launch are as the umask has them. Where others may write in one
+    that is new, it is sticky: they keep their runs there, too, and cannot move this one.
+
+    Args:
+        folder: RUN_ROOT/BENCHMARK/LAUNCH/RUN; only those of a launch share a folder.
+
+    Raises:
+        OSError: It cannot be made, is there, or the file system lets others write it all the same.
+    """
+    launch = folder.parent
+    for parent in reversed(launch.parents):
+        if not parent.is_dir():
+            parent.mkdir()
+            mode = stat.S_IMODE(parent.stat().st_mode)
+            if mode & _OTHERS_WRITE:
+                parent.chmod(mode | stat.S_ISVTX)
+    launch.mkdir(0o755, exist_ok=True)
+    _inherit_no_writers(launch)
+    folder.mkdir(0o755)
+    (folder / "logs").mkdir(0o755)
+    if problems(folder):
+        why = "others may write what is made there, and such a run folder is not run"
+        raise OSError(errno.EPERM, why, str(folder))
+
+
+def _inherit_no_writers(folder: Path) -> None:
+    """What will be made there is written by its owner alone; a default ACL overrides the umask."""
+    with contextlib.suppress(OSError):  # it has none
+        acl = bytearray(os.getxattr(folder, _DEFAULT_ACL))
+        for at in range(_ACL_HEAD, len(acl), _ACL_ENTRY.size):
+            tag, allowed, who = _ACL_ENTRY.unpack_from(acl, at)
+            if tag in _ACL_LIMITS:
+                _ACL_ENTRY.pack_into(acl, at, tag, allowed & ~_ACL_WRITE, who)
+        os.setxattr(folder, _DEFAULT_ACL, bytes(acl))
+
+
+def problems(folder: Path, *, whole: bool = True) -> list[str]:
+    """Why a run folder cannot be trusted, a sentence each; empty if it can.
+
+    Args:
+        folder: Of the run.
+        whole: Look at all that lies in it; else only at what every process of a run touches.
+    """
+    inside = _tree(folder) if whole else [folder, folder / "logs", folder / "config.yaml"]
+    foreign: dict[Path, int] = {}
+    open_to_others = []
+    ours = _ourselves()
+    for path in inside:
+        try:
+            status = path.stat() if path == folder else path.lstat()
+        except OSError:  # gone meanwhile, or never made
+            continue
+        if status.st_uid not in ours:
+            foreign[path] = status.st_uid
+        elif _others_write(path, status):
+            open_to_others.append(path)
+    if foreign:
+        ours |= _as_stored(folder)
+    foreign = {path: owner for path, owner in foreign.items() if owner not in ours}
+    shown = shlex.quote(str(folder))
+    found = []
+    if foreign:
+        owners = ", ".join(_user(owner) for owner in sorted(set(foreign.values())))
+        found.append(
+            f"{folder} is not run: {_listed(folder, [*foreign])} belongs to {owners}, not to"
+            f" {_user(os.geteuid())}, and whoever writes a run folder decides what it runs; if you"
+            f" trust all that it says: chown -R {os.geteuid()} {shown}"
+        )
+    if open_to_others:
+        found.append(
+            f"{folder} is not run: others may write {_listed(folder, open_to_others)}, and whoever"
+            " writes a run folder decides what it runs; if nobody but you has changed it: chmod -R"
+            f" go-w {shown}"
+        )
+    above = [*folder.absolute().parents[:_ABOVE], *folder.resolve().parents[:_ABOVE]]
+    return found + movable(above)
+
+
+def movable(parents: Sequence[Path]) -> list[str]:
+    """In which of these folders others could put their own in the place of ours, a sentence each.
+
+    Args:
+        parents: Folders that hold ours, directly or not; what is not there is passed over.
+    """
+    found = []
+    for parent in dict.fromkeys(parents):
+        try:
+            status = parent.stat()
+        except OSError:
+            continue
+        if _others_write(parent, status) and not status.st_mode & stat.S_ISVTX:
+            shown = shlex.quote(str(parent))
+            found.append(
+                f"others may write {parent}, and put run folders of theirs in the place of yours;"
+                f" chmod go-w {shown}, or chmod +t {shown} where they keep their runs there, too,"
+                " or run_root=DIR for another place"
+            )
+    return found
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[BufferedReader]:
+    """A file of a run folder, open for reading; what was opened is what was judged.
+
+    Raises:
+        ConfigError: Others could have written it, or it is no file.
+        OSError: It cannot be opened.
+    """
+    with open(path, "rb", opener=_at_once) as file:
+        status = os.fstat(file.fileno())
+        shown = shlex.quote(str(path))
+        if not stat.S_ISREG(status.st_mode):
+            raise ConfigError([f"{path} is not read: it is no file; rm -r {shown}"])
+        ours = _ourselves()
+        if status.st_uid not in ours and status.st_uid not in _as_stored(path.parent):
+            whose = f"it belongs to {_user(status.st_uid)}, not to {_user(os.geteuid())}"
+            raise ConfigError([f"{path} is not read: {whose}; chown {os.geteuid()} {shown}"])
+        if _others_write(path, status):
+            raise ConfigError([f"{path} is not read: others may write it; chmod go-w {shown}"])
+        yield file
+
+
+def read(path: Path) -> bytes:
+    """What a file of a run folder holds; raises as `opened` does."""
+    with opened(path) as file:
+        return file.read()
+
+
+def private_folder(folder: Path) -> bool:
+    """Make a folder that nobody else may read or write; whether it is one.
+
+    Args:
+        folder: An absolute path. Each folder above it must be ours or root's, too.
+    """
+    try:
+        for each in (*reversed(folder.parents), folder):
+            with contextlib.suppress(FileExistsError):  # another process may be making it, too
+                each.mkdir(0o700)
+            status = each.lstat() if each == folder else each.stat()
+            sticky = bool(status.st_mode & stat.S_ISVTX) and each != folder
+            if status.st_uid not in _ourselves() or not stat.S_ISDIR(status.st_mode):
+                return False
+            if _others_write(each, status) and not sticky:
+                return False
+        folder.chmod(0o700)
+        with tempfile.TemporaryFile(dir=folder):  # else it is read only, or full
+            return True
+    except OSError:
+        return False
+
+
+def _tree(folder: Path) -> Iterator[Path]:
+    yield folder
+    for here, folders, files in os.walk(folder):
+        yield from (Path(here, name) for name in (*folders, *files))
+
+
+def _at_once(path: str, flags: int) -> int:
+    """Open, and do not wait for somebody to write into a pipe."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+def _ourselves() -> set[int]:
+    """Whose files are as good as ours: root could change ours anyway."""
+    return {os.geteuid(), 0}
+
+
+def _as_stored(folder: Path) -> set[int]:
+    """Who owns what we make there: a server may give our files to somebody else.
+
+    NFS does so with root's (root_squash), others with everybody's.
+    """
+    try:
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            return {os.fstat(probe.fileno()).st_uid}
+    except OSError:
+        return set()
+
+
+def _others_write(path: Path, status: os.stat_result) -> bool:
+    """Whether anybody but its owner, and root, may write it.
+
+    Where it has an ACL, the group's bits limit all that this names.
+    """
+    mode = status.st_mode
+    if stat.S_ISLNK(mode) or not mode & _OTHERS_WRITE:
+        return False
+    if mode & stat.S_IWOTH:
+        return True
+    return not _of_one_member(status.st_gid) or _has_acl(path)
+
+
+def _has_acl(path: Path) -> bool:
+    try:
+        return bool(os.getxattr(path, _ACL))
+    except OSError:
+        return False
+
+
+@functools.cache
+def _of_one_member(group_id: int) -> bool:
+    """Whether a group is this user's own, by the convention that it has his name and no other."""
+    try:
+        me, group = pwd.getpwuid(os.geteuid()), grp.getgrgid(group_id)
+    except KeyError:
+        return False
+    if me.pw_gid != group_id or group.gr_name != me.pw_name or {*group.gr_mem} - {me.pw_name}:
+        return False
+    return not any(each.pw_gid == group_id and each.pw_uid != me.pw_uid for each in pwd.getpwall())
+
+
+def _user(number: int) -> str:
+    try:
+        return f"{pwd.getpwuid(number).pw_name} (uid {number})"
+    except KeyError:
+        return f"uid {number}"
+
+
+def _listed(folder: Path, paths: Sequence[Path]) -> str:
+    """Files of a run folder, for a sentence."""
+    names = [str(path.relative_to(folder)) if path != folder else "it" for path in paths]
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
