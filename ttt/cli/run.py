@@ -57,8 +57,7 @@ def main(arguments: list[str]) -> int:
     def task(composed: Any) -> None:
         stop.obey()  # Hydra drops errors of its first look at the configuration
         begun.append(True)
-        if HydraConfig.get().mode is RunMode.MULTIRUN:
-            sweep.hide_secrets(HydraConfig.get())
+        sweep.hide_secrets(HydraConfig.get())
         try:
             if placement and HydraConfig.get().mode is RunMode.MULTIRUN:
                 raise ConfigError(_SWEEP_INSIDE)

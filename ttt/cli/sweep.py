@@ -11,6 +11,7 @@ import yaml
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.utils import create_config_search_path
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.types import RunMode
 
 from ttt import config, redact
 from ttt.cli import overrides, sentences
@@ -49,6 +50,8 @@ def hide_secrets(hydra: Any) -> None:
     Args:
         hydra: Hydra's own configuration.
     """
+    if hydra.mode is not RunMode.MULTIRUN:
+        return
     files = [Path(hydra.sweep.dir, "multirun.yaml")]
     if hydra.output_subdir is not None:
         files += Path(hydra.runtime.output_dir, hydra.output_subdir).glob("*.yaml")
