@@ -272,7 +272,7 @@ def test_hpc_has_a_folder_more(tmp_path):
     assert (run.system, run.nodes, run.accelerators, run.ruleset) == ("big", 2, None, "3.0.0")
 
 
-@pytest.mark.parametrize(("content", "said"), [("{", "damaged"), ("[]", "no JSON object")])
+@pytest.mark.parametrize(("content", "said"), [("{", "damaged"), ("[]", "holds no mapping")])
 def test_a_damaged_systems_file_is_told(tmp_path, content, said):
     run = read(_tree(tmp_path, "big", content))
     assert (run.system, run.description, run.nodes) == ("big", {}, None)

@@ -252,7 +252,7 @@ def test_a_published_clock_that_was_typed_in(shared):
         ("", None, "is damaged"),
         ("[" * 4000, None, "is damaged"),
         ("\0" * 9000, None, "is damaged"),
-        ("[1.25]", None, "holds no number"),
+        ("[1.25]", None, "holds no mapping"),
         ('{"scaling_factor": "1.25"}', None, "holds no number"),
         ('{"scaling_factor": true}', None, "holds no number"),
         ('{"scaling_factor": 0}', None, "is 0; allowed: more than 0, at most 10"),

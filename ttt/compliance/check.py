@@ -9,9 +9,9 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
+from ttt import foreign
 from ttt.compliance.engine import Findings, judge
 from ttt.compliance.ours import LABEL
-from ttt.compliance.records import regular
 from ttt.compliance.rounds import Choice, choose, day_of, plausible
 from ttt.compliance.rulesets import USAGES, official_ids, rulesets
 from ttt.compliance.scan import Scan, Seed, scan
@@ -185,7 +185,7 @@ def _unread(path: Path, *why: str) -> Verdict:
 
 
 def _what_it_is(path: Path) -> str:
-    with open(path, "rb", opener=regular) as file:
+    with open(path, "rb", opener=foreign.regular) as file:
         start = file.read(_START)
     if not start:
         return "the file is empty"

@@ -19,7 +19,7 @@ from typing import Any
 
 import yaml
 
-from ttt.compliance.records import regular
+from ttt import foreign
 from ttt.compliance.rulesets import ENGINE, init_minutes, load, official_ids, rulesets
 
 LABEL = "MLPerf-style, not an MLPerf benchmark"
@@ -147,7 +147,7 @@ def write_rules(path: str | Path, ruleset: str | None = None) -> None:
 def ruleset_of_rules(path: str | Path) -> str | None:
     """The ruleset that a file of `write_rules` was made from; None if there is no such file."""
     try:
-        with open(path, encoding="utf-8", errors="replace", opener=regular) as file:
+        with open(path, encoding="utf-8", errors="replace", opener=foreign.regular) as file:
             head = "".join(islice(file, 3))
     except OSError:
         return None

@@ -4,17 +4,17 @@ Whoever wants to know what is in a log reads it through this: what is a record, 
 what is too long to be touched is then the same everywhere. May not know what keys mean.
 """
 
-import errno
 import json
-import os
-import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TextIO
 
+from ttt import foreign
+
 TOKEN = ":::MLLOG "
 LONGEST = 1 << 15  # characters a line; the engine's time grows with the square of it
+MOST = 100_000  # records a log; published ones have up to some thousands
 _FIELDS = ("key", "value", "metadata", "time_ms")
 
 
@@ -30,7 +30,8 @@ class Record:
         time_ms: Milliseconds since the epoch; None if there is no number. It may be anything a
             float can be.
         damage: A sentence on why no rule can be applied; None if one can.
-        endless: Whether the line is so long that the engine would take minutes or more.
+        endless: Whether the line is so long, or the last of so many, that the engine would take
+            minutes or more.
         unseen: Records before this one on the same line, which the engine does not see.
     """
 
@@ -43,14 +44,24 @@ class Record:
     unseen: int = 0
 
 
-def records(path: Path) -> Iterator[Record]:
+def records(path: Path, most: int = MOST) -> Iterator[Record]:
     """Every record of a log, in constant memory.
+
+    Args:
+        path: The log.
+        most: Records it may have; one more is endless, and the last.
 
     Raises:
         OSError: The file cannot be read.
     """
+    seen = 0
     for number, line, length in lines(path):
         if TOKEN in line:
+            seen += 1
+            if seen > most:
+                why = f"line {number} has one more record than the {most:,} that are allowed"
+                yield Record(number, "", damage=why, endless=True)
+                return
             if length > LONGEST:
                 why = f"line {number} has {length} characters, over {LONGEST}"
                 yield Record(number, "", damage=why, endless=True)
@@ -67,24 +78,8 @@ def lines(path: Path) -> Iterator[tuple[int, str, int]]:
         OSError: The file cannot be read.
     """
     # As the engine decodes: no byte is ever undecodable.
-    with open(path, encoding="latin-1", opener=regular) as file:
+    with open(path, encoding="latin-1", opener=foreign.regular) as file:
         yield from _lines(file)
-
-
-def regular(path: str, flags: int) -> int:
-    """Open a file only if it can be read to its end; an `opener` for `open`.
-
-    A pipe without a writer would block for ever, a device may have no end.
-
-    Raises:
-        OSError: It cannot be opened, or it is no regular file.
-    """
-    descriptor = os.open(path, flags | os.O_NONBLOCK)
-    mode = os.fstat(descriptor).st_mode
-    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # `open` itself refuses a folder
-        os.close(descriptor)
-        raise OSError(errno.EINVAL, "it is not a regular file", path)
-    return descriptor
 
 
 def _lines(file: TextIO) -> Iterator[tuple[int, str, int]]:
@@ -121,22 +116,34 @@ def _no_json(text: str, error: ValueError, *, whole: bool) -> str:
 
 
 def _parse(number: int, text: str, *, whole: bool) -> Record:
-    def damaged(why: str) -> Record:
-        return Record(number, text, damage=f"line {number}: {why}")
-
     try:
-        fields = json.loads(text[len(TOKEN) :])
+        fields = _fields(text, whole=whole)
     except ValueError as error:
-        return damaged(_no_json(text, error, whole=whole))
-    except RecursionError:
-        return damaged("the record is nested too deeply")
-    if not isinstance(fields, dict):
-        return damaged("the record is no JSON object")
-    if missing := [name for name in _FIELDS if name not in fields]:
-        return damaged(f"the record has no {', '.join(missing)}")
+        return Record(number, text, damage=f"line {number}: {error}")
     try:
         time_ms = float(fields["time_ms"])
     except (TypeError, ValueError, OverflowError):
         why = f"line {number}: time_ms is {fields['time_ms']!r:.40}, not a number"
         return Record(number, text, fields, damage=why)
     return Record(number, text, fields, time_ms)
+
+
+def _fields(text: str, *, whole: bool) -> dict[str, Any]:
+    """What a record holds.
+
+    Raises:
+        ValueError: No rule can be applied to it.
+    """
+    try:
+        fields: Any = json.loads(text[len(TOKEN) :])
+    except ValueError as error:
+        raise ValueError(_no_json(text, error, whole=whole)) from error
+    except RecursionError:
+        raise ValueError("the record is nested too deeply") from None
+    if not isinstance(fields, dict):
+        raise ValueError("the record is no JSON object")
+    if "\\u" in text or text.count("[") + text.count("{") > foreign.DEEPEST:
+        fields = foreign.bounded(fields)
+    if missing := [name for name in _FIELDS if name not in fields]:
+        raise ValueError(f"the record has no {', '.join(missing)}")
+    return dict(fields)

@@ -39,8 +39,9 @@ def sentences(messages: Iterable[str], log: Scan) -> list[str]:
     """
     first: dict[str, str] = {}
     times: Counter[str] = Counter()
+    lines = _Lines(log)
     for message in messages:
-        rule, text = _sentence(message, log)
+        rule, text = _sentence(message, lines)
         first.setdefault(rule, text)
         times[rule] += 1
     return [
@@ -49,16 +50,34 @@ def sentences(messages: Iterable[str], log: Scan) -> list[str]:
     ]
 
 
-def _sentence(message: str, log: Scan) -> tuple[str, str]:
+class _Lines:
+    """Tells the lines of a log's records; each text is looked up, not searched for."""
+
+    def __init__(self, log: Scan) -> None:
+        self._lines = log.lines
+        self._first: dict[str, int] = {}
+        for line, text in zip(log.lines, log.texts, strict=True):
+            self._first.setdefault(text, line)
+
+    def at(self, index: int) -> str:
+        """The record with this number, as the engine counts them."""
+        return f"line {self._lines[index]}"
+
+    def of(self, text: str) -> str:
+        """The first record with this text."""
+        return f"line {self._first[text]}" if text in self._first else "a record"
+
+
+def _sentence(message: str, lines: _Lines) -> tuple[str, str]:
     """What tells this rule from others, and the sentence."""
     if match := _BROKEN.match(message):
-        what = f"line {log.lines[int(match['index'])]}: {_found(match['text'])}"
+        what = f"{lines.at(int(match['index']))}: {_found(match['text'])}"
         return f"{match['key']} {match['rule']}", f"{what} breaks the rule {match['rule']}"
     if match := _RAISED.match(message):
-        what = f"{_line(match['text'], log)}: {_found(match['text'])}"
+        what = f"{lines.of(match['text'])}: {_found(match['text'])}"
         return match["rule"], f"{what} cannot meet the rule {match['rule']}"
     if match := _UNREADABLE.match(message):
-        what = f"{_line(match['text'], log)}: {_found(match['text'])}"
+        what = f"{lines.of(match['text'])}: {_found(match['text'])}"
         return what, f"{what} cannot be used by later rules"
     if match := _NEVER.match(message):
         return message, f"no {match['key']} meets the rule {match['rule']}"
@@ -72,10 +91,6 @@ def plain(text: str, limit: int = 360) -> str:
     text = " ".join(text.split())
     text = "".join(mark if mark.isprintable() else "?" for mark in text)
     return text if len(text) <= limit else f"{text[: limit - 3]}..."
-
-
-def _line(text: str, log: Scan) -> str:
-    return f"line {log.lines[log.texts.index(text)]}" if text in log.texts else "a record"
 
 
 def _found(text: str) -> str:

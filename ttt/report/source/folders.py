@@ -6,23 +6,22 @@ lost. May not know how folders are found, nor how runs are scored or shown.
 """
 
 import hashlib
-import json
+import os
 import statistics
 from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
-import yaml
-
-from ttt import deaths, redact, stop
+from ttt import deaths, foreign, redact, stop
 from ttt.compliance import RULES_FILE, ruleset_of_rules
-from ttt.compliance.records import regular
 from ttt.failure import LAUNCHER
+from ttt.foreign import ForeignError
 from ttt.report.run import LARGEST, Block, Rank, Rejected, Run
 from ttt.report.source.record import history, last_sign
 
 CONFIG, SUMMARY, EVENTS, LOGS = "config.yaml", "summary.json", "events.jsonl", "logs"
 SYSTEM = "system.json"
+_SENTENCE = 2000  # bytes; one is written there
 _RUN_FILES = {SUMMARY, EVENTS, "environment.json"}
 
 # What may differ between runs that are repetitions of each other.
@@ -74,17 +73,18 @@ def read(folder: Path) -> Run | Rejected:
 
 
 def _read(folder: Path) -> Run:
-    config = redact.settings(_content(folder / CONFIG)) if (folder / CONFIG).exists() else {}
+    there = os.path.lexists(folder / CONFIG)
+    config = redact.settings(_content(folder / CONFIG)) if there else {}
     past = history(folder / EVENTS)
     values = _of_config(config, past.config)
-    if (folder / SUMMARY).exists():
+    if os.path.lexists(folder / SUMMARY):
         try:
             values |= _of_summary(_content(folder / SUMMARY))
         except _UnusableError as error:
             if not config:
                 raise
             values |= {"status": "died", "reason": str(error)}  # it was a run: no failure is lost
-    elif not (folder / EVENTS).exists() and not any((folder / LOGS).glob("*")):
+    elif not os.path.lexists(folder / EVENTS) and not any((folder / LOGS).glob("*")):
         values |= {"status": "not started", "reason": "no events"}
     else:
         values |= last_sign(folder / EVENTS)
@@ -96,6 +96,8 @@ def _read(folder: Path) -> Run:
     if ended and (cause := _cause(folder / LOGS, status)):
         values["reason"] = cause
     values |= _of_system(folder / SYSTEM)
+    if past.problem is not None:
+        values["problems"] = (*values.get("problems", ()), past.problem)
     values["energy_source"] = "counters, by ttt" if values.get("energy_j") is not None else None
     values["steady_samples_per_s"] = steady_rate(past.blocks)
     values["step_samples"] = _step_samples(values.get("samples"), values.get("steps"))
@@ -107,7 +109,7 @@ def _read(folder: Path) -> Run:
         settings=_dotted(repeated),
         trained=_digest({name: config[name] for name in ("model", "task") if name in config}),
         stopped=past.stopped,
-        began=past.started is not None or (folder / SUMMARY).exists(),
+        began=past.started is not None or os.path.lexists(folder / SUMMARY),
         evaluations=tuple(past.evaluations),
         blocks=tuple(past.blocks),
         **values,
@@ -116,11 +118,7 @@ def _read(folder: Path) -> Run:
 
 def _left_to_go_on(marker: Path) -> str | None:
     """Why a run is to go on though its last process had no time to say so; None if it is not."""
-    try:
-        with open(marker, encoding="utf-8", errors="replace", opener=regular) as opened:
-            return opened.read().strip() or None
-    except OSError:
-        return None
+    return foreign.tail(marker, inside=marker.parent, most=_SENTENCE).strip() or None
 
 
 def _step_samples(samples: float | None, steps: int | None) -> float | None:
@@ -138,22 +136,23 @@ def _cause(logs: Path, status: str) -> str | None:
     words = [*logs.glob("rank_*.failure.json"), *logs.glob("rank_*.reserved"), logs / LAUNCHER]
     for file in words:
         match _words(file):
-            case {"text": str(text), "time": int() | float() as time} as record if text.strip():
+            case {"text": str(text), "time": int() | float() as time} as record if (
+                text.strip() and abs(time) < LARGEST
+            ):
                 rank = f"rank {record.get('rank')} on {record.get('host')}: "
                 first = text.strip().splitlines()[-1 if text.startswith("Traceback") else 0]
                 who = "" if file.name == LAUNCHER else rank
                 told |= {record["rank"]} if isinstance(record.get("rank"), int) else set()
                 found.append((record.get("primary") is not True, float(time), f"{who}{first}"))
-    silent = not found or (min(found)[0] and not (logs / LAUNCHER).exists())
+    silent = not found or (min(found)[0] and not os.path.lexists(logs / LAUNCHER))
     seen = deaths.cause(logs, told) if silent and (found or status == "died") else None
     return seen or (min(found)[2] if found else None)
 
 
 def _words(file: Path) -> dict[str, Any]:
     try:
-        with open(file, encoding="utf-8", opener=regular) as opened:
-            return dict(json.load(opened))
-    except (OSError, ValueError, TypeError, RecursionError):  # a reserved file may be blank
+        return foreign.mapping(file, inside=file.parents[1])
+    except ForeignError:  # a reserved file may be blank
         return {}
 
 
@@ -185,17 +184,10 @@ def steady_rate(blocks: Sequence[Block]) -> float | None:
 
 
 def _content(path: Path) -> dict[str, Any]:
-    parse = json.loads if path.suffix == ".json" else yaml.safe_load
     try:
-        with open(path, encoding="utf-8", opener=regular) as opened:
-            content = parse(opened.read())
-    except OSError as error:
-        raise _UnusableError(f"{path.name} cannot be read: {error.strerror}") from error
-    except (ValueError, yaml.YAMLError, RecursionError) as error:
-        raise _UnusableError(f"{path.name} is damaged: {' '.join(str(error).split())}") from error
-    if not isinstance(content, dict):
-        raise _UnusableError(f"{path.name} is damaged: it holds no mapping")
-    return content
+        return foreign.mapping(path, inside=path.parent)
+    except ForeignError as error:
+        raise _UnusableError(error.sentence) from error
 
 
 def _typed(values: dict[str, Any], kinds: dict[str, type]) -> dict[str, Any]:
@@ -275,7 +267,7 @@ def _of_config(config: dict[str, Any], told: dict[str, Any]) -> dict[str, Any]:
 
 
 def _of_system(path: Path) -> dict[str, Any]:
-    if not path.exists():
+    if not os.path.lexists(path):
         return {}
     content = _content(path)
     description, system = content.get("description"), content.get("id")

@@ -20,6 +20,7 @@ from ttt.report.source.progress import number
 SOURCE = "power logs of the submission"
 _START, _STOP, _READING = "power_measurement_start", "power_measurement_stop", "power_reading"
 _ESTIMATE, _EFFICIENCY = "interconnect_power_est", "conversion_eff"
+_MOST = 500_000  # records of a node; five days of one a second
 _COVERED = 0.9  # share of the run, and of the measurement, that the other has to cover
 _LEAST_W, _MOST_W = 10, 200_000  # mean of a node: below is kW or one part, above is mW
 
@@ -95,7 +96,7 @@ def _numbered(folder: Path, what: str) -> list[Path]:
 
 def _read(file: Path) -> list[Record]:
     try:
-        found = list(records(file))
+        found = list(records(file, _MOST))
     except OSError as error:
         raise _UnusableError(f"{file.name} cannot be read: {error.strerror}") from error
     if damaged := next((record.damage for record in found if record.damage), None):

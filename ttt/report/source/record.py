@@ -5,16 +5,18 @@ in a run folder, but for the configuration that the record itself tells of.
 """
 
 import fcntl
-import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ttt.compliance.records import regular
+from ttt import foreign
+from ttt.foreign import ForeignError
 from ttt.report.run import LARGEST, Block, Evaluation
 
+_MOST = 500_000  # events that are kept; a run has some for each evaluation
 _TAIL = 1 << 16  # bytes; many times the longest event
 _YEAR_10000 = 253402300800  # seconds since the epoch, where datetime ends
 
@@ -29,6 +31,7 @@ class History:
         evaluations: Every value of the metric.
         blocks: Training between evaluations.
         config: What the run said of itself when it began.
+        problem: Why nothing, or not all, could be read; None where there is no record.
     """
 
     started: float | None = None
@@ -36,11 +39,22 @@ class History:
     evaluations: list[Evaluation] = field(default_factory=list)
     blocks: list[Block] = field(default_factory=list)
     config: dict[str, Any] = field(default_factory=dict)
+    problem: str | None = None
 
 
 def history(events: Path) -> History:
     """What happened, line by line; empty where there is no record."""
     found = History()
+    if not os.path.lexists(events):
+        return found
+    try:
+        _tell(events, found)
+    except ForeignError as error:
+        found.problem = error.sentence
+    return found
+
+
+def _tell(events: Path, found: History) -> None:
     block: tuple[float, float | None] | None = None  # begin, samples by then
     blocks: list[tuple[float | None, Block]] = []  # samples by its end
     for kind, time, data in _events(events):
@@ -61,35 +75,34 @@ def history(events: Path) -> History:
                 block = None
             case "resumed" if (saved := _number(data.get("samples"))) is not None:
                 # What came after the checkpoint is done again, and then recorded again.
-                blocks = [one for one in blocks if one[0] is None or one[0] <= saved]
-                found.evaluations = [
-                    one for one in found.evaluations if one.samples is None or one.samples <= saved
-                ]
+                while blocks and (blocks[-1][0] or 0) > saved:
+                    blocks.pop()
+                while found.evaluations and (found.evaluations[-1].samples or 0) > saved:
+                    found.evaluations.pop()
             case "quality" if (value := _number(data.get("value"))) is not None:
                 epochs, samples = _number(data.get("epoch")), _number(data.get("samples"))
                 found.evaluations.append(Evaluation(time - started, value, epochs, samples))
             case "run_stop":
                 found.stopped = time
     found.blocks = [each for _, each in blocks]
-    return found
 
 
 def _events(events: Path) -> Iterator[tuple[str, float, dict[str, Any]]]:
-    try:
-        with open(events, "rb", opener=regular) as file:
-            for line in file:
-                if b'"progress"' in line:  # most of the file, and nothing of what is asked
-                    continue
-                if (event := _event(line)) is not None:
-                    yield event
-    except OSError:
-        return
+    left = _MOST
+    for line in foreign.lines(events, inside=events.parent):
+        if b'"progress"' in line:  # most of the file, and nothing of what is asked
+            continue
+        left -= 1
+        if left < 0:
+            raise ForeignError(events, f"has over {_MOST:,} events, as many are allowed")
+        if (event := _event(line)) is not None:
+            yield event
 
 
 def _event(line: bytes) -> tuple[str, float, dict[str, Any]] | None:
     try:
-        event = json.loads(line)
-    except (ValueError, RecursionError):
+        event = foreign.parsed_json(line)
+    except ValueError:
         return None
     match event:
         case {"kind": str(kind), "time": int() | float() as time} if 0 <= time < _YEAR_10000:
@@ -109,11 +122,12 @@ def last_sign(events: Path) -> dict[str, str]:
     """Status and last whole event of a run without a summary."""
     status = "died"
     try:
-        with open(events, "rb", opener=regular) as file:
+        foreign.demand_inside(events, events.parent)
+        with open(events, "rb", opener=foreign.regular) as file:
             status = "running" if _locked(file.fileno()) else "died"
-            file.seek(max(0, events.stat().st_size - _TAIL))
-            lines = file.read().splitlines()
-    except OSError:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL))
+            lines = file.read(_TAIL).splitlines()
+    except (OSError, ForeignError):
         lines = []
     for line in reversed(lines):
         if (event := _event(line)) is None:

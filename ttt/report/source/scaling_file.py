@@ -4,13 +4,14 @@ The review committee writes it (MLCommons training_rules.adoc, "Score scaling").
 package_checker and result_summarizer wherever they are run; nothing in the file tells who it was.
 """
 
-import json
+import os
 from pathlib import Path
 
+from ttt import foreign
+from ttt.foreign import ForeignError
 from ttt.report.run import LARGEST
 
 NAME = "scaling.json"
-_LONGEST = 4096  # characters; one number is in it
 _MOST = 10.0  # no published score was changed as much
 
 
@@ -21,16 +22,12 @@ def scaling_of(folder: Path) -> tuple[float | None, str | None]:
         folder: Where the logs are.
     """
     file = folder / NAME
-    if not file.is_file():
+    if not os.path.lexists(file):
         return None, None
     try:
-        with file.open(encoding="utf-8") as opened:
-            content = json.loads(opened.read(_LONGEST))
-    except OSError as error:
-        return None, f"{NAME} cannot be read: {error.strerror}"
-    except (ValueError, RecursionError):
-        return None, f"{NAME} is damaged"
-    factor = content.get("scaling_factor") if isinstance(content, dict) else None
+        factor = foreign.mapping(file, inside=folder).get("scaling_factor")
+    except ForeignError as error:
+        return None, error.sentence
     if not isinstance(factor, int | float) or isinstance(factor, bool):
         return None, f"{NAME} holds no number as scaling_factor"
     if not 0 < factor <= _MOST:

@@ -6,7 +6,6 @@ system in `systems/<system>.json` beside `results`.
 May not know what is in a log.
 """
 
-import json
 import os
 import re
 from collections.abc import Mapping
@@ -15,12 +14,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from ttt.compliance.records import regular
+from ttt import foreign
+from ttt.foreign import ForeignError
 
 _UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _UNITS |= {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
 _ABSENT = ("n/a", "na", "none", "-", "--")
-_AMOUNT = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?i?B)\s*", re.IGNORECASE)
+_AMOUNT = re.compile(r"\s*([0-9]{1,15}(?:\.[0-9]{1,15})?)\s*([KMGT]?i?B)\s*", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +52,9 @@ def _place(folder: Path) -> Place:
     system = folder.relative_to(results).parts[0]
     file = results.parent / "systems" / f"{system}.json"
     try:
-        with open(file, encoding="utf-8", opener=regular) as opened:
-            description = json.load(opened)
-    except OSError as error:
-        return Place(system, problem=f"{file.name}: {error.strerror}")
-    except (ValueError, RecursionError):
-        return Place(system, problem=f"{file.name} is damaged")
-    if not isinstance(description, dict):
-        return Place(system, problem=f"{file.name} holds no JSON object")
-    return Place(system, description)
+        return Place(system, foreign.mapping(file, inside=results.parent))
+    except ForeignError as error:
+        return Place(system, problem=error.sentence)
 
 
 def whole(value: Any) -> int | None:
