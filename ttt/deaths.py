@@ -10,6 +10,7 @@ from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ttt import foreign
 from ttt.errors import LAUNCH_FAILED
 
 TORCHRUN, MPIRUN, SRUN = "torchrun.log", "mpirun.log", "srun.log"
@@ -29,19 +30,26 @@ _SRUN_WORDS = {
     "Out Of Memory": signal.SIGKILL,
 }
 _TORCHRUN_RANK = re.compile(
-    r"^ +time +: (\S+)\n +host +: (\S+)\n +rank +: (\d+) .*\n"
-    r" +exitcode +: (-?\d+)(?: \(pid: (\d+)\))?",
+    r"^ +time +: (\S+)\n +host +: (\S+)\n +rank +: ([0-9]{1,9}) .*\n"
+    r" +exitcode +: (-?[0-9]{1,9})(?: \(pid: ([0-9]{1,9})\))?",
     re.MULTILINE,
 )
-_TORCHRUN_SENT = re.compile(r"(?:Sending|Unable to shutdown) process (\d+) ")
-_MPIRUN_SIGNAL = re.compile(r"process rank (\d+) with .* on node (\S+) exited on\s+signal (\d+)")
-_MPIRUN_CODE = re.compile(r"Process name: \[.*,(\d+)\]\s+Exit code:\s+(\d+)")
+_TORCHRUN_SENT = re.compile(r"(?:Sending|Unable to shutdown) process ([0-9]{1,9}) ")
+_MPIRUN_SIGNAL = re.compile(
+    r"process rank ([0-9]{1,9}) with .{1,80} on node (\S{1,255}) exited on\s{1,80}"
+    r"signal ([0-9]{1,9})"
+)
+_MPIRUN_CODE = re.compile(
+    r"Process name: \[.{1,80},([0-9]{1,9})\]\s{1,80}Exit code:\s{1,80}([0-9]{1,9})"
+)
 _SRUN_TASK = re.compile(
-    r"^srun: error: (\S+): tasks? (\d+)\S*: (?:Exited with exit code (\d+)|([A-Z][A-Za-z ]+))",
+    r"^srun: error: (\S{1,255}): tasks? ([0-9]{1,9})(?:[^0-9\s]\S{,4096})?:"
+    r" (?:Exited with exit code ([0-9]{1,9})|([A-Z][A-Za-z ]{1,80}))",
     re.MULTILINE,
 )
 _SRUN_CANCELLED = re.compile(
-    r"error: \*\*\* \S+ \S+ ON (\S+) CANCELLED AT \S+?(?: DUE TO (.*?))? \*\*\*"
+    r"error: \*\*\* \S{1,80} \S{1,80} ON (\S{1,255}) CANCELLED AT \S{1,80}?"
+    r"(?: DUE TO (.{,80}?))? \*\*\*"
 )
 _SRUN_ENDS_ALL = "_step_signal: Terminating StepId="
 
@@ -157,10 +165,11 @@ def of_srun(log: str, who: str, told: Container[int] = ()) -> list[Death]:
         told: Ranks that left word; they are left out.
     """
     found = []
+    ended_all = log.find(_SRUN_ENDS_ALL)
     for match in _SRUN_TASK.finditer(log):
         host, task, code, word = match.groups()
         ended = _ended(int(code)) if code else -_SRUN_WORDS.get(word.strip(), 0)
-        asked = _SRUN_ENDS_ALL in log[: match.start()]
+        asked = 0 <= ended_all < match.start()
         if who == "rank" and int(task) not in told and ended:
             found.append(Death(f"rank {task}", host, ended, asked=asked))
         elif who != "rank" and ended < 0:  # its exit code stands for that of a rank
@@ -197,7 +206,5 @@ def cause(logs: Path, told: Container[int] = (), here: str | None = None) -> str
 
 
 def _text(path: Path) -> str:
-    try:
-        return path.read_text(errors="replace")
-    except OSError:
-        return ""
+    """The end of a log; launchers say at the end what ended their processes."""
+    return foreign.tail(path, inside=path.parent)

@@ -35,12 +35,14 @@ def _check(arguments: argparse.Namespace) -> int:
     files = find_results(arguments.path)
     whole_ones = {folder.path: folder for folder in whole_folders(arguments.path, files)}
     seen = []
-    for path in dict.fromkeys(file.parent for file in files):
+    together: dict[Path, list[Path]] = {}
+    for file in files:
+        together.setdefault(file.parent, []).append(file)
+    for path, members in together.items():
         ran = ruleset_of(path)
         verdicts = [
             check_file(file, arguments.ruleset, ran=ran, werror=arguments.werror)
-            for file in files
-            if file.parent == path
+            for file in members
         ]
         whole = judge_whole(whole_ones[path], verdicts) if path in whole_ones else None
         failed = any(not verdict.passed for verdict in verdicts)

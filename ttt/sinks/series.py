@@ -5,16 +5,14 @@ tracker.
 """
 
 import hashlib
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from ttt import redact
+from ttt import foreign, redact
 from ttt.events import Event, Kind
+from ttt.foreign import ForeignError
 
 PROGRESS_SECONDS = 1.0  # a point of the loss at most so often: a log call costs up to a millisecond
 
@@ -66,10 +64,13 @@ def axes(facts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def frozen(folder: Path) -> dict[str, Any]:
-    """The configuration of a run folder without secrets; its learning rate where charts find it."""
+    """The configuration of a run folder without secrets; its learning rate where charts find it.
+
+    Empty where there is none that can be read.
+    """
     try:
-        config: dict[str, Any] = yaml.safe_load((folder / "config.yaml").read_text("utf-8"))
-    except FileNotFoundError:
+        config = foreign.mapping(folder / "config.yaml", inside=folder)
+    except ForeignError:
         return {}
     config = redact.without(config)  # a tracker shows it to others
     optim = config.get("optim")
@@ -82,8 +83,8 @@ def frozen(folder: Path) -> dict[str, Any]:
 def machine(folder: Path) -> dict[str, Any]:
     """What the machine of rank 0 is, by environment.json; empty where that is not to be read."""
     try:
-        told = json.loads((folder / "environment.json").read_text("utf-8"))
-    except (FileNotFoundError, ValueError):  # a kill may have cut it
+        told = foreign.mapping(folder / "environment.json", inside=folder)
+    except ForeignError:  # a kill may have cut it
         return {}
     return {"system": {name: told[name] for name in _SYSTEM_FIELDS if name in told}}
 

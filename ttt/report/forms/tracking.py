@@ -5,19 +5,21 @@ each benchmark one more run holds the table and charts of the study. An id follo
 is, so that pushing again makes no second one. May not know how W&B is started (`ttt.sinks.wandb`).
 """
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ttt import foreign
 from ttt.errors import ConfigError, MissingExtra, TttError
 from ttt.events import Event, Kind
+from ttt.foreign import ForeignError
 from ttt.report.analysis.score import Group, agreed
 from ttt.report.analysis.study import Study
 from ttt.report.forms import overview
 from ttt.report.forms.dashboard import create
 from ttt.report.run import Run
+from ttt.report.source.progress import number
 from ttt.sinks.series import (
     Series,
     axes,
@@ -31,6 +33,7 @@ from ttt.sinks.series import (
 from ttt.sinks.wandb import UNTRACKED, Mode, begin, end
 
 _TIMEOUT_SECONDS = 60.0  # for each run: to connect, and to upload what is left at its end
+_NO_NUMBERS = ("nan", "inf", "-inf")  # as ttt.sinks.jsonl writes them
 _UNFINISHED = ("running", "suspended", "not started")
 
 
@@ -140,18 +143,29 @@ def _tracked(run: Run, place: _Place) -> Path | None:
     """
     places = [place.directory]
     if run.source == "run folder" and run.status != "died" and not _lost(run.path):
-        settings = frozen(run.path).get("ttt", {}).get("tracking") or {}
-        places += [run.path, Path(settings.get("dir") or run.path)]
+        places += [run.path, _directory(run.path)]
     number = run_identity(run)
     return next(filter(None, (_written(each, number, place.mode) for each in places)), None)
 
 
+def _directory(folder: Path) -> Path:
+    """Where the configuration of a run has W&B's files; the run folder, if it does not say."""
+    settings = frozen(folder).get("ttt", {}).get("tracking")
+    named = settings.get("dir") if isinstance(settings, dict) else None
+    return Path(named) if isinstance(named, str) and named.isprintable() else folder
+
+
 def _lost(folder: Path) -> bool:
     """Whether the record says that W&B was given up."""
+    given_up = UNTRACKED.encode()
     try:
-        return UNTRACKED in (folder / "events.jsonl").read_text("utf-8", errors="replace")
-    except FileNotFoundError:
+        return any(given_up in line for line in _lines(folder))
+    except ForeignError:
         return False
+
+
+def _lines(folder: Path) -> Iterator[bytes]:
+    return foreign.lines(folder / "events.jsonl", inside=folder)
 
 
 def _written(directory: Path, number: str, mode: Mode) -> Path | None:
@@ -213,18 +227,27 @@ def _recorded(run: Run) -> Iterator[dict[str, Any]]:
     """The rows of a folder: what its sink would have shown. What is no event is left out."""
     series = Series()
     try:
-        lines = (run.path / "events.jsonl").read_text("utf-8", errors="replace").splitlines()
-    except FileNotFoundError:
+        for line in _lines(run.path):
+            if row := _row(series, line):
+                yield row
+    except ForeignError:
         return
-    for line in lines:
-        try:
-            told = json.loads(line)
-            event = Event(Kind(told["kind"]), told["time"], told["step"], told["data"])
-            row = series.row(event)
-        except (ValueError, KeyError, TypeError):  # cut by a kill, or of another version
-            continue
-        if row:
-            yield row
+
+
+def _row(series: Series, line: bytes) -> dict[str, Any] | None:
+    """The numbers that a line of the record shows; None of one that shows none."""
+    try:
+        told = foreign.parsed_json(line)
+        event = Event(Kind(told["kind"]), told["time"], told["step"], told["data"])
+        row = series.row(event) or {}
+    except (ValueError, KeyError, TypeError, OverflowError):  # cut by a kill, or another version's
+        return None
+    return {name: value for name, value in row.items() if _is_shown(value)}
+
+
+def _is_shown(value: Any) -> bool:
+    """Whether it is a number, or stands for one in the record; W&B makes more of other values."""
+    return number(value) is not None or (isinstance(value, str) and value in _NO_NUMBERS)
 
 
 def _logged(run: Run) -> Iterator[dict[str, Any]]:

@@ -6,6 +6,7 @@ Knows keys and metadata, no file.
 
 import math
 import statistics
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +15,6 @@ from ttt.report.run import LARGEST, Block, Evaluation
 from ttt.report.source.spans import Interval, Spans, spans
 from ttt.report.source.units import Position, Unit, counted_from, unit_of, without_epoch
 
-_RANKS = 4096  # as many may tell of one evaluation
 _TOGETHER = 1000.0  # ms; as much may two processes disagree that write one log
 
 
@@ -50,6 +50,7 @@ class Course:
     _open: dict[str, dict[float | None, _Opened]] = field(default_factory=dict)
     _closed: dict[str, dict[float | None, Interval]] = field(default_factory=dict)
     _values: list[tuple[float, float, Position]] = field(default_factory=list)
+    _last_at: dict[tuple[Position, int], float] = field(default_factory=dict)
     _tracked: list[float] = field(default_factory=list)
     _step_seconds: list[float] = field(default_factory=list)
     _first_epoch: float | None = None
@@ -103,12 +104,11 @@ class Course:
         quality = number(value)  # of several metrics, the one that came first
         if quality is None or metric != self._metric:
             return
-        repeated = any(
-            each == at and abs(time_ms - before) <= _TOGETHER
-            for before, _, each in self._values[-_RANKS:]
-        )
-        if not repeated:  # every rank may log the same
-            self._values.append((time_ms, quality, at))
+        second = int(time_ms // _TOGETHER)
+        near = (self._last_at.get((at, each)) for each in (second - 1, second, second + 1))
+        if not any(one is not None and abs(time_ms - one) <= _TOGETHER for one in near):
+            self._values.append((time_ms, quality, at))  # every rank may log the same
+            self._last_at[at, second] = time_ms
 
     def _track(self, value: Any) -> None:
         """Keep what a submitter's own code measured: samples a second, or seconds of a step."""
@@ -206,11 +206,12 @@ class Course:
         What was evaluated after run_stop was off the clock: its time is when training was there.
         """
         found = []
+        reached = _Reached(blocks)
         for time_ms, quality, raw in self._values:
             at = unit.position(raw)
             seconds = (time_ms - start) / 1000
             if stop is not None and time_ms > stop + _TOGETHER:
-                seconds = _reached_at(at.samples, blocks, (stop - start) / 1000)
+                seconds = reached.at(at.samples, (stop - start) / 1000)
             found.append(Evaluation(seconds, quality, at.epochs, at.samples))
         return tuple(sorted(found, key=lambda each: each.seconds))
 
@@ -226,13 +227,24 @@ def _further(one: Position | None, other: Position) -> Position:
     return other
 
 
-def _reached_at(samples: float | None, blocks: Sequence[Block], elapsed: float) -> float:
-    """The moment on the clock at which so many samples were trained; its end if that is unknown."""
-    before = 0.0
-    for block in blocks if samples is not None else ():
-        if block.samples is None:
-            break
-        if samples is not None and before + block.samples >= samples - 0.5:
-            return block.begin + block.seconds * min(1.0, (samples - before) / block.samples)
-        before += block.samples
-    return elapsed
+class _Reached:
+    """Tells when so many samples were trained."""
+
+    def __init__(self, blocks: Sequence[Block]) -> None:
+        self._blocks: list[tuple[Block, float, float]] = []  # samples in it, and by its end
+        self._ends: list[float] = []
+        for block in blocks:
+            if not block.samples:
+                break
+            self._ends.append((self._ends[-1] if self._ends else 0.0) + block.samples)
+            self._blocks.append((block, block.samples, self._ends[-1]))
+
+    def at(self, samples: float | None, elapsed: float) -> float:
+        """The moment on the clock at which so many were; its end, elapsed, if that is unknown."""
+        if samples is None:
+            return elapsed
+        place = bisect_left(self._ends, samples - 0.5)
+        if place == len(self._ends):
+            return elapsed
+        block, inside, end = self._blocks[place]
+        return block.begin + block.seconds * min(1.0, (samples - end + inside) / inside)

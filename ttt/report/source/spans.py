@@ -178,7 +178,8 @@ def _samples(
         count = _difference(starts[place], unit.position(each.last).samples)
         if count is None and starts[0] == 0:
             last = place + 1 == len(starts)
-            following = evals[bisect_left(begins, each.end - _TOGETHER) :][:1]
+            next_one = bisect_left(begins, each.end - _TOGETHER)
+            following = evals[next_one : next_one + 1]
             after = _reached(following, unit, end) if last else starts[place + 1]
             count = _difference(starts[place], after)
         elif count is None:
