@@ -119,7 +119,7 @@ def test_a_damaged_record_of_the_environment_is_told(tmp_path: Path, capsys):
     runs = launch(tmp_path / "runs", runs=1)
     (runs / "seed_1" / "environment.json").write_text("{")
     assert typed(runs, tmp_path / "out") == USAGE
-    assert "environment.json cannot be read" in capsys.readouterr().err
+    assert "environment.json is damaged" in capsys.readouterr().err
 
 
 def test_a_folder_that_is_taken_is_left_alone(tmp_path: Path, capsys):

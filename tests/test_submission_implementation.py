@@ -17,14 +17,15 @@ from conftest import Command as Ttt
 from submissions import commit, launch
 from ttt import config
 from ttt.cli import package
+from ttt.data import manifest
 from ttt.submission import dataset, scripts, source, typed, verify_dataset
 
 SCRIPTS = ("setup.sh", "init_datasets.sh", "run_and_time.sh")
 
 
-def packaged(runs: Path, out: Path) -> Path:
+def packaged(runs: Path, out: Path, *more: str) -> Path:
     arguments = [str(runs), "--out", str(out), "--submitter", "somebody", "--unofficial"]
-    assert package.main(arguments) == 0
+    assert package.main([*arguments, *more]) == 0
     [folder] = (out / "somebody" / "benchmarks").glob("*/implementations/*")
     return folder
 
@@ -218,14 +219,18 @@ def test_a_frozen_configuration_is_told_without_the_paths_of_the_machine():
     assert again["tracking"] == {"dir": "me", "short": "d", "kept": "data/digits"}
 
 
-def test_a_data_set_is_found_from_anywhere_beside_the_runs(tmp_path: Path):
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "manifest.json").write_text('{"source": "/raid/x", "counts": {"all": 3}}')
-    config = {"data": {"root": "data", "train_samples": 3}, "run_root": "my/runs"}
-    run = tmp_path / "my" / "runs" / "digits" / "launch" / "seed_1"
+def test_a_data_set_is_known_by_what_the_run_kept_and_not_by_what_its_folder_names(tmp_path: Path):
+    root, run = tmp_path / "data", tmp_path / "run"
+    root.mkdir()
+    run.mkdir()
+    (root / "manifest.json").write_text('{"source": "/raid/x", "counts": {"all": 3}}')
+    config = {"data": {"root": str(root), "train_samples": 3}}
+    assert dataset.expected(config, run)["manifest"] is None
+    manifest.keep("", run)
+    manifest.keep(str(tmp_path / "absent"), run)
+    assert list(run.iterdir()) == []
+    manifest.keep(str(root), run)
     assert dataset.expected(config, run)["manifest"] == {"counts": {"all": 3}}
-    moved = tmp_path / "elsewhere" / "digits" / "launch" / "seed_1"
-    assert dataset.expected(config, moved)["manifest"] is None
 
 
 @pytest.mark.parametrize(
@@ -269,22 +274,49 @@ def test_a_data_set_made_from_sources_asks_for_them(tmp_path: Path):
     assert done.stdout == "made --out data/ImageNet --src a b c\n"
 
 
-def test_a_configuration_of_ones_own_comes_along(tmp_path: Path):
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    """A configuration of somebody's own."""
     own = tmp_path / "conf"
     (own / "benchmark").mkdir(parents=True)
     (own / "benchmark" / "mine.yaml").write_text("# mine\n")
     (own / "id_rsa").write_text("secret\n")
-    runs = launch(tmp_path / "runs", benchmark="digits", runs=1)
+    (own / "linked.yaml").symlink_to(own / "id_rsa")
+    return own
+
+
+def with_configuration(runs: Path, own: Path) -> Path:
+    """A run that was typed with a configuration of one's own."""
+    launch(runs, benchmark="digits", runs=1)
     file = runs / "seed_1" / "config.yaml"
     typed_so = f"[ttt, run, --config-dir, {own}, benchmark=mine, "
     file.write_text(file.read_text().replace("[ttt, run, ", typed_so))
-    folder = packaged(runs, tmp_path / "out")
-    assert (folder / "config_dir" / "benchmark" / "mine.yaml").read_text() == "# mine\n"
-    assert not (folder / "config_dir" / "id_rsa").exists()
+    return runs
+
+
+def test_a_configuration_of_ones_own_comes_along_if_the_packager_names_it(
+    tmp_path: Path, own: Path
+):
+    runs = with_configuration(tmp_path / "runs", own)
+    folder = packaged(runs, tmp_path / "out", "--config-dir", str(own))
+    copied = {
+        str(each.relative_to(folder / "config_dir")) for each in folder.glob("config_dir/**/*")
+    }
+    assert copied == {"benchmark", "benchmark/mine.yaml"}
     line = (folder / "run_and_time.sh").read_text().splitlines()[-1]
     assert '--config-dir "$here/config_dir" benchmark=mine' in line
     assert str(tmp_path) not in (folder / "config.yaml").read_text()
     assert "must be importable" in (folder / "README.md").read_text()
+
+
+def test_what_a_run_folder_names_is_not_copied_unasked(tmp_path: Path, own: Path, capsys):
+    folder = packaged(with_configuration(tmp_path / "runs", own), tmp_path / "out")
+    assert f"is left out; to have it copied: --config-dir {own}" in capsys.readouterr().out
+    assert not (folder / "config_dir").exists()
+    assert "it is not here, since `ttt package`" in (folder / "README.md").read_text()
+    asked = [str(tmp_path / "runs"), "--out", str(tmp_path / "o"), "--submitter", "somebody"]
+    assert package.main([*asked, "--config-dir", str(tmp_path / "absent")]) == 2
+    assert "absent is no folder; allowed" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

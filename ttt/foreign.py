@@ -87,7 +87,7 @@ def demand_inside(path: Path, tree: Path) -> None:
     """
     real, root = os.path.realpath(path), os.path.realpath(tree)
     if os.path.commonpath([real, root]) != root:
-        why = f"cannot be read: it leads to {real}, outside of {tree}; allowed: a copy in its place"
+        why = f"leads to {real}, outside of {tree}; allowed: regular files inside, such as a copy"
         raise ForeignError(path, why)
 
 

@@ -23,6 +23,7 @@ from ttt import attempt, config, demands, keep, modes, redact, saver, scratch, s
 from ttt.binding import settle
 from ttt.build import build
 from ttt.clock import Clock, steady_wall_clock
+from ttt.data import manifest
 from ttt.data.guard import guarded
 from ttt.dist import mpi
 from ttt.dist import world as dist_world
@@ -225,6 +226,7 @@ def finish(
         log.emit(Kind.WARNING, step, message=skipped_sentence(measured))
     if parts.world.rank == 0:
         log.emit(Kind.COMPLIANCE, **check(run_config, folder))
+        manifest.keep(run_config.data.root, folder)
         saver.forget(folder)
     if run_config.keep:
         keep.leave(run_config.keep, parts, folder)

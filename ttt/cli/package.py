@@ -1,7 +1,6 @@
 """`ttt package PATH...`: the tree MLCommons takes, judged by its own tools before it stands."""
 
 import argparse
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,12 +10,13 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from ttt import errors, stop
+from ttt import errors, foreign, stop
 from ttt.compliance import newest_ruleset, rulesets
 from ttt.errors import NOT_COMPLIANT, OK, ConfigError, TttError
+from ttt.foreign import ForeignError
 from ttt.report.run import Run
 from ttt.report.source.find import find
-from ttt.submission import foreign, source
+from ttt.submission import source, trees, typed
 from ttt.submission.build import build, draft, settle
 from ttt.submission.entry import Entry, read
 from ttt.submission.judges import Judgement, judge
@@ -50,7 +50,7 @@ def _package(arguments: argparse.Namespace) -> int:
         for note in wanted.notes:
             console.print(Text(note, "yellow"), soft_wrap=True)
         chosen = [one for result in wanted.results for one in result.entries]
-        if unsafe := foreign.problems(chosen):  # --unofficial has no say in this
+        if unsafe := trees.problems(chosen):  # --unofficial has no say in this
             raise ConfigError(unsafe)
         if wanted.problems and (not arguments.unofficial or not wanted.results):
             raise ConfigError(wanted.problems)
@@ -96,12 +96,30 @@ def _planned(arguments: argparse.Namespace) -> Plan:
         division=arguments.division,
         unofficial=arguments.unofficial,
         power=arguments.power,
+        config_dir=_config_dir(arguments.config_dir),
     )
     planned = plan(entries, wish)
     unused = [f"not used: {one.path}: {one.reason}" for one in found.rejected]
     ours = [one for result in planned.results for one in result.entries if one.ours]
-    notes = (*unused, *planned.notes, *([_PUBLISHED] if ours else []))
+    notes = (*unused, *planned.notes, *_ungiven(ours, wish), *([_PUBLISHED] if ours else []))
     return replace(planned, notes=notes, problems=(*planned.problems, *_sourceless(ours)))
+
+
+def _config_dir(given: str | None) -> Path | None:
+    if given is not None and not os.path.isdir(given):
+        raise ConfigError(
+            [f"--config-dir {given} is no folder; allowed: the one that `ttt run` was given"]
+        )
+    return None if given is None else Path(given)
+
+
+def _ungiven(entries: Sequence[Entry], wish: Wish) -> list[str]:
+    """A word on what runs name and only the packager may have copied: it can be any folder."""
+    named = [typed.config_dir(typed.command(one.config)) for one in entries]
+    own = next((one for one in named if one is not None), None)
+    if own is None or wish.config_dir is not None:
+        return []
+    return [f"the configuration at {own} is left out; to have it copied: --config-dir {own}"]
 
 
 def _sourceless(entries: Sequence[Entry]) -> list[str]:
@@ -139,11 +157,9 @@ def _described(entry: Entry, system: str | None) -> Entry:
         return entry
     file = Path(system)
     try:
-        description = json.loads(file.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError([f"--system {file} cannot be read: {error}"]) from error
-    if not isinstance(description, dict):
-        raise ConfigError([f"--system {file} holds no object; allowed: MLPerf's systems file"])
+        description = foreign.mapping(file)
+    except ForeignError as error:
+        raise ConfigError([f"--system {error}; allowed: MLPerf's systems file"]) from error
     for name in ("number_of_nodes", "accelerators_per_node"):
         known, said = (str(each.get(name) or "") for each in (entry.description, description))
         if known and said and known != said:
@@ -196,6 +212,11 @@ def parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--system", metavar="FILE", help="systems file of the machine, for runs without or instead"
+    )
+    parser.add_argument(
+        "--config-dir",
+        metavar="DIR",
+        help="your own configuration, as given to ttt run: its .yaml and .py files are copied",
     )
     parser.add_argument(
         "--power",

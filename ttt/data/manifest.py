@@ -5,12 +5,15 @@ Knows JSON and settings, not what they mean. No torch: `ttt run` asks before any
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ttt import foreign
 from ttt.errors import DataError
+from ttt.foreign import ForeignError
 
 MANIFEST = "manifest.json"
 _PARTS = ("train", "eval")
@@ -48,14 +51,22 @@ def content(path: Path) -> dict[str, Any]:
         DataError: It cannot be read, or is no JSON object.
     """
     try:
-        said = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise DataError(
-            f"{path} cannot be read ({error}): prepare the set again, or type data.root=DIR"
-        ) from error
-    if not isinstance(said, dict):
-        raise DataError(f"{path} is no JSON object: prepare the set again, or type data.root=DIR")
-    return said
+        return foreign.mapping(path)
+    except ForeignError as error:
+        raise DataError(f"{error}: prepare the set again, or type data.root=DIR") from error
+
+
+def keep(root: str, folder: Path) -> None:
+    """Leave the manifest of a run's data set in its run folder, without where its files came from.
+
+    So whoever packages the run need not look into the folder that its configuration names. Of a set
+    without a manifest that can be read nothing is left.
+    """
+    with contextlib.suppress(ForeignError):
+        said = foreign.mapping(Path(root) / MANIFEST) if root else {}
+        said.pop("source", None)
+        if said:
+            (folder / MANIFEST).write_text(json.dumps(said) + "\n")
 
 
 def differences(root: Path, said: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:

@@ -53,7 +53,8 @@ def build(plan: Plan, folder: Path) -> Path:
     for result in plan.results:
         _write_results(result, root / "results" / result.system / result.benchmark, plan.wish)
         _write_system(result, plan.wish.submitter, root / "systems" / f"{result.system}.json")
-        _write_implementation(result, root / "benchmarks" / result.benchmark, copied)
+        place = root / "benchmarks" / result.benchmark
+        _write_implementation(result, place, copied, plan.wish.config_dir)
     return root
 
 
@@ -65,7 +66,8 @@ def _write_results(result: Result, folder: Path, wish: Wish) -> None:
         if entry.power is not None and (wish.power or not entry.ours):
             shutil.copytree(entry.power, folder / "power" / f"result_{number}")
         if not entry.ours:  # of this benchmark, and of all on this system
-            for here, there in ((entry.log.parent, folder), (entry.log.parents[1], folder.parent)):
+            near = entry.log.absolute().parent
+            for here, there in ((near, folder), (near.parent, folder.parent)):
                 if (here / PARAMETERS).is_file():
                     shutil.copyfile(here / PARAMETERS, there / PARAMETERS)
 
@@ -79,14 +81,16 @@ def _write_system(result: Result, submitter: str, file: Path) -> None:
         file.write_text(json.dumps(redact.settings(described), indent=2) + "\n")
 
 
-def _write_implementation(result: Result, folder: Path, copied: set[Path]) -> None:
+def _write_implementation(
+    result: Result, folder: Path, copied: set[Path], config_dir: Path | None
+) -> None:
     first = result.entries[0]
     if first.implementation is not None:  # of a benchmark, so that of several systems
         if first.implementation not in copied:
             shutil.copytree(first.implementation, folder, symlinks=True, dirs_exist_ok=True)
             copied.add(first.implementation)
         return
-    implementation.write(result, folder / "implementations" / result.system)
+    implementation.write(result, folder / "implementations" / result.system, config_dir)
 
 
 def settle(folder: Path, out: Path) -> Path:

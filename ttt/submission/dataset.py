@@ -2,17 +2,17 @@
 
 import argparse
 import importlib
-import json
+import os
 import pkgutil
 import shlex
 from collections.abc import Mapping
-from pathlib import Path, PurePath
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from ttt import config, prepare
+from ttt import config, foreign, prepare
 from ttt.prepare.folder import MANIFEST
-from ttt.submission.typed import value_of
+from ttt.submission.typed import command, value_of
 
 Config = Mapping[str, Any]
 
@@ -20,8 +20,8 @@ Config = Mapping[str, Any]
 def expected(frozen: Config, run: Path) -> dict[str, Any]:
     """What a data set must have to be that of the runs.
 
-    Its manifest is that in data.root now, without the place its files came from; null where there
-    is none, as on another machine than that of the runs.
+    Its manifest is the one that the run kept of it. The configuration of somebody else's run may
+    name any folder as data.root, so none is looked into; a run that kept no manifest has null.
 
     Args:
         frozen: The configuration of a run.
@@ -29,23 +29,9 @@ def expected(frozen: Config, run: Path) -> dict[str, Any]:
     """
     names = ("train_samples", "eval_samples", "train_dir", "eval_dir")
     known: dict[str, Any] = {name: value_of(frozen, f"data.{name}") for name in names}
-    root = _typed_in(frozen, run) / str(value_of(frozen, "data.root"))
-    try:
-        manifest = json.loads((root / MANIFEST).read_bytes())
-    except (OSError, ValueError):
-        manifest = None
-    if isinstance(manifest, dict):
-        manifest.pop("source", None)
+    file = run / MANIFEST
+    manifest = foreign.mapping(file, inside=run) if os.path.lexists(file) else None
     return known | {"manifest": manifest}
-
-
-def _typed_in(frozen: Config, run: Path) -> Path:
-    """Where a run was typed, which its paths are relative to; it lies three below its run_root."""
-    run_root, above = PurePath(str(frozen.get("run_root"))), run.resolve().parents
-    parts = 0 if run_root.is_absolute() else len(run_root.parts)
-    if parts and len(above) > 2 + parts and above[2 + parts] / run_root == above[2]:
-        return above[2 + parts]
-    return Path()
 
 
 def preparation(frozen: Config) -> tuple[str, str | None] | None:
@@ -76,8 +62,7 @@ def _preparer(frozen: Config) -> str | None:
 
 def _choice(frozen: Config) -> str:
     """What stands for `data=` on the command line, or in the benchmark's file."""
-    typed = [str(word) for word in frozen.get("command") or []]
-    chosen = [word for word in typed if word.startswith(("benchmark=", "data="))]
+    chosen = [word for word in command(frozen) if word.startswith(("benchmark=", "data="))]
     config.register()
     try:
         return config.choice("data", chosen)

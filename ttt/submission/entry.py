@@ -5,19 +5,19 @@ say otherwise. What a run folder of ttt keeps beside its log, its machine, confi
 comes from there. May not know what a submission demands.
 """
 
-import json
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from ttt import foreign, redact
 from ttt.compliance import Verdict, check_file
 from ttt.compliance.records import Record, records
 from ttt.compliance.scan import Seed
 from ttt.errors import ConfigError
+from ttt.foreign import ForeignError
 from ttt.report.run import Run
 from ttt.report.source.systems import place_of
 from ttt.submission import typed
@@ -52,6 +52,9 @@ class Entry:
         power: Folder of the run's power files.
         power_logs: How many of them are there, one for each node.
         implementation: Folder of the code, in somebody else's tree.
+        tree: The folder of somebody else's submission; None where the log lies in none.
+        config: What a run folder's configuration says; empty without one.
+        frozen: The text of that, None without one.
         environment: What ttt wrote down of commit, command and versions.
         why: Why there is no finished log.
     """
@@ -78,6 +81,9 @@ class Entry:
     power: Path | None = None
     power_logs: int = 0
     implementation: Path | None = None
+    tree: Path | None = None
+    config: Mapping[str, Any] = field(default_factory=dict)
+    frozen: str | None = None
     environment: Mapping[str, Any] = field(default_factory=dict)
     why: str | None = None
 
@@ -173,10 +179,13 @@ def _log(run: Run) -> Path | None:
 
 def _of_folder(run: Run) -> dict[str, Any]:
     power = run.path / "power"
+    frozen, config = _configuration(run.path)
     return {
+        "frozen": frozen,
+        "config": config,
         "seed": run.seed,
         "digest": run.digest,
-        "processes": _processes(run.path),
+        "processes": _processes(run.path, config),
         "system": run.system,
         "description": run.description,
         "power": power if power.is_dir() else None,
@@ -185,10 +194,18 @@ def _of_folder(run: Run) -> dict[str, Any]:
     }
 
 
-def _processes(folder: Path) -> int | None:
+def _configuration(folder: Path) -> tuple[str | None, dict[str, Any]]:
+    """The frozen config.yaml of a run folder: its text, and what that says, without secrets."""
+    file = folder / "config.yaml"
+    if not os.path.lexists(file):
+        return None, {}
+    content = redact.without(foreign.mapping(file, inside=folder))
+    return typed.public(foreign.read(file, inside=folder).decode()), content
+
+
+def _processes(folder: Path, config: Mapping[str, Any]) -> int | None:
     """How many processes the configuration names: a number, as it becomes part of a name."""
-    content = yaml.safe_load(configuration(folder) or "{}")
-    found = content.get("processes") if isinstance(content, dict) else None
+    found = config.get("processes")
     if found is None or (type(found) is int and 0 < found < 2**31):
         return found
     raise ConfigError(
@@ -197,16 +214,14 @@ def _processes(folder: Path) -> int | None:
 
 
 def _environment(file: Path) -> dict[str, Any]:
-    if not file.is_file():
+    if not os.path.lexists(file):
         return {}
     try:
-        content = json.loads(file.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError([f"{file} cannot be read: {error}; run it again"]) from error
+        content = foreign.mapping(file, inside=file.parent)
+    except ForeignError as error:
+        raise ConfigError([f"{error}; run it again"]) from error
     kinds = {"git": dict, "packages": dict, "command": list}
-    if not isinstance(content, dict) or any(
-        not isinstance(content.get(name) or kind(), kind) for name, kind in kinds.items()
-    ):
+    if any(not isinstance(content.get(name) or kind(), kind) for name, kind in kinds.items()):
         raise ConfigError([f"{file} is damaged; run it again"])
     return content
 
@@ -214,13 +229,13 @@ def _environment(file: Path) -> dict[str, Any]:
 def _of_tree(run: Run) -> dict[str, Any]:
     """What stands around <submitter>/results/<system>/<benchmark>/result_<i>.txt."""
     folder, place = run.path.absolute().parent, place_of(run.path)
-    if place.system is None:
+    if place.tree is None:
         return {}
-    submitter = folder.parents[2]
-    described = submitter / "systems" / f"{place.system}.json"
+    described = place.tree / "systems" / f"{place.system}.json"
     power = folder / "power" / run.path.stem
-    implementation = submitter / "benchmarks" / folder.name
+    implementation = place.tree / "benchmarks" / folder.name
     return {
+        "tree": place.tree,
         "digest": run.digest,
         "system": place.system,
         "description": place.description,
@@ -228,9 +243,3 @@ def _of_tree(run: Run) -> dict[str, Any]:
         "power": power if power.is_dir() else None,
         "implementation": implementation if implementation.is_dir() else None,
     }
-
-
-def configuration(folder: Path) -> str | None:
-    """The frozen config.yaml of a run folder without secrets, None if there is none."""
-    file = folder / "config.yaml"
-    return typed.public(file.read_text()) if file.is_file() else None

@@ -12,23 +12,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ttt import redact
 from ttt.compliance import RULES_FILE
 from ttt.submission import dataset, scripts, source, typed, verify_dataset
-from ttt.submission.entry import Entry, configuration
+from ttt.submission.entry import Entry
 from ttt.submission.plan import Result
 
 CONFIG, README = "config.yaml", "README.md"  # logs name the first as their config_filename
 
 
-def write(result: Result, folder: Path) -> None:
+def write(result: Result, folder: Path, config_dir: Path | None = None) -> None:
     """Write the implementation of one result into a new folder.
 
     Args:
         result: Runs of ttt; of somebody else's there is nothing to tell but where they came from.
         folder: benchmarks/<benchmark>/implementations/<system>.
+        config_dir: A copy of what was given to the runs as --config-dir; None for none.
     """
     folder.mkdir(parents=True)
     if not all(entry.ours for entry in result.entries):
@@ -36,22 +35,22 @@ def write(result: Result, folder: Path) -> None:
         return
     first = result.entries[0]
     origin = source.write(first.environment, folder / scripts.SOURCE)
-    texts = [configuration(entry.path) for entry in result.entries]
-    configs = [yaml.safe_load(text or "") or {} for text in texts]
+    configs = [entry.config for entry in result.entries]
     for name, content in _files(result, configs, folder / scripts.SOURCE).items():
         (folder / name).write_text(content)
     shutil.copyfile(verify_dataset.__file__, folder / scripts.VERIFY)
-    for number, (text, config) in enumerate(zip(texts, configs, strict=True)):
-        if text is not None:
-            (folder / f"config_{number}.yaml").write_text(typed.relative(text, config))
-    own = _copy_own(configs[0], folder)
+    for number, entry in enumerate(result.entries):
+        if entry.frozen is not None:
+            text = typed.relative(entry.frozen, entry.config)
+            (folder / f"config_{number}.yaml").write_text(text)
+    own = _copy_own(configs[0], config_dir, folder)
     (folder / README).write_text(_readme(result, origin, own))
     rules = first.path / RULES_FILE
     if rules.is_file():
         shutil.copyfile(rules, folder / RULES_FILE)
 
 
-def _files(result: Result, configs: Sequence[dict[str, Any]], tree: Path) -> dict[str, str]:
+def _files(result: Result, configs: Sequence[Mapping[str, Any]], tree: Path) -> dict[str, str]:
     first, config = result.entries[0], configs[0]
     found = {
         scripts.SETUP: scripts.setup(configs, first.environment.get("python")),
@@ -60,8 +59,8 @@ def _files(result: Result, configs: Sequence[dict[str, Any]], tree: Path) -> dic
         scripts.EXPECTED: json.dumps(dataset.expected(config, first.path), indent=2) + "\n",
         scripts.CONSTRAINTS: _constraints(result, tree / scripts.CONSTRAINTS),
     }
-    if (text := configuration(first.path)) is not None:
-        found[CONFIG] = typed.relative(text, config)
+    if first.frozen is not None:
+        found[CONFIG] = typed.relative(first.frozen, config)
     return found
 
 
@@ -86,15 +85,22 @@ def _constraints(result: Result, tested: Path) -> str:
     return "".join(f"{line}\n" for line in sorted([*versions.values(), *others], key=str.lower))
 
 
-def _copy_own(config: Mapping[str, Any], folder: Path) -> str:
-    """A user's own configuration beside the scripts; a sentence about it, "" if there is none."""
-    if (own := typed.config_dir([str(word) for word in config.get("command") or []])) is None:
+def _copy_own(config: Mapping[str, Any], config_dir: Path | None, folder: Path) -> str:
+    """A user's own configuration beside the scripts; a sentence about it, "" if there is none.
+
+    The command of somebody else's run may name any folder, so only one is copied that the packager
+    has named.
+    """
+    if typed.config_dir(typed.command(config)) is None:
         return ""
     here = f"`{typed.CONFIG_DIR}/` is the configuration that was given by `--config-dir`"
-    if not Path(own).is_dir():
-        return f"{here}: it is not here, since it was not there any more."
+    if config_dir is None:
+        return f"{here}: it is not here, since `ttt package` was not given it by `--config-dir`."
     shutil.copytree(
-        own, folder / typed.CONFIG_DIR, ignore=_not_configuration, copy_function=_copy_public
+        config_dir,
+        folder / typed.CONFIG_DIR,
+        ignore=_not_configuration,
+        copy_function=_copy_public,
     )
     return f"{here}; classes that it names must be importable in the folder you type in."
 
@@ -107,13 +113,14 @@ def _copy_public(source: str, copy: str) -> None:
 
 
 def _not_configuration(folder: str, names: list[str]) -> list[str]:
-    """What is not to be published: a command may name any folder."""
+    """What is not to be published: what is no configuration, and links, wherever they lead."""
     kept = (".yaml", ".yml", ".py")
     return [
         name
         for name in names
         if name[0] == "."
         or name == "__pycache__"
+        or Path(folder, name).is_symlink()
         or not (name.endswith(kept) or Path(folder, name).is_dir())
     ]
 

@@ -6,7 +6,6 @@ output. What a tool passes over in silence, as package_checker does a benchmark 
 have, is no verdict either. May not know where a tree comes from.
 """
 
-import json
 import os
 import re
 import shlex
@@ -20,8 +19,10 @@ from functools import partial
 from pathlib import Path
 
 import ttt
+from ttt import foreign
 from ttt.compliance import at_least, official_ids
 from ttt.compliance.rulesets import ENGINE
+from ttt.foreign import ForeignError
 from ttt.submission import confined
 
 _ROOT = Path(ttt.__file__).parent.parent
@@ -114,10 +115,10 @@ def _rcp(root: Path, ruleset: str, folder: Path) -> Judgement:
 def _division(root: Path, system: str) -> str | None:
     file = root / "systems" / f"{system}.json"
     try:
-        division: str | None = json.loads(file.read_text())["division"]
-    except (OSError, ValueError, KeyError, TypeError):
+        division = foreign.mapping(file, inside=root).get("division")
+    except ForeignError:
         return None  # for system_desc_checker and package_checker to tell
-    return division
+    return division if isinstance(division, str) else None
 
 
 def _cannot(tool: str, about: str, why: str) -> Judgement:

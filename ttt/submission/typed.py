@@ -5,7 +5,7 @@ May not read or write a file.
 
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
@@ -16,6 +16,7 @@ from ttt import redact
 Config = Mapping[str, Any]
 
 _DATA, _RUNS = "data.root", "run_root"
+_BEGINS, _GOES_ON = re.compile(r"(?<![\w.~/-])[~/]"), re.compile(r"[\w.-]")  # a path in a text
 _SWEEP = ("--multirun", "-m")
 _FOLDERS = ("--config-dir", "-cd")
 CONFIG_DIR = "config_dir"  # where a user's own configuration is in a package
@@ -35,15 +36,21 @@ def public(text: str) -> str:
     return header + yaml.safe_dump(kept, sort_keys=False, allow_unicode=True)
 
 
+def command(config: Config) -> list[str]:
+    """The words that were typed; none where they are not known."""
+    words = config.get("command")
+    return list(map(str, words)) if isinstance(words, list) else []
+
+
 def data_root(config: Config) -> str:
     """Where the data set is looked for if nothing else is said; relative."""
     root = str(value_of(config, _DATA) or "data")
     return f"data/{PurePath(root).name}" if _is_machines(root) else root
 
 
-def config_dir(command: Sequence[str]) -> str | None:
-    """The folder of a user's own configuration, as it was typed."""
-    for word, following in zip(command, [*command[1:], ""], strict=True):
+def config_dir(words: Sequence[str]) -> str | None:
+    """The folder of a user's own configuration, as it was typed in a command."""
+    for word, following in zip(words, [*words[1:], ""], strict=False):
         name, _, value = word.partition("=")
         if name in _FOLDERS:
             return value or following
@@ -53,17 +60,31 @@ def config_dir(command: Sequence[str]) -> str | None:
 def relative(text: str, config: Config) -> str:
     """The text of a frozen configuration with the machine's paths made relative."""
     paths = {value for value in _texts(config) if _is_machines(value)}
-    for word in config.get("command") or []:
+    for word in command(config):
         paths |= {word, word.partition("=")[2]}
-    for path in sorted((one for one in paths if _is_machines(one)), key=len, reverse=True):
-        name = PurePath(path).name
-        instead = {
-            value_of(config, _DATA): data_root(config),
-            value_of(config, _RUNS): "runs",
-        }.get(path, name)
-        whole = rf"(?<![\w.~/-]){re.escape(path)}(?![\w.-])"
-        text = re.sub(whole, str(instead).replace("\\", r"\\"), text)
-    return text
+    instead = {path: PurePath(path).name for path in paths if _is_machines(path)}
+    for name, other in ((_DATA, data_root(config)), (_RUNS, "runs")):
+        path = value_of(config, name)
+        if isinstance(path, str) and path in instead:
+            instead[path] = other
+    return "".join(_replaced(text, instead))
+
+
+def _replaced(text: str, instead: Mapping[str, str]) -> Iterator[str]:
+    """A text in pieces, each path in it replaced, the longest that fits: in one pass."""
+    lengths, done = sorted({len(path) for path in instead}, reverse=True), 0
+    for begin in _BEGINS.finditer(text):
+        place = begin.start()
+        if place < done:
+            continue
+        for length in lengths:
+            end = place + length
+            if (path := text[place:end]) in instead and not _GOES_ON.match(text, end):
+                yield text[done:place]
+                yield instead[path]
+                done = end
+                break
+    yield text[done:]
 
 
 def command_line(config: Config, nodes: int) -> str:
@@ -76,11 +97,11 @@ def command_line(config: Config, nodes: int) -> str:
         config: A frozen configuration.
         nodes: How many machines it ran on.
     """
-    command = [str(word) for word in config.get("command") or []]
-    words, sweep = [], any(word in _SWEEP for word in command)
-    settled = sweep and all(_settled(word, config) for word in command)
+    typed = command(config)
+    words, sweep = [], any(word in _SWEEP for word in typed)
+    settled = sweep and all(_settled(word, config) for word in typed)
     skip = False
-    for word in command[2:]:
+    for word in typed[2:]:
         if skip or word.startswith((f"{_DATA}=", f"{_RUNS}=")):
             skip = False
         elif word.partition("=")[0] in _FOLDERS:

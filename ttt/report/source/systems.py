@@ -31,11 +31,13 @@ class Place:
         system: Name of the systems file; None outside of a submission's tree.
         description: What that file holds, whatever the types.
         problem: Why there is no description although there should be.
+        tree: The submitter's folder, with `results` in it; None outside of one.
     """
 
     system: str | None = None
     description: Mapping[str, Any] = field(default_factory=dict)
     problem: str | None = None
+    tree: Path | None = None
 
 
 def place_of(log: Path) -> Place:
@@ -52,9 +54,9 @@ def _place(folder: Path) -> Place:
     system = folder.relative_to(results).parts[0]
     file = results.parent / "systems" / f"{system}.json"
     try:
-        return Place(system, foreign.mapping(file, inside=results.parent))
+        return Place(system, foreign.mapping(file, inside=results.parent), tree=results.parent)
     except ForeignError as error:
-        return Place(system, problem=error.sentence)
+        return Place(system, problem=error.sentence, tree=results.parent)
 
 
 def whole(value: Any) -> int | None:

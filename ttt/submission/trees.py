@@ -33,8 +33,7 @@ def _tree(entry: Entry) -> Path:
     """The folder that holds all of a run: its run folder, or the submitter's."""
     if entry.ours or entry.log is None:
         return entry.path
-    beside = entry.system_file is not None or entry.system is not None
-    return entry.log.absolute().parents[3 if beside else 0]
+    return entry.tree or entry.log.absolute().parent
 
 
 def _of(entry: Entry, tree: str) -> Iterator[str]:
@@ -65,9 +64,8 @@ def _beside(entry: Entry) -> Iterator[Path]:
     if entry.ours:
         yield from (each for each in sorted(entry.path.iterdir()) if not each.is_dir())
     elif entry.log is not None:
-        above = [
-            folder / PARAMETERS for folder in (entry.log.parent, entry.log.absolute().parents[1])
-        ]
+        folder = entry.log.absolute().parent
+        above = [each / PARAMETERS for each in (folder, folder.parent)]
         yield from (file for file in above if os.path.lexists(file))
 
 
