@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from conftest import command, environment
-from ttt.dist import device, meeting
+from ttt.dist import device, meeting, network
 from ttt.dist.agreement import LostRankZero
 from ttt.dist.meeting import Arrival, absence
 from ttt.dist.rank import Placement, gpu_index
@@ -272,7 +272,7 @@ def test_a_rank_whose_cuda_fails_keeps_its_error_and_the_others_do_not_wait():
 
 def test_without_an_address_nobody_trains_alone(alone):
     with pytest.raises(LaunchError, match="set both"):
-        meeting.address(Placement(1, 2, 1, 2, "mpi"))
+        network.address(Placement(1, 2, 1, 2, "mpi"))
 
 
 def test_a_step_without_scontrol_says_so(alone):
@@ -280,7 +280,7 @@ def test_a_step_without_scontrol_says_so(alone):
         alone.setenv(name, value)
     alone.setenv("PATH", "")
     with pytest.raises(LaunchError, match=r"first node of n\[1-2\] cannot be found out"):
-        meeting.address(Placement(1, 2, 0, 1, "slurm"))
+        network.address(Placement(1, 2, 0, 1, "slurm"))
 
 
 def test_all_tasks_of_a_step_compute_the_same_port_and_other_steps_another(alone):
@@ -289,7 +289,7 @@ def test_all_tasks_of_a_step_compute_the_same_port_and_other_steps_another(alone
         alone.setenv("MASTER_ADDR", "n1")
         alone.setenv("SLURM_JOB_ID", job)
         alone.setenv("SLURM_STEP_ID", step)
-        ports.add(meeting.address(Placement(1, 2, 0, 1, "slurm")))
+        ports.add(network.address(Placement(1, 2, 0, 1, "slurm")))
     assert len(ports) == 3
     assert {host for host, _ in ports} == {"n1"}
 
@@ -306,11 +306,11 @@ def test_gloo_takes_the_network_that_leads_to_rank_0_in_either_family(alone):
     assert found
     for address, name in found.items():
         alone.delenv("GLOO_SOCKET_IFNAME", raising=False)
-        meeting.say_which_network(two_nodes, address)
+        network.say_which_network(two_nodes, address)
         loopback = ipaddress.ip_address(address).is_loopback
         assert os.environ.get("GLOO_SOCKET_IFNAME") == (None if loopback else name)
     alone.delenv("GLOO_SOCKET_IFNAME", raising=False)
-    meeting.say_which_network(two_nodes, "nowhere.invalid")
+    network.say_which_network(two_nodes, "nowhere.invalid")
     assert "GLOO_SOCKET_IFNAME" not in os.environ
 
 
@@ -325,7 +325,7 @@ def typed_by_hand(tmp_path, digits):
         place = {"RANK": rank, "WORLD_SIZE": "2", "LOCAL_RANK": rank, "LOCAL_WORLD_SIZE": "2"}
         return subprocess.Popen(
             command("run", f"data.root={digits}", "timeout.join_seconds=1"),
-            env=environment(MASTER_ADDR="127.0.0.1", MASTER_PORT=port, **place),
+            env=environment(MASTER_ADDR="127.0.0.1", MASTER_PORT=port, TTT_KEY="k" * 32, **place),
             cwd=tmp_path,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,

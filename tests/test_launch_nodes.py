@@ -5,7 +5,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import psutil
@@ -71,14 +71,18 @@ def free(host: str = "127.0.0.1") -> Endpoint:
 
 
 def gather(
-    where: Endpoint, *typed: tuple[int, list[str]], seconds: float = SECONDS
+    where: Endpoint,
+    *typed: tuple[int, list[str]],
+    seconds: float = SECONDS,
+    secrets: Sequence[str | None] = (),
 ) -> list[object]:
     """What each of the nodes gets from a meeting; the first is there before the others."""
     answers: dict[int, object] = {}
 
     def take_part(number: int, count: int, arguments: list[str]) -> None:
         try:
-            answers[number] = meet(where, count, arguments, seconds)
+            secret = secrets[number] if secrets else None
+            answers[number] = meet(where, count, arguments, seconds, secret)
         except (LaunchError, ConfigError) as error:
             answers[number] = error
 
@@ -213,6 +217,51 @@ def test_strangers_at_the_port_are_no_nodes():
         meet(where, 2, TYPED, SECONDS)
     thread.join()
     assert set(answers) == {b""}
+
+
+KEY, OTHER = "the key of this launch", "the key of a stranger"
+
+
+def test_nodes_with_the_same_key_meet():
+    first, other = gather(free(), (2, TYPED), (2, TYPED), seconds=5, secrets=(KEY, KEY))
+    assert first == Place(0, other.launch)
+    assert other.rank == 1
+
+
+@pytest.mark.parametrize("secrets", [(KEY, OTHER), (KEY, None), (None, KEY)])
+def test_nodes_with_different_keys_refuse_each_other(secrets):
+    first, other = gather(free(), (2, TYPED), (2, TYPED), seconds=2, secrets=secrets)
+    assert f"{socket.gethostname()} does not prove TTT_KEY, and what it says is not" in str(first)
+    assert isinstance(other, LaunchError | ConfigError)
+    assert "does not prove TTT_KEY" in str(other)
+    assert "set the same TTT_KEY on every node, or on none" in str(other)
+
+
+def test_the_right_node_is_let_in_after_one_without_the_key():
+    secrets = (KEY, OTHER, KEY)
+    first, wrong, right = gather(
+        free(), (2, TYPED), (2, TYPED), (2, TYPED), seconds=5, secrets=secrets
+    )
+    assert "does not prove TTT_KEY" in str(wrong)
+    assert first == Place(0, right.launch)
+
+
+@pytest.mark.parametrize("given", [{}, {"proof": 1}, {"proof": ""}, {"proof": "0" * 64}])
+def test_a_stranger_sends_no_node_away_that_has_a_key(given):
+    said = messages.encode({"refused": "go home"} | given)
+    with foreign(said) as where, pytest.raises(LaunchError) as caught:
+        meet(where, 2, TYPED, SECONDS, KEY)
+    assert f"what answers at {where} does not prove TTT_KEY" in str(caught.value)
+    assert "go home" not in str(caught.value)
+
+
+def test_a_message_is_proved_for_one_side_of_one_connection():
+    said = messages.sealed({"ready": 3}, KEY, "host", "n")
+    assert messages.unsealed(said, KEY, "host", "n") == {"ready": 3}
+    assert messages.unsealed(said, KEY, "node", "n") is None
+    assert messages.unsealed(said, KEY, "host", "m") is None
+    assert messages.unsealed(said | {"ready": 4}, KEY, "host", "n") is None
+    assert messages.unsealed(said, None, "host", "n") is None
 
 
 @pytest.fixture

@@ -251,7 +251,7 @@ class Bash:
         [[ $MASTER_PORT =~ ^[23][0-9]{4}$ ]] || exit 99
         echo "meet at $MASTER_ADDR" >>"$CALLS"
         run=${@: -1}
-        if [[ -d $run ]]; then . "$run/act"; fi
+        if [[ -d $run ]]; then echo "$TTT_KEY" >>"$CALLS.keys"; . "$run/act"; fi
     """
     SCONTROL = """
         case $* in
@@ -452,7 +452,29 @@ def test_an_agent_is_one_torchrun_on_each_node_with_all_the_cores(bash: Bash):
     assert "--cpus-per-task=12 --gres=gpu:4" in said
     assert "--x=a b sh -c" in said  # the user's own come last, and win
     [words] = bash.started()
-    assert "-m torch.distributed.run --nnodes=2 --nproc-per-node=4 --master-addr=127.0.0.1" in words
+    assert "-m torch.distributed.run --nnodes=2 --nproc-per-node=4 --rdzv-id=" in words
+    assert "--master-addr=127.0.0.1 --master-port=" in words
+
+
+def test_an_agent_alone_listens_for_no_other_node(bash: Bash):
+    asked = SlurmConfig(nodes=1, mode=Mode.agent)
+    bash(Bash.SUCCESS, asked=asked, SLURM_JOB_NUM_NODES="1", SLURM_JOB_NODELIST="n[1-2]")
+    [words] = bash.started()
+    assert "--rdzv-backend=c10d --rdzv-endpoint= --rdzv-conf=store_type=file" in words
+    assert "--local-addr=127.0.0.1" in words
+    assert "--master-addr" not in words
+
+
+@pytest.mark.parametrize("mode", Mode)
+def test_every_run_gets_a_key_of_its_own_that_no_command_shows(bash: Bash, mode: Mode):
+    done = bash(Bash.SUCCESS, Bash.SUCCESS, asked=SlurmConfig(nodes=2, mode=mode))
+    keys = (bash.folder / "calls.keys").read_text().split()
+    assert [len(bytes.fromhex(key)) for key in keys] == [32, 32]
+    assert keys[0] != keys[1]
+    said = bash.calls.read_text() + (bash.folder / "job.sbatch").read_text()
+    assert not any(key in said + done.stdout + done.stderr for key in keys)
+    ids = re.findall(r"--rdzv-id=(\w+)", said)
+    assert len(set(ids)) == (2 if mode is Mode.agent else 0)
 
 
 TORCHRUN = """\

@@ -274,7 +274,7 @@ def test_typed_under_mpirun_it_makes_one_run_folder(
     done = subprocess.run(
         [*mpirun, *command("run", f"data.root={digits}", *SHORT)],
         cwd=tmp_path,
-        env=environment(PATH=BESIDE),
+        env=environment(PATH=BESIDE, TTT_KEY="typed by the user"),
         capture_output=True,
         text=True,
         check=False,
@@ -285,6 +285,7 @@ def test_typed_under_mpirun_it_makes_one_run_folder(
     assert summary["status"] == "success"
     assert summary["compliance"]["passed"] is True
     assert done.stdout.count("run folder") == 1
+    assert "TTT_KEY" not in done.stderr  # all have it
 
 
 def test_nodes_are_reached_at_an_address_that_is_not_their_own_and_speak_for_themselves(
@@ -297,7 +298,10 @@ def test_nodes_are_reached_at_an_address_that_is_not_their_own_and_speak_for_the
         pytest.skip("this machine has no network address but loopback ones")
     (tmp_path / "hosts").write_text("node1 slots=2\nnode2 slots=2\n")
     shell = tmp_path / "shell"
-    shell.write_text('#!/bin/sh\nshift\nexec env -i PATH=/usr/bin:/bin HOME=/ sh -c "$*"\n')
+    asked = tmp_path / "asked"
+    shell.write_text(
+        f'#!/bin/sh\necho "$*" >>{asked}\nshift\nexec env -i PATH=/usr/bin:/bin HOME=/ sh -c "$*"\n'
+    )
     shell.chmod(0o755)
     done = ttt(
         *("run", *TWO, "launcher.nodes=2", "launcher.hostfile=hosts", f"data.root={digits}"),
@@ -316,6 +320,8 @@ def test_nodes_are_reached_at_an_address_that_is_not_their_own_and_speak_for_the
     machines = json.loads((folder / "environment.json").read_text())
     assert len(machines["nodes"]) == 2
     assert "\x1b" not in done.stdout  # Open MPI's terminal is not the user's
+    assert "TTT_KEY" not in done.stderr  # the ranks have one
+    assert re.search(r"[0-9a-f]{64}", asked.read_text()) is None  # which no command showed
 
 
 @pytest.mark.usefixtures("nothing_left")

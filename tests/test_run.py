@@ -92,6 +92,7 @@ def test_typed_under_torchrun_it_makes_one_run_folder(ttt: Command, tmp_path: Pa
     left = [each.name for each in (tmp_path / "tmp").iterdir()]
     assert [name for name in left if not name.startswith("torch")] == []  # torchrun's own stay
     assert done.stdout.count("time to train") == 1
+    assert done.stderr.count("ttt: TTT_KEY is not set") == 1  # by rank 0 alone
 
 
 def test_two_torchrun_agents_meet_in_one_run(tmp_path: Path, digits: Path):
@@ -104,7 +105,11 @@ def test_two_torchrun_agents_meet_in_one_run(tmp_path: Path, digits: Path):
     typed += ["launcher.procs=1", "launcher.nodes=2", f'launcher.rdzv_endpoint="{endpoint}"']
     agents = [
         subprocess.Popen(
-            typed, cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            typed,
+            cwd=tmp_path,
+            env=environment(TTT_KEY="the same on both nodes"),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
         )
         for _ in range(2)
     ]
@@ -112,6 +117,7 @@ def test_two_torchrun_agents_meet_in_one_run(tmp_path: Path, digits: Path):
     assert [agent.returncode for agent in agents] == [0, 0], said
     [folder] = folders(tmp_path)
     assert json.loads((folder / "summary.json").read_text())["nodes"] == 2
+    assert not any("TTT_KEY" in one for one in said)
 
 
 def test_a_benchmark_from_outside_needs_no_fork(ttt: Command, tmp_path: Path, digits: Path):

@@ -7,8 +7,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from ipaddress import ip_address
 from pathlib import Path
 
+import psutil
 import pytest
 
 from conftest import PROJECT, Command, environment
@@ -66,6 +68,7 @@ def test_two_runs_of_a_task_for_each_process_in_one_allocation(start: Start, tmp
     assert sizes(tmp_path) == [(2, 4, "success")] * 2
     assert re.search(r"^submitted job \d+: runs 2, nodes 2, processes 4$", out, re.MULTILINE)
     assert out.count("success after") == 2  # the log, as it grows
+    assert "TTT_KEY" not in out  # rank 0 would say that there is none
     assert "2 of 2 runs count" in out  # and the table at the end
     assert re.search(r"^ttt: job \d+ is running on n\[\d-\d\]$", errors, re.MULTILINE)
 
@@ -78,6 +81,7 @@ def test_an_array_of_torchrun_agents(start: Start, tmp_path: Path):
     assert len(list(tmp_path.glob("runs/*/*/slurm-*_[01].out"))) == 2
     assert re.search("^0: success after", out, re.MULTILINE)
     assert re.search("^1: success after", out, re.MULTILINE)
+    assert "TTT_KEY" not in out
 
 
 def test_a_sweep_submits_its_jobs_at_once(
@@ -108,6 +112,37 @@ def test_the_template_can_be_submitted_by_hand(cluster: Cluster, tmp_path: Path,
     assert sizes(tmp_path) == [(2, 2, "success")]
     assert [one["seed"] for one in summaries(tmp_path)] == [3]
     assert log.count("time to train") == 1
+    assert "TTT_KEY" not in log
+
+
+@pytest.mark.parametrize("mode", ["task", "agent"])
+def test_a_job_on_one_node_listens_there_alone_and_keeps_its_key(
+    start: Start, cluster: Cluster, tmp_path: Path, mode: str
+):
+    process = start(f"launcher.mode={mode}", "launcher.procs=2", *ENDLESS)
+    folder = until_training(tmp_path, process)
+    ranks = [worker(tmp_path, rank) for rank in range(2)]
+    [secret] = {one.environ()["TTT_KEY"] for one in ranks}
+    assert len(secret) == 64
+    there = cluster.processes()
+    assert set(ranks) <= there
+    shown = [" ".join(one.cmdline()) for one in psutil.process_iter() if one in there]
+    assert not any(secret in words for words in shown)
+    ours = [one for one in there if str(folder) in " ".join(one.cmdline())]
+    ours = [one for one in ours if not one.name().startswith(("srun", "slurm"))]
+    open_at = [
+        each.laddr.ip
+        for one in ours
+        for each in one.net_connections()
+        if each.status == psutil.CONN_LISTEN
+    ]
+    assert len(open_at) >= 3  # the store, and gloo in each
+    assert [ip for ip in open_at if not ip_address(ip).is_loopback] == []
+    process.send_signal(signal.SIGINT)
+    ended(process)
+    files = [path for path in (tmp_path / "runs").rglob("*") if path.is_file()]
+    assert folder.parent / "job.sbatch" in files
+    assert [path for path in files if secret.encode() in path.read_bytes()] == []
 
 
 def around(cluster: Cluster, folder: Path) -> tuple[str, dict[str, str]]:

@@ -2,14 +2,20 @@
 
 A process that fails by itself leaves the others waiting in torch for half an hour. So each says
 what it found, and if rank 0 finds anything wrong with that, all of them fail with its words.
+
+Whoever reaches the store can write into it. With a secret (`ttt.dist.key`) only the words of those
+who have it count: each process sends a random number along, rank 0's answer has those of all, and
+both carry an HMAC, so that words of an earlier launch do not count either.
 """
 
 import contextlib
 import json
 import os
+import secrets
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -20,6 +26,7 @@ from torch.distributed import (  # type: ignore[attr-defined]
     Store,
 )
 
+from ttt.dist import key
 from ttt.dist.rank import Placement
 from ttt.errors import ConfigError, LaunchError, TttError
 
@@ -62,15 +69,71 @@ class LostRankZero(LaunchError):
     """The same failure as rank 0's, which tells it better."""
 
 
+class Unanswered(LaunchError):
+    """Rank 0 has decided for others than this process."""
+
+
 def ours(store: Store, room: str) -> PrefixStore:
     """A part of the store that no other launch and no earlier start of this one has written to.
 
     torchrun's agents keep theirs from one start of the workers to the next, and share it with
     every launch at their endpoint.
     """
+    return PrefixStore(_place(room), store)
+
+
+def _place(room: str) -> str:
     launch = os.environ.get("TORCHELASTIC_RUN_ID", "")
     start = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-    return PrefixStore(f"ttt/{launch}/{start}/{room}", store)
+    return f"ttt/{launch}/{start}/{room}"
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """What somebody left in a room.
+
+    Attributes:
+        value: What JSON makes of it; None if it is none of ours.
+        nonce: The random number that came along.
+        believed: Whether who said it has the secret of this process, or neither has one.
+    """
+
+    value: Any
+    nonce: str
+    believed: bool
+
+
+class Room:
+    """A part of the store, where words count only with the proof of a secret.
+
+    Args:
+        store: The store of this run.
+        name: Of the room.
+        secret: Of this launch; None where nobody has set one.
+    """
+
+    def __init__(self, store: Store, name: str, secret: str | None) -> None:
+        self.store = ours(store, name)
+        self._place, self._secret = _place(name), secret
+
+    def say(self, name: str, value: Any) -> str:
+        """Leave something that JSON can carry; the random number that goes with it."""
+        text, nonce = json.dumps(value), secrets.token_hex(16)
+        proof = key.proof(self._secret, self._place, name, nonce, text)
+        self.store.set(name, json.dumps([text, nonce, proof]))
+        return nonce
+
+    def hear(self, name: str) -> Word:
+        """What is there under this name, by whomever."""
+        try:
+            text, nonce, proof = json.loads(self.store.get(name))
+            value = json.loads(text)
+        except (ValueError, TypeError, RecursionError):
+            return Word(None, "", believed=False)
+        if not isinstance(nonce, str):
+            return Word(None, "", believed=False)
+        words = (self._place, name, nonce, text)
+        return Word(value, nonce, believed=key.proves(self._secret, proof, *words))
 
 
 def agree(
@@ -79,6 +142,7 @@ def agree(
     mine: Any,
     judge: Callable[[list[Any]], list[str]],
     seconds: float,
+    secret: str | None = None,
 ) -> None:
     """Tell rank 0 something, and fail together with all others if it finds a problem in it.
 
@@ -88,60 +152,89 @@ def agree(
         mine: What it says; JSON can carry it.
         judge: On rank 0, the problems in what all of them said, in rank order.
         seconds: How long rank 0 waits for the others.
+        secret: Of this launch.
 
     Raises:
         ConfigError: On rank 0: the problems.
-        LaunchError: Some said nothing; on the others also: rank 0 found problems.
+        LaunchError: Some said nothing, or without the secret; on the others also: rank 0 found
+            problems.
     """
-    store = ours(store, "agreement")
-    store.set(f"said/{placement.rank}", json.dumps(mine))
+    room = Room(store, "agreement", secret)
+    nonce = room.say(f"said/{placement.rank}", mine)
     if placement.rank:
-        obey(store, 2 * seconds)
+        obey(room, nonce, 2 * seconds)
         return
     keys = [f"said/{rank}" for rank in range(placement.size)]
     with contextlib.suppress(DistStoreError):
-        wait(store, keys, seconds)
-    silent = [rank for rank, key in enumerate(keys) if not store.check([key])]
+        wait(room.store, keys, seconds)
+    silent = [rank for rank, name in enumerate(keys) if not room.store.check([name])]
     if silent:
-        decide(store, LaunchError(f"ranks {named(silent)} are gone or stuck; see their logs"))
-    problems = judge([json.loads(store.get(key)) for key in keys])
-    decide(store, ConfigError(problems) if problems else None)
+        decide(room, [], LaunchError(f"ranks {named(silent)} are gone or stuck; see their logs"))
+    said = [room.hear(name) for name in keys]
+    nonces = [word.nonce for word in said]
+    strange = [rank for rank, word in enumerate(said) if not word.believed]
+    if strange:
+        who = f"rank{'s' if len(strange) > 1 else ''} {named(strange)}"
+        decide(room, nonces, LaunchError(unproved(who)))
+    problems = judge([word.value for word in said])
+    decide(room, nonces, ConfigError(problems) if problems else None)
 
 
-def decide(store: Store, error: TttError | None) -> None:
+def unproved(who: str) -> str:
+    """A sentence on words that do not count, in the eyes of the process that reads them."""
+    return (
+        f"what came as the words of {who} does not prove {key.VARIABLE}, and is not used; set the"
+        f" same {key.VARIABLE} for every process, or for none; if that is so, somebody else has"
+        " reached the port of rank 0"
+    )
+
+
+def decide(room: Room, nonces: Iterable[str], error: TttError | None, text: str = "") -> None:
     """On rank 0: tell the others, and raise the error if there is one.
 
     Args:
-        store: What only these processes use, for this decision.
+        room: What only these processes use, for this decision.
+        nonces: Those of whom it answers.
         error: Why rank 0 gives up; None where all is well.
+        text: What else it has to say where all is well.
     """
-    verdict = {"text": str(error), "code": error.exit_code} if error else {}
-    store.set(_VERDICT, json.dumps(verdict))
+    verdict = {"error": str(error), "code": error.exit_code} if error else {"text": text}
+    room.say(_VERDICT, verdict | {"to": list(nonces)})
     if error:
         with contextlib.suppress(DistStoreError):  # nothing comes; the others read meanwhile
-            wait(store, ["never"], _TELL_SECONDS)
+            wait(room.store, ["never"], _TELL_SECONDS)
         raise error
 
 
-def obey(store: Store, seconds: float) -> None:
+def obey(room: Room, nonce: str, seconds: float) -> str:
     """On the others: wait for what rank 0 decides.
 
     Args:
-        store: The same as rank 0's.
+        room: The same as rank 0's.
+        nonce: Of what this process said there.
         seconds: How long to wait.
+
+    Returns:
+        What rank 0 has to say where all is well.
 
     Raises:
         LostRankZero: It gives up, or is gone.
+        LaunchError: Somebody without the secret answered, or with an answer to others.
     """
     try:
-        wait(store, [_VERDICT], seconds)
-        verdict = json.loads(store.get(_VERDICT))
+        wait(room.store, [_VERDICT], seconds)
+        verdict = room.hear(_VERDICT)
     except (DistNetworkError, DistStoreError) as error:
         raise LostRankZero("rank 0 is gone") from error
-    if verdict:
-        lost = LostRankZero(verdict["text"])
-        lost.exit_code = verdict["code"]
+    if not verdict.believed or not isinstance(verdict.value, dict):
+        raise LaunchError(unproved("rank 0"))
+    if "error" in verdict.value:
+        lost = LostRankZero(verdict.value["error"])
+        lost.exit_code = verdict.value["code"]
         raise lost
+    if nonce not in verdict.value["to"]:
+        raise Unanswered(unproved("rank 0"))
+    return str(verdict.value["text"])
 
 
 def wait(store: Store, keys: Sequence[str], seconds: float) -> None:

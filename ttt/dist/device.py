@@ -48,7 +48,11 @@ def identity(device: torch.device) -> str | None:
 
 
 def take(
-    store: Store, placement: Placement, choose: Callable[[int], torch.device], seconds: float
+    store: Store,
+    placement: Placement,
+    choose: Callable[[int], torch.device],
+    seconds: float,
+    secret: str | None = None,
 ) -> torch.device:
     """The device of this process, once every process has one of its own.
 
@@ -57,6 +61,7 @@ def take(
         placement: Who this process is.
         choose: The device for a local rank.
         seconds: How long rank 0 waits for the others.
+        secret: Of this launch.
 
     Raises:
         ConfigError: On rank 0: some process has no device, or shares its own.
@@ -76,7 +81,7 @@ def take(
         problems = [f"{type(error).__name__}: {error}".partition("\n")[0]]
     mine = Choice(placement.rank, socket.gethostname(), placement.local_size, gpu, problems)
     try:
-        agree(store, placement, asdict(mine), _judge, seconds)
+        agree(store, placement, asdict(mine), _judge, seconds, secret)
     except TttError:
         if failed:  # it alone has the traceback
             raise failed from None

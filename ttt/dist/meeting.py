@@ -1,25 +1,23 @@
 """How the processes of a run meet: rank 0 opens a store, everybody says who he is.
 
-Under torchrun the agent's store is used. Otherwise rank 0 opens one at MASTER_ADDR:MASTER_PORT,
-which the SLURM script sets, MPI broadcasts (`ttt.dist.mpi`), or a person exports. Nothing here
-falls back to localhost: a process that cannot find rank 0 must say so, not train alone.
+Under torchrun the agent's store is used, if it has one for us. Otherwise rank 0 opens one at
+MASTER_ADDR:MASTER_PORT, which the SLURM script sets, MPI broadcasts (`ttt.dist.mpi`), or a person
+exports. Nothing here falls back to localhost: a process that cannot find rank 0 must say so, not
+train alone. Only where all processes are on one node, no other one can reach what they open.
 """
 
 import contextlib
-import json
+import errno
 import os
-import re
 import socket
-import subprocess
 import threading
 import time
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
-from ipaddress import ip_address
+from typing import Any
 
-import psutil
 from torch.distributed import (  # type: ignore[attr-defined]
     DistNetworkError,
     DistStoreError,
@@ -27,12 +25,13 @@ from torch.distributed import (  # type: ignore[attr-defined]
     TCPStore,
 )
 
-from ttt.dist.agreement import HUSH, decide, named, obey, ours, wait
+from ttt.dist.agreement import HUSH, Room, Unanswered, decide, named, obey, unproved, wait
+from ttt.dist.network import LOOPBACK, address, one_node, say_which_network
 from ttt.dist.rank import Placement
 from ttt.errors import LaunchError
 
 JOIN_SECONDS = 60.0
-_CONFIG = "config"
+_LONGEST_NAME = 255  # characters of a host's
 _HANDSHAKE_SECONDS = 5.0  # for a store that is there
 _NAP_SECONDS = 0.1  # between two tries to reach rank 0
 
@@ -57,6 +56,22 @@ class Arrival:
     size: int
     host: str
 
+    def __str__(self) -> str:
+        """For a sentence."""
+        return f"rank {self.rank} on {self.host}"
+
+
+def arrival(said: Any) -> Arrival | None:
+    """What a process says of itself, as it came over the network; None if it is none of ours."""
+    if not isinstance(said, dict) or set(said) != {"rank", "size", "host"}:
+        return None
+    rank, size, host = said["rank"], said["size"], said["host"]
+    if type(rank) is not int or type(size) is not int or rank < 0:
+        return None
+    if not isinstance(host, str) or len(host) > _LONGEST_NAME or not host.isprintable():
+        return None
+    return Arrival(rank, size, host)
+
 
 def connect(placement: Placement, seconds: float = JOIN_SECONDS) -> TCPStore:
     """The store of this run.
@@ -71,7 +86,9 @@ def connect(placement: Placement, seconds: float = JOIN_SECONDS) -> TCPStore:
     """
     host, port = address(placement)
     # torchrun's agents have opened it already, and its workers are clients.
-    opens = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True" and placement.rank == 0
+    theirs = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+    opens = placement.rank == 0 and not theirs
+    host = LOOPBACK if one_node(placement) and not theirs else host
     say_which_network(placement, host)
     here = socket.gethostname()
     if not opens:
@@ -118,6 +135,13 @@ def _reach(host: str, port: int, seconds: float, who: str) -> None:
 def client(host: str, port: int, seconds: float, *, opens: bool = False) -> TCPStore:
     """A connection of its own to the store: one that waits does not keep another waiting.
 
+    Args:
+        host: Where the store is. torch's own listens at every address of a machine; one that is
+            opened at a loopback address listens there alone.
+        port: 0 for a free one, where it is opened.
+        seconds: How long to wait for it.
+        opens: Whether this process opens it.
+
     Raises:
         DistNetworkError: There is none, or something else answers.
     """
@@ -126,9 +150,8 @@ def client(host: str, port: int, seconds: float, *, opens: bool = False) -> TCPS
     made: list[TCPStore | Exception] = []
 
     def make() -> None:
-        limit = timedelta(seconds=seconds)
         try:
-            made.append(TCPStore(host, port, None, opens, limit, wait_for_workers=False))
+            made.append(_open(host, port, seconds) if opens else _store(host, port, seconds))
         except Exception as error:  # raised again below
             made.append(error)
 
@@ -143,7 +166,26 @@ def client(host: str, port: int, seconds: float, *, opens: bool = False) -> TCPS
     return made[0]
 
 
-def meet(store: Store, placement: Placement, text: str | None, seconds: float) -> str:
+def _store(host: str, port: int, seconds: float, **options: Any) -> TCPStore:
+    limit = timedelta(seconds=seconds)
+    return TCPStore(host, port, timeout=limit, wait_for_workers=False, **options)
+
+
+def _open(host: str, port: int, seconds: float) -> TCPStore:
+    if not (host == "localhost" or host.startswith("127.")):
+        return _store(host, port, seconds, is_master=True)
+    try:
+        listener = socket.create_server((host, port))
+    except OSError as error:
+        taken = "EADDRINUSE" if error.errno == errno.EADDRINUSE else str(error.strerror)
+        raise DistNetworkError(taken) from error
+    found: int = listener.getsockname()[1]
+    return _store(host, found, seconds, is_master=True, master_listen_fd=listener.detach())
+
+
+def meet(
+    store: Store, placement: Placement, text: str | None, seconds: float, secret: str | None = None
+) -> str:
     """Wait until everybody is here, and give everybody rank 0's text.
 
     Args:
@@ -151,29 +193,36 @@ def meet(store: Store, placement: Placement, text: str | None, seconds: float) -
         placement: Who this process is.
         text: On rank 0, what the others are to get.
         seconds: How long rank 0 waits for the others.
+        secret: Of this launch; None where nobody has set one, and whoever comes is believed.
 
     Raises:
-        LaunchError: A rank is missing or came twice; on rank 0 it names the ranks.
+        LaunchError: A rank is missing or came twice; on rank 0 it names the ranks. Or who came as
+            rank 0, or as another, does not have the secret.
     """
-    store = ours(store, "meeting")
+    room = Room(store, "meeting", secret)
     me = Arrival(placement.rank, placement.size, socket.gethostname())
-    number = store.add("number", 1)
-    store.set(f"came/{number}", json.dumps(asdict(me)))
+    number = room.store.add("number", 1)
+    nonce = room.say(f"came/{number}", asdict(me))
     if placement.rank or number > placement.size:
-        obey(store, 2 * seconds)
-        if number > placement.size:
-            one_more = f"rank {me.rank} on {me.host} came when all {me.size} processes were there"
-            raise LaunchError(f"{one_more}; {_EACH_ITS_OWN}")
-        return store.get(_CONFIG).decode()
+        try:
+            return obey(room, nonce, 2 * seconds)
+        except Unanswered:
+            if number <= placement.size:
+                raise
+            one_more = f"{me} came when all {me.size} processes were there"
+            raise LaunchError(f"{one_more}; {_EACH_ITS_OWN}") from None
     assert text is not None
-    store.set(_CONFIG, text)
     keys = [f"came/{number}" for number in range(1, placement.size + 1)]
     with contextlib.suppress(DistStoreError):
-        wait(store, keys, seconds)
+        wait(room.store, keys, seconds)
     # A process is counted a moment before it has said who it is.
-    said = [store.get(key) for key in keys if store.check([key])]
-    verdict = absence(me, [Arrival(**json.loads(one)) for one in said], seconds)
-    decide(store, LaunchError(verdict) if verdict else None)
+    words = [room.hear(name) for name in keys if room.store.check([name])]
+    came = [(word, arrival(word.value)) for word in words]
+    strangers = [one or "somebody" for word, one in came if not (word.believed and one)]
+    verdict = unproved(named(strangers)) if strangers else ""
+    verdict = verdict or absence(me, [one for _, one in came if one], seconds)
+    error = LaunchError(verdict) if verdict else None
+    decide(room, [word.nonce for word in words], error, text)
     return text
 
 
@@ -207,67 +256,3 @@ def absence(zero: Arrival, came: Sequence[Arrival], seconds: float) -> str:
         f" {named(absent)}; ranks came from {named(from_where)}; start the others as well, or"
         f" wait longer: timeout.join_seconds={2 * seconds:g}"
     )
-
-
-def address(placement: Placement) -> tuple[str, int]:
-    """Where rank 0 is.
-
-    Raises:
-        LaunchError: Nothing tells.
-    """
-    host, port = os.environ.get("MASTER_ADDR"), os.environ.get("MASTER_PORT", "")
-    if host and port.isdigit():
-        return host, int(port)
-    if placement.launcher == "slurm":
-        return host or _first_node(), _step_port()
-    raise LaunchError(
-        f"MASTER_ADDR={host or ''} and MASTER_PORT={port} do not tell where rank 0 is; set both,"
-        " the same for every process"
-    )
-
-
-def _step_port() -> int:
-    """A port that every task of this step computes alike, and other steps differently."""
-    job, step = (int(os.environ.get(name, "0")) for name in ("SLURM_JOB_ID", "SLURM_STEP_ID"))
-    return 20_000 + (job * 37 + step) % 10_000
-
-
-def _first_node() -> str:
-    """The node of rank 0: its name where that is known here, else its address by SLURM itself."""
-    nodes = os.environ.get("SLURM_STEP_NODELIST", "")
-    with contextlib.suppress(OSError, subprocess.CalledProcessError):
-        name = _scontrol("hostnames", nodes).split()[0]
-        with contextlib.suppress(OSError):
-            return str(socket.gethostbyname(name)) and name
-        if found := re.search(r"NodeAddr=(\S+)", _scontrol("node", name)):
-            return found[1]
-    raise LaunchError(
-        f"the first node of {nodes or 'this step'} cannot be found out with scontrol (is it in"
-        " this container?); set MASTER_ADDR to its name outside, as slurm/job.sbatch does"
-    )
-
-
-def _scontrol(*words: str) -> str:
-    return subprocess.run(
-        ["scontrol", "show", *words], capture_output=True, text=True, check=True
-    ).stdout
-
-
-def say_which_network(placement: Placement, host: str) -> None:
-    """Let gloo use the network that leads to rank 0.
-
-    Left alone it takes the address that the host's own name resolves to, which on many systems is
-    a loopback address (127.0.1.1 in /etc/hosts) that other nodes cannot reach.
-    """
-    if placement.local_size == placement.size or "GLOO_SOCKET_IFNAME" in os.environ:
-        return
-    with contextlib.suppress(OSError):
-        family, kind, _, _, there = socket.getaddrinfo(host, 9, type=socket.SOCK_DGRAM)[0]
-        with socket.socket(family, kind) as probe:
-            probe.connect(there)  # nothing is sent: this only asks for a route
-            mine = probe.getsockname()[0]
-        if ip_address(mine).is_loopback:
-            return
-        for name, addresses in psutil.net_if_addrs().items():
-            if any(one.address == mine for one in addresses):
-                os.environ["GLOO_SOCKET_IFNAME"] = name

@@ -21,7 +21,8 @@ import psutil
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 from ttt.dist.agreement import LostRankZero
-from ttt.dist.meeting import JOIN_SECONDS, client, say_which_network
+from ttt.dist.meeting import JOIN_SECONDS, client
+from ttt.dist.network import LOOPBACK, one_node, say_which_network
 from ttt.dist.rank import Placement
 from ttt.errors import LaunchError, MissingExtra
 from ttt.stop import SIGNALS
@@ -36,6 +37,7 @@ _NAP_SECONDS = 0.001
 # Open MPI's alone; a value the user has set wins. A few hundred bytes need no fabric: opening one
 # takes a second and pins memory, and gloo needs TCP between the nodes anyhow.
 _NO_FABRIC = {"OMPI_MCA_pml": "ob1", "OMPI_MCA_btl": "^ofi,openib,uct,usnic"}
+_NO_NETWORK = {"OMPI_MCA_btl": "^ofi,openib,uct,usnic,tcp"}  # on one node; tcp listens everywhere
 
 _mpi: ModuleType | None = None  # mpi4py.MPI, from connect() to leave()
 
@@ -59,12 +61,13 @@ def connect(placement: Placement) -> TCPStore:
             reach rank 0.
     """
     global _mpi  # noqa: PLW0603  # as MPI itself: once in a process
-    _mpi = _initialize()
+    _mpi = _initialize(_NO_NETWORK if one_node(placement) else {})
     world: Intracomm = _mpi.COMM_WORLD
     _demand_same_rank(world, placement, _mpi.get_vendor())
     mine = None
     if placement.rank == 0:
-        store = client("127.0.0.1", 0, JOIN_SECONDS, opens=True)
+        where = LOOPBACK if one_node(placement) else "0.0.0.0"
+        store = client(where, 0, JOIN_SECONDS, opens=True)
         mine = (_addresses(placement), store.port)
     _come_together(world)
     addresses, port = world.bcast(mine)
@@ -95,10 +98,14 @@ def leave() -> None:
     _mpi = None
 
 
-def _initialize() -> ModuleType:
-    """Start MPI, with our signal handlers still in place."""
+def _initialize(settings: dict[str, str]) -> ModuleType:
+    """Start MPI, with our signal handlers still in place.
+
+    Args:
+        settings: For Open MPI, besides those for every run.
+    """
     handlers = {number: signal.getsignal(number) for number in SIGNALS}
-    for name, value in _NO_FABRIC.items():
+    for name, value in (_NO_FABRIC | settings).items():
         os.environ.setdefault(name, value)
     try:
         rc = importlib.import_module("mpi4py").rc
@@ -144,8 +151,8 @@ def _addresses(placement: Placement) -> list[str]:
     On one node, itself. On several never a loopback address, which leads each to itself: first what
     the host's name stands for, which is the network its administrators chose, then every interface.
     """
-    if placement.local_size == placement.size:
-        return ["127.0.0.1"]
+    if one_node(placement):
+        return [LOOPBACK]
     families = (socket.AF_INET, socket.AF_INET6)
     found: list[str] = []
     with contextlib.suppress(OSError):

@@ -6,6 +6,7 @@ them never waits for a device. Tensors travel where they lie: NCCL on GPUs, gloo
 
 import itertools
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ from torch.distributed import TCPStore  # type: ignore[attr-defined]
 from torch.distributed.distributed_c10d import _set_pg_timeout
 from torch.distributed.elastic.multiprocessing.errors import record
 
-from ttt.dist import agreement, mpi
+from ttt.dist import agreement, key, mpi
 from ttt.dist.agreement import LostRankZero
 from ttt.dist.board import StoreBoard
 from ttt.dist.device import take
@@ -232,16 +233,20 @@ def join(
         The world, and the configuration's text, the same on every process.
 
     Raises:
-        LaunchError: Not everybody came; the sentence names who did not.
+        LaunchError: Not everybody came; the sentence names who did not. Or somebody came without
+            the secret of this launch.
         ConfigError: Some process has no device of its own.
     """
+    secret = key.take()
     if placement is None:
         assert text is not None
         yield Solo(choose(text, 0)), text
         return
+    if placement.rank == 0 and placement.size > 1 and not secret:
+        print(f"ttt: {key.NOT_SET}", file=sys.stderr)
     store = mpi.connect(placement) if mpi.needed(placement) else connect(placement, seconds)
-    text = meet(store, placement, text, seconds)
-    device = take(store, placement, partial(choose, text), seconds + _DEVICE_SECONDS)
+    text = meet(store, placement, text, seconds, secret)
+    device = take(store, placement, partial(choose, text), seconds + _DEVICE_SECONDS, secret)
     if device.type == "cuda":
         for name in _FLIGHT_RECORDER:
             os.environ.setdefault(name, "2000")

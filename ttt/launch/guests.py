@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import secrets
 import selectors
 import socket
 import time
@@ -26,6 +27,7 @@ class Guest:
         deadline: When an answer is due, by `time.monotonic`; infinite if none is.
         text: What came of a line.
         host: Its name, once it is known as a node.
+        nonce: Of this connection, by the node.
         ready: The last check that it answered.
     """
 
@@ -33,6 +35,7 @@ class Guest:
     deadline: float
     text: bytes = b""
     host: str = ""
+    nonce: str = ""
     ready: int = 0
 
 
@@ -44,13 +47,16 @@ class Guests:
         refused: Why others were sent away.
     """
 
-    def __init__(self, listener: socket.socket, me: Request, typed: str) -> None:
+    def __init__(
+        self, listener: socket.socket, me: Request, typed: str, secret: str | None = None
+    ) -> None:
         self.nodes: list[Guest] = []
         self.refused: list[str] = []
         self._strangers: list[Guest] = []
         self._checked: list[Guest] = []  # who was asked whether it is still there
-        self._check = 0
+        self._check = secrets.randbits(32)  # so that nobody can answer what was not asked yet
         self._listener, self._me, self._typed = listener, me, typed
+        self._secret = secret
         self._selector = selectors.DefaultSelector()
         listener.setblocking(False)
         self._selector.register(listener, selectors.EVENT_READ)
@@ -68,6 +74,10 @@ class Guests:
             self._clear()
             self._ask()
         return True
+
+    def tell(self, guest: Guest, message: dict[str, Any]) -> None:
+        """Send a message to a guest, who may be gone."""
+        send(guest.socket, messages.sealed(message, self._secret, "host", guest.nonce))
 
     def close(self) -> None:
         """Close all connections."""
@@ -110,7 +120,7 @@ class Guests:
         self._check += 1
         for guest in wanted:
             guest.deadline = time.monotonic() + ANSWER_SECONDS
-            send(guest.socket, {"ready": self._check})
+            self.tell(guest, {"ready": self._check})
 
     def _read(self, guest: Guest) -> None:
         try:
@@ -127,23 +137,33 @@ class Guests:
     def _hear(self, guest: Guest, said: dict[str, Any]) -> bool:
         """Whether a guest may stay, after what it said."""
         if guest in self.nodes:
-            check = messages.number(said, "ready")
+            proved = messages.unsealed(said, self._secret, "node", guest.nonce)
+            check = messages.number(proved or {}, "ready")
             if check == self._check:
                 guest.ready, guest.deadline = check, math.inf
             return check is not None
         request = messages.request(said)
-        if not request:
+        nonce = said.get("nonce", "")
+        if not request or not isinstance(nonce, str):
             return False
+        guest.nonce = nonce
+        if messages.unsealed(said, self._secret, "node", nonce) is None:
+            return self._refuse(guest, messages.unproved(request.host))
         if sentence := messages.difference(self._me, request):
-            if sentence[:_REASON] not in self.refused[:_REFUSED]:
-                self.refused = [*self.refused, sentence[:_REASON]][:_REFUSED]
-            send(guest.socket, {"refused": f"{sentence}; type it as there: {self._typed}"})
-            return False
-        send(guest.socket, {"wait": self._me.host})
+            return self._refuse(guest, f"{sentence}; type it as there: {self._typed}", sentence)
+        self.tell(guest, {"wait": self._me.host})
         self._strangers.remove(guest)
         self.nodes.append(guest)
         guest.host, guest.deadline = request.host, math.inf
         return True
+
+    def _refuse(self, guest: Guest, said: str, kept: str | None = None) -> bool:
+        """Send a guest away with a sentence, and keep that, or a shorter one; never true."""
+        reason = (kept or said)[:_REASON]
+        if reason not in self.refused:
+            self.refused = [*self.refused, reason][:_REFUSED]
+        self.tell(guest, {"refused": said})
+        return False
 
     def _dismiss(self, guest: Guest) -> None:
         (self.nodes if guest in self.nodes else self._strangers).remove(guest)

@@ -9,6 +9,9 @@ right shape counts.
               {"ready": number}                          once enough nodes are there
     {"ready": number}
               {"go": Place}, or {"refused": why}         or "ready" again, if another node left
+
+With a secret (`ttt.dist.key`) each message has a "proof", and the first one of a node a "nonce", a
+random number that goes into the proofs of all that follow.
 """
 
 import json
@@ -17,6 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ttt.dist import key
 from ttt.launch.endpoint import Endpoint
 
 LONGEST = 1 << 16  # bytes of a message
@@ -65,6 +69,44 @@ def decode(line: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError):
         return {}
     return said if isinstance(said, dict) else {}
+
+
+def sealed(message: dict[str, Any], secret: str | None, side: str, nonce: str) -> dict[str, Any]:
+    """A message with its proof; as it is without a secret.
+
+    Args:
+        message: What is said.
+        secret: Of this launch.
+        side: Who says it: "host", where all meet, or "node".
+        nonce: Of this connection.
+    """
+    if secret is None:
+        return message
+    return message | {"proof": key.proof(secret, side, nonce, _fixed(message))}
+
+
+def unsealed(
+    said: dict[str, Any], secret: str | None, side: str, nonce: str
+) -> dict[str, Any] | None:
+    """A message without its proof; None if that is wrong, or there but nobody here has a secret.
+
+    Args:
+        said: What came.
+        secret: Of this launch.
+        side: Who should have said it.
+        nonce: Of this connection.
+    """
+    message = {name: value for name, value in said.items() if name != "proof"}
+    try:
+        words = (side, nonce, _fixed(message))
+    except RecursionError:
+        return None
+    return message if key.proves(secret, said.get("proof", ""), *words) else None
+
+
+def _fixed(message: dict[str, Any]) -> str:
+    """A message as the same text on every node."""
+    return json.dumps(message, sort_keys=True)
 
 
 def request(said: dict[str, Any]) -> Request | None:
@@ -123,6 +165,14 @@ def difference(me: Request, other: Request) -> str | None:
     if not (mine or its):
         return None
     return f"{other.host} was started with {its or 'less'}, and {me.host} with {mine or 'less'}"
+
+
+def unproved(who: str) -> str:
+    """A sentence on messages that do not count."""
+    return (
+        f"{who} does not prove {key.VARIABLE}, and what it says is not used; set the same"
+        f" {key.VARIABLE} on every node, or on none; if that is so, somebody else has the port"
+    )
 
 
 def absence(

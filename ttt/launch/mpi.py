@@ -19,6 +19,7 @@ from pathlib import Path
 import psutil
 
 from ttt.deaths import MPIRUN
+from ttt.dist import key
 from ttt.errors import SUSPENDED
 from ttt.launch.devices import processes_per_node, starting_problems
 from ttt.launch.job import Job, explain, last_words, outcome, worst
@@ -179,7 +180,8 @@ class Mpi:
 
     def _supervise(self, worker: list[str], log: Path) -> int:
         assert self._program is not None
-        variables = worker_environment(self._procs) | _terminal() | _findable(self._program)
+        variables = worker_environment(self._procs) | key.variables()
+        variables |= _terminal() | _findable(self._program)
         family = family_of(_version(self._program))
         assert family is not None
         options = render(family, self._request(os.environ | variables))

@@ -9,6 +9,7 @@ that does not come, does not name it, and takes the nodes of two launches for th
 
 import contextlib
 import errno
+import secrets
 import shlex
 import socket
 import time
@@ -28,7 +29,13 @@ _NAP_SECONDS = 0.2  # between two tries to reach a node that does not listen yet
 _OF_A_NODE = ("launcher.procs=", "run_root=")  # settings that may differ between nodes
 
 
-def meet(endpoint: Endpoint, nodes: int, arguments: Sequence[str], seconds: float) -> Place:
+def meet(
+    endpoint: Endpoint,
+    nodes: int,
+    arguments: Sequence[str],
+    seconds: float,
+    secret: str | None = None,
+) -> Place:
     """Wait until all nodes are here.
 
     Args:
@@ -36,9 +43,11 @@ def meet(endpoint: Endpoint, nodes: int, arguments: Sequence[str], seconds: floa
         nodes: How many.
         arguments: What was typed after `ttt run`, on this node.
         seconds: How long to wait for the others.
+        secret: Of this launch (`ttt.dist.key`); None where nobody has set one.
 
     Raises:
-        LaunchError: A node did not come, or another program has the port.
+        LaunchError: A node did not come, or another program has the port, or who answers does not
+            have the secret.
         ConfigError: The endpoint names no machine, or the nodes were started differently.
     """
     typed = shlex.join(redact.settings(["ttt", "run", *arguments]))
@@ -53,8 +62,8 @@ def meet(endpoint: Endpoint, nodes: int, arguments: Sequence[str], seconds: floa
                 raise LaunchError(f"{why}; {_another(endpoint)}") from error
         else:
             with listener:
-                return _receive(listener, endpoint, me, typed, seconds)
-    return _visit(endpoint, [one[4] for one in addresses], me, seconds)
+                return _receive(listener, endpoint, me, typed, seconds, secret)
+    return _visit(endpoint, [one[4] for one in addresses], me, seconds, secret)
 
 
 def _common(arguments: Sequence[str]) -> tuple[str, ...]:
@@ -77,28 +86,39 @@ def _another(endpoint: Endpoint) -> str:
 
 
 def _receive(
-    listener: socket.socket, endpoint: Endpoint, me: Request, typed: str, seconds: float
+    listener: socket.socket,
+    endpoint: Endpoint,
+    me: Request,
+    typed: str,
+    seconds: float,
+    secret: str | None,
 ) -> Place:
     """On the endpoint's node: let the others in, and give all of them their answer."""
     print(f"waiting for {me.nodes - 1} more of {me.nodes} nodes at {endpoint}", flush=True)
-    with contextlib.closing(Guests(listener, me, typed)) as guests:
+    with contextlib.closing(Guests(listener, me, typed, secret)) as guests:
         if not guests.gather(seconds):
             hosts = [me.host, *(guest.host for guest in guests.nodes)]
             sentence = messages.absence(endpoint, me.nodes, hosts, guests.refused, seconds)
             sentence = f"{sentence}; the same on every node: {typed}"
             for guest in guests.nodes:
-                send(guest.socket, {"refused": sentence})
+                guests.tell(guest, {"refused": sentence})
             raise LaunchError(sentence)
         launch = uuid.uuid4().hex
         for rank, guest in enumerate(guests.nodes, start=1):
             if rank < me.nodes:
-                send(guest.socket, {"go": asdict(Place(rank, launch))})
+                guests.tell(guest, {"go": asdict(Place(rank, launch))})
             else:
-                send(guest.socket, {"refused": f"the launch at {endpoint} has all of its nodes"})
+                guests.tell(guest, {"refused": f"the launch at {endpoint} has all of its nodes"})
         return Place(0, launch)
 
 
-def _visit(endpoint: Endpoint, addresses: Sequence[Any], me: Request, seconds: float) -> Place:
+def _visit(
+    endpoint: Endpoint,
+    addresses: Sequence[Any],
+    me: Request,
+    seconds: float,
+    secret: str | None,
+) -> Place:
     """On any other node: go there, and wait for the answer.
 
     Raises:
@@ -111,22 +131,23 @@ def _visit(endpoint: Endpoint, addresses: Sequence[Any], me: Request, seconds: f
         f" {_another(endpoint)}"
     )
     with _reach(endpoint, addresses, seconds) as host:
-        send(host, asdict(me))
-        answer = _message(host, ANSWER_SECONDS) or {}
+        channel = _Channel(host, str(endpoint), secret)
+        channel.send(asdict(me) | ({"nonce": channel.nonce} if secret else {}))
+        answer = channel.message(ANSWER_SECONDS) or {}
         if refused := messages.text(answer, "refused"):
             raise ConfigError([refused])
         if messages.text(answer, "wait") is None:
             raise foreign
         print(f"waiting at {endpoint} for the other nodes", flush=True)
         # Rank 0 may have begun to wait later than this node, and then waits longer.
-        while (said := _message(host, seconds + ANSWER_SECONDS)) is not None:
+        while (said := channel.message(seconds + ANSWER_SECONDS)) is not None:
             if refused := messages.text(said, "refused"):
                 raise LaunchError(refused)
             if place := messages.place(said, me.nodes):
                 return place
             if (check := messages.number(said, "ready")) is None:
                 raise foreign
-            send(host, {"ready": check})
+            channel.send({"ready": check})
     raise LaunchError(
         f"`ttt run` at {endpoint} ended before all {me.nodes} nodes were there; look there for"
         " why, and start all of them again"
@@ -149,6 +170,38 @@ def _reach(endpoint: Endpoint, addresses: Sequence[Any], seconds: float) -> sock
                 f" firewall close its port {endpoint.port}"
             )
         time.sleep(_NAP_SECONDS)
+
+
+class _Channel:
+    """A node's connection to the host of the meeting.
+
+    Args:
+        host: The connection.
+        where: Of it, for a sentence.
+        secret: Of this launch.
+    """
+
+    def __init__(self, host: socket.socket, where: str, secret: str | None) -> None:
+        self._host, self._where, self._secret = host, where, secret
+        self.nonce = secrets.token_hex(16) if secret else ""
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Say something."""
+        send(self._host, messages.sealed(message, self._secret, "node", self.nonce))
+
+    def message(self, seconds: float) -> dict[str, Any] | None:
+        """The next message, an empty one if it is none of ours; None if nothing comes.
+
+        Raises:
+            LaunchError: Who says it does not have the secret.
+        """
+        said = _message(self._host, seconds)
+        if not said:
+            return said
+        proved = messages.unsealed(said, self._secret, "host", self.nonce)
+        if proved is None:
+            raise LaunchError(messages.unproved(f"what answers at {self._where}"))
+        return proved
 
 
 def _message(source: socket.socket, seconds: float) -> dict[str, Any] | None:

@@ -7,10 +7,12 @@ nodes meet (`ttt.launch.nodes`) before torchrun starts.
 import math
 import sys
 import tempfile
+import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
 from ttt.deaths import TORCHRUN
+from ttt.dist import key
 from ttt.errors import SUSPENDED, ConfigError
 from ttt.failure import LAUNCHED_BY_TTT
 from ttt.launch import endpoint, nodes
@@ -21,7 +23,13 @@ from ttt.launch.relay import Relay
 from ttt.stop import raising
 
 # The host's own name need not lead anywhere: torchrun's workers would look for each other there.
-_ONE_NODE = ("--nnodes=1", "--standalone", "--local-addr=127.0.0.1")
+# torchrun's own store would listen at every address. A file takes its place, in the temporary
+# folder of the launch, and the ranks open their own store (`ttt.dist.meeting`).
+_ONE_NODE = (
+    *("--nnodes=1", "--local-addr=127.0.0.1", "--rdzv-backend=c10d", "--rdzv-endpoint="),
+    "--rdzv-conf=store_type=file",
+)
+_OWN_STORE = {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
 _STARTING_SECONDS = 60.0  # by which one node's torchrun may start later than another's
 _SHUTDOWN_SECONDS = 10  # before torchrun kills the ranks that survive another's death
 
@@ -71,7 +79,9 @@ class Torchrun:
         codes = []
         for folder in job.runs:
             log = folder / "logs" / TORCHRUN
-            status = self._supervise(_ONE_NODE, ["-m", "ttt.worker", str(folder)], log)
+            place = [*_ONE_NODE, f"--rdzv-id={uuid.uuid4().hex}"]
+            own = _OWN_STORE | key.variables()
+            status = self._supervise(place, ["-m", "ttt.worker", str(folder)], log, own)
             code = outcome(folder)
             if code is None:
                 raise explain(folder, last_words("torchrun", log, status))
@@ -91,23 +101,28 @@ class Torchrun:
         if where is None:
             raise ConfigError(self.problems())
         with raising():
-            place = nodes.meet(where, self._nodes, arguments, seconds)
+            place = nodes.meet(where, self._nodes, arguments, seconds, key.given())
         ours = [f"--nnodes={self._nodes}", f"--node-rank={place.rank}"]
         # Every option is said: else torchrun looks for it in PET_..., which a pod may come with.
         ours += ["--rdzv-backend=static", f"--rdzv-endpoint={where}", f"--rdzv-id={place.launch}"]
         ours += [f"--rdzv-conf=timeout={math.ceil(seconds + _STARTING_SECONDS)}"]
         with tempfile.TemporaryDirectory(prefix="ttt-") as folder:
             relay = Relay(Path(folder) / TORCHRUN)
-            status = self._supervise(ours, ["-m", "ttt", "run", *arguments], None, relay)
+            status = self._supervise(ours, ["-m", "ttt", "run", *arguments], None, {}, relay)
             return relay.close(status)
 
     def _supervise(
-        self, place: Sequence[str], program: list[str], log: Path | None, relay: Relay | None = None
+        self,
+        place: Sequence[str],
+        program: list[str],
+        log: Path | None,
+        own: dict[str, str],
+        relay: Relay | None = None,
     ) -> int:
         options = [f"--nproc-per-node={self._procs}", *place]
         options += ["--max-restarts=0", f"--shutdown-timeout={_SHUTDOWN_SECONDS}"]
         command = [sys.executable, "-m", "torch.distributed.run", *options, *program]
-        variables = worker_environment(self._procs)
+        variables = worker_environment(self._procs) | own
         if log is None:  # nobody reads the workers' failures here: they show them themselves
             del variables[LAUNCHED_BY_TTT]
         return supervise(

@@ -1,0 +1,78 @@
+"""A secret that the processes of one launch share: by it they know each other's words.
+
+The launcher makes one for every run and puts it into the environment of the ranks, where only
+their user can read it; who starts them by hand may set it. No torch is needed here.
+"""
+
+import hashlib
+import hmac
+import json
+import os
+import secrets
+
+from ttt.errors import LaunchError
+
+VARIABLE = "TTT_KEY"
+HOW_TO_SET = f"export {VARIABLE}=$(openssl rand -hex 32)"
+NOT_SET = (
+    f"{VARIABLE} is not set: whoever reaches the port of rank 0 while the ranks meet can tell them"
+    f" what to run; on a network that others use, set it, the same for every process: {HOW_TO_SET}"
+)
+_SHORTEST = 16  # characters; what is shorter can be guessed
+
+
+def variables() -> dict[str, str]:
+    """A new secret, as a variable for the ranks of one run."""
+    return {VARIABLE: secrets.token_hex(32)}
+
+
+def given() -> str | None:
+    """The secret in the environment; None where there is none.
+
+    Raises:
+        LaunchError: It is too short.
+    """
+    secret = os.environ.get(VARIABLE, "")
+    if secret and len(secret) < _SHORTEST:
+        raise LaunchError(
+            f"{VARIABLE} has {len(secret)} characters; allowed: {_SHORTEST} or more; {HOW_TO_SET}"
+        )
+    return secret or None
+
+
+def take() -> str | None:
+    """The secret, which then leaves the environment: programs that this one starts need none.
+
+    Raises:
+        LaunchError: It is too short.
+    """
+    secret = given()
+    os.environ.pop(VARIABLE, None)
+    return secret
+
+
+def proof(secret: str | None, *words: str) -> str:
+    """What only who has the secret can say of these words; empty without a secret.
+
+    Args:
+        secret: Of this launch.
+        words: What is said, and all that tells it from the same words said elsewhere.
+    """
+    if secret is None:
+        return ""
+    return hmac.new(secret.encode(), json.dumps(words).encode(), hashlib.sha256).hexdigest()
+
+
+def proves(secret: str | None, given_proof: object, *words: str) -> bool:
+    """Whether a proof is the one of these words: without a secret, only that there is none.
+
+    Args:
+        secret: Of this launch.
+        given_proof: What came with the words, of any type.
+        words: As for `proof`.
+    """
+    if not isinstance(given_proof, str):
+        return False
+    return hmac.compare_digest(
+        proof(secret, *words).encode(), given_proof.encode("utf-8", "replace")
+    )
