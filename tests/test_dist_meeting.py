@@ -33,6 +33,8 @@ def alone(monkeypatch):
     for name in list(os.environ):
         if name.startswith(("MASTER_", "SLURM_", "TORCHELASTIC_", "GLOO_")):
             monkeypatch.delenv(name)
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "")  # so that what a meeting sets goes at the end
+    monkeypatch.delenv("GLOO_SOCKET_IFNAME")
     return monkeypatch
 
 

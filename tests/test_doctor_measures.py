@@ -109,7 +109,7 @@ def test_buckets_are_those_of_torch(parameters):
 def test_message_sizes_are_the_models_own():
     config.register()
     run = config.resolve(config.compose(["benchmark=cifar10", "data.root=x"]))
-    model = config.build(run.model)
+    model = config.build("model", run.model)
     count = sum(parameter.numel() for parameter in model.parameters())
     sizes = exchange.message_sizes(exchange.parameter_bytes(run))
     assert sizes[0] == 4

@@ -28,12 +28,13 @@ def build(run_config: RunConfig, world: World, clock: Clock, log: EventLog, puls
     pulse.beat("building", 0)
     set_arithmetic(run_config.precision)
     torch.manual_seed(run_config.seed)
-    task = config.build(run_config.task)
+    task = config.build("task", run_config.task)
     layout = torch.channels_last if run_config.channels_last else torch.contiguous_format
-    model = config.build(run_config.model)
+    model = config.build("model", run_config.model)
     tables = spread_tables(model, world)
     model = model.to(world.device, memory_format=layout)
     data = config.build(
+        "data",
         run_config.data,
         without=("loader", "prepare"),
         world=world,
@@ -45,8 +46,9 @@ def build(run_config: RunConfig, world: World, clock: Clock, log: EventLog, puls
         model,
         task,
         world,
-        optimizer=partial(config.build, run_config.optim, without=("name",)),
+        optimizer=partial(config.build, "optim", run_config.optim, without=("name",)),
         schedule=config.build(
+            "schedule",
             run_config.schedule,
             base_lr=run_config.optim.lr,
             steps_per_epoch=data.steps_per_epoch,

@@ -18,6 +18,7 @@ from typing import Any
 import hydra.utils
 import yaml
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.utils import _locate
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -36,7 +37,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ttt import redact, shipped, stop
 from ttt.errors import ConfigError
-from ttt.schema import nodes
+from ttt.schema import nodes, targets
 from ttt.schema.closed import evaluation_interval
 from ttt.schema.run import RunConfig
 
@@ -311,22 +312,32 @@ def load(text: str) -> RunConfig:
     return resolve(merged)
 
 
-def build(node: Any, /, *args: Any, without: tuple[str, ...] = (), **kwargs: Any) -> Any:
+def foreign(run: RunConfig) -> list[str]:
+    """What the parts of a run name and may not, a sentence each; imports nothing."""
+    return [sentence for name in _NODES for sentence in targets.problems(name, getattr(run, name))]
+
+
+def build(role: str, node: Any, /, *args: Any, without: tuple[str, ...] = (), **kwargs: Any) -> Any:
     """Make what a node describes: call its `_target_` with its values and these arguments.
 
     Args:
+        role: Which part of a run it is, as "data": its target has to be one.
         node: A schema object or a namespace from `load`.
         args: Positional arguments, before the node's own.
         without: Names in the node that are not arguments of its target.
         kwargs: Further arguments that only code can give.
 
     Raises:
-        ConfigError: There is no such target.
+        ConfigError: There is no such target, or it is no such part.
     """
+    if found := targets.problems(role, node):
+        raise ConfigError(found)
     values = {name: value for name, value in vars(node).items() if name not in without}
     try:
+        if found := targets.misfit(role, node, _locate):
+            raise ConfigError(found)
         make = hydra.utils.instantiate(values, _partial_=True, _convert_="all")
-    except InstantiationException as error:
+    except (InstantiationException, ImportError) as error:
         # Hydra names its own debugging variable; what went wrong is in the error behind it.
         why = " ".join(str(error.__cause__ or error).split())
         raise ConfigError([f"_target_: {values.get('_target_')} cannot be used: {why}"]) from error

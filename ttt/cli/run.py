@@ -150,7 +150,7 @@ def launch(composed: Any, arguments: list[str], placement: Placement | None) -> 
 
 def make_launcher(run: RunConfig) -> Launcher:
     """The launcher the configuration names."""
-    launcher: Launcher = config.build(run.launcher, device=run.device)
+    launcher: Launcher = config.build("launcher", run.launcher, device=run.device)
     return launcher
 
 
@@ -164,6 +164,8 @@ def problems(
         placement: This process, where a launcher has started it.
         known: Faults of data sets that were looked at already, for many launches on one.
     """
+    if found := config.foreign(run):
+        return found
     if any(one.startswith("launcher.") for one in unknown("", run)):  # nothing can build it
         return run.problems(1) + claim_problems(run)
     launcher = make_launcher(run)
