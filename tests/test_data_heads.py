@@ -81,7 +81,8 @@ OTHERS = {
 
 
 def verdict(content):
-    return heads.verdict(content[:16384], content[-64:], len(content), lambda: content)
+    first = content.__getitem__
+    return heads.verdict(content[:16384], content[-64:], len(content), lambda n: first(slice(n)))
 
 
 @pytest.mark.parametrize("name", SOUND)

@@ -2,7 +2,6 @@
 
 import argparse
 import importlib
-import json
 import pkgutil
 import shlex
 from pathlib import Path
@@ -11,7 +10,8 @@ from types import ModuleType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ttt import claim, config, prepare
-from ttt.errors import OK
+from ttt.data.manifest import content
+from ttt.errors import OK, DataError
 from ttt.prepare.folder import MANIFEST
 from ttt.skeleton import naming
 from ttt.terminal import Terminal
@@ -87,17 +87,27 @@ def differing(benchmark: str, out: Path) -> list[str]:
     As for sentence pairs, of which those that are too long depend on the tokens that were learnt.
     A set that is not an official benchmark's makes a benchmark with an id of its own.
     """
-    manifest = json.loads((out / MANIFEST).read_bytes())
-    sizes = {f"{part}_samples": count for part, count in manifest["counts"].items()}
+    manifest = content(out / MANIFEST)
+    counts = manifest.get("counts")
+    if not isinstance(counts, dict):
+        raise DataError(f"{out / MANIFEST} counts nothing: remove {out} and prepare the set again")
+    sizes = {f"{part}_samples": count for part, count in counts.items()}
     config.register()
     data = config.resolve(config.compose([f"benchmark={benchmark}"])).data
     typed = [
         f"data.{name}={str(value).replace(' ', '')}"
         for name, value in ({"format": "folder"} | manifest | sizes).items()
-        if name in _EXPECTED and value != getattr(data, name, value)
+        if name in _EXPECTED and _is_plain(value) and value != getattr(data, name, value)
     ]
     run = config.resolve(config.compose([f"benchmark={benchmark}", *typed]))
     return [*typed, *claim.own_id(run)] if claim.problems(run) else typed
+
+
+def _is_plain(value: object) -> bool:
+    """Whether a value is a number, numbers, or a word: a folder that was there may be another's."""
+    if isinstance(value, list):
+        return all(isinstance(one, int) for one in value)
+    return isinstance(value, int) or (isinstance(value, str) and value.isalnum())
 
 
 def _written(out: Path) -> tuple[int, int] | None:

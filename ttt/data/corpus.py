@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ttt.data import manifest
+from ttt.data import bounds, manifest
 from ttt.errors import DataError
 from ttt.vocabulary import BOS, EOS, PAD
 
@@ -55,7 +55,7 @@ def references(root: Path) -> list[str]:
         DataError: They are missing.
     """
     # Only "\n" ends a line: other characters that could are part of what people wrote.
-    return present(root / "eval.trg.txt").read_bytes().decode().split("\n")[:-1]
+    return whole(root / "eval.trg.txt", bounds.TEXT).decode().split("\n")[:-1]
 
 
 def decoder(root: Path) -> Decode:
@@ -66,8 +66,29 @@ def decoder(root: Path) -> Decode:
     """
     from sentencepiece import SentencePieceProcessor  # noqa: PLC0415 - an extra
 
-    decode: Decode = SentencePieceProcessor(model_file=str(present(root / "spm.model"))).decode
+    decode: Decode = SentencePieceProcessor(model_proto=model(root)).decode
     return decode
+
+
+def model(root: Path) -> bytes:
+    """The model of the tokens, as sentencepiece writes it.
+
+    Raises:
+        DataError: It is missing, or larger than any.
+    """
+    return whole(root / "spm.model", bounds.MODEL)
+
+
+def whole(path: Path, most: int) -> bytes:
+    """All of a file of a prepared set, `most` bytes at most.
+
+    Raises:
+        DataError: It is missing, cannot be read or is larger.
+    """
+    try:
+        return bounds.whole(present(path), most)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def present(path: Path) -> Path:
@@ -89,19 +110,39 @@ def bounds_of(root: Path, name: str, dtype: str) -> tuple[Path, Ids]:
     """
     words, offsets = present(root / f"{name}.bin"), present(root / f"{name}.npy")
     try:
-        bounds: Ids = np.load(offsets)
-        sound = bounds.ndim == 1 and bounds[0] == 0 and (np.diff(bounds) >= 0).all()
-    except (OSError, ValueError, EOFError, IndexError):
+        ends = _loaded(offsets)
+        steps = np.diff(ends)
+        least, most = steps.min(initial=0), steps.max(initial=0)
+        sound = ends[0] == 0 and least >= 0 and most <= bounds.LINE
+    except (OSError, ValueError, EOFError, LookupError):
         sound = False
     if not sound:
         raise DataError(f"{offsets} is damaged: remove {root} and prepare the set again")
-    size, expected = words.stat().st_size, int(bounds[-1]) * np.dtype(dtype).itemsize
+    size, expected = words.stat().st_size, int(ends[-1]) * np.dtype(dtype).itemsize
     if size != expected:
         raise DataError(
             f"{words} has {size} bytes, and {expected} by {offsets.name}: remove {root} and"
             " prepare the set again"
         )
-    return words, bounds
+    return words, ends
+
+
+def _loaded(path: Path) -> Ids:
+    """The numbers of a file NAME.npy.
+
+    It is mapped, and so never larger than the file whatever its header says; and it holds no
+    objects, whose making would run code.
+
+    Raises:
+        ValueError: It holds something else.
+    """
+    try:
+        found = np.lib.format.open_memmap(path, mode="r")
+    except (TypeError, OverflowError, RecursionError, MemoryError, SyntaxError) as error:
+        raise ValueError(f"its header is none: {error}") from error
+    if found.dtype != np.int64 or found.ndim != 1:
+        raise ValueError(f"it holds {found.ndim} dimensions of {found.dtype}")
+    return np.array(found)
 
 
 @dataclass(frozen=True, slots=True)

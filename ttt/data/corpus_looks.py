@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from ttt.data import manifest
-from ttt.data.corpus import bounds_of, present, references
+from ttt.data import bounds, manifest
+from ttt.data.corpus import bounds_of, model, references
 from ttt.data.examined import Examined
 from ttt.errors import DataError
 
@@ -74,7 +74,7 @@ def examined(data: Any, part: int = 0, parts: int = 1, *, quick: bool = False) -
     read, bad = 0, []
     for name in list(_SIDES)[part::parts]:
         path = root / f"{name}.bin"
-        if path.is_file() and path.stat().st_size:
+        if not any(_of_side(root, name, said[f"{_SIDES[name]}_samples"], str(said["dtype"]))):
             tokens = np.memmap(path, str(said["dtype"]), mode="r")
             count = min(len(tokens), _QUICK) if quick else len(tokens)
             read += count
@@ -100,6 +100,11 @@ def _said(root: Path) -> dict[str, Any]:
             f"{root / manifest.MANIFEST} says no {' and no '.join(lacking)}: "
             + _AGAIN.format(root=root)
         )
+    if not all(manifest.is_count(said[name], bounds.SAMPLES) for name in _SETTINGS):
+        raise DataError(
+            f"{root / manifest.MANIFEST} needs {', '.join(_SETTINGS)}, a whole number above 0 each:"
+            f" {_AGAIN.format(root=root)}"
+        )
     if said["dtype"] not in _DTYPES:
         raise DataError(
             f"{root / manifest.MANIFEST} says dtype={said['dtype']}; allowed: {', '.join(_DTYPES)}:"
@@ -110,13 +115,13 @@ def _said(root: Path) -> dict[str, Any]:
 
 def _of_side(root: Path, name: str, sentences: int, dtype: str) -> Iterator[str]:
     try:
-        _, bounds = bounds_of(root, name, dtype)
+        _, ends = bounds_of(root, name, dtype)
     except DataError as error:
         yield str(error)
         return
-    if len(bounds) - 1 != sentences:
+    if len(ends) - 1 != sentences:
         yield (
-            f"{root / name}.npy counts {len(bounds) - 1} sentences and {manifest.MANIFEST} says"
+            f"{root / name}.npy counts {len(ends) - 1} sentences and {manifest.MANIFEST} says"
             f" {sentences}: every sentence needs its translation; {_AGAIN.format(root=root)}"
         )
 
@@ -140,15 +145,16 @@ def _of_references(root: Path, sentences: int) -> Iterator[str]:
 def _of_model(root: Path, vocabulary: int) -> Iterator[str]:
     """What is wrong with the tokens' model; its size is told where sentencepiece is installed."""
     try:
-        path = present(root / "spm.model")
+        content = model(root)
         from sentencepiece import SentencePieceProcessor  # noqa: PLC0415 - an extra
     except DataError as error:
         yield str(error)
         return
     except ImportError:  # the loader says what to install
         return
+    path = root / "spm.model"
     try:
-        size = SentencePieceProcessor(model_file=str(path)).vocab_size()
+        size = SentencePieceProcessor(model_proto=content).vocab_size()
     except (RuntimeError, OSError) as error:
         yield f"{path} is no model of sentencepiece ({error}): {_AGAIN.format(root=root)}"
         return

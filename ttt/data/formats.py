@@ -22,6 +22,7 @@ SUFFIX = {"tfrecord": ".tfrecord", "webdataset": ".tar", "recordio": ".rec"}  # 
 _MAGIC = struct.pack("<I", 0xCED7230A)  # begins every part of a record in RecordIO
 _LENGTH_BITS = 29  # of the word after it; above them, which part of a record this is
 _WHOLE, _FIRST, _MIDDLE, _LAST = range(4)
+_VARINT = 10  # bytes of an integer in a protocol buffer
 _ENCODED, _LABEL = b"image/encoded", b"image/class/label"
 
 
@@ -182,12 +183,13 @@ def _first_integer(values: memoryview) -> int:
 
 def _read_varint(message: memoryview, at: int) -> tuple[int, int]:
     number = shift = 0
-    while True:
+    for _ in range(_VARINT):
         byte = message[at]
         number |= (byte & 0x7F) << shift
         at, shift = at + 1, shift + 7
         if byte < 0x80:
             return number, at
+    raise ValueError(f"an integer has more than {_VARINT} bytes")
 
 
 # RecordIO: magic, kind and length, a header (flag, class, two ids), the image, padding to 4 bytes.
@@ -227,7 +229,7 @@ def parse_recordio(record: memoryview) -> Labelled:
     Raises:
         Damaged: It is none, or has several labels.
     """
-    content: Bytes = b""
+    pieces: list[Bytes] = []
     at = 0
     while True:
         if bytes(record[at : at + 4]) != _MAGIC or len(record) < at + 8:
@@ -237,17 +239,25 @@ def parse_recordio(record: memoryview) -> Labelled:
         piece = record[at + 8 : at + 8 + length]
         if len(piece) != length:
             raise Damaged("it ends before its length")
-        content = piece if kind in (_WHOLE, _FIRST) else b"".join((content, _MAGIC, piece))
+        if kind in (_WHOLE, _FIRST):
+            pieces = [piece]
+        else:
+            pieces += (_MAGIC, piece)
         if kind in (_WHOLE, _LAST):
             break
         at += 8 + length + -length % 4
+    content: Bytes = pieces[0] if len(pieces) == 1 else b"".join(pieces)
     if len(content) < 24:
         raise Damaged("it has no header")
     flag, label = struct.unpack_from("<If", content)
     if flag > 1:  # so many labels follow the header; one may also stand there
         raise Damaged(f"it has {flag} labels")
     if flag == 1:
+        if len(content) < 28:
+            raise Damaged("it has no label")
         [label] = struct.unpack_from("<f", content, 24)
+    if not label.is_integer():  # nor are what is infinite and what is no number
+        raise Damaged(f"its class is {label:g}, no whole number")
     return Labelled(content[24 + 4 * flag :], int(label))
 
 

@@ -12,11 +12,17 @@ import stat
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+from ttt.data import bounds, extent
 
 THREADS = 16  # they wait for a file system more than they compute
 _WHOLE = 1 << 14  # bytes read at once: a small file is whole with that
+_FURTHER = 1 << 18  # where what a camera adds comes first
 _TAIL = 64
 _CHUNK = 200  # files a thread takes at a time
+_SEGMENTS = 1_000_000  # of a JPEG or PNG that are looked through; some 100 MB of pixels
+_DIGITS = 20  # of a number in the head of a PNM file
 
 _JPEG, _PNG, _END = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"\xff\xd9"
 _JPEG_2000 = (b"\x00\x00\x00\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51")
@@ -66,10 +72,12 @@ def _read(file: int) -> str | None:
         return _REFUSED[errno.ENXIO]
     head = os.pread(file, _WHOLE, 0)
     if len(head) < _WHOLE:
-        return verdict(head, head[-_TAIL:], len(head), lambda: head)
+        return verdict(head, head[-_TAIL:], len(head), lambda _: head)
     size = about.st_size
+    if size > bounds.IMAGE:
+        return f"it has {size:,} bytes; allowed: {bounds.IMAGE:,}"
     tail = os.pread(file, _TAIL, max(0, size - _TAIL))
-    return verdict(head, tail, size, lambda: os.pread(file, size, 0))
+    return verdict(head, tail, size, lambda count: os.pread(file, count, 0))
 
 
 def unreadable(paths: Sequence[bytes], threads: int = THREADS) -> Iterator[tuple[bytes, str]]:
@@ -84,15 +92,17 @@ def unreadable(paths: Sequence[bytes], threads: int = THREADS) -> Iterator[tuple
             yield from found
 
 
-def verdict(head: bytes, tail: bytes, size: int, whole: Callable[[], bytes]) -> str | None:
+def verdict(head: bytes, tail: bytes, size: int, first: Callable[[int], bytes]) -> str | None:
     """Why an encoded image cannot be decoded; None if nothing speaks against it.
 
     Args:
         head: Its first bytes, all of it if it is short.
         tail: Its last ones.
         size: All bytes.
-        whole: Gives all of it, for the few whose end is not where it usually is.
+        first: Gives so many of its first bytes, for the few whose header is long or whose end is
+            not where it usually is.
     """
+    whole = partial(first, size)
     if not size:
         return "the file is empty"
     if head.startswith(_JPEG):
@@ -111,7 +121,18 @@ def verdict(head: bytes, tail: bytes, size: int, whole: Callable[[], bytes]) -> 
         complete = True
     else:
         return _other(head)
-    return None if complete else _CUT
+    return _too_large(head, size, first) if complete else _CUT
+
+
+def _too_large(head: bytes, size: int, first: Callable[[int], bytes]) -> str | None:
+    """Why an image is not decoded: by its header it has too many pixels."""
+    found = extent.extent(head)
+    for count in (_FURTHER, size):
+        if found or len(head) >= size:
+            break
+        head = first(min(count, size))
+        found = extent.extent(head)
+    return bounds.too_many_pixels(*found) if found else None
 
 
 def _other(head: bytes) -> str:
@@ -124,7 +145,9 @@ def _other(head: bytes) -> str:
 def _jpeg_ends(data: bytes) -> bool:
     """Whether the pixels of a JPEG have an end; that of a small picture in its head is none."""
     at = 2
-    while at + 4 <= len(data) and data[at] == 0xFF:
+    for _ in range(_SEGMENTS):
+        if at + 4 > len(data) or data[at] != 0xFF:
+            break
         kind = data[at + 1]
         if kind == 0xDA:  # from here on FF D9 is the end and nothing else
             # Where a file was filled up with zeros the decoder may have had enough before them.
@@ -137,7 +160,9 @@ def _jpeg_ends(data: bytes) -> bool:
 def _png_ends(data: bytes) -> bool:
     """Whether the last chunk of a PNG is there as a whole; more may follow it."""
     at = len(_PNG)
-    while at + 12 <= len(data):
+    for _ in range(_SEGMENTS):
+        if at + 12 > len(data):
+            break
         if data[at + 4 : at + 8] == b"IEND":
             return True
         at += 12 + int.from_bytes(data[at : at + 4])
@@ -168,7 +193,7 @@ def _pnm_size(head: bytes) -> int:
         begin = at
         while head[at : at + 1].isdigit():
             at += 1
-        if begin == at:
+        if begin == at or at - begin > _DIGITS:
             return at + 1
         numbers.append(int(head[begin:at]))
     width, height, *most = numbers

@@ -14,10 +14,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ttt.data import bounds
 from ttt.data.formats import SUFFIX, Damaged, Labelled, parse_recordio, parse_tfrecord
 from ttt.data.listing import SUFFIXES, is_litter
 from ttt.data.manifest import MANIFEST, content
 from ttt.errors import DataError
+
+_HEAD = 1 << 16  # bytes by which an index may be longer than what it is of
+_DIGITS = 20  # of a class that is written out
 
 Column = npt.NDArray[np.int64]
 Parse = Callable[[memoryview, int], Labelled]  # of a record's bytes and the sample's place
@@ -171,7 +175,7 @@ def parser(kind: str, inside: Column) -> Parse:
     def taken(record: memoryview, sample: int) -> Labelled:
         image, image_length, label, label_length = inside[sample].tolist()
         text = bytes(record[label : label + label_length])
-        if not text.strip().isdigit():
+        if len(text) > _DIGITS or not text.strip().isdigit():
             raise Damaged(f"its class is {text[:20]!r}, no number")
         return Labelled(record[image : image + image_length], int(text))
 
@@ -203,8 +207,11 @@ def _read_index(path: Path, file: Path, kind: str) -> Index:
     size = file.stat().st_size
     nothing = np.empty((0, 4), np.int64)
     try:
-        if not path.stat().st_size:
+        length = path.stat().st_size
+        if not length:
             raise ValueError("it is empty")
+        if length > min(bounds.INDEX, size + _HEAD):  # a record is longer than its line
+            raise ValueError(f"it has {length:,} bytes, and {file.name} {size:,}")
         if kind == "webdataset":
             index = _webdataset_index(path.read_text("utf-8-sig"))
         else:
@@ -217,10 +224,12 @@ def _read_index(path: Path, file: Path, kind: str) -> Index:
             index = Index(at, length, nothing)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from error
-    except (ValueError, IndexError) as error:
+    except (ValueError, LookupError, OverflowError) as error:
         raise DataError(f"{path} is no index of {file.name}: {error}") from error
+    usual = (index.length > 0) & (index.length <= bounds.IMAGE)
+    sound = usual.all() and _within(index.at, index.length, size)
+    sound = sound and _within(index.inside[:, ::2], index.inside[:, 1::2], size)
     last = int((index.at + index.length).max(initial=0))
-    sound = not len(index.at) or (index.at.min() >= 0 and index.length.min() > 0)
     # Nothing follows the last record of a TFRecord file: what would, the index does not know.
     if not sound or last > size or (kind == "tfrecord" and last < size):
         raise DataError(
@@ -228,6 +237,12 @@ def _read_index(path: Path, file: Path, kind: str) -> Index:
             " file, or cut short; make the index again"
         )
     return index
+
+
+def _within(begins: Column, lengths: Column, size: int) -> bool:
+    """Whether pieces lie within so many bytes; without a sum, which may be above 64 bits."""
+    sound = (begins >= 0) & (begins <= size) & (lengths >= 0) & (lengths <= size - begins)
+    return bool(sound.all())
 
 
 def _webdataset_index(text: str) -> Index:

@@ -8,9 +8,12 @@ Names are bytes, as the file system has them.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from ttt.data import bounds
+from ttt.errors import DataError
 
 # What DALI's decoder reads (fn.decoders.image), by file name.
 SUFFIXES = (b".jpg", b".jpeg", b".png", b".bmp", b".webp", b".ppm", b".pgm", b".tif", b".tiff")
@@ -38,6 +41,35 @@ def folders_in(folder: bytes) -> list[bytes]:
     """The names of the folders in a folder, sorted."""
     with os.scandir(folder) as entries:
         return sorted(e.name for e in entries if not is_litter(e.name) and e.is_dir())
+
+
+def walk(folder: bytes) -> Iterator[tuple[bytes, list[bytes], list[bytes]]]:
+    """As os.walk: a folder, the names of folders in it and of all else, sorted; then those folders.
+
+    Links to folders are not followed. The caller may remove folders, which are then left out.
+
+    Raises:
+        DataError: Folders lie in folders deeper than in any data set.
+    """
+    left = [(folder, 0)]
+    while left:
+        inside, depth = left.pop()
+        if depth > bounds.DEPTH:
+            raise DataError(
+                f"{_shown(folder)} holds folders within folders, {depth} deep; allowed:"
+                f" {bounds.DEPTH}"
+            )
+        folders: list[bytes] = []
+        others: list[bytes] = []
+        try:
+            with os.scandir(inside) as entries:
+                for entry in entries:
+                    (folders if entry.is_dir(follow_symlinks=False) else others).append(entry.name)
+        except OSError:  # as os.walk has it: what cannot be listed is left out
+            continue
+        folders.sort()
+        yield inside, folders, sorted(others)
+        left += [(os.path.join(inside, name), depth + 1) for name in reversed(folders)]
 
 
 @dataclass(slots=True)
@@ -121,9 +153,9 @@ class Classes:
 def _below(folder: bytes) -> list[bytes]:
     """The images in a folder and in all folders in it; links to folders are not followed."""
     found = []
-    for inside, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not is_litter(name))
-        wanted = (name for name in sorted(files) if name.lower().endswith(SUFFIXES))
+    for inside, folders, files in walk(folder):
+        folders[:] = [name for name in folders if not is_litter(name)]
+        wanted = (name for name in files if name.lower().endswith(SUFFIXES))
         found += [os.path.join(inside, name) for name in wanted if not is_litter(name)]
     return found
 

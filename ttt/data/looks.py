@@ -137,4 +137,4 @@ def _records(kind: str, shard: tuple[Path, indexes.Index]) -> list[tuple[str, st
 
 def _unreadable(taken: Labelled) -> str | None:
     image = bytes(taken.image)
-    return heads.verdict(image, image, len(image), lambda: image)
+    return heads.verdict(image, image, len(image), lambda _: image)

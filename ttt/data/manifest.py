@@ -38,7 +38,9 @@ def read(root: Path, needs: str, what: str) -> dict[str, Any]:
         )
     said = content(path)
     counts = said.get("counts")
-    whole = isinstance(counts, dict) and all(isinstance(counts.get(p), int) for p in _PARTS)
+    whole = isinstance(counts, dict) and all(
+        is_count(counts.get(part), bounds.SAMPLES) for part in _PARTS
+    )
     if not isinstance(counts, dict) or not whole or needs not in said:
         raise DataError(f"{path} is not that of {what}; type data.root=DIR")
     return said | {f"{part}_samples": counts[part] for part in _PARTS}
@@ -67,6 +69,11 @@ def keep(root: str, folder: Path) -> None:
         said.pop("source", None)
         if said:
             (folder / MANIFEST).write_text(json.dumps(said) + "\n")
+
+
+def is_count(value: Any, most: int) -> bool:
+    """Whether a value of a manifest is a whole number from 1 to `most`."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= most
 
 
 def differences(root: Path, said: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:

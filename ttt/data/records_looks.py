@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ttt.data import manifest
+from ttt.data import bounds, manifest
 from ttt.data.examined import Examined
 from ttt.data.records import PARTS, Words, file_of, mapped, size_faults, width
 from ttt.errors import DataError
@@ -20,6 +20,7 @@ from ttt.errors import DataError
 _MEANING = ("dense", "rows", "hots")
 _SETTINGS = ("train_samples", "eval_samples", *_MEANING)
 SETTINGS = ("root", *_SETTINGS)  # that decide what is found here
+_ROWS = 1 << 31  # ids are written in 32 bits
 _BLOCK = 1 << 16  # records looked at in one place
 _QUICK, _MOST = 2, 64  # places in a file: both ends before a run; the doctor's, at even distances
 
@@ -103,7 +104,10 @@ def _said(root: Path) -> dict[str, Any]:
     said = manifest.read(root, "hots", "click records")
     rows: Any = said.get("rows")
     hots: Any = said["hots"]
-    if not (isinstance(said.get("dense"), int) and _numbers(rows) and _numbers(hots)):
+    dense: Any = said.get("dense")
+    sound = dense == 0 or manifest.is_count(dense, bounds.IDS)
+    sound = sound and _numbers(rows, _ROWS) and _numbers(hots, bounds.IDS)
+    if not sound or sum(hots) > bounds.IDS:
         raise DataError(
             f"{root / manifest.MANIFEST} needs dense, a number, rows and hots, a list of numbers"
             " each: prepare the set again, or type data.root=DIR"
@@ -116,8 +120,8 @@ def _said(root: Path) -> dict[str, Any]:
     return said
 
 
-def _numbers(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(one, int) and one > 0 for one in value)
+def _numbers(value: Any, most: int) -> bool:
+    return isinstance(value, list) and all(manifest.is_count(one, most) for one in value)
 
 
 def _places(records: int, most: int) -> list[int]:

@@ -107,7 +107,7 @@ class Shards:
             image = bytes(self._take(sample).image)
         except (OSError, Damaged) as error:
             return str(error)
-        return heads.verdict(image, image, len(image), lambda: image) or heads.DAMAGED
+        return heads.verdict(image, image, len(image), lambda _: image) or heads.DAMAGED
 
     def _some(self, ids: Ids) -> list[tuple[npt.NDArray[np.uint8], int]]:
         """Samples one after the other; one that is no record has no bytes, which no decoder takes.

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from ttt.data.listing import is_litter
+from ttt.data.listing import is_litter, walk
 from ttt.doctor.findings import Finding, Seen, names, ok, slow, warning
 from ttt.schema.run import RunConfig
 from ttt.telemetry import cache
@@ -158,11 +158,12 @@ def judge_cache(seen: Sequence[Seen[Reading | None]], method: str) -> Iterator[F
 
 
 def _files(root: Path) -> Iterator[Path]:
-    for folder, below, found in os.walk(root):
-        below[:] = [name for name in below if not is_litter(os.fsencode(name))]
+    for folder, below, found in walk(os.fsencode(root)):
+        below[:] = [name for name in below if not is_litter(name)]
         for name in found:
-            if not is_litter(os.fsencode(name)):
-                yield Path(folder, name)
+            path = Path(os.fsdecode(os.path.join(folder, name)))
+            if not is_litter(name) and path.is_file():  # a pipe would keep a reader waiting
+                yield path
 
 
 def _evict(path: Path) -> None:

@@ -8,45 +8,18 @@ from __future__ import annotations
 
 import io
 import os
-import shutil
-import stat
-import tarfile
 import tempfile
-import zipfile
-import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path, PurePosixPath
-from typing import IO, NamedTuple
+from pathlib import Path
 
 from ttt.data.listing import SUFFIXES, folders_in, is_litter, names
 from ttt.errors import DataError
+from ttt.prepare import room
 from ttt.prepare.folder import Progress, is_complete, whole_folder, write_manifest
-
-# What reading a damaged, unsafe or locked archive raises.
-_UNPACKING = (
-    tarfile.TarError,
-    zipfile.BadZipFile,
-    zlib.error,
-    EOFError,
-    OSError,
-    RuntimeError,  # of zipfile: a password is needed
-    NotImplementedError,  # and: packed in a way it does not know
-)
-
-
-class Member(NamedTuple):
-    """One file of an archive.
-
-    Attributes:
-        name: Where it lies in there.
-        open: Gives what is in it; None for what is no file, as a link.
-    """
-
-    name: PurePosixPath
-    open: Callable[[], IO[bytes] | None]
+from ttt.prepare.members import Limits, Member, Taking, members
+from ttt.prepare.unpacking import UNREADABLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +31,21 @@ class Archive:
         needs: Which file it is.
         counts: Images in each part, the parts being its top folders.
         classes: Folders in each part, sorted.
+        largest: Bytes that no image exceeds.
+        total: And that all of them together do not.
     """
 
     title: str
     needs: str
     counts: Mapping[str, int]
     classes: Sequence[str]
+    largest: int
+    total: int
+
+    def limits(self) -> Limits:
+        """What may be in the archive; beside each image what a Mac adds, and some notes."""
+        files = 4 * sum(self.counts.values()) + 10_000
+        return Limits(self.title, "get the archive again", files, self.largest, self.total)
 
 
 def unpack(archive: Archive, out: Path, sources: Sequence[Path], progress: Progress) -> None:
@@ -88,10 +70,8 @@ def unpack(archive: Archive, out: Path, sources: Sequence[Path], progress: Progr
         )
     [source] = sources
     with whole_folder(out) as folder:
-        try:
+        with _readable(source):
             _extract(source, archive, folder, progress)
-        except _UNPACKING as error:
-            raise DataError(f"{source} cannot be unpacked: {error}") from error
         for part in archive.counts:
             inside = os.fsencode(folder / part)
             found = tuple(map(os.fsdecode, folders_in(inside) if os.path.isdir(inside) else ()))
@@ -110,14 +90,15 @@ def _extract(source: Path, archive: Archive, folder: Path, progress: Progress) -
         DataError: There are none, or they lie in several top folders.
     """
     done, total = 0, sum(archive.counts.values())
+    taking = Taking(source, folder, archive.limits())
     tops: dict[bytes, None] = {}  # sets, in the order in which things were found
     others: dict[bytes, None] = {}
-    for parts, member in _safe_members(source):
+    for parts, member in _wanted(source, taking):
         at = next((i for i, part in enumerate(parts[:2]) if _text(part) in archive.counts), None)
         if at is None or not parts[-1].lower().endswith(SUFFIXES):
             others[parts[0]] = None
             continue
-        _save(member, folder.joinpath(*map(_text, parts[at:])))
+        taking.save(member, parts[at:])
         tops[b"/".join(parts[:at])] = None
         done += 1
         progress(done, total)
@@ -149,87 +130,39 @@ def unpacked(source: Path, beside: Path, suffixes: tuple[bytes, ...]) -> Iterato
     beside.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=beside.parent, prefix=f".{beside.name}.") as name:
         folder = Path(name)
-        try:
-            for parts, member in _safe_members(source):
+        taking = Taking(source, folder, Limits.of(source))
+        with room.told(beside), _readable(source):
+            for parts, member in _wanted(source, taking):
                 if parts[-1].lower().endswith(suffixes):
-                    _save(member, folder.joinpath(*map(_text, parts)))
-        except _UNPACKING as error:
-            raise DataError(f"{source} cannot be unpacked: {error}") from error
+                    taking.save(member, parts)
         yield folder
 
 
-def _safe_members(source: Path) -> Iterator[tuple[list[bytes], Member]]:
+@contextmanager
+def _readable(source: Path) -> Iterator[None]:
+    """Within it, what comes of reading a damaged archive is told as such."""
+    try:
+        yield
+    except io.UnsupportedOperation as error:
+        raise DataError(f"{source} cannot be unpacked: it is damaged ({error})") from error
+    except UNREADABLE as error:
+        if room.is_full(error):
+            raise
+        raise DataError(f"{source} cannot be unpacked: {error}") from error
+
+
+def _wanted(source: Path, taking: Taking) -> Iterator[tuple[list[bytes], Member]]:
     """Every file that no system left there, by the parts of its name.
 
     Raises:
         TarError: A name leads elsewhere.
+        DataError: There are too many.
     """
-    for member in _members(source):
-        parts = _safe(member.name)
+    for member in members(source):
+        parts = taking.parts(member)
         if parts and not any(map(is_litter, parts)):
             yield parts, member
 
 
-def _save(member: Member, path: Path) -> None:
-    content = member.open()
-    if content is None:
-        raise tarfile.TarError(f"{member.name} is no file of a data set")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with content, path.open("wb") as file:
-        shutil.copyfileobj(content, file)
-
-
-def _safe(name: PurePosixPath) -> list[bytes]:
-    """The parts of a name that stays within the folder it is unpacked to.
-
-    tarfile's own filter for that came with Python 3.11.4; Debian 12 has 3.11.2.
-
-    Raises:
-        TarError: It does not.
-    """
-    if name.is_absolute() or ".." in name.parts:
-        raise tarfile.TarError(f"{name} is no file of a data set")
-    return [os.fsencode(part) for part in name.parts]
-
-
 def _text(name: bytes) -> str:
     return os.fsdecode(name)
-
-
-def _members(source: Path) -> Iterator[Member]:
-    """Every file of an archive of any kind; the caller reads each before the next one."""
-    if source.is_dir():
-        return _of_folder(source)
-    return _of_zip(source) if zipfile.is_zipfile(source) else _of_tar(source)
-
-
-def _of_folder(source: Path) -> Iterator[Member]:
-    for inside, _, files in os.walk(source):
-        for name in sorted(files):
-            path = Path(inside, name)
-            yield Member(PurePosixPath(path.relative_to(source)), partial(io.FileIO, path))
-
-
-def _of_zip(source: Path) -> Iterator[Member]:
-    with zipfile.ZipFile(source) as archive:
-        for info in archive.infolist():
-            kind = stat.S_IFMT(info.external_attr >> 16)  # of Unix; 0 where others packed it
-            if not info.is_dir():
-                content = partial(archive.open, info) if kind in (0, stat.S_IFREG) else _nothing
-                yield Member(PurePosixPath(info.filename), content)
-
-
-def _of_tar(source: Path) -> Iterator[Member]:
-    try:
-        opened = tarfile.open(source)  # noqa: SIM115 - the next one closes it
-    except tarfile.ReadError as error:  # which goes through all there are to it
-        raise tarfile.ReadError("it is no tar or zip file, or damaged") from error
-    with opened as archive:
-        for info in archive:
-            if not info.isdir():
-                content = partial(archive.extractfile, info) if info.isfile() else _nothing
-                yield Member(PurePosixPath(info.name), content)
-
-
-def _nothing() -> None:
-    """What is in a link or a device."""

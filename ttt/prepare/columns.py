@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import shlex
 from array import array
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -158,7 +159,7 @@ def read(paths: Sequence[Path], delimiter: str | None) -> dict[str, Column]:
         header = [name.strip() or f"column {i}" for i, name in enumerate(next(table), start=1)]
         if len(header) < 2:
             raise DataError(f"{path} has {len(header)} columns by its first line; --delimiter CHAR")
-        if twice := sorted({name for name in header if header.count(name) > 1}):
+        if twice := sorted(name for name, times in Counter(header).items() if times > 1):
             raise DataError(f"{path} has several columns {', '.join(twice)}; rename them")
         columns = columns or {name: Column(name) for name in header}
         if header != list(columns):

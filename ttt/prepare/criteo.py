@@ -28,10 +28,11 @@ from typing import Any
 
 from ttt.data.manifest import MANIFEST
 from ttt.errors import DataError
+from ttt.prepare import room
 from ttt.prepare.criteo_days import Days, Plan
 from ttt.prepare.folder import Progress, manifest_of, silent
 from ttt.prepare.logs import write_manifest
-from ttt.prepare.stages import Stages, resumable_folder
+from ttt.prepare.stages import STAGES, Stages, resumable_folder
 
 NEEDS = "day_0 to day_23 of Criteo's 1 TB click logs, plain or .gz"
 BENCHMARK = "dlrm_dcnv2"
@@ -71,7 +72,7 @@ def prepare(
         max_rows: No table has more rows.
 
     Raises:
-        DataError: A day is missing or broken, or something else lies at `out`.
+        DataError: A day is missing or broken, there is no room, or something else lies at `out`.
     """
     days = in_order(sources)
     rows = [min(count, max_rows) for count in ROWS]
@@ -80,9 +81,10 @@ def prepare(
         return
     plan = Plan.of(days, rows, HOTS)
     with resumable_folder(out) as folder:
+        room.need(out, plan.disk() - room.used(folder))
         work = folder / "work"
         work.mkdir(exist_ok=True)
-        stages = Stages(folder / "stages.json", source, plan.sizes(), progress)
+        stages = Stages(folder / STAGES, source, plan.sizes(), progress)
         counts = Days(plan, work, folder, stages).prepare()
         write_manifest(folder, source, counts=counts, dense=DENSE, rows=rows, hots=HOTS)
         shutil.rmtree(work)

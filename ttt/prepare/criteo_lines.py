@@ -6,8 +6,6 @@ knows neither where the values go nor what becomes of them.
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +13,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ttt.data import bounds
 from ttt.errors import DataError
+from ttt.prepare import unpacking
 from ttt.prepare.encoding import without_mark
 
 NUMBERS, CATEGORIES = 13, 26
@@ -78,7 +78,8 @@ def read_lines(path: Path, reading: Callable[[int], None]) -> Iterator[Lines]:
     """
     done, first, rest = 0, 1, b""
     try:
-        with path.open("rb") as raw, gzip.open(raw) if path.suffix == ".gz" else raw as file:
+        suffix = ".gz" if path.suffix == ".gz" else ""
+        with unpacking.opened(path, suffix) as (file, raw):
             while block := file.read(BLOCK):
                 block = block if done else without_mark(block, path)
                 text, newline, rest = (rest + block).rpartition(b"\n")
@@ -86,9 +87,11 @@ def read_lines(path: Path, reading: Callable[[int], None]) -> Iterator[Lines]:
                     lines = parse(text + newline, path, first)
                     first += len(lines.labels)
                     yield lines
+                elif len(rest) > BLOCK:  # a line has 450 at most
+                    raise bounds.too_long(path, first, BLOCK)
                 reading(raw.tell() - done)
                 done = raw.tell()
-    except (OSError, EOFError, zlib.error) as error:
+    except unpacking.UNREADABLE as error:
         raise DataError(f"{path} cannot be read: {error}") from error
     if rest:
         yield parse(rest + b"\n", path, first)

@@ -5,26 +5,23 @@ Shared by the preparers of records; knows no data set.
 
 from __future__ import annotations
 
-import bz2
 import csv
-import gzip
 import io
-import lzma
 import os
 import shlex
-import zipfile
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO, TextIO
+from typing import Any, TextIO
 
 import numpy as np
 import numpy.typing as npt
 
-from ttt.data.listing import is_litter
+from ttt.data import bounds
+from ttt.data.listing import is_litter, names
 from ttt.errors import DataError
+from ttt.prepare import unpacking
 from ttt.prepare.encoding import not_utf8, without_mark
 
 # How tables say that a value is not known: R writes NA; pandas nothing, or NaN; MySQL \\N.
@@ -36,30 +33,22 @@ NOT_KNOWN = "NA"  # what stands for all of them
 
 Floats = npt.NDArray[np.float64]
 
-_PACKED: dict[str, Callable[[BinaryIO], Any]] = {
-    ".gz": gzip.open,
-    ".bz2": bz2.open,
-    ".xz": lzma.open,
-}
-_UNREADABLE = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile)
-
 
 @contextmanager
 def _unpacked(path: Path) -> Iterator[Any]:
     """A table's bytes, plain, packed, or of the one table in a zip archive."""
     if path.suffix == ".zip":
-        with zipfile.ZipFile(path) as archive:
-            tables = [name for name in archive.namelist() if _is_table(name)]
+        with unpacking.zip_archive(path) as archive:
+            tables = [info for info in archive.infolist() if _is_table(info.filename)]
             if len(tables) != 1:
-                raise DataError(
-                    f"{path} holds {', '.join(tables) or 'no table'}; allowed: one file NAME.csv"
-                )
-            with archive.open(tables[0]) as packed:
-                yield packed
+                there = names([os.fsencode(info.filename) for info in tables]) or "no table"
+                raise DataError(f"{path} holds {there}; allowed: one file NAME.csv")
+            packed = unpacking.in_zip(archive, tables[0])
+            with packed, unpacking.Bounded(packed, path, packed=True) as content:
+                yield content
         return
-    with path.open("rb") as file:
-        unpack = _PACKED.get(path.suffix)
-        yield unpack(file) if unpack else file
+    with unpacking.opened(path, path.suffix) as (content, _):
+        yield content
 
 
 def _is_table(name: str) -> bool:
@@ -74,6 +63,20 @@ def _as_text(file: Any, path: Path) -> TextIO:
     return io.TextIOWrapper(buffered, encoding="utf-8-sig", newline="")
 
 
+def _lines(file: TextIO, path: Path) -> Iterator[str]:
+    """The lines of a text, as csv reads them.
+
+    Raises:
+        DataError: One does not end.
+    """
+    number = 0
+    while line := file.readline(bounds.LINE + 1):
+        number += 1
+        if len(line) > bounds.LINE:
+            raise bounds.too_long(path, number)
+        yield line
+
+
 def rows(path: Path, delimiter: str | None = ",") -> Iterator[list[str]]:
     """The fields of the header and of every row after it; what is missing is `NOT_KNOWN`.
 
@@ -82,16 +85,22 @@ def rows(path: Path, delimiter: str | None = ",") -> Iterator[list[str]]:
         delimiter: Between fields; None: what the first line has most of.
 
     Raises:
-        DataError: It cannot be read, or a row has more or fewer fields than the header.
+        DataError: It cannot be read, a line does not end, there are too many columns, or a row has
+            more or fewer fields than the header.
     """
     number = 0  # of the last line that could be read
     try:
         with _unpacked(path) as raw:
-            file = _as_text(raw, path)
-            first = file.readline()
+            text = _lines(_as_text(raw, path), path)
+            first = next(text, "")
             between = delimiter or max(_DELIMITERS, key=first.count)
-            reader = csv.reader(chain([first], file), delimiter=between)
+            reader = csv.reader(chain([first], text), delimiter=between)
             header = next(reader, [])
+            if len(header) > bounds.COLUMNS:
+                raise DataError(
+                    f"{path} has {len(header):,} columns by its first line; allowed:"
+                    f" {bounds.COLUMNS:,}"
+                )
             number = reader.line_num
             yield header
             for fields in reader:
@@ -107,15 +116,15 @@ def rows(path: Path, delimiter: str | None = ",") -> Iterator[list[str]]:
         raise not_utf8(path, _undecodable(path), error) from error
     except csv.Error as error:
         raise DataError(_unparsed(path, number + 1, error)) from error
-    except _UNREADABLE as error:
+    except unpacking.UNREADABLE as error:
         raise DataError(f"{path} cannot be read: {error}") from error
 
 
 def _undecodable(path: Path) -> int:
     """The line, from 1, of the first byte that is not UTF-8: text is decoded blocks ahead."""
     before = 0
-    with suppress(*_UNREADABLE), _unpacked(path) as raw:
-        for line in raw:
+    with suppress(*unpacking.UNREADABLE), _unpacked(path) as raw:
+        for line in unpacking.lines(raw, path):
             try:
                 line.decode("utf-8")
             except UnicodeDecodeError:

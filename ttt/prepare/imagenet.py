@@ -12,6 +12,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from ttt.data import bounds
 from ttt.data.listing import Classes, folders_in, images_in
 from ttt.errors import DataError
 from ttt.prepare import packing
@@ -130,7 +131,8 @@ def _val(source: Path, classes: Sequence[str]) -> list[Source]:
 
 def _sorted_by(labels: Path, folder: Path, classes: Sequence[str]) -> list[Source]:
     try:
-        classes_of = without_mark(labels.read_bytes(), labels).decode().split()
+        said = bounds.whole(labels, bounds.TEXT)
+        classes_of = without_mark(said, labels).decode().split()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"--val-labels {labels} cannot be read: {error}") from error
     images = _images(folder) if folder.is_dir() else []

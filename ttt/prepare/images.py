@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from ttt.data.listing import SUFFIXES, Classes, folders_in, is_litter, names
-from ttt.errors import ConfigError
+from ttt.data import bounds
+from ttt.data.listing import SUFFIXES, Classes, folders_in, is_litter, names, walk
+from ttt.errors import ConfigError, DataError
 from ttt.prepare import packing, pixels, split
 from ttt.prepare.archive import unpacked
 from ttt.prepare.folder import Progress, silent
@@ -108,11 +109,15 @@ def prepare(
 
 def _top(folder: Path) -> Path:
     """The folder itself, or the one within it that holds all there is, as archives have it."""
-    inside = folders_in(os.fsencode(folder))
-    if len(inside) == 1 and not Classes.of(folder).images:
+    for _ in range(bounds.DEPTH):  # a link may lead back
+        inside = folders_in(os.fsencode(folder))
+        if len(inside) != 1 or Classes.of(folder).images:
+            return folder
         within = folder / os.fsdecode(inside[0])
-        return _top(within) if folders_in(os.fsencode(within)) else folder
-    return folder
+        if not folders_in(os.fsencode(within)):
+            return folder
+        folder = within
+    raise DataError(f"{folder}: folders lie within folders and hold no images; --src FOLDER")
 
 
 def _look(folder: Path, evaluation: str | None) -> tuple[list[Classes], list[str]]:
@@ -194,7 +199,7 @@ def _told(about: dict[str, Any], parts: Parts) -> list[str]:
 def _unread(folder: Path) -> list[str]:
     """A remark on files that people take for images and no loader reads."""
     found: Counter[bytes] = Counter()
-    for _, folders, files in os.walk(os.fsencode(folder)):
+    for _, folders, files in walk(os.fsencode(folder)):
         folders[:] = [name for name in folders if not is_litter(name)]
         endings = (os.path.splitext(name)[1].lower() for name in files if not is_litter(name))
         found.update(ending for ending in endings if ending in _OTHERS)

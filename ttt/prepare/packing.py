@@ -9,13 +9,16 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 from argparse import ArgumentParser
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ttt.data import bounds
 from ttt.data.listing import Classes, names
-from ttt.errors import DataError
+from ttt.errors import DataError, TttError
+from ttt.prepare import room
 from ttt.prepare.folder import MANIFEST, Progress, manifest_of, whole_folder, write_manifest
 from ttt.prepare.shards import FORMATS, Part, Source, write_part
 
@@ -84,7 +87,8 @@ def write(
         about: "source" and "classes", and what else the manifest is to say.
 
     Raises:
-        DataError: An image cannot be read or is none, or something else lies at `out`.
+        DataError: An image cannot be read or is none, there is no room, or something else lies at
+            `out`.
     """
     if shards < 1:
         raise DataError(f"--shards is {shards}; allowed: above 0; --shards 1024")
@@ -101,12 +105,15 @@ def write(
 
 def _link(parts: Sequence[Part], about: dict[str, Any], out: Path, progress: Progress) -> None:
     counts = {part.name: len(part.sources) for part in parts}
-    plan: dict[str, Any] = {"format": "folder", "counts": counts, "listing": _fingerprint(parts)}
+    listing, size = _fingerprint(parts)
+    plan: dict[str, Any] = {"format": "folder", "counts": counts, "listing": listing}
     refuse_other(out, plan)
     if (out / MANIFEST).is_file():
         return
     done = 0
     with whole_folder(out) as folder:
+        if not _links(parts[0].sources[0].path, folder):
+            room.need(out, size)
         for part in parts:
             for one in part.sources:
                 path = folder / part.name / one.name
@@ -120,20 +127,28 @@ def _link(parts: Sequence[Part], about: dict[str, Any], out: Path, progress: Pro
         write_manifest(folder, **about, **plan)
 
 
+def _links(path: Path, folder: Path) -> bool:
+    """Whether a file can be linked into a folder, and so takes no room there."""
+    return path.stat().st_dev == folder.stat().st_dev
+
+
 def _pack(
     parts: Sequence[Part], kind: str, about: dict[str, Any], out: Path, progress: Progress
 ) -> None:
     counts = {part.name: len(part.sources) for part in parts}
+    listing, size = _fingerprint(parts)
     plan = {
         "format": kind,
         "counts": counts,
         "shards": {part.name: part.shards for part in parts},
         "seed": parts[0].seed,
-        "listing": _fingerprint(parts),
+        "listing": listing,
     }
     refuse_other(out, plan)
     if (out / MANIFEST).is_file():
         return
+    room.need(out, size - (room.used(out) if out.is_dir() else 0))
+    made = not out.is_dir()
     out.mkdir(parents=True, exist_ok=True)
     (out / PLAN).write_text(json.dumps(plan))
     done = 0
@@ -144,11 +159,28 @@ def _pack(
         progress(done, sum(counts.values()))
 
     files: dict[str, Any] = {}
-    for part in parts:
-        files |= write_part(part, kind, out / part.name, packed)
+    try:
+        with room.told(out):
+            for part in parts:
+                files |= write_part(part, kind, out / part.name, packed)
+    except TttError:
+        _leave(out, parts, made=made)
+        raise
     manifest = {**about, **plan, "files": files}
     (out / PLAN).write_text(json.dumps(manifest, indent=1) + "\n")
     (out / PLAN).rename(out / MANIFEST)
+
+
+def _leave(out: Path, parts: Sequence[Part], *, made: bool) -> None:
+    """Remove what was begun, unless a shard is complete, which need not be written again."""
+    folders = [out / part.name for part in parts]
+    if any(path.suffix != ".idx" for folder in folders for path in folder.glob("[!.]*")):
+        return
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
+    (out / PLAN).unlink()
+    if made:
+        out.rmdir()
 
 
 def refuse_other(out: Path, plan: Mapping[str, Any]) -> None:
@@ -174,11 +206,32 @@ def refuse_other(out: Path, plan: Mapping[str, Any]) -> None:
     )
 
 
-def _fingerprint(parts: Sequence[Part]) -> str:
-    """What tells two lists of images apart without reading them: names, classes and sizes."""
-    whole = hashlib.sha256()
+def _fingerprint(parts: Sequence[Part]) -> tuple[str, int]:
+    """What tells two lists of images apart without reading them, and their bytes.
+
+    Raises:
+        DataError: One is no file, or too large for an image.
+    """
+    whole, total = hashlib.sha256(), 0
     for part in parts:
         for one in part.sources:
-            line = f"{part.name}\0{one.name}\0{one.label}\0{one.path.stat().st_size}\n"
+            size = _size(one.path)
+            total += size
+            line = f"{part.name}\0{one.name}\0{one.label}\0{size}\n"
             whole.update(os.fsencode(line))
-    return whole.hexdigest()
+    return whole.hexdigest(), total
+
+
+def _size(path: Path) -> int:
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}; remove or replace it") from error
+    if not stat.S_ISREG(found.st_mode):
+        raise DataError(f"{path} cannot be read: it is a folder, a pipe or a device; remove it")
+    if found.st_size > bounds.IMAGE:
+        raise DataError(
+            f"{path} has {found.st_size:,} bytes; allowed: {bounds.IMAGE:,} an image; remove or"
+            " replace it"
+        )
+    return found.st_size

@@ -9,7 +9,6 @@ packed by gzip. Any two texts will do: languages, a question and its answer, a w
 from __future__ import annotations
 
 import argparse
-import json
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from ttt.data import manifest as manifests
 from ttt.errors import ConfigError
 from ttt.prepare.folder import MANIFEST, Progress, is_prepared, silent, whole_folder
 from ttt.prepare.parallel import Pair, Pairs, sentences, tabbed
@@ -246,7 +246,7 @@ def _read(files: Files, columns: Sequence[int]) -> Pairs:
 
 
 def _told(out: Path) -> list[str]:
-    manifest = json.loads((out / MANIFEST).read_bytes())
+    manifest = manifests.content(out / MANIFEST)
     counts, left = manifest["counts"], manifest["left_out"]
     lines = [
         f"{counts['train']} pairs to train on and {counts['eval']} to evaluate on;"

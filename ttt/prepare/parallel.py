@@ -5,14 +5,13 @@ It knows plain and gzipped text, and nothing of tokens.
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from itertools import zip_longest
 from pathlib import Path
-from typing import IO, BinaryIO, NamedTuple, NoReturn, cast
+from typing import NamedTuple, NoReturn
 
 from ttt.errors import DataError
+from ttt.prepare import unpacking
 from ttt.prepare.encoding import not_utf8, without_mark
 
 Pairs = Iterator[tuple[str, str]]
@@ -42,15 +41,16 @@ def whole_lines(path: Path, reading: Reading = ignore) -> Iterator[str]:
     split at, such as U+2028, in one language and not in the other.
 
     Raises:
-        DataError: The file is absent, damaged or not UTF-8.
+        DataError: The file is absent, damaged, not UTF-8 or without line ends.
     """
     if not path.is_file():
         raise DataError(f"{path} is not a file; --src FILES")
     number = 0
     try:
-        with path.open("rb") as raw, _unpacked(path, raw) as content:
+        suffix = ".gz" if path.suffix == ".gz" else ""
+        with unpacking.opened(path, suffix) as (content, raw):
             before = 0
-            for number, line in enumerate(content, start=1):
+            for number, line in enumerate(unpacking.lines(content, path), start=1):
                 yield (line if number > 1 else without_mark(line, path)).decode()
                 if number % 1000 == 0:
                     reading(raw.tell() - before)
@@ -58,7 +58,7 @@ def whole_lines(path: Path, reading: Reading = ignore) -> Iterator[str]:
             reading(raw.tell() - before)
     except UnicodeDecodeError as error:
         raise not_utf8(path, number, error) from error
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+    except unpacking.UNREADABLE as error:
         raise DataError(f"{path} cannot be unpacked after line {number}: {error}") from error
 
 
@@ -109,7 +109,3 @@ def _misaligned(pair: Pair, sides: list[Iterator[str]], count: int, *, longer: i
         f"{pair.source} has {counts[0]} lines and {pair.target} has {counts[1]}: they cannot be"
         " translations of each other; allowed: files with equally many lines"
     )
-
-
-def _unpacked(path: Path, raw: BinaryIO) -> IO[bytes]:
-    return cast(IO[bytes], gzip.open(raw)) if path.suffix == ".gz" else raw

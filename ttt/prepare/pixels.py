@@ -8,18 +8,23 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
 
-from ttt.data import heads
+from ttt.data import bounds, heads
 from ttt.errors import MissingExtra
 
 _THREADS = 16  # they wait for a file system more than they compute
 _SAMPLE = 500  # images whose colours are looked at, at equal distances
 _SIDE = 64  # pixels to which those are scaled
 _MANY = 20  # unreadable files that are named
+_FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "PPM", "TIFF", "JPEG2000")  # no others are images here
+_LARGE = 1 << 24  # pixels from which on images are decoded one at a time, in 1 GB at most
+_ONE = Lock()
 
 
 def unreadable(paths: Sequence[Path]) -> list[str]:
@@ -77,11 +82,11 @@ def _size(path: Path) -> tuple[int, int] | str:
     from PIL import Image, UnidentifiedImageError  # noqa: PLC0415 - an extra
 
     try:
-        with Image.open(path) as image:
-            return image.size
+        with Image.open(path, formats=_FORMATS) as image:
+            return bounds.too_many_pixels(*image.size) or image.size
     except UnidentifiedImageError:
         return "it is damaged"
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except Exception as error:  # of a damaged file, Pillow's readers may raise any
         return str(getattr(error, "strerror", None) or error)
 
 
@@ -90,11 +95,13 @@ def _colours(path: Path) -> Any:
     from PIL import Image  # noqa: PLC0415 - an extra
 
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=_FORMATS) as image:
             image.draft("RGB", (_SIDE, _SIDE))
-            image.thumbnail((_SIDE, _SIDE))
+            large = image.width * image.height > _LARGE
+            with _ONE if large else nullcontext():
+                image.thumbnail((_SIDE, _SIDE))
             values = np.asarray(image.convert("RGB"), dtype=np.float64).reshape(-1, 3) / 255
-    except (OSError, SyntaxError, ValueError):  # a run says what is wrong with it
+    except Exception:  # of a damaged file any; a run says what is wrong with it
         return np.zeros((3, 3))
     count = np.full(3, len(values), dtype=np.float64)
     return np.stack([count, values.sum(axis=0), (values**2).sum(axis=0)])

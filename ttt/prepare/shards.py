@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from ttt.data import bounds, extent
 from ttt.data.formats import (
     SUFFIX,
     Packed,
@@ -120,26 +121,33 @@ def _write_shard(
     begun = path.with_name(f".{path.name}.partial")
     index = path.with_suffix(".idx")
     begun_index = path.with_name(f".{index.name}.partial")
-    with begun.open("wb") as file, begun_index.open("w") as lines:
-        if kind == "webdataset":
-            lines.write(f"v1.2 {len(numbers)}\n")
-        for number in numbers:
-            sample = _read(part.sources[number], number)
-            record = _PACK[kind](sample, file.tell())
-            file.write(record.content)
-            lines.write(record.line + "\n")
-            packed(1)
-        file.write(_END[kind])
-    begun_index.rename(index)
-    begun.rename(path)  # last: from now on this shard is complete
+    try:
+        with begun.open("wb") as file, begun_index.open("w") as lines:
+            if kind == "webdataset":
+                lines.write(f"v1.2 {len(numbers)}\n")
+            for number in numbers:
+                sample = _read(part.sources[number], number)
+                record = _PACK[kind](sample, file.tell())
+                file.write(record.content)
+                lines.write(record.line + "\n")
+                packed(1)
+            file.write(_END[kind])
+        begun_index.rename(index)
+        begun.rename(path)  # last: from now on this shard is complete
+    except BaseException:
+        begun.unlink(missing_ok=True)
+        begun_index.unlink(missing_ok=True)
+        raise
 
 
 def _read(source: Source, number: int) -> Sample:
     try:
-        image = source.path.read_bytes()
+        image = bounds.whole(source.path, bounds.IMAGE)
     except OSError as error:
         raise DataError(f"{source.path} cannot be read: {error.strerror}") from error
     if suffix_of(image) is None:
         what = "is empty" if not image else "does not begin as any image format does"
         raise DataError(f"{source.path} is no image: it {what}; replace the file, or remove it")
+    if why := extent.excess(image):
+        raise DataError(f"{source.path} is too large: {why}; or remove it")
     return Sample(image, source.label, source.name, number)

@@ -8,14 +8,18 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from ttt.errors import DataError
+from ttt.errors import DataError, TttError
+from ttt.prepare import room
 from ttt.prepare.folder import Progress, manifest_of
+
+STAGES = "stages.json"  # in a folder that is being filled: the notes of what is done
 
 Found = dict[str, int]
 
@@ -67,8 +71,10 @@ class Stages:
 def resumable_folder(out: Path) -> Iterator[Path]:
     """A folder to fill, beside `out` and renamed to it at the end; it stays when interrupted.
 
+    Where the input is refused before any stage was done, nothing stays.
+
     Raises:
-        DataError: Another process is filling it.
+        DataError: Another process is filling it, or the disk is full.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.parent / f".{out.name}.partial"
@@ -76,8 +82,13 @@ def resumable_folder(out: Path) -> Iterator[Path]:
     lock = os.open(partial, os.O_RDONLY)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield partial
+        with room.told(out):
+            yield partial
         partial.rename(out)
+    except TttError:
+        if not (partial / STAGES).exists():
+            shutil.rmtree(partial)
+        raise
     except BlockingIOError as error:
         raise DataError(
             f"another process is preparing {out}, in {partial}: wait for it, or type --out DIR"

@@ -18,14 +18,14 @@ from typing import Any
 import numpy as np
 
 from ttt.errors import DataError, MissingExtra
+from ttt.prepare import room
 from ttt.prepare.folder import MANIFEST, Progress
 from ttt.prepare.parallel import Pair, Reading, sentences
-from ttt.prepare.stages import Stages
+from ttt.prepare.stages import STAGES, Stages
 from ttt.vocabulary import BOS, EOS, PAD, UNK
 
-STAGES = "stages.json"
-
 _CHUNK = 8192  # sentence pairs tokenized at a time
+_CHARACTERS = 1 << 24  # and about how many in all, where they are long
 _LEARN_FROM = 1_000_000  # sentence pairs that tokens are learned from, at equal distances
 _LEAST, _MOST = 500, 32_000  # tokens, where the user names no number
 _THREADS = 4  # fixed: the model says how many there were, and its bytes should not depend on us
@@ -105,7 +105,9 @@ def build(folder: Path, corpus: Corpus, recipe: Recipe, progress: Progress) -> N
         import sentencepiece  # noqa: F401, PLC0415 - an extra
     except ImportError as error:
         raise MissingExtra("sentencepiece", "text", "making tokens of text") from error
-    stages = Stages(folder / STAGES, *corpus.work(recipe), progress)
+    identity, sizes = corpus.work(recipe)
+    room.need(folder, sizes["survey"] // 2 - room.used(folder))
+    stages = Stages(folder / STAGES, identity, sizes, progress)
     read = stages.reading
     seen = stages.run("survey", lambda: _survey(corpus, read))
     learnt = stages.run("tokens", lambda: _learn(folder, corpus, recipe, seen["pairs"], read))
@@ -240,7 +242,15 @@ def _training_pairs(corpus: Corpus, reading: Reading) -> Iterator[tuple[str, str
 
 
 def _chunks(pairs: Iterator[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:
-    while chunk := list(islice(pairs, _CHUNK)):
+    chunk: list[tuple[str, str]] = []
+    characters = 0
+    for pair in pairs:
+        chunk.append(pair)
+        characters += len(pair[0]) + len(pair[1])
+        if len(chunk) == _CHUNK or characters >= _CHARACTERS:
+            yield chunk
+            chunk, characters = [], 0
+    if chunk:
         yield chunk
 
 

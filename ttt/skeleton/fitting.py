@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ttt.data.manifest import content
 from ttt.errors import DataError
 from ttt.prepare.folder import MANIFEST
 from ttt.skeleton import templates
@@ -43,16 +44,12 @@ def read(root: Path) -> Manifest:
     Raises:
         DataError: There is none.
     """
-    try:
-        manifest = json.loads((root / MANIFEST).read_bytes())
-    except OSError as error:
+    if not (root / MANIFEST).is_file():
         raise DataError(
-            f"--from {root} holds no {MANIFEST} ({error.strerror}); allowed: what `ttt data"
-            " images`, `ttt data pairs` or `ttt data table` made; --from DIR"
-        ) from error
-    except ValueError as error:
-        raise DataError(f"{root / MANIFEST} is damaged; make the set again") from error
-    return manifest if isinstance(manifest, dict) else {}
+            f"--from {root} holds no {MANIFEST}; allowed: what `ttt data images`, `ttt data pairs`"
+            " or `ttt data table` made; --from DIR"
+        )
+    return content(root / MANIFEST)
 
 
 def kind(manifest: Manifest) -> str:

@@ -1,0 +1,196 @@
+"""The files of a tar or zip archive or of a folder, one after the other, and what of them is taken.
+
+Names lead nowhere else, links and devices are nothing, and there are limits to how many files there
+are, to the bytes of one and of all. Which of them are wanted is known elsewhere.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import tarfile
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import IO, NamedTuple
+
+from ttt.data import bounds
+from ttt.data.listing import walk
+from ttt.errors import DataError
+from ttt.prepare import room
+from ttt.prepare.unpacking import in_zip, tar_headers, zip_archive
+
+_CHUNK = 1 << 16
+_LOOK = 1 << 26  # bytes written before it is asked again how much room there is
+_CONTROL = re.compile("[\0-\x1f\x7f-\x9f]")
+
+
+class Member(NamedTuple):
+    """One file of an archive.
+
+    Attributes:
+        name: Where it lies in there.
+        size: Bytes it says it has.
+        open: Gives what is in it; None for what is no file, as a link.
+    """
+
+    name: PurePosixPath
+    size: int
+    open: Callable[[], IO[bytes] | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What an archive may hold.
+
+    Attributes:
+        title: Whose limits these are.
+        remedy: What to do about an archive that goes beyond.
+        files: Files of any kind.
+        largest: Bytes of a file that is taken.
+        total: Bytes of all of them.
+    """
+
+    title: str
+    remedy: str
+    files: int
+    largest: int
+    total: int
+
+    @classmethod
+    def of(cls, source: Path) -> Limits:
+        """Those of an archive of which nothing is known but how large it is."""
+        total = max(bounds.GROWN, bounds.RATIO * source.stat().st_size)
+        remedy = "if you know it to be right, unpack it yourself and type --src FOLDER"
+        return cls("any set of images", remedy, bounds.FILES, bounds.IMAGE, total)
+
+
+def members(source: Path) -> Iterator[Member]:
+    """Every file of an archive of any kind; the caller reads each before the next one.
+
+    Raises:
+        DataError: It is a pipe or a device, or made to do harm.
+    """
+    if source.is_dir():
+        return _of_folder(source)
+    bounds.opened(source).close()
+    return _of_zip(source) if zipfile.is_zipfile(source) else _of_tar(source)
+
+
+class Taking:
+    """What is taken out of one archive, within limits and in the room there is.
+
+    Args:
+        source: The archive, for people.
+        folder: Where to.
+        limits: How much there may be.
+    """
+
+    def __init__(self, source: Path, folder: Path, limits: Limits) -> None:
+        self._source, self._folder, self._limits = source, folder, limits
+        self._files = self._bytes = 0
+        self._room = -1
+
+    def parts(self, member: Member) -> list[bytes]:
+        """The parts of a name that stays within the folder it is unpacked to.
+
+        tarfile's own filter for that came with Python 3.11.4; Debian 12 has 3.11.2.
+
+        Raises:
+            TarError: It does not.
+            DataError: There are more files than there may be.
+        """
+        self._files += 1
+        if self._files > self._limits.files:
+            raise DataError(
+                f"{self._source} holds more than {self._limits.files:,} files, far above"
+                f" {self._limits.title}; {self._limits.remedy}"
+            )
+        name = member.name
+        if name.is_absolute() or ".." in name.parts or len(name.parts) > bounds.DEPTH:
+            raise tarfile.TarError(f"{name} is no file of a data set")
+        return [os.fsencode(part) for part in name.parts]
+
+    def save(self, member: Member, parts: list[bytes]) -> None:
+        """Write one file.
+
+        Args:
+            member: The file.
+            parts: Those of its name in the new folder.
+
+        Raises:
+            TarError: It is no file, has no name that can be typed, or is there already.
+            DataError: It is too large, or there is no room.
+        """
+        content = None if _CONTROL.search(str(member.name)) else member.open()
+        if content is None:
+            raise tarfile.TarError(f"{member.name} is no file of a data set")
+        path = self._folder.joinpath(*map(os.fsdecode, parts))
+        with content:
+            self._count(member)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                file = path.open("xb")
+            except FileExistsError as error:
+                raise tarfile.TarError(f"{member.name} is in it twice") from error
+            with file:
+                while block := content.read(_CHUNK):
+                    file.write(block)
+                if file.tell() != member.size:
+                    raise tarfile.TarError(
+                        f"{member.name} has {file.tell():,} bytes, and not {member.size:,}"
+                    )
+
+    def _count(self, member: Member) -> None:
+        """Add the bytes that a file says it has; readers give no more than that."""
+        limits = self._limits
+        self._bytes += member.size
+        wrong = None
+        if member.size > limits.largest:
+            wrong = f"{member.name} has {member.size:,} bytes; allowed: {limits.largest:,}"
+        elif self._bytes > limits.total:
+            wrong = f"its images have {self._bytes:,} bytes or more; allowed: {limits.total:,}"
+        if wrong:
+            raise DataError(f"{self._source}: {wrong}, far above {limits.title}; {limits.remedy}")
+        if self._room < member.size:
+            self._room = min(room.free(self._folder), max(_LOOK, member.size))
+            room.need(self._folder, member.size)
+        self._room -= member.size
+
+
+def _of_folder(source: Path) -> Iterator[Member]:
+    top = os.path.realpath(source)
+    for inside, _, files in walk(os.fsencode(source)):
+        for name in files:
+            path = Path(os.fsdecode(os.path.join(inside, name)))
+            size = path.stat().st_size if path.is_file() else 0
+            outside = path.is_symlink() and not path.resolve().is_relative_to(top)
+            content = partial(bounds.opened, path) if path.is_file() and not outside else _nothing
+            yield Member(PurePosixPath(path.relative_to(source)), size, content)
+
+
+def _of_zip(source: Path) -> Iterator[Member]:
+    with zip_archive(source) as archive:
+        for info in archive.infolist():
+            kind = stat.S_IFMT(info.external_attr >> 16)  # of Unix; 0 where others packed it
+            if not info.is_dir():
+                regular = kind in (0, stat.S_IFREG)
+                content = partial(in_zip, archive, info) if regular else _nothing
+                yield Member(PurePosixPath(info.filename), info.file_size, content)
+
+
+def _of_tar(source: Path) -> Iterator[Member]:
+    with tar_headers(source) as (archive, headers):
+        for info in headers:
+            if not info.isdir():
+                # A file with holes may say that it has a terabyte, and be right.
+                regular = info.isfile() and not info.issparse()
+                content = partial(archive.extractfile, info) if regular else _nothing
+                yield Member(PurePosixPath(info.name), info.size, content)
+
+
+def _nothing() -> None:
+    """What is in a link or a device."""
