@@ -193,8 +193,10 @@ def _pnm_size(head: bytes) -> int:
         begin = at
         while head[at : at + 1].isdigit():
             at += 1
-        if begin == at or at - begin > _DIGITS:
+        if begin == at:
             return at + 1
+        if at - begin > _DIGITS:  # no file has so many
+            return 10**_DIGITS
         numbers.append(int(head[begin:at]))
     width, height, *most = numbers
     if kind in b"123":

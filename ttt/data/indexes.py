@@ -207,11 +207,11 @@ def _read_index(path: Path, file: Path, kind: str) -> Index:
     size = file.stat().st_size
     nothing = np.empty((0, 4), np.int64)
     try:
-        length = path.stat().st_size
-        if not length:
+        own = path.stat().st_size
+        if not own:
             raise ValueError("it is empty")
-        if length > min(bounds.INDEX, size + _HEAD):  # a record is longer than its line
-            raise ValueError(f"it has {length:,} bytes, and {file.name} {size:,}")
+        if own > min(bounds.INDEX, size + _HEAD):  # a record is longer than its line
+            raise ValueError(f"it has {own:,} bytes, and {file.name} {size:,}")
         if kind == "webdataset":
             index = _webdataset_index(path.read_text("utf-8-sig"))
         else:
