@@ -196,7 +196,7 @@ def _pnm_size(head: bytes) -> int:
         if begin == at:
             return at + 1
         if at - begin > _DIGITS:  # no file has so many
-            return 10**_DIGITS
+            return int(10**_DIGITS)
         numbers.append(int(head[begin:at]))
     width, height, *most = numbers
     if kind in b"123":

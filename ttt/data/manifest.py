@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ttt import foreign
+from ttt.data import bounds
 from ttt.errors import DataError
 from ttt.foreign import ForeignError
 
