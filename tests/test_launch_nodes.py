@@ -171,7 +171,7 @@ def test_what_a_stranger_sends_does_not_steer_the_terminal():
     thread.start()
     with pytest.raises(LaunchError) as caught:
         meet(where, 2, [], SECONDS)
-    assert "n7?[2J has launcher.nodes=9" in str(caught.value)
+    assert r"n7\x1b[2J has launcher.nodes=9" in str(caught.value)
     thread.join()
 
 

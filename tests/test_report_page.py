@@ -1,3 +1,5 @@
+import base64
+import hashlib
 import os
 import re
 import shutil
@@ -68,7 +70,17 @@ def title(done):
 
 
 def with_script(text, script):
-    return text.replace("</body>", f"{MEASURE.format(script)}</body>")
+    return trusted(text.replace("</body>", f"{MEASURE.format(script)}</body>"))
+
+
+def trusted(text):
+    """The page with its policy filled in anew, for the styles and scripts that a test has given."""
+    for tag in ("style", "script"):
+        found = re.findall(f"<{tag}>(.*?)</{tag}>", text, re.DOTALL)
+        hashes = [base64.b64encode(hashlib.sha256(one.encode()).digest()) for one in found]
+        sources = " ".join(f"'sha256-{each.decode()}'" for each in hashes)
+        text = re.sub(rf"{tag}-src '[^;]*'; ", f"{tag}-src {sources}; ", text)
+    return text
 
 
 def pixels(path):
@@ -95,6 +107,23 @@ def test_it_renders_and_nothing_complains(chromium, tmp_path):
     width, height, rows = pixels(tmp_path / "page.png")
     assert (width, height) == (1280, 2400)
     assert len(rows) > 500
+
+
+def test_what_slips_into_the_page_is_neither_executed_nor_fetched(chromium, tmp_path):
+    slipped = """<script>document.title = "executed"</script>
+      <a id="a" href="javascript:document.title='followed'">x</a>
+      <img src="data:image/gif;base64,R0lGODlhAQABAAAAACw=" onload="document.title = 'loaded'">
+      <img src="picture.png"><style>body { display: none }</style>
+      <iframe src="page.html"></iframe>"""
+    (tmp_path / "picture.png").write_bytes(b"")
+    (tmp_path / "page.html").write_text("<!doctype html>")
+    text = with_script(page(studies.sweep(), command="x"), "a.click()")
+    (tmp_path / "slipped.html").write_text(text.replace("</main>", f"{slipped}</main>"))
+    done = chromium(tmp_path / "slipped.html", "--dump-dom", "--virtual-time-budget=5000")
+    assert title(done).startswith("Time-to-train: ")
+    refused = "\n".join(complaints(done))
+    for directive in ("script-src", "style-src", "img-src", "default-src"):
+        assert directive in refused
 
 
 def test_the_check_sees_a_page_that_is_blank_or_wrong(chromium, tmp_path):
@@ -135,6 +164,7 @@ def test_a_desk_has_no_page_to_scroll_sideways(framed):
 def test_the_checks_see_what_is_too_wide(framed):
     wide = page(studies.sweep(), command="x").replace("max-width: 40rem", "max-width: 1rem")
     assert framed(wide, CUT, 400) != "nothing"
+    assert "max-width: 1rem" in wide
     wide = wide.replace("overflow-x: auto", "overflow-x: visible")
     assert int(framed(wide, WIDTH, 400).split()[0]) > 400
 

@@ -11,6 +11,7 @@ in this tree is shown without a traceback; any other exception is a defect in tt
 """
 
 import codecs
+import re
 import sys
 from collections.abc import Sequence
 
@@ -46,15 +47,50 @@ def _escaped(error: UnicodeError) -> tuple[str, int]:
 codecs.register_error(ESCAPE, _escaped)
 
 
-def shown(text: str) -> str:
-    r"""Text that every stream, file and tool can take: names of files are bytes, not all UTF-8."""
+def encodable(text: str) -> str:
+    r"""Text that every stream, file and tool can take: names of files are bytes, not all UTF-8.
+
+    A byte that is no UTF-8 becomes \xe9. Everything else stays: this is for records.
+    """
     return text.encode("utf-8", ESCAPE).decode()
 
 
+def shown(text: str) -> str:
+    r"""Text as people may see it: nothing in it steers a terminal, or hides or turns text round.
+
+    What Python calls not printable (str.isprintable: controls, escapes, marks of direction and of
+    no width, separators but the space, halves of pairs) is written as in Python: \x1b, \u202e.
+    Ends of lines and tabs stay; see `one_line`.
+    """
+    return text if text.isprintable() else _UNSEEN.sub(_visible, text)
+
+
+def one_line(text: str) -> str:
+    r"""The same in one line, as a sentence or a cell is: its \n and \t become visible, too."""
+    return shown(text).replace("\n", r"\n").replace("\t", r"\t")
+
+
+# Wider than what is not printable, which no pattern can say; `_visible` decides.
+_UNSEEN = re.compile(r"[^\n\t\x20-\x7e]")
+
+
+def _visible(found: re.Match[str]) -> str:
+    mark = found[0]
+    if mark.isprintable():
+        return mark
+    return encodable(mark) if "\ud800" <= mark <= "\udfff" else repr(mark)[1:-1]
+
+
 class TttError(Exception):
-    """Base of every error ttt reports to a person in its own words."""
+    """Base of every error ttt reports to a person in its own words.
+
+    Its text is `shown`, wherever it goes: it repeats names and values that others chose.
+    """
 
     exit_code = UNFORESEEN
+
+    def __init__(self, text: str) -> None:
+        super().__init__(shown(text))
 
 
 class ConfigError(TttError):
@@ -67,14 +103,22 @@ class ConfigError(TttError):
     exit_code = USAGE
 
     def __init__(self, problems: Sequence[str]) -> None:
-        self.problems = tuple(problems)
+        self.problems = tuple(map(one_line, problems))
         super().__init__("\n".join(self.problems))
 
 
 class DataError(TttError):
-    """A data set that is absent, incomplete or unreadable."""
+    """A data set that is absent, incomplete or unreadable.
+
+    Attributes:
+        problems: One sentence each.
+    """
 
     exit_code = USAGE
+
+    def __init__(self, *problems: str) -> None:
+        self.problems = tuple(map(one_line, problems))
+        super().__init__("\n".join(self.problems))
 
 
 class MissingExtra(TttError):
@@ -96,6 +140,6 @@ class LaunchError(TttError):
 
 def show(error: TttError) -> None:
     """Print an error where a person looks, a line for each problem, without secrets."""
-    problems = error.problems if isinstance(error, ConfigError) else (str(error),)
+    problems = error.problems if isinstance(error, ConfigError | DataError) else (str(error),)
     for problem in problems:
-        print(f"ttt: {redact.text(shown(problem))}", file=sys.stderr)
+        print(f"ttt: {redact.text(problem)}", file=sys.stderr)

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from ttt import redact
-from ttt.errors import TttError, shown
+from ttt.errors import TttError, encodable
 
 if TYPE_CHECKING:
     from ttt.protocols import Sink
@@ -80,15 +80,15 @@ class Event:
     data: Mapping[str, Any] = field(default_factory=dict)
 
 
-def _shown(value: Any) -> Any:
+def _encodable(value: Any) -> Any:
     """The value with text that every sink can write, for any bytes in a file's name."""
     match value:
         case str():
-            return value if value.isascii() else shown(value)
+            return value if value.isascii() else encodable(value)
         case dict():
-            return {_shown(name): _shown(item) for name, item in value.items()}
+            return {_encodable(name): _encodable(item) for name, item in value.items()}
         case list() | tuple():
-            return [_shown(item) for item in value]
+            return [_encodable(item) for item in value]
     return value
 
 
@@ -131,7 +131,7 @@ class EventLog:
             data: JSON-able details.
         """
         event = Event(
-            kind, self._now() if time is None else time, step, redact.settings(_shown(data))
+            kind, self._now() if time is None else time, step, redact.settings(_encodable(data))
         )
         self._remember(event)
         for sink in tuple(self._sinks):

@@ -28,7 +28,7 @@ from torch import nn
 
 from ttt.dist.agreement import LostRankZero
 from ttt.dist.weights import Weight, whole
-from ttt.errors import ESCAPE, ConfigError, TttError, shown
+from ttt.errors import ESCAPE, ConfigError, TttError, encodable
 from ttt.events import Kind
 from ttt.loop import Parts
 from ttt.protocols import Column
@@ -217,7 +217,7 @@ def _csv(table: _Table, names: Sequence[str], parts: Parts) -> Iterator[bytes]:
     yield _csv_lines([("id", *names)])
     for ids, columns in _in_order(table, names, parts):
         said = (column.astype(np.str_).tolist() for column in columns)
-        yield _csv_lines(zip(map(shown, parts.data.names(ids)), *said, strict=True))
+        yield _csv_lines(zip(map(encodable, parts.data.names(ids)), *said, strict=True))
 
 
 def _csv_lines(rows: Iterable[Sequence[str]]) -> bytes:

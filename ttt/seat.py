@@ -17,7 +17,7 @@ from pathlib import Path
 from ttt import failure, owner, redact, saver, scratch, stop
 from ttt.dist import world as dist_world
 from ttt.dist.rank import Placement
-from ttt.errors import ESCAPE, LAUNCH_FAILED, LaunchError, TttError
+from ttt.errors import ESCAPE, LAUNCH_FAILED, LaunchError, TttError, shown
 from ttt.events import EventLog, Kind
 from ttt.loop import Parts
 from ttt.protocols import World
@@ -206,7 +206,7 @@ class Seat:
                 failure.write(told, self.logs, by=self.rank)
         if aloud and not (self.logs and os.environ.get(failure.LAUNCHED_BY_TTT)):
             sentence = f"ttt: rank {told.rank} on {told.host}: {told.text.rstrip()}\n"
-            os.write(self.terminal[1], sentence.encode("utf-8", ESCAPE))
+            os.write(self.terminal[1], shown(sentence).encode())
 
 
 def brief(error: BaseException) -> str:

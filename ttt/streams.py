@@ -1,17 +1,19 @@
 """Standard streams as a shell may leave them: closed, full, of a reader that went away.
 
 What is shown may fail; what is measured, written and returned may not. So a standard stream that
-fails is silent from then on, and the command says so when it has done its work. May not import
-anything heavy: every command begins here.
+fails is silent from then on, and the command says so when it has done its work. And nothing that is
+printed steers a terminal, whoever chose the words. May not import anything heavy: every command
+begins here.
 """
 
 import contextlib
 import io
 import os
 import sys
+from collections.abc import Iterable
 from typing import Any, TextIO, cast
 
-from ttt.errors import BROKEN_PIPE, ESCAPE, OK, UNFORESEEN, TttError, show
+from ttt.errors import BROKEN_PIPE, ESCAPE, OK, UNFORESEEN, TttError, show, shown
 
 
 class UnwritableError(TttError):
@@ -59,8 +61,37 @@ class _Outlet:
         return getattr(self._stream, name)
 
 
-def prepare() -> None:
-    """Open what is closed, as `>&-` does, and let nothing fail on its way to a terminal."""
+class _Visible:
+    """A stream that makes all text visible (`ttt.errors.shown`).
+
+    Attributes:
+        rich_proxied_file: The stream behind it. Rich writes there (it looks for this name): its own
+            escapes are colours and moves of the cursor, and `ttt.terminal` makes the text visible.
+    """
+
+    def __init__(self, outlet: _Outlet) -> None:
+        self.rich_proxied_file = outlet
+
+    def write(self, text: str) -> int:
+        """Write it so that it can be seen."""
+        self.rich_proxied_file.write(shown(text))
+        return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        """Write all of them."""
+        self.write("".join(lines))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.rich_proxied_file, name)
+
+
+def prepare(*, visible: bool = True) -> None:
+    """Open what is closed, as `>&-` does, and let nothing fail on its way to a terminal.
+
+    Args:
+        visible: Whether all that is printed is made visible. Not in a process that trains: there
+            a user's own parts and debugger print, and may draw.
+    """
     for number in (0, 1, 2):
         try:
             os.fstat(number)
@@ -73,23 +104,33 @@ def prepare() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=ESCAPE)
-    sys.stdout, sys.stderr = _outlet(sys.stdout), _outlet(sys.stderr)
+    if visible:
+        os.environ["PYTHON_COLORS"] = "0"  # else argparse and tracebacks of Python 3.13+ have some
+    sys.stdout, sys.stderr = (_wrapped(each, visible) for each in (sys.stdout, sys.stderr))
 
 
-def _outlet(stream: TextIO) -> TextIO:
-    return stream if isinstance(stream, _Outlet) else cast(TextIO, _Outlet(stream))
+def _wrapped(stream: TextIO, visible: bool) -> TextIO:
+    outlet = _outlet(stream) or _Outlet(stream)
+    return cast(TextIO, _Visible(outlet) if visible else outlet)
+
+
+def _outlet(stream: TextIO) -> _Outlet | None:
+    """What `prepare` put there; None where it did not."""
+    stream = getattr(stream, "rich_proxied_file", stream)
+    return stream if isinstance(stream, _Outlet) else None
 
 
 def failure() -> OSError | None:
     """Why nothing more can be shown on stdout; None as long as it can."""
     sys.stdout.flush()
-    return sys.stdout.failure if isinstance(sys.stdout, _Outlet) else None
+    outlet = _outlet(sys.stdout)
+    return outlet.failure if outlet else None
 
 
 def forgive() -> None:
     """A failure of stdout was told already, and does not change the exit code."""
-    if isinstance(sys.stdout, _Outlet):
-        sys.stdout.forgiven = True
+    if outlet := _outlet(sys.stdout):
+        outlet.forgiven = True
 
 
 def close(code: int) -> int:
@@ -102,7 +143,8 @@ def close(code: int) -> int:
         The exit code: another one if the command did well and its output could not be written.
     """
     error = failure()
-    if error is None or (isinstance(sys.stdout, _Outlet) and sys.stdout.forgiven):
+    outlet = _outlet(sys.stdout)
+    if error is None or (outlet and outlet.forgiven):
         return code
     if isinstance(error, BrokenPipeError):  # the reader, as `head`, has seen enough
         return code if code != OK else BROKEN_PIPE

@@ -55,7 +55,7 @@ _EXIT_CODES = {
 
 def main(arguments: list[str]) -> int:
     """Run one process of a run; returns its exit code."""
-    streams.prepare()
+    streams.prepare(visible=False)
     trusted.keep_others_out()
     # A user's own modules are found, but last: one called like a module of Python's or of a library
     # must not take its place. Launchers keep Python from putting this folder first.

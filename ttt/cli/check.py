@@ -10,7 +10,7 @@ from rich.text import Text
 
 from ttt import errors, stop, streams
 from ttt.compliance import RULES_FILE, Verdict, bare_command, check_file, rulesets
-from ttt.errors import NOT_COMPLIANT, OK, TttError
+from ttt.errors import NOT_COMPLIANT, OK, TttError, one_line
 from ttt.report.files import write_json
 from ttt.report.run import Rejected
 from ttt.report.source.folders import is_run, read, ruleset_of
@@ -107,36 +107,41 @@ def _lines(seen: _Seen) -> Iterator[Text]:
     """A line for each file and for the whole, one for each broken rule, one for each warning."""
     for verdict in seen.verdicts:
         status = seen.status(verdict)
-        head = Text.assemble((status, _COLOURS[status]), f"  {verdict.path}")
+        about = f"  {verdict.path}"
         if verdict.benchmark is not None:
-            head.append(
+            about += (
                 f"  {verdict.benchmark}, ruleset {verdict.ruleset or 'none'}"
                 f" ({verdict.reason or 'none has it'}), {verdict.division or 'no'} division,"
                 f" {verdict.label}"
             )
-        yield head
+        yield Text.assemble((status, _COLOURS[status]), one_line(about))
         if status == "FAILED" and seen.no_result is not None and not verdict.converged:
-            yield Text(f"        {seen.no_result}")
+            yield _below(seen.no_result)
             continue  # that a log without an end breaks rules is no news; --json has them all
-        yield from (Text(f"        {problem}") for problem in verdict.problems)
-        yield from (Text(f"        warning: {one}", "yellow") for one in verdict.warnings)
+        yield from map(_below, verdict.problems)
+        yield from (_below(f"warning: {one}", "yellow") for one in verdict.warnings)
     if (whole := seen.whole) is None:
         return
     word = "passed" if whole.passed else "FAILED"
     yield Text.assemble(
         (word, _COLOURS[word]),
-        f"  {whole.path}  {whole.benchmark}, the whole result: {whole.runs} runs",
+        one_line(f"  {whole.path}  {whole.benchmark}, the whole result: {whole.runs} runs"),
     )
-    yield from (Text(f"        {problem}") for problem in whole.problems)
+    yield from map(_below, whole.problems)
     for path in whole.excused:
         one = next(each for each in seen.verdicts if each.path == path)
         what = "breaks a rule" if one.converged else "did not converge"
-        yield Text(
-            f"        {path.name} {what}: scored as the slowest and dropped, as"
+        yield _below(
+            f"{path.name} {what}: scored as the slowest and dropped, as"
             f" {_times(whole.allowed)} of {whole.runs} may be",
             "yellow",
         )
-    yield from (Text(f"        remark: {one}", "yellow") for one in whole.remarks)
+    yield from (_below(f"remark: {one}", "yellow") for one in whole.remarks)
+
+
+def _below(sentence: str, style: str = "") -> Text:
+    """A line about the file above it."""
+    return Text(f"        {one_line(sentence)}", style)
 
 
 def _times(number: int) -> str:
@@ -200,7 +205,7 @@ def _print_bare(console: Terminal, verdicts: Sequence[Verdict]) -> None:
         rules = verdict.path.resolve().parent / RULES_FILE
         if verdict.benchmark and verdict.ruleset and not verdict.official and rules.exists():
             command = bare_command(rules, verdict.ruleset, verdict.path.resolve())
-            console.print(Text(f"without ttt: {command}"), soft_wrap=True)
+            console.say(f"without ttt: {command}")
             return
 
 

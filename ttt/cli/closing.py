@@ -7,8 +7,6 @@ import sys
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Any
 
-from rich.text import Text
-
 from ttt import redact, streams
 from ttt.launch.job import Job
 from ttt.report.forms import table
@@ -39,7 +37,7 @@ def show(job: Job, arguments: list[str]) -> None:
         run = found[0] if found else None
         lines = [*(coarse(run) if run else []), *lines, *again(run, arguments)]
     for line in lines:
-        console.print(Text(line, "dim"), soft_wrap=True)
+        console.say(line, "dim")
     if error := streams.failure():
         # The run is over and recorded: a closed stdout does not change its result.
         streams.forgive()

@@ -30,7 +30,7 @@ def main(arguments: list[str]) -> int:
     name, out, sources = given.pop("name"), given.pop("out"), given.pop("src", ())
     module, console = preparers()[name], Terminal()
     before = _written(out)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeRemainingColumn(), console=console) as bar:
         shown = bar.add_task(name, total=None, visible=False)  # until there is any
         remarks = module.prepare(
@@ -40,12 +40,12 @@ def main(arguments: list[str]) -> int:
             **given,
         )
     if before is not None and _written(out) == before:
-        console.print(f"{out} holds this set already; nothing was written", soft_wrap=True)
+        console.say(f"{out} holds this set already; nothing was written")
     for remark in remarks or ():
-        console.print(remark, soft_wrap=True)
+        console.say(remark)
     benchmark = getattr(module, "BENCHMARK", name)
     for line in following(benchmark, out):
-        console.print(line, soft_wrap=True)
+        console.say(line)
     return OK
 
 

@@ -74,6 +74,6 @@ def show(name: str, files: dict[str, str]) -> None:
     """Say what is there now, and what to type."""
     console = Terminal()
     for file in sorted(files):
-        console.print(f"  {name}/{file}", soft_wrap=True)
+        console.say(f"  {name}/{file}")
     typed = shlex.join(["ttt", "run", "--config-dir", name, f"benchmark={name}"])
-    console.print(f"next:  {typed}", soft_wrap=True)
+    console.say(f"next:  {typed}")

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from ttt import errors, foreign, stop
 from ttt.compliance import newest_ruleset, rulesets
-from ttt.errors import NOT_COMPLIANT, OK, ConfigError, TttError
+from ttt.errors import NOT_COMPLIANT, OK, ConfigError, TttError, one_line
 from ttt.foreign import ForeignError
 from ttt.report.run import Run
 from ttt.report.source.find import find
@@ -48,14 +48,14 @@ def _package(arguments: argparse.Namespace) -> int:
     with draft(out) as folder:  # refused before anything slow begins
         wanted = _planned(arguments)
         for note in wanted.notes:
-            console.print(Text(note, "yellow"), soft_wrap=True)
+            console.say(note, "yellow")
         chosen = [one for result in wanted.results for one in result.entries]
         if unsafe := trees.problems(chosen):  # --unofficial has no say in this
             raise ConfigError(unsafe)
         if wanted.problems and (not arguments.unofficial or not wanted.results):
             raise ConfigError(wanted.problems)
         for problem in wanted.problems:
-            console.print(Text(f"MLCommons would refuse: {problem}", "red"), soft_wrap=True)
+            console.say(f"MLCommons would refuse: {problem}", "red")
         try:
             root = build(wanted, folder)
         except OSError as error:
@@ -67,7 +67,7 @@ def _package(arguments: argparse.Namespace) -> int:
         root = settle(folder, kept) / wanted.wish.submitter
     _show(console, judgements, root, trusted=all(one.ours for one in chosen))
     verdict = "packaged" if good else "not for MLCommons, kept to be looked at"
-    console.print(Text(f"{verdict}: {root}", "green" if good else "bold red"), soft_wrap=True)
+    console.say(f"{verdict}: {root}", "green" if good else "bold red")
     return OK if good else NOT_COMPLIANT
 
 
@@ -179,19 +179,19 @@ def _show(console: Terminal, judgements: Sequence[Judgement], root: Path, *, tru
         table.add_column(name, overflow="fold")
     for one in judgements:
         about = root.name if one.about == "." else one.about
-        table.add_row(one.tool, Text(about), Text(*_WORDS[one.passed]))
+        table.add_row(one.tool, Text(one_line(about)), Text(*_WORDS[one.passed]))
     console.print(table)
     told: dict[str, str] = {}
     for one in judgements:  # package_checker says again what others say
         for line in one.lines:
             told.setdefault(line, one.tool)
     for line, tool in told.items():
-        console.print(Text(f"{tool}: {line}"), soft_wrap=True)
+        console.say(f"{tool}: {line}")
     warning = "" if trusted else f" ({_EXECUTES})"
-    console.print(Text(f"without ttt:{warning}"), soft_wrap=True)
+    console.say(f"without ttt:{warning}")
     asked = {one.tool: one for one in reversed(judgements) if one.arguments}
     for one in reversed(asked.values()):  # the first of each tool shows how
-        console.print(Text(f"  {one.command(root)}"), soft_wrap=True)
+        console.say(f"  {one.command(root)}")
 
 
 def parser() -> argparse.ArgumentParser:

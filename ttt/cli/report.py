@@ -6,13 +6,10 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.text import Text
-
 from ttt import errors, stop
-from ttt.errors import OK, ConfigError, TttError
+from ttt.errors import OK, ConfigError, TttError, one_line
 from ttt.report.analysis.price import priced
 from ttt.report.analysis.study import Study, study
-from ttt.report.analysis.words import printable
 from ttt.report.files import write_json
 from ttt.report.forms.plain import as_json, write_csv
 from ttt.report.forms.table import show_study
@@ -43,13 +40,13 @@ def _report(arguments: argparse.Namespace) -> None:
     if arguments.csv is not None:
         write_csv(what, arguments.csv)
     if not found.runs:
-        reasons = [printable(f"not used: {each.path}: {each.reason}") for each in what.rejected]
+        reasons = [one_line(f"not used: {each.path}: {each.reason}") for each in what.rejected]
         paths = ", ".join(arguments.path)
         none = f"there is no run that can be reported under {paths}; run one: ttt run"
         raise ConfigError([*reasons, none])
     show_study(what, console)
     for line in _written(arguments, what):
-        console.print(Text(line), soft_wrap=True)
+        console.say(line)
 
 
 def _written(arguments: argparse.Namespace, what: Study) -> list[str]:

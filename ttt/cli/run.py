@@ -25,7 +25,7 @@ from ttt import claim, config, modes, redact, stop, trusted
 from ttt.cli import closing, counted, looked, options, overrides, shows, sweep
 from ttt.cli.rehearse import rehearse
 from ttt.dist.rank import JOIN_VARIABLE, Placement, from_environment, half_told
-from ttt.errors import OK, ConfigError, TttError, show, shown
+from ttt.errors import OK, ConfigError, TttError, one_line, show
 from ttt.launch.job import Job, Launcher, worst
 from ttt.schema.closed import DEFINITIONS, typed_seed
 from ttt.schema.rules import unknown
@@ -281,7 +281,7 @@ def freeze(composed: Any, runs: int, processes: int, command: list[str]) -> Job:
         own = {"seed": seed, "run": number}
         run = config.resolve(composed, **own, processes=processes, command=shown_command)
         folder = Path(run.run_root) / run.benchmark.id / launch_id / f"seed_{run.seed}"
-        header = f"# {shown(shlex.join(shown_command))}\n"
+        header = f"# {one_line(shlex.join(shown_command))}\n"
         with written(f"run_root={run.run_root}", "run_root=DIR"):
             trusted.make(folder)
             trusted.keep_others_out()  # for what launchers write, too

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from ttt.compliance.records import TOKEN
 from ttt.compliance.scan import Scan
+from ttt.errors import one_line
 
 _BROKEN = re.compile(
     r"CHECK for '(?P<key>.*?)' failed in line (?P<index>\d+):\n(?P<text>.*?)\n"
@@ -88,8 +89,7 @@ def _sentence(message: str, lines: _Lines) -> tuple[str, str]:
 
 def plain(text: str, limit: int = 360) -> str:
     """One printable line: a log may hold line breaks and terminal escapes."""
-    text = " ".join(text.split())
-    text = "".join(mark if mark.isprintable() else "?" for mark in text)
+    text = one_line(" ".join(text.split()))
     return text if len(text) <= limit else f"{text[: limit - 3]}..."
 
 

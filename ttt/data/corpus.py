@@ -44,7 +44,7 @@ def checked(root: Path, expected: Mapping[str, int]) -> str:
     """
     said = manifest.read(root, "max_length", "a set of sentence pairs")
     if wrong := manifest.differences(root, said, expected):
-        raise DataError("\n".join(wrong))
+        raise DataError(*wrong)
     return str(said["dtype"])
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ttt.errors import shown
+from ttt.errors import one_line
 
 _NAMED = 3  # of many, in a sentence
 
@@ -30,7 +30,7 @@ class Examined:
 
     def sentences(self) -> list[str]:
         """What is wrong and what to do, one sentence for all that cannot be read."""
-        return [shown(sentence) for sentence in (*self._unreadable(), *self.wrong)]
+        return [one_line(sentence) for sentence in (*self._unreadable(), *self.wrong)]
 
     def remedy(self, count: int) -> str:
         """What to do about so many bad ones."""

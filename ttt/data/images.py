@@ -174,7 +174,7 @@ def one_file(path: Path) -> Listing:
 
 def _listing(found: Classes | None, wrong: Sequence[str]) -> Listing:
     if found is None or wrong:
-        raise DataError("\n".join(wrong))
+        raise DataError(*wrong)
     labels = [label for label, paths in enumerate(found.images.values()) for _ in paths]
     return Listing.of([path for paths in found.images.values() for path in paths], labels)
 

@@ -60,13 +60,13 @@ def counts(data: Any) -> dict[str, int]:
         for key, samples in _PARTS:
             part = indexes.open_part(data, key)
             if part.wrong:
-                raise DataError("\n".join(part.wrong))
+                raise DataError(*part.wrong)
             found[samples] = part.count
         return found | _classes_said(Path(data.root))
     for key, samples in _PARTS:
         images, wrong = classes.look(data, key, samples, None)
         if images is None:
-            raise DataError("\n".join(wrong))
+            raise DataError(*wrong)
         found[samples] = images.count
         found.setdefault("classes", len(images.images))  # those of training
     return found

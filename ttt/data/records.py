@@ -54,7 +54,7 @@ def open_part(root: Path, part: str, *, samples: int, meaning: dict[str, Any]) -
     wrong = manifest.differences(root, said, {f"{part}_samples": samples, **meaning})
     wrong = wrong or size_faults(root, part, samples, width(meaning["dense"], meaning["hots"]))
     if wrong:
-        raise DataError("\n".join(wrong))
+        raise DataError(*wrong)
     return mapped(root, part, width(meaning["dense"], meaning["hots"]))
 
 

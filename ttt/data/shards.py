@@ -157,7 +157,7 @@ def list_shards(images: ImageSet, key: str, samples_key: str) -> Shards:
     """
     part = open_part(images, key, samples_key)
     if part.wrong:
-        raise DataError("\n".join(part.wrong))
+        raise DataError(*part.wrong)
     at, length, inside = (np.concatenate(column) for column in zip(*part.indexes, strict=True))
     _allow_open_files(len(part.files))
     file = np.repeat(np.arange(len(part.files)), [len(one.at) for one in part.indexes])

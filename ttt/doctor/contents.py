@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ttt.dist.rank import Placement
 from ttt.doctor.findings import Finding, Seen, failure, ok, warning
-from ttt.errors import shown
+from ttt.errors import encodable, one_line
 from ttt.schema.run import RunConfig
 
 _LISTED = 20  # bad files in the report; the data has as many
@@ -68,7 +68,7 @@ def judge(seen: Sequence[Seen[Contents | None]]) -> Iterator[Finding]:
         return
     for sentence in dict.fromkeys(fault for _, one in known for fault in one.faults):
         for line in sentence.split("\n"):
-            problem, _, advice = shown(line).rpartition("; ")
+            problem, _, advice = one_line(line).rpartition("; ")
             yield failure("data set", problem or advice, advice if problem else None)
     hosts = list(dict.fromkeys(host for host, _ in known))
     counts = {host: sum(one.count for at, one in known if at == host) for host in hosts}
@@ -76,13 +76,13 @@ def judge(seen: Sequence[Seen[Contents | None]]) -> Iterator[Finding]:
     mine = [one for host, one in known if host == worst]
     read, what = sum(one.read for one in mine), mine[0].what
     bad = [pair for one in mine for pair in one.bad]
-    data = {"read": read, "bad": counts, "listed": [list(map(shown, pair)) for pair in bad]}
+    data = {"read": read, "bad": counts, "listed": [list(map(encodable, pair)) for pair in bad]}
     if not counts[worst]:
         if read:
             yield ok(_NAME, f"{read:,} {what} examined, all of them can be read", **data)
         return
     where = f" on {worst}" if len(hosts) > 1 else ""
-    rows = [f"{shown(name).rstrip(',')}: {shown(why)}" for name, why in bad[:_LISTED]]
+    rows = [f"{one_line(name).rstrip(',')}: {one_line(why)}" for name, why in bad[:_LISTED]]
     rest = counts[worst] - len(rows)
     rows += [f"and {rest:,} more"] if rest else []
     said = f"{counts[worst]:,} of {read:,} {what} cannot be read{where}:"

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ttt.dist import key
+from ttt.errors import one_line
 from ttt.launch.endpoint import Endpoint
 
 LONGEST = 1 << 16  # bytes of a message
@@ -118,7 +119,7 @@ def request(said: dict[str, Any]) -> Request | None:
         return None
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
         return None
-    return Request(printable(host), nodes, tuple(words))
+    return Request(one_line(host), nodes, tuple(words))
 
 
 def place(said: dict[str, Any], nodes: int) -> Place | None:
@@ -137,18 +138,13 @@ def place(said: dict[str, Any], nodes: int) -> Place | None:
 def text(said: dict[str, Any], name: str) -> str | None:
     """The words under this name; None if there are none."""
     value = said.get(name)
-    return printable(value) if isinstance(value, str) else None
+    return one_line(value) if isinstance(value, str) else None
 
 
 def number(said: dict[str, Any], name: str) -> int | None:
     """The number under this name; None if there is none."""
     value = said.get(name)
     return value if type(value) is int else None
-
-
-def printable(words: str) -> str:
-    """What came over the network, without what would steer a terminal."""
-    return "".join(one if one.isprintable() else "?" for one in words)
 
 
 def difference(me: Request, other: Request) -> str | None:
@@ -160,8 +156,8 @@ def difference(me: Request, other: Request) -> str | None:
     """
     if me.nodes != other.nodes:
         return f"{other.host} has launcher.nodes={other.nodes}, and {me.host} {me.nodes}"
-    mine = printable(shlex.join([word for word in me.words if word not in other.words]))
-    its = printable(shlex.join([word for word in other.words if word not in me.words]))
+    mine = one_line(shlex.join([word for word in me.words if word not in other.words]))
+    its = one_line(shlex.join([word for word in other.words if word not in me.words]))
     if not (mine or its):
         return None
     return f"{other.host} was started with {its or 'less'}, and {me.host} with {mine or 'less'}"

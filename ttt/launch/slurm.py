@@ -112,8 +112,8 @@ class Slurm:
         print(f"log     {folder / log.replace('%a', 'TASK')}", flush=True)
         if self._asked.wait:
             return self._follow(job, number, log.replace("%a", "*"))
-        shown = log.replace("%a", "*")
-        print(f"next:   squeue -j {number}    tail -F {folder / shown}    ttt report {folder}")
+        where, shown = shlex.quote(str(folder)), log.replace("%a", "*")
+        print(f"next:   squeue -j {number}    tail -F {where}/{shown}    ttt report {where}")
         return None
 
     def join(self, arguments: Sequence[str], seconds: float) -> int:

@@ -104,7 +104,7 @@ def _images(folder: Path) -> list[Path]:
 def _listed(folder: Path) -> list[Source]:
     found = Classes.of(folder)
     if wrong := packing.faults(found):
-        raise DataError("\n".join(wrong))
+        raise DataError(*wrong)
     if not found.images:
         raise DataError(f"{folder} has no class folders; --src needs {NEEDS}")
     return packing.sources_of(found)

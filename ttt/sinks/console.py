@@ -11,6 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from ttt.errors import one_line
 from ttt.events import Event, Kind
 from ttt.sinks import verdict
 from ttt.sinks.summary import Summary
@@ -76,7 +77,7 @@ class Console:
                 self._end()
                 self._print(verdict.line(event, self._started, self._summary.best()))
             case Kind.WARNING:
-                self._print(_led("warning", "yellow", f" {event.data['message']}"))
+                self._print(_led("warning", "yellow", one_line(f" {event.data['message']}")))
 
     def close(self) -> None:
         """Print the result, if the run came to one."""
@@ -140,7 +141,7 @@ def _title(event: Event) -> Text:
     machine = data["accelerator_name"] or "CPU"
     plural = "es" if data["world_size"] > 1 else ""
     return _led(
-        data["benchmark"],
+        one_line(data["benchmark"]),
         "bold",
         f"  seed {data['seed']}  {data['metric']} {sign}"
         f" {data['target']:g}  {data['world_size']} process{plural} on {data['nodes']} x {machine}"
@@ -172,14 +173,14 @@ def _suspended_line(event: Event) -> Text:
     if "bytes" in data:
         what = f"checkpoint of {data['bytes'] / 1e6:,.1f} MB in {data['save_s']:.1f} s"
     rest = f" at step {event.step}: {data['reason']}; {what}; the clock runs on"
-    return _led("suspended", "yellow", rest)
+    return _led("suspended", "yellow", one_line(rest))
 
 
 def _result(summary: dict, folder: str) -> Table:  # type: ignore[type-arg]
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     for name, text in result_rows(summary):
-        table.add_row(Text(name, "bold"), Text(text))
-    table.add_row(Text("run folder", "bold"), Text(folder))
+        table.add_row(Text(name, "bold"), Text(one_line(text)))
+    table.add_row(Text("run folder", "bold"), Text(one_line(folder)))
     return table
 
 

@@ -4,6 +4,7 @@ import re
 
 from rich.text import Text
 
+from ttt.errors import one_line
 from ttt.events import Event
 
 # How `ttt.watcher` begins its reason where a limit of the target has passed.
@@ -23,7 +24,7 @@ def line(event: Event, started: float, best: Event | None) -> Text:
         status, reason = "not reached", limit[0] + _best(best, event)
     colour = "green" if status == "success" else "red"
     seconds = f" after {event.time - started:.2f} s" if started else ""
-    return Text.assemble((status, f"bold {colour}"), f"{seconds}: {reason}")
+    return Text.assemble((status, f"bold {colour}"), f"{seconds}: {one_line(reason)}")
 
 
 def _best(best: Event | None, end: Event) -> str:

@@ -1,11 +1,13 @@
-"""Starts one of MLCommons' tools, such that no log can make it execute a file of its choice.
+"""Starts one of MLCommons' tools, such that no tree can make it execute a file or forge a verdict.
 
     python -m ttt.submission.confined package_checker TREE training 6.1.0
 
 Their rule engine goes on to the rule file that a log's `submission_division` names, and a rule file
-is code. Here only files of the engine's own folder are rules.
+is code. Here only files of the engine's own folder are rules. And what a tool logs repeats names
+and values, in which there may be ends of lines: what follows one is set off.
 """
 
+import logging
 import runpy
 import sys
 from typing import Any
@@ -28,7 +30,20 @@ def confine() -> None:
     ComplianceChecker.configured_checks = configured_checks
 
 
+def mark_lines() -> None:
+    """Have every message that is logged begin one line only: others begin with a blank."""
+    make = logging.getLogRecordFactory()
+
+    def factory(*arguments: Any, **named: Any) -> logging.LogRecord:
+        record = make(*arguments, **named)
+        record.msg, record.args = "\n ".join(record.getMessage().splitlines()), ()
+        return record
+
+    logging.setLogRecordFactory(factory)
+
+
 if __name__ == "__main__":
     tool = f"mlperf_logging.{sys.argv.pop(1)}"
     confine()
+    mark_lines()
     runpy.run_module(tool, run_name="__main__", alter_sys=True)

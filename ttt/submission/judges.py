@@ -22,15 +22,21 @@ import ttt
 from ttt import foreign
 from ttt.compliance import at_least, official_ids
 from ttt.compliance.rulesets import ENGINE
+from ttt.errors import one_line
 from ttt.foreign import ForeignError
 from ttt.submission import confined
 
 _ROOT = Path(ttt.__file__).parent.parent
+# Each is a line of the tool's own: names and values of a tree, which may say the same, stand behind
+# other words, and begin no line (`ttt.submission.confined`).
 _SUCCESS = {
-    "package_checker": "PACKAGE CHECKER FOUND NO ERRORS, SUCCESS !",
-    "system_desc_checker": "System description checker passed",
-    "repo_checker": "ALL CHECKS PASSED.",
-    "rcp_checker": "RCP test PASSED",
+    tool: re.compile(rf"^INFO(?: - |:root:) *{words}$", re.MULTILINE)
+    for tool, words in {
+        "package_checker": "PACKAGE CHECKER FOUND NO ERRORS, SUCCESS !",
+        "system_desc_checker": "System description checker passed for .*",
+        "repo_checker": r"ALL CHECKS PASSED\.",
+        "rcp_checker": ".*, RCP test PASSED",
+    }.items()
 }
 _SKIPPED = re.compile(r"Skipping benchmark: (.+)")
 _TOLD = re.compile(r"^(?:ERROR - |WARNING - )\s*(.+)")
@@ -132,7 +138,7 @@ def _ask(root: Path, ruleset: str, tool: str, about: str) -> Judgement:
     target = str(root / about)
     output = _run(tool, *[target if word == "{}" else word for word in arguments])
     lines = list(_lines(output, root))
-    passed: bool | None = _SUCCESS[tool] in output
+    passed: bool | None = _SUCCESS[tool].search(output) is not None
     if passed and (skipped := sorted({*_SKIPPED.findall(output)})):
         passed = None
         lines.insert(0, f"ruleset {ruleset} has no {', '.join(skipped)}: not judged")
@@ -166,4 +172,4 @@ def _lines(output: str, root: Path) -> Iterator[str]:
     told = [match[1] for line in text.splitlines() if (match := _TOLD.match(line))]
     if "Traceback (most recent call last)" in text:
         told.append(f"crashed: {text.rstrip().splitlines()[-1]}")
-    yield from dict.fromkeys(told)
+    yield from dict.fromkeys(map(one_line, told))

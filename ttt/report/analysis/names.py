@@ -9,8 +9,9 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
+from ttt.errors import one_line
 from ttt.report.analysis.score import Group, agreed
-from ttt.report.analysis.words import machine, printable, size
+from ttt.report.analysis.words import machine, size
 
 _SETTINGS = 3  # in one name; more would be its configuration
 _LAST = "_target_"  # a class follows from the setting that chose it
@@ -122,7 +123,7 @@ def _told(values: Mapping[str, Any], chosen: Sequence[str], usual: Mapping[str, 
     """Settings as one would type them, without what is as usual; the first if everything is."""
     present = [name for name in chosen if name in values]
     unusual = [name for name in present if repr(values[name]) != usual[name]]
-    return printable(", ".join(f"{name}={_typed(values[name])}" for name in unusual or present[:1]))
+    return one_line(", ".join(f"{name}={_typed(values[name])}" for name in unusual or present[:1]))
 
 
 def _usual(values: Sequence[str]) -> str | None:
@@ -154,10 +155,10 @@ def _batch(group: Group) -> str:
 
 # In the order in which a reader would ask.
 _ASKED: tuple[Callable[[Group], str], ...] = (
-    lambda group: printable(agreed(run.submitter for run in group.runs) or ""),
-    lambda group: printable(agreed(run.system for run in group.runs) or ""),
+    lambda group: one_line(agreed(run.submitter for run in group.runs) or ""),
+    lambda group: one_line(agreed(run.system for run in group.runs) or ""),
     _scaling,
-    lambda group: printable(agreed(run.ruleset for run in group.runs) or ""),
+    lambda group: one_line(agreed(run.ruleset for run in group.runs) or ""),
     _batch,
-    lambda group: printable(agreed(run.precision for run in group.runs) or ""),
+    lambda group: one_line(agreed(run.precision for run in group.runs) or ""),
 )

@@ -6,6 +6,7 @@ May not know any form: the terminal, the page and the charts say the same in the
 import math
 from collections.abc import Callable, Sequence
 
+from ttt.errors import one_line
 from ttt.report.analysis.score import Group, Spread, agreed
 from ttt.report.analysis.size import unit, workers
 
@@ -13,11 +14,6 @@ UNKNOWN = "-"
 PLURAL = {"accelerator": "accelerators", "process": "processes", "node": "nodes"}
 _MINUTES_FROM = 300.0  # seconds; a bench of ours takes seconds
 _MOST, _LEAST = 6, 3  # significant digits of one whose interval is very small, or as large as it
-
-
-def printable(text: str) -> str:
-    """Text from a stranger's log without what would steer a terminal or break a document."""
-    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
 
 
 def number(value: float | None, form: str = "") -> str:
@@ -188,9 +184,9 @@ def machine(group: Group) -> str:
     if not count or name is None:
         return size(group)
     if unit(group) == "accelerator":
-        return printable(f"{count:,} x {name}")
+        return one_line(f"{count:,} x {name}")
     if unit(group) == "node":
-        return printable(f"{size(group)}, {name}{' each' if count > 1 else ''}")
+        return one_line(f"{size(group)}, {name}{' each' if count > 1 else ''}")
     return size(group)
 
 

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from ttt.report.analysis.words import UNKNOWN, number, percent, printable, significant
+from ttt.errors import one_line
+from ttt.report.analysis.words import UNKNOWN, number, percent, significant
 
 T = TypeVar("T")
 Key = float | str | None
@@ -63,7 +64,7 @@ def grid(items: Iterable[T], columns: Sequence[Column[T]]) -> Grid:
 
 def in_words(value: str | None) -> Cell:
     """Text from anywhere."""
-    text = None if value is None else printable(value)
+    text = None if value is None else one_line(value)
     return Cell(text or UNKNOWN, text or None)
 
 

@@ -13,9 +13,9 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ttt.errors import ConfigError, MissingExtra
+from ttt.errors import ConfigError, MissingExtra, one_line
 from ttt.report.analysis.study import Study
-from ttt.report.analysis.words import duration, number, printable
+from ttt.report.analysis.words import duration, number
 from ttt.report.forms.view import Result, Task, tasks
 from ttt.report.run import Run
 
@@ -105,7 +105,7 @@ def _told(task: Task, of: Result, run: Run) -> str:
         f" {duration(last.seconds, task.unit)}",
         run.status if run.status != "success" else None,
     ]
-    return printable(", ".join(filter(None, parts)))
+    return one_line(", ".join(filter(None, parts)))
 
 
 def _numbered(made: list[Chart]) -> Iterator[Chart]:
@@ -120,12 +120,14 @@ def _numbered(made: list[Chart]) -> Iterator[Chart]:
 def inline_svg(chart: Chart) -> str:
     """The figure to be put into a page: no background, text and axes in the colour around it.
 
-    Identifiers begin with the figure's name, since those of several figures share one page.
+    Identifiers begin with the figure's name, since those of several figures share one page; the
+    page has the one rule of style that matplotlib gives every figure.
     """
     from ttt.report.forms import drawing  # noqa: PLC0415
 
     text = _saved(chart, "svg", transparent=True).decode()
     text = text[text.index("<svg") :].replace(_INK, "currentColor")
+    text = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", text, count=1, flags=re.DOTALL)
     text = re.sub(r'\bid="', f'id="{chart.name}-', text)
     text = re.sub(r'href="#', f'href="#{chart.name}-', text)
     text = text.replace("url(#", f"url(#{chart.name}-")

@@ -18,11 +18,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from ttt.errors import one_line
 from ttt.report.analysis.scaling import Sweep
 from ttt.report.analysis.score import agreed
 from ttt.report.analysis.size import workers
 from ttt.report.analysis.stability import confidence
-from ttt.report.analysis.words import PLURAL, in_unit, percent, printable
+from ttt.report.analysis.words import PLURAL, in_unit, percent
 from ttt.report.forms.sentences import whose
 from ttt.report.forms.view import Result, Task, identity, losses
 from ttt.report.run import Run
@@ -85,7 +86,7 @@ def time_to_train(task: Task, ink: str) -> Figure:
     for count, time, name in others:
         place = count, in_unit(time, unit)
         axes.plot(*place, "o", mfc="none", mec=ink, ms=8, zorder=4)
-        beside = textwrap.fill(printable(name), _BESIDE)
+        beside = textwrap.fill(one_line(name), _BESIDE)
         axes.annotate(beside, place, (7, 3), textcoords="offset points", fontsize=7, color=ink)
     _log_ticks(axes.xaxis, _with_room(counts))
     _log_ticks(axes.yaxis, _round_numbers(axes.get_ylim()))
@@ -199,7 +200,7 @@ def quality(task: Task, ink: str) -> Figure:
     metric = agreed(run.metric for each in ordered for run in each.group.runs)
     axes.set_xlabel(f"time in {unit}")
     falls = agreed(run.higher_is_better for each in ordered for run in each.group.runs) is False
-    axes.set_ylabel(printable(metric or "quality") + (" (lower is better)" if falls else ""))
+    axes.set_ylabel(one_line(metric or "quality") + (" (lower is better)" if falls else ""))
     axes.grid(color=_MUTED, alpha=0.25, lw=0.6)
     _legend(axes, [each.name for each in ordered], ink, markers=False)
     return figure

@@ -6,6 +6,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ttt.compliance import LABEL
+from ttt.errors import one_line
 from ttt.report.analysis.progress import Measure, over_runs, progress, written
 from ttt.report.analysis.rates import clock_rate
 from ttt.report.analysis.score import Group, agreed
@@ -18,7 +19,6 @@ from ttt.report.analysis.words import (
     energy,
     machine,
     number,
-    printable,
     significant,
     spread,
     throughput,
@@ -51,10 +51,10 @@ def show_experiment(each: Group, console: Console, title: str, unit: str, measur
     console.print(_runs(each, unit, measure))
     for run in each.runs:
         if run.status != "success" and run.reason:
-            line = printable(f"seed {number(run.seed)}: {run.reason}")
-            console.print(Text(printable(line)), soft_wrap=True)
+            line = one_line(f"seed {number(run.seed)}: {run.reason}")
+            console.print(Text(one_line(line)), soft_wrap=True)
     for line in score_lines(each, unit, measure):
-        console.print(Text(printable(line)), soft_wrap=True)
+        console.print(Text(one_line(line)), soft_wrap=True)
 
 
 def _runs(each: Group, unit: str, measure: Measure) -> Table:
@@ -65,12 +65,12 @@ def _runs(each: Group, unit: str, measure: Measure) -> Table:
     table.add_column("seed", justify="right")
     table.add_column("status")
     table.add_column("time-to-train", justify="right", no_wrap=True)
-    figures = [printable(metric), measure, f"{per_second}/s", *(["data wait"] if waited else [])]
+    figures = [one_line(metric), measure, f"{per_second}/s", *(["data wait"] if waited else [])]
     for name in figures:
         table.add_column(Text(name), justify="right")
     table.add_column("compliance")
     for run in each.runs:
-        status = printable(run.status or UNKNOWN)
+        status = one_line(run.status or UNKNOWN)
         table.add_row(
             number(run.seed),
             Text(status, _COLOURS.get(status, "")),
@@ -99,7 +99,7 @@ def title_of(each: Group) -> str:
     if accelerators := agreed(run.accelerators for run in each.runs):
         name = agreed(run.accelerator_name for run in each.runs) or "accelerators"
         parts.append(f"{accelerators:,} x {name}")
-    return printable(", ".join(parts))
+    return one_line(", ".join(parts))
 
 
 def _compliance(run: Run) -> Text:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ttt.errors import one_line
 from ttt.report.analysis.hardware import Row
 from ttt.report.analysis.progress import Measure, over_runs, progress, written
 from ttt.report.analysis.scaling import Point, Sweep
@@ -18,7 +19,6 @@ from ttt.report.analysis.words import (
     energy,
     in_unit,
     measured,
-    printable,
     significant,
     throughput,
     unit_of,
@@ -244,7 +244,7 @@ def seeds(task: Task) -> Grid:
                 lambda at: Cell(measured(at[2], unit, digits=4), at[2]),
             ),
             (
-                Head(printable(metric or "quality")),
+                Head(one_line(metric or "quality")),
                 lambda at: in_figures(at[1].quality, ".4f"),
             ),
             (Head(measure), lambda at: _progress(progress(at[1], measure), measure)),

@@ -1,9 +1,11 @@
 """The table and charts of a study, as W&B shows them. May not know how a run of it is started."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ttt.errors import one_line
 from ttt.report.analysis.hardware import Row
 from ttt.report.analysis.names import differences, joined
 from ttt.report.analysis.scaling import Point, Sweep
@@ -64,10 +66,10 @@ def show(tracker: Any, study: Study, groups: Sequence[Group]) -> None:
 
 
 def attach(tracker: Any, page: Path, name: str) -> None:
-    """Keep a file with the run, as the artifact of this name."""
+    """Keep a file with the run, as the artifact of this name, as far as W&B takes it."""
     import wandb  # noqa: PLC0415
 
-    artifact = wandb.Artifact(name, type="report")
+    artifact = wandb.Artifact(re.sub(r"[^\w.-]", "_", name, flags=re.ASCII), type="report")
     artifact.add_file(str(page))
     tracker.log_artifact(artifact)
 
@@ -108,7 +110,8 @@ def _facts(group: Group) -> dict[str, Any]:
         "benchmark submitter system accelerator_name accelerators world_size nodes global_batch"
         " precision"
     )
-    return {name: agreed(getattr(run, name) for run in group.runs) for name in names.split()}
+    known = {name: agreed(getattr(run, name) for run in group.runs) for name in names.split()}
+    return {name: one_line(said) if isinstance(said, str) else said for name, said in known.items()}
 
 
 def _names(groups: Sequence[Group]) -> list[str]:
@@ -143,4 +146,5 @@ def _curves(tracker: Any, sweeps: Sequence[Sweep]) -> None:
 
 def _title(sweep: Sweep) -> str:
     machine = sweep.accelerator or "CPU"
-    return ", ".join(filter(None, (sweep.submitter, machine, f"{sweep.mode} scaling")))
+    named = ", ".join(filter(None, (sweep.submitter, machine, f"{sweep.mode} scaling")))
+    return one_line(named)

@@ -1,9 +1,12 @@
 """Writes a study as one page of HTML that needs nothing else: no network, no script to be read.
 
 The script only sorts tables and may be off. All text is escaped by the template, since a log may
-hold anything; only the drawings are markup, which escape their own text.
+hold anything; only the drawings are markup, which escape their own text. Should anything slip
+through all the same, the page's policy keeps a browser from executing or fetching it.
 """
 
+import base64
+import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ttt.compliance import LABEL
-from ttt.errors import ESCAPE, ConfigError, MissingExtra
+from ttt.errors import ESCAPE, ConfigError, MissingExtra, one_line
 from ttt.report.analysis.study import Study
-from ttt.report.analysis.words import counted, printable
+from ttt.report.analysis.words import counted
 from ttt.report.forms import grids
 from ttt.report.forms.cells import Grid
 from ttt.report.forms.charts import Chart, charts, inline_svg
@@ -106,28 +109,56 @@ def page(study: Study, *, command: str) -> str:
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    source = resources.files("ttt.report.forms").joinpath("page.html.j2").read_text("utf-8")
+    style, script = _part("page.css"), _part("page.js")
     drawn = charts(study)
     shown = tasks(study)
     sections = [_section(place, task, drawn) for place, task in enumerate(shown, 1)]
     names = {identity(each.group): each.name for task in shown for each in task.results}
-    return environment.from_string(source).render(
+    return environment.from_string(_part("page.html.j2")).render(
+        policy=_markup(_policy(style, script)),
+        style=_markup(style),
+        script=_markup(script),
         read=_read(study),
         sections=sections,
         hardware=_Table(
             "hardware", "Hardware", grids.hardware(study.rows, names), _clean(rates(shown))
         ),
         interval=sentence(INTERVAL),
-        attempts=[
-            (printable(str(run.path)), printable(why_failed(run))) for run in attempts(study)
-        ],
-        rejected=[(printable(str(each.path)), printable(each.reason)) for each in study.rejected],
+        attempts=[(one_line(str(run.path)), one_line(why_failed(run))) for run in attempts(study)],
+        rejected=[(one_line(str(each.path)), one_line(each.reason)) for each in study.rejected],
         label=LABEL
         if any(run.official is False for group in study.groups for run in group.runs)
         else "",
-        command=printable(command),
+        command=one_line(command),
         version=_version(),
     )
+
+
+def _part(name: str) -> str:
+    return resources.files("ttt.report.forms").joinpath(name).read_text("utf-8")
+
+
+def _policy(style: str, script: str) -> str:
+    """What a browser may do with the page (Content-Security-Policy, w3.org/TR/CSP3): nothing else.
+
+    Matplotlib writes the looks of a figure into attributes, which no hash covers.
+    """
+    return "; ".join(
+        [
+            "default-src 'none'",
+            f"script-src {_hash(script)}",
+            f"style-src {_hash(style)}",
+            "style-src-attr 'unsafe-inline'",
+            "img-src data:",
+            "base-uri 'none'",
+            "form-action 'none'",
+        ]
+    )
+
+
+def _hash(text: str) -> str:
+    digest = hashlib.sha256(text.encode()).digest()
+    return f"'sha256-{base64.b64encode(digest).decode()}'"
 
 
 def _read(study: Study) -> str:
@@ -177,7 +208,7 @@ def _notes(task: Task) -> list[_Note]:
             each.name,
             tuple(
                 (
-                    printable(seen.finding.what),
+                    one_line(seen.finding.what),
                     recount(seen, each.group),
                     sentence(seen.finding.measured),
                     sentence(seen.finding.advice),
@@ -191,13 +222,18 @@ def _notes(task: Task) -> list[_Note]:
 
 
 def _clean(lines: Sequence[str]) -> tuple[str, ...]:
-    return tuple(printable(line) for line in lines if line)
+    return tuple(one_line(line) for line in lines if line)
 
 
 def _figure(chart: Chart) -> _Figure:
+    return _Figure(chart.name, chart.title, chart.caption, _markup(inline_svg(chart)))
+
+
+def _markup(text: str) -> "Markup":
+    """Text of our own that the template takes as it is."""
     from markupsafe import Markup  # noqa: PLC0415  comes with jinja2
 
-    return _Figure(chart.name, chart.title, chart.caption, Markup(inline_svg(chart)))
+    return Markup(text)
 
 
 def _version() -> str:

@@ -6,11 +6,12 @@ May not compute anything: what is here, a study says.
 import csv
 import dataclasses
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ttt.errors import ESCAPE, ConfigError
+from ttt.errors import ESCAPE, ConfigError, one_line
 from ttt.report.analysis.scaling import Efficiency, Fit, Point, Sweep
 from ttt.report.analysis.score import Group, Rcp, Spread, agreed
 from ttt.report.analysis.stability import Comparison
@@ -28,6 +29,9 @@ _AGREED = (
 _SPREAD = tuple(each.name for each in dataclasses.fields(Spread))
 _RCP = tuple(each.name for each in dataclasses.fields(Rcp))
 _WEAK = tuple(each.name for each in dataclasses.fields(Weak))
+# Wide forms, too, which some take for the same. Tabs and ends of lines are visible by then.
+_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+_NUMBERS = re.compile(r"[-+]?[\d.]+(e[-+]?\d+)?(; [-+]?[\d.]*(e[-+]?\d+)?)*", re.ASCII | re.I)
 _PARTS = {"time_s": _SPREAD, "epochs_to_target": _SPREAD, "rcp": _RCP, "weak": _WEAK}
 
 
@@ -58,6 +62,9 @@ def as_json(study: Study) -> dict[str, Any]:
 def write_csv(study: Study, path: str | Path) -> None:
     """Write one row for each result; times are in seconds where a name does not say minutes.
 
+    Text that a spreadsheet would take for a formula begins with an apostrophe, as OWASP has it
+    (owasp.org/www-community/attacks/CSV_Injection); what is a number stays one.
+
     Raises:
         ConfigError: The file cannot be written.
     """
@@ -67,7 +74,7 @@ def write_csv(study: Study, path: str | Path) -> None:
         with Path(path).open("w", newline="", encoding="utf-8", errors=ESCAPE) as file:
             writer = csv.DictWriter(file, rows[0] if rows else _AGREED)
             writer.writeheader()
-            writer.writerows(rows)
+            writer.writerows({name: _cell(each) for name, each in row.items()} for row in rows)
     except OSError as error:
         raise ConfigError([f"--csv {path} cannot be written: {error.strerror}"]) from error
 
@@ -215,6 +222,14 @@ def _flat(result: Mapping[str, Any]) -> dict[str, Any]:
         else:
             flat[name] = value
     return flat
+
+
+def _cell(value: Any) -> Any:
+    """A value as a spreadsheet may have it: text in one line that can be seen, and no formula."""
+    if not isinstance(value, str):
+        return value
+    text = one_line(value)
+    return f"'{text}" if text.startswith(_FORMULA) and not _NUMBERS.fullmatch(text) else text
 
 
 def _joined(values: Sequence[Any]) -> str:

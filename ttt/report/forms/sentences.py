@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from ttt.errors import one_line
 from ttt.report.analysis.rates import remarks
 from ttt.report.analysis.scaling import Sweep
 from ttt.report.analysis.score import Group, agreed
@@ -14,7 +15,6 @@ from ttt.report.analysis.words import (
     machine,
     percent,
     places_of,
-    printable,
     significant,
 )
 from ttt.report.forms.view import Result, Seen, Task, identity, official_s, ranked
@@ -85,7 +85,7 @@ def _rank(best: Result, scored: Sequence[Result], task: Task) -> str:
 def _machine(group: Group) -> str:
     submitter = agreed(run.submitter for run in group.runs)
     text = machine(group) or "an unknown machine"
-    return f"{text} ({printable(submitter)})" if submitter else text
+    return f"{text} ({one_line(submitter)})" if submitter else text
 
 
 def comparisons(task: Task) -> list[str]:
@@ -182,7 +182,7 @@ def laws(sweep: Sweep) -> str:
 def whose(sweep: Sweep) -> str:
     """What makes a sweep differ from others of its task."""
     parts = [sweep.submitter, sweep.accelerator or "no accelerator"]
-    return printable(", ".join(filter(None, parts)))
+    return one_line(", ".join(filter(None, parts)))
 
 
 def recount(seen: Seen, group: Group) -> str:
@@ -203,5 +203,5 @@ def recount(seen: Seen, group: Group) -> str:
 
 def sentence(text: str) -> str:
     """Text of an analysis as a sentence of its own."""
-    text = printable(text).strip().rstrip(".")
+    text = one_line(text).strip().rstrip(".")
     return f"{text[:1].upper()}{text[1:]}."

@@ -10,11 +10,12 @@ from rich.console import Console, JustifyMethod
 from rich.text import Text
 
 from ttt.compliance import LABEL
+from ttt.errors import one_line
 from ttt.report.analysis.names import differences, joined
 from ttt.report.analysis.progress import measure_of
 from ttt.report.analysis.score import group
 from ttt.report.analysis.study import Study
-from ttt.report.analysis.words import number, printable, unit_of
+from ttt.report.analysis.words import number, unit_of
 from ttt.report.forms import grids
 from ttt.report.forms.cells import Grid
 from ttt.report.forms.doubts import broken, cautions, objections, remarks, why_failed
@@ -86,7 +87,7 @@ def _task(task: Task, console: Console, details: bool) -> None:
         for each, *title in zip(task.results, titles, more, strict=True):
             show_experiment(each.group, console, joined(*title), task.unit, task.measure)
             for line in (*cautions([each], task.unit), *remarks(each)):
-                console.print(Text(printable(line), "yellow"), soft_wrap=True)
+                console.print(Text(one_line(line), "yellow"), soft_wrap=True)
             console.print()
     else:
         _grid(grids.overview(task), task.title, console)
@@ -107,9 +108,9 @@ def _findings(shown: Sequence[Task], console: Console) -> None:
         console.print(Text(f"{task.title}; {result.name}"), soft_wrap=True)
         for seen in result.seen:
             where = recount(seen, result.group)
-            text = Text(f"  {printable(seen.finding.what)}", "bold")
+            text = Text(f"  {one_line(seen.finding.what)}", "bold")
             text.append(f"{f' ({where})' if where else ''}: ", "not bold")
-            text.append(printable(f"{seen.finding.measured}; {seen.finding.advice}"), "not bold")
+            text.append(one_line(f"{seen.finding.measured}; {seen.finding.advice}"), "not bold")
             console.print(text, soft_wrap=True)
     if found:
         console.print()
@@ -117,19 +118,19 @@ def _findings(shown: Sequence[Task], console: Console) -> None:
 
 def _attempts(study: Study, console: Console) -> None:
     for run in attempts(study):
-        line = printable(f"never started: {run.path}: {why_failed(run)}")
+        line = one_line(f"never started: {run.path}: {why_failed(run)}")
         console.print(Text(line, "yellow"), soft_wrap=True)
 
 
 def _rejected(rejected: Sequence[Rejected], console: Console) -> None:
     for each in rejected:
-        line = printable(f"not used: {each.path}: {each.reason}")
+        line = one_line(f"not used: {each.path}: {each.reason}")
         console.print(Text(line, "yellow"), soft_wrap=True)
 
 
 def _lines(lines: Sequence[str], console: Console) -> None:
     for line in lines:
-        console.print(Text(printable(line)), soft_wrap=True)
+        console.print(Text(one_line(line)), soft_wrap=True)
     if lines:
         console.print()
 

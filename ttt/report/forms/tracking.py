@@ -5,13 +5,14 @@ each benchmark one more run holds the table and charts of the study. An id follo
 is, so that pushing again makes no second one. May not know how W&B is started (`ttt.sinks.wandb`).
 """
 
+import shlex
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ttt import foreign
-from ttt.errors import ConfigError, MissingExtra, TttError
+from ttt.errors import ConfigError, MissingExtra, TttError, one_line
 from ttt.events import Event, Kind
 from ttt.foreign import ForeignError
 from ttt.report.analysis.score import Group, agreed
@@ -119,7 +120,7 @@ def _push(study: Study, place: _Place, page: Path | None) -> Iterator[str]:
         yield f"W&B: {unfinished} unfinished runs are left out"
     if place.mode == "offline":
         folders = dict.fromkeys([place.directory / "wandb", *(path.parent for path in tracked)])
-        yield f"upload: wandb sync {' '.join(map(str, folders))}"
+        yield f"upload: {shlex.join(['wandb', 'sync', *map(str, folders)])}"
         return
     for name in dict.fromkeys(place.project or each or "unknown" for each in benchmarks):
         try:
@@ -192,12 +193,12 @@ def _rebuild(run: Run, place: _Place) -> None:
         rows: Callable[[Run], Iterator[dict[str, Any]]] = _recorded
     else:
         title, more, rows = f"{run.system}/{run.path.name}", {}, _logged
-        point = f"{run.submitter} {run.system}, {point}"[:128]
+        point = f"{run.submitter} {run.system}, {point}"
     tracker = place.start(
         run.benchmark,
         id=run_identity(run),
-        name=title,
-        group=point,
+        name=one_line(title),
+        group=one_line(point)[:128],
         job_type="train",
         tags=[run.source],
         config=axes(facts) | _owner(run) | more,

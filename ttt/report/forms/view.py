@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ttt.errors import one_line
 from ttt.report.analysis.diagnosis import Finding
 from ttt.report.analysis.hardware import Row
 from ttt.report.analysis.names import beside_machines, names
@@ -18,7 +19,7 @@ from ttt.report.analysis.score import Group, agreed
 from ttt.report.analysis.size import Goal, goal
 from ttt.report.analysis.stability import Comparison, Stability
 from ttt.report.analysis.study import Study
-from ttt.report.analysis.words import printable, unit_of
+from ttt.report.analysis.words import unit_of
 from ttt.report.run import Run
 
 
@@ -166,7 +167,7 @@ def _title(of: Goal, groups: Sequence[Group]) -> str:
     said = [" ".join(parts), f"rules {of.ruleset}" if of.ruleset else None]
     official = any(group.official for group in groups)
     said.append(f"{of.division} division" if official and of.division == "open" else None)
-    return printable(", ".join(filter(None, said)))
+    return one_line(", ".join(filter(None, said)))
 
 
 def _seen(group: Group, found: dict[Path, tuple[Finding, ...]]) -> Iterable[Seen]:
