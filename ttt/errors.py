@@ -59,8 +59,8 @@ def shown(text: str) -> str:
     r"""Text as people may see it: nothing in it steers a terminal, or hides or turns text round.
 
     What Python calls not printable (str.isprintable: controls, escapes, marks of direction and of
-    no width, separators but the space, halves of pairs) is written as in Python: \x1b, \u202e.
-    Ends of lines and tabs stay; see `one_line`.
+    no width, separators of lines, halves of pairs) is written as in Python: \x1b, \u202e. Spaces
+    of any width, ends of lines and tabs stay; see `one_line`.
     """
     return text if text.isprintable() else _UNSEEN.sub(_visible, text)
 
@@ -76,7 +76,8 @@ _UNSEEN = re.compile(r"[^\n\t\x20-\x7e]")
 
 def _visible(found: re.Match[str]) -> str:
     mark = found[0]
-    if mark.isprintable():
+    space = mark > "\x9f" and mark.isspace() and mark not in "\u2028\u2029"
+    if space or mark.isprintable():
         return mark
     return encodable(mark) if "\ud800" <= mark <= "\udfff" else repr(mark)[1:-1]
 

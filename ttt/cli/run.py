@@ -28,7 +28,7 @@ from ttt.dist.rank import JOIN_VARIABLE, Placement, from_environment, half_told
 from ttt.errors import OK, ConfigError, TttError, one_line, show
 from ttt.launch.job import Job, Launcher, worst
 from ttt.schema.closed import DEFINITIONS, typed_seed
-from ttt.schema.rules import unknown
+from ttt.schema.rules import unknown, unnamed
 from ttt.schema.run import RunConfig
 
 _SWEEP_INSIDE = [
@@ -172,6 +172,7 @@ def problems(
     processes = placement.size if placement else launcher.processes()
     found = run.problems(max(1, processes)) + claim_problems(run)
     found += _inside_problems(run, placement) if placement else launcher.problems()
+    found += unnamed(run.run_root) if launcher.elsewhere else []
     found += [
         f"{name}={value} is filled in at launch; remove {name}={value}, and for several {meant}"
         for name, value, meant in (

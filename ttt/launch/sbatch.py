@@ -10,6 +10,7 @@ from pathlib import Path
 
 import ttt
 from ttt import redact
+from ttt.errors import one_line
 from ttt.launch.devices import ON_A_CPU
 from ttt.launch.job import Job
 from ttt.schema.launchers import SlurmConfig
@@ -50,6 +51,9 @@ def render(script: str, asked: SlurmConfig, job: Job, python: str) -> str:
         "setup": asked.setup,
     }
 
+    for line in (line for part in parts.values() for line in part):
+        assert one_line(line) == line, line  # refused before: see not_one_line in ttt.schema
+
     def filled(part: re.Match[str]) -> str:
         return "\n".join([f"# ttt:{part[1]}", *parts[part[1]], "# ttt:end"])
 
@@ -68,8 +72,12 @@ def options(asked: SlurmConfig, job: Job) -> list[str]:
 
 
 def _quoted(option: str) -> str:
+    r"""Quoted for sbatch, to whom a \ makes the next character plain even between single quotes."""
     name, equals, value = option.partition("=")
-    return f"{name}={shlex.quote(value)}" if equals else name
+    if not equals or shlex.quote(value) == value:
+        return option
+    escaped = value.replace("\\", r"\\").replace("'", r"\'")
+    return f"{name}='{escaped}'"
 
 
 def _options(asked: SlurmConfig, job: Job) -> list[str]:

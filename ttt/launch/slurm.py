@@ -21,6 +21,7 @@ from ttt.launch import sbatch, slurm_job
 from ttt.launch.job import Job, lost, outcome, stopped, worst
 from ttt.launch.slurm_job import State
 from ttt.schema.launchers import SlurmConfig, limit_seconds
+from ttt.schema.rules import not_one_line
 from ttt.stop import Interrupted, raising
 
 # What to do about the way a job ended; SLURM's own words are in its log.
@@ -79,6 +80,7 @@ class Slurm:
     def problems(self) -> list[str]:
         """Settings that cannot be, and what this cluster does not have."""
         asked, found = self._asked, list(self._asked.problems())
+        found += not_one_line({"launcher.python": interpreter(asked)})
         gpus = asked.gpus
         if gpus is not None and self._procs > gpus and self._device != "cpu":
             found.append(
@@ -218,9 +220,13 @@ def submit(folder: Path, options: Sequence[str] = ()) -> str:
         LaunchError: SLURM refused it, in its own words. The folder is gone: nothing will run there.
     """
     command = ["sbatch", "--parsable", *options, str(folder / "job.sbatch")]
-    asked = subprocess.run(
-        command, capture_output=True, text=True, check=False, env=outside_of_jobs(os.environ)
-    )
+    try:
+        asked = subprocess.run(
+            command, capture_output=True, text=True, check=False, env=outside_of_jobs(os.environ)
+        )
+    except OSError as error:  # more words than a command may have, or sbatch has gone
+        shutil.rmtree(folder)
+        raise LaunchError(f"sbatch cannot be started: {error.strerror}") from error
     if asked.returncode:
         shutil.rmtree(folder)
         raise LaunchError(asked.stderr.strip())

@@ -4,6 +4,7 @@ Only what can be judged without looking at a machine or a cluster; the launchers
 """
 
 import re
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -112,10 +113,10 @@ class SlurmConfig:
                 f" {', '.join(_SIGNALS)}; launcher.signal=USR1"
             )
         for line in self.lines:
-            if not line.startswith("-"):
+            if not (line.startswith("-") and _closed(line)):
                 yield (
                     f"launcher.lines: {line!r} is not an option of sbatch; allowed: what begins"
-                    " with -; \"launcher.lines=['--mail-type=END']\""
+                    " with -, each quote with its other; \"launcher.lines=['--mail-type=END']\""
                 )
         if self.container_mounts and self.container_image is None:
             yield (
@@ -140,6 +141,15 @@ class SlurmConfig:
                 f" {self.signal_seconds + _EARLY_SECONDS} s before its end; allowed: a longer time,"
                 " or an earlier end; launcher.signal_seconds=null"
             )
+
+
+def _closed(line: str) -> bool:
+    """Whether every quote in it has its other."""
+    try:
+        shlex.split(line)
+    except ValueError:
+        return False
+    return True
 
 
 def limit_seconds(time: str) -> int | None:

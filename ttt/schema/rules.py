@@ -2,9 +2,12 @@
 
 import difflib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
+from pathlib import Path
 from typing import Any
+
+from ttt.errors import one_line
 
 
 def unknown(prefix: str, node: Any) -> Iterator[str]:
@@ -25,6 +28,45 @@ def not_positive(group: str, values: dict[str, float | None]) -> Iterator[str]:
     for name, value in values.items():
         if value is not None and not 0 < value < math.inf:
             yield f"{prefix}{name}={value:g} is not allowed; allowed: above 0; {prefix}{name}=1"
+
+
+def not_one_line(values: Mapping[str, Any]) -> Iterator[str]:
+    """Text that is no line of characters to be seen, for what becomes part of a script or command.
+
+    There the end of a line ends a comment, and what follows is a command.
+
+    Args:
+        values: By their settings; of lists, mappings and objects every text in them counts.
+    """
+    for name, value in values.items():
+        for text in _texts(value):
+            if one_line(text) != text:
+                typed = "[LINE,LINE]" if isinstance(value, list) else "TEXT"
+                yield (
+                    f"{name}={text:.80} is not one line of characters that can be seen; allowed: no"
+                    f" ends of lines, tabs or other controls; {name}={typed}"
+                )
+
+
+def unnamed(run_root: str) -> Iterator[str]:
+    """Why a script of SLURM's cannot name the run folders below this one."""
+    folder = str(Path(run_root).absolute())
+    yield from not_one_line({"run_root": folder})
+    if "\\" in folder:
+        yield (
+            f"run_root={folder} has a \\, which SLURM reads as a sign of its own in the name of a"
+            " log; allowed: folders without; run_root=DIR"
+        )
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text in a setting."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from (text for each in value.items() for part in each for text in _texts(part))
+    elif isinstance(value, list | tuple):
+        yield from (text for each in value for text in _texts(each))
 
 
 def mismatched(model: Any, data: Any) -> Iterator[str]:

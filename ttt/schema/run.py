@@ -7,7 +7,7 @@ from typing import Any
 from ttt.schema import bounds
 from ttt.schema.choices import Binding, ClearCache, Device, Division, Keep, Precision
 from ttt.schema.logged import RESERVED, Spread
-from ttt.schema.rules import mismatched, not_positive, unknown
+from ttt.schema.rules import mismatched, not_one_line, not_positive, unknown
 from ttt.schema.system import SystemConfig
 from ttt.schema.tracking import TrackingConfig
 from ttt.watcher import Target
@@ -178,6 +178,10 @@ class RunConfig:
     def problems(self, processes: int) -> list[str]:
         """Everything wrong with this launch on this many processes, a sentence each."""
         if found := [*bounds.too_large(self)]:
+            return found
+        typed = vars(self.launcher) if self.launcher else {}
+        named = {f"launcher.{name}": value for name, value in typed.items()}
+        if found := [*not_one_line({"benchmark.id": self.benchmark.id} | named)]:
             return found
         found = [*unknown("", self), *self.target.problems(), *self.timeout.problems()]
         found += self.tracking.problems()

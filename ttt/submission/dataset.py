@@ -4,6 +4,7 @@ import argparse
 import importlib
 import os
 import pkgutil
+import re
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +16,8 @@ from ttt.prepare.folder import MANIFEST
 from ttt.submission.typed import command, value_of
 
 Config = Mapping[str, Any]
+
+_CHOSEN = re.compile(r"(benchmark|data)=[\w-]+")  # a name: anything else would be evaluated
 
 
 def expected(frozen: Config, run: Path) -> dict[str, Any]:
@@ -62,7 +65,7 @@ def _preparer(frozen: Config) -> str | None:
 
 def _choice(frozen: Config) -> str:
     """What stands for `data=` on the command line, or in the benchmark's file."""
-    chosen = [word for word in command(frozen) if word.startswith(("benchmark=", "data="))]
+    chosen = [word for word in command(frozen) if _CHOSEN.fullmatch(word)]
     config.register()
     try:
         return config.choice("data", chosen)

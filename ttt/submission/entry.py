@@ -20,7 +20,7 @@ from ttt.errors import ConfigError
 from ttt.foreign import ForeignError
 from ttt.report.run import Run
 from ttt.report.source.systems import place_of
-from ttt.submission import typed
+from ttt.submission import pasted, typed
 
 PARAMETERS = "package_checker_params"  # by which a submitter may ask package_checker to skip tests
 
@@ -223,6 +223,8 @@ def _environment(file: Path) -> dict[str, Any]:
     kinds = {"git": dict, "packages": dict, "command": list}
     if any(not isinstance(content.get(name) or kind(), kind) for name, kind in kinds.items()):
         raise ConfigError([f"{file} is damaged; run it again"])
+    if wrong := [*pasted.in_environment(content)]:
+        raise ConfigError([f"{file}: {each}; run it again" for each in wrong])
     return content
 
 

@@ -7,6 +7,7 @@ requirements" in submission_rules.adoc (mlcommons/policies).
 """
 
 import json
+import re
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -14,7 +15,8 @@ from typing import Any
 
 from ttt import redact
 from ttt.compliance import RULES_FILE
-from ttt.submission import dataset, scripts, source, typed, verify_dataset
+from ttt.errors import ConfigError, one_line
+from ttt.submission import dataset, pasted, scripts, source, typed, verify_dataset
 from ttt.submission.entry import Entry
 from ttt.submission.plan import Result
 
@@ -28,6 +30,9 @@ def write(result: Result, folder: Path, config_dir: Path | None = None) -> None:
         result: Runs of ttt; of somebody else's there is nothing to tell but where they came from.
         folder: benchmarks/<benchmark>/implementations/<system>.
         config_dir: A copy of what was given to the runs as --config-dir; None for none.
+
+    Raises:
+        ConfigError: What was typed cannot be part of a script.
     """
     folder.mkdir(parents=True)
     if not all(entry.ours for entry in result.entries):
@@ -36,6 +41,9 @@ def write(result: Result, folder: Path, config_dir: Path | None = None) -> None:
     first = result.entries[0]
     origin = source.write(first.environment, folder / scripts.SOURCE)
     configs = [entry.config for entry in result.entries]
+    for entry in result.entries:
+        if wrong := [*pasted.in_configuration(entry.config)]:
+            raise ConfigError([f"{entry.path}/config.yaml: {each}" for each in wrong])
     for name, content in _files(result, configs, folder / scripts.SOURCE).items():
         (folder / name).write_text(content)
     shutil.copyfile(verify_dataset.__file__, folder / scripts.VERIFY)
@@ -185,4 +193,6 @@ def _of_others(result: Result) -> str:
 
 
 def _shown(value: object) -> str:
-    return "unknown" if value is None else str(value)
+    """A value in Markdown: what would be a sign there is a letter."""
+    text = "unknown" if value is None else one_line(str(value))
+    return re.sub(r"[\\`*_\[\]<>|#!]", r"\\\g<0>", text)

@@ -10,7 +10,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ttt.compliance.sentences import plain
+from ttt.errors import one_line
 from ttt.submission.typed import command_line, data_root, value_of
 
 SETUP, INIT, RUN, VERIFY = "setup.sh", "init_datasets.sh", "run_and_time.sh", "verify_dataset.py"
@@ -37,7 +37,7 @@ def setup(configs: Sequence[Mapping[str, Any]], python: str | None) -> str:
         "#!/bin/sh\n"
         "# Once: installs ttt from source/, with the versions of these results, into .venv.\n"
         "# Usage: [VENV=DIR] [PYTHON=python3] sh setup.sh\n"
-        f"# The results were made with Python {plain(str(python or 'of an unknown version'))}.\n"
+        f"# The results were made with Python {one_line(str(python or 'of an unknown version'))}.\n"
         f"set -eu\n{_HELP}{_HERE}"
         'venv=${VENV:-.venv}\n"${PYTHON:-python3}" -m venv "$venv"\n'
         f'"$venv/bin/python" -m pip install -c "$here/{CONSTRAINTS}"'
@@ -53,7 +53,7 @@ def init_datasets(config: Mapping[str, Any], preparation: tuple[str, str | None]
     needed = f"# SOURCE: {needs}\n" if needs else ""
     return (
         "#!/bin/sh\n"
-        f"# Once: prepares the data set in DATADIR ({plain(root)}) and verifies it.\n"
+        f"# Once: prepares the data set in DATADIR ({one_line(root)}) and verifies it.\n"
         f"# Usage: [DATADIR=DIR] [VENV=DIR] sh {INIT}{usage}\n"
         f"{needed}set -eu\n{_HELP}{_HERE}{_PATH}"
         f'DATADIR=${{DATADIR:-{shlex.quote(root)}}}\nif [ ! -d "$DATADIR" ]; then\n'
@@ -87,7 +87,7 @@ def run_and_time(configs: Sequence[Mapping[str, Any]], nodes: int) -> str:
         "#!/bin/sh\n"
         f"# Trains as for these results{where}; result_<i>.txt come to lie under RUNS (runs).\n"
         f"# Usage: [DATADIR=DIR] [RUNS=DIR] [VENV=DIR] sh {RUN} [SETTING=VALUE...]\n"
-        f"# DATADIR is {plain(root)} unless said otherwise; settings: ttt run --help.\n"
+        f"# DATADIR is {one_line(root)} unless said otherwise; settings: ttt run --help.\n"
         f"set -eu\n{_HELP}"
         + (_HERE if any('"$here/' in line for line in lines) else "")
         + _PATH

@@ -129,7 +129,9 @@ def _starter(config: Config, nodes: int) -> str:
 def _word(word: str) -> str:
     """Quoted for the shell; a path of the machine as a variable."""
     name, equals, value = word.partition("=")
-    if not (equals and _is_machines(value) and re.fullmatch(r"[\w.+@/]+", name)):
+    if not (
+        equals and _is_machines(value) and re.fullmatch(r"\+*[A-Za-z_][\w.@/]*", name, re.ASCII)
+    ):
         return shlex.quote(word)
     variable = re.sub(r"\W", "_", name.lstrip("+")).upper()
     return f'{name}="${{{variable}:?a path, for {name}}}"'

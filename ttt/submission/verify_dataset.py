@@ -45,15 +45,20 @@ def _litter(path: Path) -> bool:
     return hidden or not names.isdisjoint({"__macosx", "thumbs.db", "desktop.ini"})
 
 
+def _seen(text: str) -> str:
+    """The text with all that steers a terminal as code: names of files are anybody's."""
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
+
+
 def main(root: Path, beside: Path) -> int:
     """Print what differs from dataset.json; returns 1 if anything does."""
     expected = json.loads((beside / "dataset.json").read_bytes())
     wrong = list(differences(root, expected))
     for sentence in wrong:
-        print(sentence, file=sys.stderr)
+        print(_seen(sentence), file=sys.stderr)
     if not wrong:
         same = "counts and hashes" if expected["manifest"] else "counts"
-        print(f"{root}: {same} are those of the results")
+        print(_seen(f"{root}: {same} are those of the results"))
     return 1 if wrong else 0
 
 
