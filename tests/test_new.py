@@ -145,6 +145,25 @@ def set_of(here: Path, manifest: dict) -> Path:
     return folder.relative_to(here)
 
 
+@pytest.mark.parametrize("name", ["format", "max_length"])
+def test_a_value_of_a_manifest_is_no_line_of_a_benchmark(name: str, here: Path, capsys):
+    manifest = PAIRS if name == "max_length" else IMAGES
+    root = set_of(here, manifest | {name: "folder\nloader: {_target_: os.system}"})
+    assert main(["new", "mine", "--from", str(root)]) == 2
+    assert "manifest.json is damaged" in capsys.readouterr().err
+    assert not (here / "mine").exists()
+
+
+@pytest.mark.parametrize("column", ["a\n_target_: x", "a\x1b[2Jb", "a\u2028b"])
+def test_a_name_of_a_column_stays_in_its_comment(column: str, here: Path):
+    features = {"dense": [column, "b"], "ids": ["c", "d"]}
+    root = set_of(here, TABLE | {"features": features})
+    assert main(["new", "mine", "--from", str(root)]) == 0
+    text = "".join(each.read_text() for each in Path("mine").rglob("*.yaml"))
+    assert text.replace("\n", "").isprintable()
+    assert not [line for line in text.splitlines() if line.lstrip().startswith("_target_: x")]
+
+
 @pytest.mark.parametrize("train", [2, 800, 3_000_000])
 @pytest.mark.parametrize("manifest", [IMAGES, PAIRS, TABLE])
 def test_a_benchmark_for_a_set_composes_and_nothing_is_wrong_with_it(manifest, train, here):

@@ -173,7 +173,7 @@ class Seat:
         told = failure.describe(self.rank, cause, lost_peer=dist_world.lost_peer(cause))
         if self.logs:
             with contextlib.suppress(OSError), self._own_log().open("a", errors=ESCAPE) as log:
-                log.write(redact.text("".join(traceback.format_exception(error))))
+                log.write(redact.text(shown("".join(traceback.format_exception(error)))))
         self._tell(told, aloud=told.primary)
         return told.exit_code
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ttt.data.manifest import content
-from ttt.errors import DataError
+from ttt.errors import DataError, one_line
 from ttt.prepare.folder import MANIFEST
 from ttt.skeleton import templates
 
@@ -77,6 +77,9 @@ def files(name: str, root: Path, target: float | None) -> dict[str, str]:
         name: Of the benchmark.
         root: The prepared set, as it is seen from where runs are typed.
         target: The quality to reach; None: a guess.
+
+    Raises:
+        DataError: The manifest cannot be read, or its values are no values.
     """
     manifest = read(root)
     of = kind(manifest)
@@ -88,6 +91,9 @@ def files(name: str, root: Path, target: float | None) -> dict[str, str]:
         "samples": train + held_out,
         **{"images": _images, "pairs": _pairs, "table": _table}[of](manifest, train),
     }
+    said = [each for setting, each in values.items() if setting != "root" and isinstance(each, str)]
+    if any(one_line(each) != each for each in said):  # it would be a line of YAML
+        raise DataError(f"{root / MANIFEST} is damaged; make the set again")
     return templates.filled(of, name, values if target is None else values | {"target": target})
 
 
@@ -155,7 +161,7 @@ def _table(manifest: Manifest, train: int) -> dict[str, Any]:
 
 def _comment(text: str) -> str:
     """A name of somebody's own, which may hold anything, on one line."""
-    return " ".join(text.split()).encode("utf-8", "replace").decode()
+    return one_line(" ".join(text.split()))
 
 
 def _batch(samples: int, sizes: Sequence[int]) -> int:
