@@ -1,6 +1,7 @@
 """`ttt check PATH...`: what MLPerf's own compliance engine says about result files."""
 
 import argparse
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 from rich.text import Text
 
 from ttt import errors, stop, streams
-from ttt.compliance import RULES_FILE, Verdict, bare_command, check_file, rulesets
+from ttt.compliance import RULES_FILE, Verdict, bare_command, check_file, is_ours, rulesets
 from ttt.errors import NOT_COMPLIANT, OK, TttError, one_line
 from ttt.report.files import write_json
 from ttt.report.run import Rejected
@@ -89,7 +90,11 @@ class _Seen:
 
 def _no_result(folder: Path) -> str | None:
     """Why a run of ttt has no result; None if it has one, or is no run of ttt."""
-    if not is_run(folder, {each.name for each in folder.iterdir()}):
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return None
+    if not is_run(folder, names):
         return None
     run = read(folder)
     if isinstance(run, Rejected) or run.status not in ("aborted", "suspended", "died", "running"):
@@ -100,6 +105,7 @@ def _no_result(folder: Path) -> str | None:
     return f"the run ended before it reached its target ({why}); there is no result to check"
 
 
+_CODE = "executes its rules.yaml, which is not as this ttt writes it: only if you trust it"
 _COLOURS = {"passed": "green", "excused": "yellow", "FAILED": "bold red"}
 
 
@@ -205,7 +211,8 @@ def _print_bare(console: Terminal, verdicts: Sequence[Verdict]) -> None:
         rules = verdict.path.resolve().parent / RULES_FILE
         if verdict.benchmark and verdict.ruleset and not verdict.official and rules.exists():
             command = bare_command(rules, verdict.ruleset, verdict.path.resolve())
-            console.say(f"without ttt: {command}")
+            warning = "" if is_ours(rules, verdict.ruleset) else f" ({_CODE})"
+            console.say(f"without ttt:{warning} {command}")
             return
 
 

@@ -9,7 +9,14 @@ Not for threads: the engine keeps its queue of rule files in a module variable.
 """
 
 from ttt.compliance.check import Verdict, check_file, require_known
-from ttt.compliance.ours import LABEL, RULES_FILE, bare_command, ruleset_of_rules, write_rules
+from ttt.compliance.ours import (
+    LABEL,
+    RULES_FILE,
+    bare_command,
+    is_ours,
+    ruleset_of_rules,
+    write_rules,
+)
 from ttt.compliance.rulesets import (
     SEEDS_CHECKED,
     SEEDS_RULED,
@@ -34,6 +41,7 @@ __all__ = [
     "bare_command",
     "check_file",
     "init_minutes",
+    "is_ours",
     "newest_ruleset",
     "official_ids",
     "reference_batches",

@@ -21,6 +21,7 @@ import yaml
 
 from ttt import foreign
 from ttt.compliance.rulesets import ENGINE, init_minutes, load, official_ids, rulesets
+from ttt.foreign import ForeignError
 
 LABEL = "MLPerf-style, not an MLPerf benchmark"
 RULES_FILE = "rules.yaml"
@@ -142,6 +143,14 @@ def write_rules(path: str | Path, ruleset: str | None = None) -> None:
         ruleset: The training ruleset to take the common rules from; None is the newest installed.
     """
     Path(path).write_text(_rules(ruleset or rulesets()[0]), encoding="utf-8")
+
+
+def is_ours(path: str | Path, ruleset: str) -> bool:
+    """Whether a file is what `write_rules` writes here; any other may hold code, as rules are."""
+    try:
+        return foreign.read(Path(path)).decode("utf-8", "replace") == _rules(ruleset)
+    except ForeignError:
+        return False
 
 
 def ruleset_of_rules(path: str | Path) -> str | None:

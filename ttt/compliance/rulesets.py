@@ -36,7 +36,7 @@ def is_official(rules: str | Path) -> bool:
     """Whether a rule file is the engine's own, wherever its name leads; rule files are code."""
     try:
         return Path(rules).resolve(strict=True).is_relative_to(ENGINE.resolve())
-    except OSError:
+    except (OSError, RuntimeError, ValueError):  # absent, a loop of links, a name with a NUL
         return False
 
 

@@ -97,13 +97,15 @@ def _found(text: str) -> str:
     """The record as key = value and the metadata that rules look at."""
     try:
         record = json.loads(text[len(TOKEN) :])
+        metadata = record["metadata"]
+        if isinstance(metadata, dict):  # where in the source a record came from is in no rule
+            metadata = {name: metadata[name] for name in metadata if name not in ("file", "lineno")}
+        value, beside = json.dumps(record["value"]), json.dumps(metadata)
     except ValueError:  # the engine makes one of all evaluations, which is in no line
         return "all evaluations together"
-    value = _short(json.dumps(record["value"]))
-    metadata = record["metadata"]
-    if isinstance(metadata, dict):  # where in the source a record came from is in no rule
-        metadata = {name: metadata[name] for name in metadata if name not in ("file", "lineno")}
-    return f"{record['key']} = {value} with {_short(json.dumps(metadata))}"
+    except RecursionError:
+        return "a record that is nested too deeply"
+    return f"{record['key']} = {_short(value)} with {_short(beside)}"
 
 
 def _short(text: str) -> str:

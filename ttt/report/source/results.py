@@ -22,14 +22,14 @@ def find_results(paths: Iterable[str | Path]) -> list[Path]:
     Raises:
         ConfigError: A path does not exist, or there is no result file under any of them.
     """
-    found: dict[Path, Path] = {}
+    found: dict[str, Path] = {}
     absent = []
     for path in map(Path, paths):
         if not path.exists():
             absent.append(f"{path} does not exist; allowed: a result file or any folder above some")
         files = sorted(path.rglob(_PATTERN), key=natural) if path.is_dir() else [path]
         for file in files:
-            found.setdefault(file.resolve(), file)
+            found.setdefault(os.path.realpath(file), file)
     if absent:
         raise ConfigError(absent)
     if not found:
@@ -66,13 +66,13 @@ def whole_folders(paths: Iterable[str | Path], files: Sequence[Path]) -> list[Fo
         paths: As they were given.
         files: What `find_results` found there.
     """
-    named = {path.resolve() for path in map(Path, paths) if not path.is_dir()}
+    named = {os.path.realpath(path) for path in map(Path, paths) if not path.is_dir()}
     inside: dict[Path, list[Path]] = {}
     for file in files:
         inside.setdefault(file.parent, []).append(file)
     found = []
     for folder, members in inside.items():
-        alone = len(members) == 1 and members[0].resolve() in named
+        alone = len(members) == 1 and os.path.realpath(members[0]) in named
         whole = len(members) >= len(list(folder.glob(_PATTERN)))
         if whole and not alone and not folders.is_run(folder, os.listdir(folder)):
             found.append(_folder(folder, members))
