@@ -258,6 +258,32 @@ def test_every_type_and_shape_is_read_back(kept):
     assert all(torch.equal(found[name], expected[name]) for name in expected)
 
 
+def test_names_of_any_text_and_tied_weights_are_read_back(tmp_path):
+    odd = nn.Linear(3, 4)
+    for name in ('a "b" \\ c', "ключ-键", "\n\t", "🔑", " ", "/x", "<b>"):
+        odd.register_buffer(name, torch.rand(2, 3).t())  # not contiguous
+    odd.register_buffer("empty", torch.zeros(0, 3))
+    odd.register_buffer("one", torch.tensor(3.5))
+    odd.register_parameter("tied", odd.weight)
+    made = parts(ALONE, ClickPrediction(), None, odd)
+    keep.demand([Keep.weights], made)
+    assert keep.keep([Keep.weights], made, tmp_path).problem is None
+    found = load_file(tmp_path / "kept" / "weights.safetensors")
+    expected = odd.state_dict()
+    assert {name: value.shape for name, value in found.items()} == {
+        name: value.shape for name, value in expected.items()
+    }
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+@pytest.mark.parametrize("name", ["__metadata__", "\udc80"])
+def test_names_that_the_format_cannot_have_are_refused(name):
+    odd = nn.Linear(1, 1)
+    odd.register_buffer(name, torch.zeros(1))
+    with pytest.raises(ConfigError, match=r"cannot write a weight called .*; rename it, or leave"):
+        keep.demand([Keep.weights], parts(ALONE, ClickPrediction(), None, odd))
+
+
 def test_no_process_sends_more_than_some_rows_at_once(sets, monkeypatch):
     monkeypatch.setattr("ttt.dist.embedding._ROWS_AT_ONCE", 500)
     tables = model_of(ALONE, "row").tables

@@ -392,6 +392,25 @@ def test_a_job_that_may_not_come_back_hands_on_no_other_promise(bash: Bash):
     assert "scontrol" not in bash.calls.read_text()
 
 
+def test_a_suspended_run_that_is_refused_does_not_go_back_for_ever(bash: Bash):
+    """Others may write its folder: the worker ends with 2, and leaves no word there."""
+    (bash.folder / "seed_0").mkdir()
+    (bash.folder / "seed_0" / "suspended").touch()
+    assert bash("exit 2").returncode == 2
+    assert "scontrol" not in bash.calls.read_text()
+
+
+def test_what_the_script_makes_only_its_user_may_write(bash: Bash):
+    umask = os.umask(0o002)
+    try:
+        assert bash("""touch "$run/made"; exit 137""").returncode == 137
+    finally:
+        os.umask(umask)
+    run = bash.folder / "seed_0"
+    made = [run / "made", run / "logs" / "owner", run / "logs" / "srun.log"]
+    assert [file.stat().st_mode & 0o777 for file in made] == [0o644] * 3
+
+
 def test_a_suspended_run_of_an_array_goes_back_alone(bash: Bash):
     asked = SlurmConfig(nodes=2, array=True)
     array = {"SLURM_ARRAY_JOB_ID": "12", "SLURM_ARRAY_TASK_ID": "1"}
@@ -530,7 +549,7 @@ def test_a_task_takes_its_temporary_files_along_and_hears_no_wish_for_room(bash:
     scratch = bash.folder / "tmp"
     scratch.mkdir()
     look = """kill -USR1 $$; touch "$TMPDIR/left"; echo "$PET_NODE_RANK $TMPDIR"
-        echo "$TORCHINDUCTOR_CACHE_DIR"; kill -TERM $PPID; kill -KILL $$"""
+        echo "${TORCHINDUCTOR_CACHE_DIR:-none}"; kill -TERM $PPID; kill -KILL $$"""
     executable(bash.folder / "bin", "python", look)
     run = bash.folder / "seed_0"
     (run / "logs").mkdir(parents=True)
@@ -541,7 +560,7 @@ def test_a_task_takes_its_temporary_files_along_and_hears_no_wish_for_room(bash:
     assert done.stdout, done.stderr
     rank, compiled = done.stdout.splitlines()
     assert rank.startswith(f"3 {scratch}/ttt-")
-    assert compiled.startswith(f"{scratch}/torchinductor_")
+    assert compiled == "none"  # the worker finds a place; see ttt.scratch
     assert done.returncode == 137, done.stderr
     assert list(scratch.iterdir()) == []
 

@@ -88,8 +88,19 @@ def demand(wanted: Sequence[Keep], parts: Parts) -> None:
             f" {', '.join(str(known) for known in _DTYPES)}; leave weights out of keep"
             for name in sorted(types)
         ]
+        found += [
+            f"keep=[weights] cannot write a weight called {each.name!a}, which the format cannot"
+            " name; rename it, or leave weights out of keep"
+            for each in _weights(parts)
+            if each.name == "__metadata__" or not _is_text(each.name)
+        ]
     if found:
         raise ConfigError(found)
+
+
+def _is_text(name: str) -> bool:
+    """Whether UTF-8 can have it: half of a surrogate pair is no character."""
+    return shown(name) == name
 
 
 def leave(wanted: Sequence[Keep], parts: Parts, folder: Path) -> None:

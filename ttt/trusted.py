@@ -143,6 +143,14 @@ def movable(parents: Sequence[Path]) -> list[str]:
     return found
 
 
+def made_by_us(path: Path) -> bool:
+    """Whether what has this path is ours, and no link to anywhere."""
+    status = path.lstat()
+    return not stat.S_ISLNK(status.st_mode) and (
+        status.st_uid in _ourselves() or status.st_uid in _as_stored(path.parent)
+    )
+
+
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[BufferedReader]:
     """A file of a run folder, open for reading; what was opened is what was judged.

@@ -15,6 +15,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
+from ttt import trusted
 from ttt.errors import DataError, TttError
 from ttt.prepare import room
 from ttt.prepare.folder import Progress, manifest_of
@@ -79,6 +80,8 @@ def resumable_folder(out: Path) -> Iterator[Path]:
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.parent / f".{out.name}.partial"
     partial.mkdir(exist_ok=True)
+    if not trusted.made_by_us(partial):  # anybody knows its name
+        raise DataError(f"{partial} is a link, or not yours: remove it, or type --out DIR")
     lock = os.open(partial, os.O_RDONLY)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
