@@ -40,8 +40,7 @@ def build(run_config: RunConfig, world: World, clock: Clock, log: EventLog, puls
         world=world,
         channels_last=run_config.channels_last,
     )
-    if run_config.compile and (sentence := scratch.keep_compiled()):
-        log.emit(Kind.WARNING, message=sentence)
+    keep_compiled(run_config, log)
     learner = StandardLearner(
         model,
         task,
@@ -84,6 +83,12 @@ def build(run_config: RunConfig, world: World, clock: Clock, log: EventLog, puls
         check_every=run_config.target.check_every_steps,
         room_wanted=lambda: stop.room_wanted() is not None,
     )
+
+
+def keep_compiled(run_config: RunConfig, log: EventLog) -> None:
+    """Where a model is compiled: keep what comes of it for later runs, or say why not."""
+    if run_config.compile and (sentence := scratch.keep_compiled()):
+        log.emit(Kind.WARNING, message=sentence)
 
 
 def set_arithmetic(precision: str) -> None:
