@@ -12,6 +12,7 @@ import struct
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -78,6 +79,13 @@ def test_what_ttt_makes_is_trusted_whatever_the_umask(tmp_path: Path, masked):
         assert modes == {0o755 & ~mask}
         shared = stat.S_IMODE(made.parents[2].stat().st_mode)  # as it was, but nobody moves ours
         assert shared == (0o777 & ~mask) | (stat.S_ISVTX if mask < 0o020 else 0)
+
+
+def test_launches_may_make_run_root_at_the_same_time(tmp_path: Path):
+    folders = [tmp_path / "a" / "runs" / "digits" / str(number) / "seed_1" for number in range(32)]
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(trusted.make, folders))
+    assert all(map(Path.is_dir, folders))
 
 
 def test_a_second_run_of_a_launch_shares_its_folder_and_no_run_its_own(tmp_path: Path):

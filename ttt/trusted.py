@@ -54,7 +54,9 @@ def make(folder: Path) -> None:
     """
     launch = folder.parent
     for parent in reversed(launch.parents):
-        if not parent.is_dir():
+        if parent.exists():
+            continue
+        with contextlib.suppress(FileExistsError):  # another launch has just made it
             parent.mkdir()
             mode = stat.S_IMODE(parent.stat().st_mode)
             if mode & _OTHERS_WRITE:
