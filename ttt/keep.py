@@ -100,7 +100,7 @@ def demand(wanted: Sequence[Keep], parts: Parts) -> None:
 
 def _is_text(name: str) -> bool:
     """Whether UTF-8 can have it: half of a surrogate pair is no character."""
-    return shown(name) == name
+    return encodable(name) == name
 
 
 def leave(wanted: Sequence[Keep], parts: Parts, folder: Path) -> None:
