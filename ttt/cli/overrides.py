@@ -14,7 +14,7 @@ from typing import Any
 
 from hydra.errors import MissingConfigException
 
-from ttt import config, redact
+from ttt import config
 from ttt.cli import counted, names, options, own_files, sentences
 from ttt.cli.composer import Composer, split
 from ttt.prepare.folder import MANIFEST
@@ -64,30 +64,6 @@ def unchosen(arguments: list[str]) -> list[str]:
         f"benchmark= is not given, so none of those in {typed.config_dir} is trained: {there};"
         f" {names.typed('benchmark', files[0].stem)}"
     ]
-
-
-def confided(composed: Any) -> list[str]:
-    """A remark where settings hold secrets as they are written: which, and the better way."""
-    settings = config.settings(composed)
-    names = [name for name, value in settings.items() if _is_secret(name, value)]
-    if not names:
-        return []
-    better = "type export NAME=VALUE in the shell before"
-    if all(name.startswith("launcher.") for name in names):
-        better += (
-            ": sbatch, srun and torchrun pass it on, mpirun with -x NAME; for W&B: wandb login"
-        )
-    else:
-        better += f" and \"{names[-1]}='${{oc.env:NAME}}'\""
-    several = len(names) > 1
-    return [
-        f"{', '.join(names)} {'hold secrets' if several else 'holds a secret'}: other users may see"
-        f" it in the list of processes; ttt hides it in what it records and shows; {better}"
-    ]
-
-
-def _is_secret(name: str, value: Any) -> bool:
-    return not isinstance(value, dict) and redact.settings({name: value})[name] != value
 
 
 def own_benchmarks(arguments: list[str]) -> list[Path]:

@@ -22,7 +22,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 
 from ttt import claim, config, modes, redact, stop, trusted
-from ttt.cli import closing, counted, looked, options, overrides, shows, sweep
+from ttt.cli import closing, confided, counted, looked, options, overrides, shows, sweep
 from ttt.cli.rehearse import rehearse
 from ttt.dist.rank import JOIN_VARIABLE, Placement, from_environment, half_told
 from ttt.errors import OK, ConfigError, TttError, one_line, show
@@ -57,7 +57,7 @@ def main(arguments: list[str]) -> int:
     def task(composed: Any) -> None:
         stop.obey()  # Hydra drops errors of its first look at the configuration
         begun.append(True)
-        sweep.hide_secrets(HydraConfig.get())
+        confided.hide_secrets(HydraConfig.get())
         try:
             if placement and HydraConfig.get().mode is RunMode.MULTIRUN:
                 raise ConfigError(_SWEEP_INSIDE)
@@ -74,6 +74,7 @@ def main(arguments: list[str]) -> int:
         trusted.keep_others_out()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # what Hydra itself refuses comes to us as an exception
     sys.argv = ["ttt run", *arguments]
+    confided.listen()
     application = hydra.main(
         version_base="1.3", config_path=str(config.folder()), config_name="config"
     )(task)
@@ -130,9 +131,9 @@ def launch(composed: Any, arguments: list[str], placement: Placement | None) -> 
     if launcher.on_every_node and not placement:
         return launcher.join(arguments, run.timeout.join_seconds)
     remarks = [*overrides.unchosen(arguments), *claim.remarks(run), *looked.doubts(run, launcher)]
-    remarks += overrides.confided(composed)
-    for remark in dict.fromkeys(remarks):
+    for remark in remarks:
         print(f"ttt: {remark}", file=sys.stderr)
+    confided.warn(composed)
     if prepare(run) and counted.missing(run.data):
         composed = counted.fill(composed)
         if found := problems(config.resolve(composed), placement):

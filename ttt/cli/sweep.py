@@ -5,15 +5,12 @@ import math
 import shlex
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import yaml
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.utils import create_config_search_path
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.types import RunMode
 
-from ttt import config, redact
+from ttt import config
 from ttt.cli import overrides, sentences
 from ttt.cli.composer import Composer
 from ttt.cli.options import Typed
@@ -42,27 +39,6 @@ def faults(typed: Typed, problems: Callable[[RunConfig], list[str]]) -> list[str
     except config.CompositionError as error:
         return [f"{shlex.join(readable)}: {' '.join(str(error).split())}"]
     return _too_many_or_none(values, composer) or _of_first(values, composer, problems)
-
-
-def hide_secrets(hydra: Any) -> None:
-    """Hide the secrets in what Hydra itself has just written of a sweep.
-
-    Args:
-        hydra: Hydra's own configuration.
-    """
-    if hydra.mode is not RunMode.MULTIRUN:
-        return
-    files = [Path(hydra.sweep.dir, "multirun.yaml")]
-    if hydra.output_subdir is not None:
-        files += Path(hydra.runtime.output_dir, hydra.output_subdir).glob("*.yaml")
-    for file in files:
-        if not file.is_file():
-            continue
-        content = yaml.safe_load(file.read_text("utf-8"))
-        if redact.holds(content):
-            file.chmod(0o600)
-            hidden = redact.settings(content)
-            file.write_text(yaml.safe_dump(hidden, sort_keys=False), encoding="utf-8")
 
 
 def _too_many_or_none(values: dict[str, list[str]], composer: Composer) -> list[str]:

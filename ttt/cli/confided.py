@@ -1,0 +1,79 @@
+"""Secrets that were typed as settings: the warning, and what Hydra itself would show of them."""
+
+import logging
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra._internal.core_plugins.basic_launcher import BasicLauncher
+from hydra.types import RunMode
+
+from ttt import config, redact
+
+
+def warn(composed: Any) -> None:
+    """Say which settings hold secrets as they are written, once for all launches of a sweep."""
+    if remark := _remark(composed):
+        _say(remark)
+
+
+@cache
+def _say(remark: str) -> None:
+    print(f"ttt: {remark}", file=sys.stderr)
+
+
+def _remark(composed: Any) -> str:
+    """Which settings hold secrets, and the better way; "" if none does."""
+    settings = config.settings(composed)
+    names = [name for name, value in settings.items() if _is_secret(name, value)]
+    if not names:
+        return ""
+    better = "type export NAME=VALUE in the shell before"
+    if all(name.startswith("launcher.") for name in names):
+        better += (
+            ": sbatch, srun and torchrun pass it on, mpirun with -x NAME; for W&B: wandb login"
+        )
+    else:
+        better += f" and \"{names[-1]}='${{oc.env:NAME}}'\""
+    several = len(names) > 1
+    return (
+        f"{', '.join(names)} {'hold secrets' if several else 'holds a secret'}: other users may see that"
+        f" in the list of processes; ttt hides it in what it records and shows; {better}"
+    )
+
+
+def _is_secret(name: str, value: Any) -> bool:
+    return not isinstance(value, dict) and redact.settings({name: value})[name] != value
+
+
+def listen() -> None:
+    """Hide the secrets in what Hydra prints of each launch."""
+    logging.getLogger(BasicLauncher.__module__).addFilter(_without_secrets)
+
+
+def _without_secrets(record: logging.LogRecord) -> bool:
+    record.msg, record.args = redact.text(record.getMessage()), ()
+    return True
+
+
+def hide_secrets(hydra: Any) -> None:
+    """Hide the secrets in what Hydra itself has just written of a sweep.
+
+    Args:
+        hydra: Hydra's own configuration.
+    """
+    if hydra.mode is not RunMode.MULTIRUN:
+        return
+    files = [Path(hydra.sweep.dir, "multirun.yaml")]
+    if hydra.output_subdir is not None:
+        files += Path(hydra.runtime.output_dir, hydra.output_subdir).glob("*.yaml")
+    for file in files:
+        if not file.is_file():
+            continue
+        content = yaml.safe_load(file.read_text("utf-8"))
+        if redact.holds(content):
+            file.chmod(0o600)
+            hidden = redact.settings(content)
+            file.write_text(yaml.safe_dump(hidden, sort_keys=False), encoding="utf-8")
