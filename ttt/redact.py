@@ -35,14 +35,14 @@ _HINT = r"key|token|secret|pass|pwd|credential|jwt|aws_|bearer|authoriz|login|:/
 
 # What stands right before a value: NAME=, NAME: and the like, or words that only a secret follows.
 _BEFORE = r"""
-    (?P<quote>["']?) (?<![\w.]) (?P<name>[A-Za-z_][\w.-]{0,200}) (?P=quote)
-        (?: \s?=\s? | :\s+ | :(?=["']) )
+    \bwandb\s+login\s+ (?!-)
+  | \b(?i:bearer)\s+ (?=[\w.~+/=-]{8})
+  | \b(?i:authorization)["']?\s*[:=]\s*["']?(?i:basic|token|apikey)\s+
+  | (?P<quote>["']?) (?<![\w.]) (?P<name>[A-Za-z_][\w.-]{0,200}) (?P=quote)
+        (?: \s?=\s? | (?P<colon>:\s+) | :(?=["']) )
   | (?<=[{,]) (?P<inner>[A-Za-z_][\w-]{0,200}) :(?!/)
   | (?<![\w-]) --(?P<option>[\w-]{1,200}) [\s,"']+ (?!-)
   | (?<![\w-]) -g?env [\s,"']+ (?P<variable>\w{1,200}) [\s,"']+
-  | \bwandb\s+login\s+ (?!-)
-  | \b(?i:bearer)\s+ (?=[\w.~+/=-]{8})
-  | \b(?i:authorization)["']?\s*[:=]\s*["']?(?i:basic|token|apikey)\s+
 """
 _QUOTED = {
     '"': r'"(?:[^"\\]|\\.)*(?:"|\\?\Z)',
@@ -129,6 +129,8 @@ def _hidden(said: str, *, literals: bool = False) -> str:
         begin = end = found.end()
         name = next((one for one in found.group("name", "inner", "option", "variable") if one), "")
         secret = named(name) if name else True
+        if found["colon"] and not found["quote"] and not re.search(r"[._-]", name):
+            secret = _is_certain(name)  # "the key: three words" is a sentence
         if secret:
             end = _end(plain, begin)
             quote = plain[begin] if plain[begin : begin + 1] in _QUOTED else ""

@@ -37,10 +37,10 @@ def _remark(composed: Any) -> str:
         )
     else:
         better += f" and \"{names[-1]}='${{oc.env:NAME}}'\""
-    several = len(names) > 1
+    hold = "hold secrets" if len(names) > 1 else "holds a secret"
     return (
-        f"{', '.join(names)} {'hold secrets' if several else 'holds a secret'}: other users may see that"
-        f" in the list of processes; ttt hides it in what it records and shows; {better}"
+        f"{', '.join(names)} {hold}: other users may see that in the list of processes; ttt hides"
+        f" it in what it records and shows; {better}"
     )
 
 
