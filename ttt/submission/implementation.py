@@ -78,19 +78,22 @@ def _nodes(entry: Entry) -> int:
 
 
 def _constraints(result: Result, tested: Path) -> str:
-    """The versions of the runs; of packages they do not tell of, those of the source."""
+    """The versions of the runs; if ttt was tested with them, those of all other packages, too.
+
+    What one version needs can contradict what was tested with another: pip would install nothing.
+    """
     packages = _agreed(entry.environment.get("packages") for entry in result.entries)
     # Of "2.13.0+cpu" no index but its maker's own knows what follows the plus.
-    versions = {
+    told = {
         name.lower(): f"{name}=={str(version).partition('+')[0]}"
         for name, version in packages.items()
         if version and name != "ttt"
     }
     lines = tested.read_text().splitlines() if tested.is_file() else []
-    others = [
-        line for line in lines if "==" in line and line.partition("==")[0].lower() not in versions
-    ]
-    return "".join(f"{line}\n" for line in sorted([*versions.values(), *others], key=str.lower))
+    known = {line.partition("==")[0].lower(): line for line in lines if "==" in line}
+    same = told.keys() <= known.keys() and all(known[name] == told[name] for name in told)
+    versions = known if same else told
+    return "".join(f"{line}\n" for line in sorted(versions.values(), key=str.lower))
 
 
 def _copy_own(config: Mapping[str, Any], config_dir: Path | None, folder: Path) -> str:
@@ -174,7 +177,8 @@ def _readme(result: Result, origin: str, own: str) -> str:
         f"- `{CONFIG}`, which the logs name: the whole configuration of `result_0.txt`, as the run"
         " froze it before it began; `config_<i>.yaml` those of all. Paths of the machine are made"
         " relative.",
-        f"- `{scripts.CONSTRAINTS}`: the versions of all packages",
+        f"- `{scripts.CONSTRAINTS}`: the versions of the runs; if ttt was tested with them, those"
+        " of all other packages, too",
         f"- `{scripts.EXPECTED}`: what `{scripts.VERIFY}` compares a data set with",
         "",
         "| result | seed | processes | configuration |",
