@@ -18,6 +18,8 @@ torch.set_num_threads(1)
 # send it to runs, which have it by default again whoever started the tests.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 PROJECT = Path(__file__).parent.parent
+# Seconds after which a test calls a program hung. A busy machine is slow; pytest itself waits 300.
+HUNG = 240.0
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -78,7 +80,7 @@ def ttt(tmp_path: Path) -> Command:
             env=environment(**variables),
             capture_output=True,
             text=True,
-            timeout=240,
+            timeout=HUNG,
             check=False,
         )
 

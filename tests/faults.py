@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from conftest import HUNG
 from processes import ENDLESS, TWO, begin, end_all, events, until_there, until_training, worker
 from slurm_testbed import Cluster
 
@@ -253,7 +254,7 @@ def meet_on(cluster: Cluster, fault: ClusterFault, root: Path, digits: Path) -> 
         [log] = folder.parent.glob("slurm-*.out")
         began = time.time()
         fault.do(cluster, log.stem.removeprefix("slurm-"))
-    _, said = process.communicate(timeout=200)
+    _, said = process.communicate(timeout=HUNG)
     seconds = time.time() - began
     cluster.run("scancel", "--me")
     cluster.revive_node("n2") if "node" in fault.name else None
@@ -294,7 +295,7 @@ def meet(fault: Fault, root: Path, digits: Path) -> Met:
         if fault.do:
             began = time.time()
             fault.do(root, folder)
-        _, said = process.communicate(timeout=120)
+        _, said = process.communicate(timeout=HUNG)
         seconds = time.time() - began
         left = end_all(root)
         record = events(folder, whole=fault.do is not fill) if folder.is_dir() else []

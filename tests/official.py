@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from unittest import mock
 
-from conftest import PROJECT, environment
+from conftest import HUNG, PROJECT, environment
 from ttt import claim, config, worker
 from ttt.cli import looked
 from ttt.cli import run as command_line
@@ -47,7 +47,7 @@ def start(folder: Path, *, judged: bool = False, **variables: str):
         env=environment(PYTHONPATH=path) | variables,
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=HUNG,
         check=False,
     )
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import psutil
 
-from conftest import PROJECT, command, environment
+from conftest import HUNG, PROJECT, command, environment
 
 OUTSIDE = PROJECT / "tests" / "outside"
 ENDLESS = ("target.threshold=1.0", "target.max_epochs=100000", "clear_cache=off")
@@ -62,7 +62,7 @@ def _rank(process: psutil.Process) -> str | None:
 
 def until_training(root: Path, process: subprocess.Popen[str]) -> Path:
     """Wait for the first steps; the run folder."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + HUNG
     while time.monotonic() < deadline:
         assert process.poll() is None, process.communicate()
         for record in root.glob("runs/*/*/*/events.jsonl"):
@@ -74,7 +74,7 @@ def until_training(root: Path, process: subprocess.Popen[str]) -> Path:
 
 def until_there(path: Path, process: subprocess.Popen[str]) -> None:
     """Wait for a file."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + HUNG
     while time.monotonic() < deadline:
         if path.exists():
             return

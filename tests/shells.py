@@ -11,6 +11,8 @@ import termios
 import time
 from pathlib import Path
 
+from conftest import HUNG
+
 # What makes each show the line it has, so that a test sees what Tab has made of it, and clear it.
 _SHOW = {
     "bash": r"""bind -x '"\C-g": printf "<%s>\n" "$READLINE_LINE"; READLINE_LINE='""",
@@ -67,7 +69,7 @@ class Shell:
     def type(self, text: str) -> None:
         os.write(self.terminal, text.encode())
 
-    def until(self, pattern: str, seconds: float = 60) -> re.Match[str]:
+    def until(self, pattern: str, seconds: float = HUNG) -> re.Match[str]:
         """Read until the shell has printed that."""
         seen, end = "", time.monotonic() + seconds
         while time.monotonic() < end:

@@ -30,7 +30,7 @@ from pathlib import Path
 import psutil
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "scontrol", "sinfo", "sbatch", "srun", "scancel")
-BOOT_SECONDS = 60
+BOOT_SECONDS = 180  # two on a machine that does nothing else
 
 # SLURM's defaults spare large clusters; a small one may answer at once:
 #   cred_expire       a requeued job waits until its old credential has expired (120 s)
@@ -159,7 +159,7 @@ class Cluster:
         """PENDING, RUNNING, COMPLETED, FAILED, CANCELLED, TIMEOUT, NODE_FAIL or the like."""
         return self.job(identifier)["JobState"]
 
-    def wait(self, identifier: str, state: str | None = None, seconds: float = 120) -> str:
+    def wait(self, identifier: str, state: str | None = None, seconds: float = 240) -> str:
         """Wait for a job to be in `state`, or to end where none is given; return its state."""
         deadline = time.monotonic() + seconds
         while (now := self.job_state(identifier)) != state and (state or now in ALIVE):
@@ -197,11 +197,19 @@ class Cluster:
             daemon.kill()
 
     def _kill(self, node: str | None = None) -> None:
-        # Until nothing is found: a process may have been forked while we looked.
-        while victims := self.processes(node):
-            for victim in victims:
+        # All stand still before the first one dies, as when the power fails: a slurmstepd that sees
+        # its task die tells slurmctld, and the job has failed instead of going back to its queue.
+        # Until no other is found: a process may have been forked while we looked.
+        still: set[psutil.Process] = set()
+        while moving := self.processes(node) - still:
+            for process in moving:
                 with suppress(psutil.NoSuchProcess):
-                    victim.kill()
+                    process.suspend()
+            still |= moving
+        for process in still:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        while self.processes(node):
             time.sleep(0.02)
 
     def _configure(self) -> None:

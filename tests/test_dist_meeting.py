@@ -15,7 +15,7 @@ import psutil
 import pytest
 import torch
 
-from conftest import command, environment
+from conftest import HUNG, command, environment
 from ttt.dist import device, meeting, network
 from ttt.dist.agreement import LostRankZero
 from ttt.dist.meeting import Arrival, absence
@@ -66,11 +66,11 @@ def test_everybody_gets_the_text_of_rank_0():
 
 
 def test_the_absent_are_named_and_everybody_else_told(capfd):
-    first, other = meet_all([0, 2], 4, 0.3)
+    first, other = meet_all([0, 2], 4, 2)
     assert capfd.readouterr().err == ""
-    assert "2 of 4 ranks did not come within 0.3 s: ranks 1, 3" in str(first)
+    assert "2 of 4 ranks did not come within 2 s: ranks 1, 3" in str(first)
     assert socket.gethostname() in str(first)
-    assert "timeout.join_seconds=0.6" in str(first)
+    assert "timeout.join_seconds=4" in str(first)
     assert str(other) == str(first)
     assert isinstance(other, LostRankZero)  # so that only rank 0 shows it
 
@@ -78,8 +78,8 @@ def test_the_absent_are_named_and_everybody_else_told(capfd):
 @pytest.mark.parametrize("ranks", [[0, 0], [0, 1, 1]])
 def test_a_rank_that_comes_twice_is_told_at_once(ranks):
     began = time.monotonic()
-    answers = meet_all(ranks, len(ranks), 30)
-    assert time.monotonic() - began < 20
+    answers = meet_all(ranks, len(ranks), HUNG)
+    assert time.monotonic() - began < HUNG / 2
     assert all(isinstance(answer, LaunchError) for answer in answers)
     here = socket.gethostname()
     assert f"rank {ranks[-1]} came 2 times, from {here}, {here}; give each a RANK" in str(
@@ -147,7 +147,7 @@ def test_a_rank_that_meets_another_program_says_so_in_time(alone, says, capfd):
         began = time.monotonic()
         with pytest.raises(LaunchError, match=r"rank 1 on .* met something else than rank 0 at"):
             meeting.connect(Placement(1, 2, 1, 2, "slurm"), 0.5)
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 60
         assert capfd.readouterr().err == ""  # and no page of torch's
         for guest in held:
             guest.close()
@@ -220,7 +220,7 @@ def test_a_gpu_that_two_would_share_is_refused_by_all_of_them(alone, visible):
     alone.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     began = time.monotonic()
     first, *others = seat_all(alone, visible)
-    assert time.monotonic() - began < 10  # and not the half an hour of torch's own waiting
+    assert time.monotonic() - began < 100  # and not the half an hour of torch's own waiting
     assert isinstance(first, ConfigError)
     for other in others:
         assert isinstance(other, LostRankZero)
@@ -339,7 +339,7 @@ def typed_by_hand(tmp_path, digits):
 
 def test_each_rank_that_is_alone_ends_in_time_with_a_sentence(typed_by_hand):
     zero, one = typed_by_hand("0"), typed_by_hand("1")
-    said = [process.communicate(timeout=100)[1] for process in (zero, one)]
+    said = [process.communicate(timeout=HUNG)[1] for process in (zero, one)]
     assert [zero.returncode, one.returncode] == [5, 5]
     assert "1 of 2 ranks did not come within 1 s: rank 1;" in said[0]
     assert "could not reach rank 0 at 127.0.0.1:" in said[1]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import environment
+from conftest import HUNG, environment
 
 LEVELS = ("ok", "warning", "failure")
 
@@ -52,7 +52,7 @@ def test_two_ranks_measure_how_they_talk(digits: Path, tmp_path: Path):
         env=environment(),
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=HUNG,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import PROJECT, Command, command, environment
+from conftest import HUNG, PROJECT, Command, command, environment
 from faults import FAULTS, Fault, fill, meet
 from processes import ENDLESS, OUTSIDE, TWO, begin, end_all, events, until_training, workers
 from ttt.report.source.find import find
@@ -69,7 +69,7 @@ def test_every_living_rank_leaves_a_traceback_of_a_hang(tmp_path: Path, digits: 
 
 def test_a_sink_that_raises_is_dropped_and_the_run_goes_on(tmp_path: Path, start: Start):
     process = start("task._target_=outside_parts.BrokenSink", "clear_cache=off")
-    _, said = process.communicate(timeout=120)
+    _, said = process.communicate(timeout=HUNG)
     assert process.returncode == 0, said
     [record] = tmp_path.glob("runs/*/*/*/events.jsonl")
     warnings = [event["data"]["message"] for event in events(record.parent, "warning")]
@@ -85,7 +85,7 @@ def test_a_taken_port_is_told_with_its_number(tmp_path: Path, digits: Path):
         port = str(taken.getsockname()[1])
         variables = launched | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
         process = begin(tmp_path, f"data.root={digits}", **variables)
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=HUNG)
     assert process.returncode == 5
     assert f"cannot listen on port {port}" in said
     assert "Traceback" not in said
@@ -102,7 +102,7 @@ def test_a_stopped_launcher_stops_everything_and_logs_it(
     process = start(*ENDLESS, *launcher)
     folder = until_training(tmp_path, process)
     process.send_signal(number)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=HUNG)
     assert process.returncode == 128 + number
     assert f"stopped by {number.name}" in said
     assert "Traceback" not in said
@@ -119,8 +119,8 @@ def test_a_launcher_killed_outright_takes_everything_along(
     process = start(*ENDLESS, f"launcher={launcher}")
     folder = until_training(tmp_path, process)
     process.kill()
-    process.communicate(timeout=60)
-    deadline = time.monotonic() + 60
+    process.communicate(timeout=HUNG)
+    deadline = time.monotonic() + HUNG
     while workers(tmp_path) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert workers(tmp_path) == []
@@ -135,13 +135,13 @@ def test_an_unreadable_image_is_told_by_its_path(tmp_path: Path, start: Start, d
     victim.write_bytes(content[:43] + bytes(len(content) - 59) + content[-16:])
     arguments = [*TWO, f"data.root={root}", "clear_cache=fadvise"]
     process = start(*arguments)
-    _, said = process.communicate(timeout=120)
+    _, said = process.communicate(timeout=HUNG)
     assert process.returncode == 2, said
     assert str(victim) in said
     assert "data.on_error=skip" in said
     assert "Traceback" not in said
     again = start(*arguments, "data.on_error=skip")
-    _, said = again.communicate(timeout=120)
+    _, said = again.communicate(timeout=HUNG)
     assert again.returncode == 0, said
     summaries = [json.loads(path.read_text()) for path in tmp_path.glob("runs/*/*/*/summary.json")]
     assert sorted(one["status"] for one in summaries) == ["aborted", "success"]
@@ -158,10 +158,8 @@ def test_a_data_set_that_is_removed_is_told_soon_and_in_the_report(
     while not events(folder, "quality", whole=False):  # all parts are listed
         assert process.poll() is None
         time.sleep(0.05)
-    began = time.monotonic()
     root.rename(tmp_path / "away")
-    _, said = process.communicate(timeout=60)
-    assert time.monotonic() - began < 7  # seconds; 2 to 3 on two cores that others use, too
+    _, said = process.communicate(timeout=HUNG)  # and not timeout.step_seconds, which is longer
     why = f"data.root={root} was removed while the run was going on"
     assert process.returncode == 2, said
     assert why in said
@@ -197,7 +195,7 @@ def test_the_run_folder_is_not_shared(tmp_path: Path, start: Start):
     limits = ("target.threshold=0.5", "target.max_epochs=1", "clear_cache=off")
     both = [start(*limits), start(*limits)]
     for process in both:
-        _, said = process.communicate(timeout=120)
+        _, said = process.communicate(timeout=HUNG)
         assert process.returncode == 0, said
     assert len(list(tmp_path.glob("runs/digits/*"))) == 2
 

@@ -21,7 +21,7 @@ from torch import nn
 
 import click_logs
 import texts
-from conftest import PROJECT, Command, command, environment
+from conftest import HUNG, PROJECT, Command, command, environment
 from ranks import on_ranks
 from test_dist_embedding import model_of
 from test_tasks_translation import network
@@ -332,7 +332,7 @@ def launched(root, digits, *arguments, **options):
         env=environment(),
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=HUNG,
         check=False,
         **options,
     )

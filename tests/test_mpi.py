@@ -20,7 +20,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from conftest import PROJECT, Command, command, environment
+from conftest import HUNG, PROJECT, Command, command, environment
 from processes import ENDLESS, begin, end_all, events, until_training, workers
 from ttt.dist import mpi
 from ttt.dist.rank import Placement, from_environment
@@ -329,7 +329,7 @@ def test_a_killed_rank_ends_the_run_and_is_told(mpirun: list[str], tmp_path: Pat
     process = begin(tmp_path, f"data.root={digits}", *ENDLESS, *TWO)
     until_training(tmp_path, process)
     worker(tmp_path, 1).send_signal(signal.SIGKILL)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=HUNG)
     assert process.returncode == 5
     if family_of(version(mpirun[0])) is Family.open_mpi:  # the others' do not say
         assert f"rank 1 on {socket.gethostname()} was ended by SIGKILL" in said
@@ -365,7 +365,7 @@ def test_a_stopped_launcher_stops_everything(tmp_path: Path, digits: Path):
     process = begin(tmp_path, f"data.root={digits}", *ENDLESS, *TWO)
     folder = until_training(tmp_path, process)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=HUNG)
     assert process.returncode == 130
     assert "stopped by SIGINT" in said
     assert "Traceback" not in said

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import environment
+from conftest import HUNG, environment
 from processes import begin, end_all, until_there
 from ttt import owner
 from ttt.errors import LaunchError
@@ -96,6 +96,6 @@ def test_a_second_start_is_refused_before_it_touches_the_record(tmp_path: Path, 
     assert before.count('"init_start"') == 1
     assert list(folder.glob("logs/*.failure.json")) == []  # the first's launcher would end it
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=60)
+    process.communicate(timeout=HUNG)
     assert process.returncode == 130
     assert end_all(tmp_path) == []

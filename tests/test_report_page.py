@@ -12,6 +12,7 @@ from html.parser import HTMLParser
 import pytest
 
 import studies
+from conftest import HUNG
 from ttt.errors import ConfigError, MissingExtra
 from ttt.report.forms.page import page, write_page
 
@@ -55,7 +56,7 @@ def chromium(tmp_path):
              "--no-first-run", "--disable-extensions", "--disable-background-networking",
              "--allow-file-access-from-files", f"--user-data-dir={tmp_path / 'profile'}",
              "--enable-logging=stderr", *options, file.as_uri()],
-            capture_output=True, text=True, timeout=120, check=True,
+            capture_output=True, text=True, timeout=HUNG, check=True,
         )  # fmt: skip
 
     return run

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import run_folders
-from conftest import PROJECT, environment
+from conftest import HUNG, PROJECT, environment
 from fakes import FakeTime
 from test_sinks import tell
 from test_sinks_wandb import inspect
@@ -48,7 +48,7 @@ def python(folder: Path, code: str, *arguments: object, **variables: str) -> str
         env=environment(**(quiet | {"PYTHONPATH": path} | variables)),
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=HUNG,
         check=False,
     )
     return done.stdout + done.stderr

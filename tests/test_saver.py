@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from conftest import environment
+from conftest import HUNG, environment
 from fakes import FakeTime, Recorder
 from processes import OUTSIDE, TWO, begin, end_all, events, workers
 from ttt import saver
@@ -254,7 +254,7 @@ def test_killed_outright_it_goes_on_as_if_it_had_not_been(tmp_path, digits):
         each.suspend()
     for each in family:
         each.kill()
-    process.communicate(timeout=60)
+    process.communicate(timeout=HUNG)
     [run] = tmp_path.glob("cut/runs/*/*/seed_4")
     assert not events(run, "run_stop", whole=False)
     again = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
@@ -268,7 +268,7 @@ def test_killed_outright_it_goes_on_as_if_it_had_not_been(tmp_path, digits):
     )
     assert done.returncode == 0, done.stdout + done.stderr
     uncut = begin(tmp_path / "uncut", *same, *TWO)
-    _, said = uncut.communicate(timeout=120)
+    _, said = uncut.communicate(timeout=HUNG)
     assert uncut.returncode == 0, said
     [whole] = tmp_path.glob("uncut/runs/*/*/seed_4")
     assert end_all(tmp_path) == []
@@ -289,7 +289,7 @@ def test_killed_outright_it_goes_on_as_if_it_had_not_been(tmp_path, digits):
 
 def until_saved(root, process):
     """Wait for a checkpoint and some steps more."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + HUNG
     while time.monotonic() < deadline:
         assert process.poll() is None, process.communicate()
         for record in root.glob("cut/runs/*/*/*/events.jsonl"):

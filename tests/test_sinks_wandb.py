@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import PROJECT, environment
+from conftest import HUNG, PROJECT, environment
 from fakes import FakeTime, Recorder
 from test_sinks import CONFIG, tell
 from ttt.errors import OK
@@ -129,7 +129,7 @@ def test_without_its_server_a_run_goes_on_untracked(tmp_path):
         env=environment(PYTHONPATH=f"{PROJECT}:{PROJECT / 'tests'}", **variables),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=HUNG,
         check=False,
     )
     assert done.stderr == ""

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from conftest import PROJECT, Command, environment
+from conftest import HUNG, PROJECT, Command, environment
 from faults import CLUSTER_FAULTS, ClusterFault, meet_on
 from processes import begin, events, until_training, worker
 from slurm_testbed import Cluster
@@ -41,7 +41,7 @@ def start(cluster: Cluster, tmp_path: Path, digits: Path) -> Iterator[Start]:
 
 def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
     """Exit code, output and errors."""
-    out, errors = process.communicate(timeout=200)
+    out, errors = process.communicate(timeout=HUNG)
     return process.returncode, out, errors
 
 
@@ -200,7 +200,7 @@ def test_a_job_told_to_make_room_goes_on_after_a_requeue(
 
 def until_saved(run: Path, process: subprocess.Popen[str], resumed: int) -> None:
     """Wait for a checkpoint of the processes that went on for the n-th time."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + HUNG
     while time.monotonic() < deadline:
         assert process.poll() is None, process.communicate()
         kinds = [event["kind"] for event in events(run, whole=False)]

@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 import slurm_testbed
+from conftest import HUNG
 from slurm_testbed import Cluster, missing
 
 SCRIPT = Path(slurm_testbed.__file__)
@@ -26,7 +27,7 @@ def submit(cluster: Cluster, *arguments: str) -> str:
     return submitted.stdout.strip()
 
 
-def until(true: Callable[[], bool], seconds: float = 120) -> None:
+def until(true: Callable[[], bool], seconds: float = HUNG) -> None:
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline
@@ -37,7 +38,7 @@ def until_states(cluster: Cluster, jobs: list[str], states: list[str]) -> None:
     """Wait for the jobs to be in these states."""
     # On a busy machine slurmctld can find a node silent that lives: its job is queued, and starts
     # again later.
-    deadline = time.monotonic() + 240
+    deadline = time.monotonic() + HUNG
     while (now := [*map(cluster.job_state, jobs)]) != states:
         assert time.monotonic() < deadline, (now, states, cluster.node_states())
         time.sleep(0.2)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from conftest import PROJECT, environment
+from conftest import HUNG, PROJECT, environment
 from conftest import Command as Ttt
 from submissions import commit, launch
 from ttt import config
@@ -45,7 +45,7 @@ def script(folder: Path, name: str, cwd: Path, *arguments: str) -> subprocess.Co
         env=environment(VENV=sys.prefix),
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=HUNG,
         check=False,
     )
 
@@ -126,6 +126,23 @@ def test_without_its_source_nobody_can_review_a_result(tmp_path: Path, capsys, c
     told = source.write(environment_of(runs), tmp_path / "source")
     assert not (tmp_path / "source").exists()
     assert told.startswith(f"The source is not here: the program {said}")
+
+
+def versions(file: Path) -> list[str]:
+    return sorted(line for line in file.read_text().splitlines() if not line.startswith("#"))
+
+
+def test_versions_that_were_not_tested_together_are_not_mixed(folder: Path, tmp_path: Path):
+    """The tested sympy is too new for an older torch, and pip would refuse both."""
+    tested = versions(folder / "source" / "constraints.txt")
+    assert len(tested) > 100
+    assert versions(folder / "constraints.txt") == tested  # the runs had the torch of the tests
+    runs = launch(tmp_path / "runs", benchmark="digits", runs=1)
+    file = runs / "seed_1" / "environment.json"
+    older = {"packages": {"torch": "2.6.0+cu124", "rich": "15.0.0"}}
+    file.write_text(json.dumps(json.loads(file.read_text()) | older))
+    found = packaged(runs, tmp_path / "out") / "constraints.txt"
+    assert versions(found) == ["rich==15.0.0", "torch==2.6.0"]
 
 
 def test_of_a_project_around_an_installed_ttt_nothing_is_taken(tmp_path: Path, monkeypatch):
