@@ -14,9 +14,17 @@ import torch
 from ttt.dist.rank import Placement
 from ttt.dist.world import join
 
-# A server that has imported torch once; every rank is forked from it in milliseconds.
+# A server that has imported once what takes seconds; every rank is forked from it in milliseconds.
+# The last ones are what test files import, as each rank does to find its function there, and what
+# torch imports with the first optimizer.
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["torch", "ttt.worker", "nvidia.dali.fn"])
+_CONTEXT.set_forkserver_preload(
+    [
+        *("torch", "ttt.worker", "nvidia.dali.fn", "ttt.optim.sgd", "ttt.data.dali"),
+        *("pytest", "hypothesis.strategies", "sacrebleu.metrics", "safetensors.torch"),
+        *("sentencepiece", "sklearn.metrics", "torch._dynamo"),
+    ]
+)
 
 
 def on_ranks(size: int, function: Callable[..., Any], *arguments: Any) -> list[Any]:
