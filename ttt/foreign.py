@@ -53,29 +53,41 @@ class ForeignError(TttError):
 def regular(path: str, flags: int) -> int:
     """Open a file only if it can be read to its end; an `opener` for `open`.
 
-    A pipe without a writer would block for ever, a device may have no end, and to open one may do
-    something: so the file is looked at before it is opened, and again after.
-
     Raises:
         OSError: It cannot be opened, is no regular file, or has more than LARGEST bytes.
     """
-    _demand_regular(os.stat(path), path)
+    return _open(path, flags, LARGEST)
+
+
+def of_any_size(path: str, flags: int) -> int:
+    """Open a regular file, however large it is; an `opener` for `open`.
+
+    Raises:
+        OSError: It cannot be opened, or is no regular file.
+    """
+    return _open(path, flags, None)
+
+
+def _open(path: str, flags: int, most: int | None) -> int:
+    # A pipe without a writer would block for ever, a device may have no end, and to open one may do
+    # something: so the file is looked at before it is opened, and again after.
+    _demand_regular(os.stat(path), path, most)
     descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     try:
-        _demand_regular(os.fstat(descriptor), path)
+        _demand_regular(os.fstat(descriptor), path, most)
     except OSError:
         os.close(descriptor)
         raise
     return descriptor
 
 
-def _demand_regular(status: os.stat_result, path: str) -> None:
+def _demand_regular(status: os.stat_result, path: str, most: int | None) -> None:
     if stat.S_ISDIR(status.st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
     if not stat.S_ISREG(status.st_mode):
         raise OSError(errno.EINVAL, "it is not a regular file", path)
-    if status.st_size > LARGEST:
-        why = f"it has {status.st_size:,} bytes; allowed: up to {LARGEST:,}"
+    if most is not None and status.st_size > most:
+        why = f"it has {status.st_size:,} bytes; allowed: up to {most:,}"
         raise OSError(errno.EFBIG, why, path)
 
 

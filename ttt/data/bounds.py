@@ -11,11 +11,12 @@ have no end. No torch, and no NumPy: a login node and the doctor read by the sam
 
 from __future__ import annotations
 
+import errno
 import os
-import stat
 from pathlib import Path
 from typing import BinaryIO
 
+from ttt import foreign
 from ttt.errors import DataError
 
 LINE = 1 << 20  # bytes of a line of text; sentences of WMT have some 10 kB, wide tables 200 kB
@@ -42,11 +43,12 @@ def opened(path: Path) -> BinaryIO:
         OSError: It cannot be opened.
         DataError: It is a pipe, a socket, a device or a folder.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise DataError(f"{path} is no regular file; give a file")
-    return os.fdopen(descriptor, "rb")
+    try:
+        return open(path, "rb", opener=foreign.of_any_size)
+    except OSError as error:
+        if error.errno in (errno.EINVAL, errno.EISDIR):
+            raise DataError(f"{path} is no regular file; give a file") from error
+        raise
 
 
 def whole(path: Path, most: int) -> bytes:
