@@ -41,17 +41,13 @@ def build(run_config: RunConfig, world: World, clock: Clock, log: EventLog, puls
         channels_last=run_config.channels_last,
     )
     keep_compiled(run_config, log)
+    lr, steps = run_config.optim.lr, data.steps_per_epoch
     learner = StandardLearner(
         model,
         task,
         world,
         optimizer=partial(config.build, "optim", run_config.optim, without=("name",)),
-        schedule=config.build(
-            "schedule",
-            run_config.schedule,
-            base_lr=run_config.optim.lr,
-            steps_per_epoch=data.steps_per_epoch,
-        ),
+        schedule=config.build("schedule", run_config.schedule, base_lr=lr, steps_per_epoch=steps),
         precision=run_config.precision,
         accumulate=run_config.accumulate,
         clip_norm=run_config.clip_norm,
