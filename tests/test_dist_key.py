@@ -73,10 +73,10 @@ def two() -> Two:
     return opened()
 
 
-def answers(two: Two, secrets: tuple[str | None, str | None], forge=lambda store: None) -> list:
+def answers(two: Two, secrets: tuple[str | None, str | None], forge: Any = None) -> list:
     """What two ranks with these secrets get from a meeting, and what they say of its failure.
 
-    `forge` writes into rank 0's store before rank 0 does.
+    `forge` writes into the store in place of rank 0, which then comes too late.
     """
     got: list = [None, None]
 
@@ -88,14 +88,15 @@ def answers(two: Two, secrets: tuple[str | None, str | None], forge=lambda store
         except LaunchError as error:
             got[rank] = error
 
-    one = threading.Thread(target=take_part, args=(1,))
-    one.start()
-    room = ours(two[0], ROOM)
-    agreement.wait(room, ["came/1"], 30)
-    forge(room)
-    zero = threading.Thread(target=take_part, args=(0,))
-    zero.start()
-    for thread in (zero, one):
+    threads = [threading.Thread(target=take_part, args=(rank,)) for rank in (1, 0)]
+    threads[0].start()
+    if forge:
+        room = ours(two[0], ROOM)
+        agreement.wait(room, ["came/1"], 30)
+        forge(room)
+        threads[0].join()
+    threads[1].start()
+    for thread in threads:
         thread.join()
     return got
 
@@ -147,6 +148,16 @@ def noise(room: Any) -> None:
 @pytest.mark.parametrize("forge", [signed(None), signed(OTHER), as_before, noise])
 def test_who_writes_first_into_the_store_is_not_obeyed(two: Two, forge):
     _, one = answers(two, (OURS, OURS), forge)
+    assert isinstance(one, LaunchError)
+    assert "the words of rank 0 does not prove TTT_KEY, and is not used" in str(one)
+
+
+@pytest.mark.parametrize(
+    "said", [{}, {"error": 1, "code": 2}, {"error": "x"}, {"to": 7, "text": "x"}, {"to": []}]
+)
+def test_without_a_key_too_a_verdict_that_is_none_ends_a_rank_with_a_sentence(two: Two, said: Any):
+    forge = lambda room: room.set("verdict", json.dumps([json.dumps(said), "n", ""]))  # noqa: E731
+    _, one = answers(two, (None, None), forge)
     assert isinstance(one, LaunchError)
     assert "the words of rank 0 does not prove TTT_KEY, and is not used" in str(one)
 

@@ -228,13 +228,14 @@ def obey(room: Room, nonce: str, seconds: float) -> str:
         raise LostRankZero("rank 0 is gone") from error
     if not verdict.believed or not isinstance(verdict.value, dict):
         raise LaunchError(unproved("rank 0"))
-    if "error" in verdict.value:
-        lost = LostRankZero(verdict.value["error"])
-        lost.exit_code = verdict.value["code"]
+    reason, code, to, text = map(verdict.value.get, ("error", "code", "to", "text"))
+    if isinstance(reason, str) and isinstance(code, int):
+        lost = LostRankZero(reason)
+        lost.exit_code = code
         raise lost
-    if nonce not in verdict.value["to"]:
-        raise Unanswered(unproved("rank 0"))
-    return str(verdict.value["text"])
+    if isinstance(to, list) and nonce in to and isinstance(text, str):
+        return text
+    raise Unanswered(unproved("rank 0"))
 
 
 def wait(store: Store, keys: Sequence[str], seconds: float) -> None:
