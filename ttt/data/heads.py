@@ -22,7 +22,7 @@ _FURTHER = 1 << 18  # where what a camera adds comes first
 _TAIL = 64
 _CHUNK = 200  # files a thread takes at a time
 _SEGMENTS = 1_000_000  # of a JPEG or PNG that are looked through; some 100 MB of pixels
-_DIGITS = 20  # of a number in the head of a PNM file
+_DIGITS, _ENDLESS = 20, 10**20  # of a number in the head of a PNM file, and what is above all
 
 _JPEG, _PNG, _END = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"\xff\xd9"
 _JPEG_2000 = (b"\x00\x00\x00\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51")
@@ -196,7 +196,7 @@ def _pnm_size(head: bytes) -> int:
         if begin == at:
             return at + 1
         if at - begin > _DIGITS:  # no file has so many
-            return int(10**_DIGITS)
+            return _ENDLESS
         numbers.append(int(head[begin:at]))
     width, height, *most = numbers
     if kind in b"123":

@@ -64,8 +64,8 @@ class Stages:
         self._progress(-(-self._read // 1000), -(-end // 1000))
 
     def forget(self) -> None:
-        """All is done: the notes are of no more use."""
-        self._path.unlink()
+        """All is done, or must be done otherwise: the notes are of no more use."""
+        self._path.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -109,10 +109,14 @@ def build(folder: Path, corpus: Corpus, recipe: Recipe, progress: Progress) -> N
     room.need(folder, sizes["survey"] // 2 - room.used(folder))
     stages = Stages(folder / STAGES, identity, sizes, progress)
     read = stages.reading
-    seen = stages.run("survey", lambda: _survey(corpus, read))
-    learnt = stages.run("tokens", lambda: _learn(folder, corpus, recipe, seen["pairs"], read))
-    train = stages.run("train", lambda: _train_set(folder, corpus, recipe, read))
-    evaluation = stages.run("eval", lambda: _eval_set(folder, corpus, recipe, read))
+    try:
+        seen = stages.run("survey", lambda: _survey(corpus, read))
+        learnt = stages.run("tokens", lambda: _learn(folder, corpus, recipe, seen["pairs"], read))
+        train = stages.run("train", lambda: _train_set(folder, corpus, recipe, read))
+        evaluation = stages.run("eval", lambda: _eval_set(folder, corpus, recipe, read))
+    except DataError:  # other text or options are needed, for which the stages are done anew
+        stages.forget()
+        raise
     made = sorted(path for path in folder.iterdir() if path.is_file() and path.name != STAGES)
     manifest = {
         **corpus.identity(recipe),
