@@ -32,7 +32,7 @@ from ttt.prepare import cifar10, criteo, imagenet, images, pairs, table, wmt
 from ttt.skeleton import fitting
 
 FEW = settings(
-    max_examples=int(os.environ.get("TTT_EXAMPLES", "25")),
+    max_examples=25,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
@@ -192,7 +192,7 @@ def test_any_table(content, packed):
 
 
 @given(damaged(text), damaged(text), packed)
-@FEW
+@settings(FEW, max_examples=10)  # each learns tokens
 def test_any_text(ours, theirs, packed):
     suffix, pack = packed
 

@@ -133,6 +133,14 @@ def test_a_header_that_is_larger_than_any(place):
     assert peak < 2_500_000
 
 
+def test_what_comes_after_a_damaged_header_is_not_left_out_in_silence(place):
+    tar([({"name": f"{label}/{i}.png"}, png(8, 8)) for label in "ab" for i in range(3)])
+    content = bytearray(Path("source").read_bytes())
+    content[5 * 1024] ^= 255  # of the last name: its checksum is wrong
+    Path("source").write_bytes(content)
+    refused("cannot be unpacked: at byte", images.prepare)
+
+
 def test_headers_within_headers(place):
     link = tarfile.TarInfo("././@LongLink")
     link.type, link.size = tarfile.GNUTYPE_LONGNAME, 1

@@ -54,11 +54,15 @@ class Bounded(io.RawIOBase):
         file: Gives them.
         path: Where they are from, for people.
         packed: Whether `file` unpacks; it is then read from the beginning to the end only.
+
+    Attributes:
+        last: What was read last.
     """
 
     def __init__(self, file: BinaryIO, path: Path, *, packed: bool) -> None:
         self._file, self._path, self._packed = file, path, packed
         self._at = 0
+        self.last = b""
         self._left: int | None = None
         size = path.stat().st_size
         self._most = max(bounds.GROWN, bounds.RATIO * size) if packed else size
@@ -78,7 +82,7 @@ class Bounded(io.RawIOBase):
                     f" {self._left:,}. It is damaged, or made to do harm"
                 )
             self._left -= size
-        found = self._file.read(size)
+        self.last = found = self._file.read(size)
         self._move(len(found))
         return found
 
@@ -206,7 +210,7 @@ def tar_headers(path: Path) -> Iterator[tuple[tarfile.TarFile, Iterator[tarfile.
     """A tar archive, packed or not, and its members; each is read before the next is asked for.
 
     Raises:
-        ReadError: It is none.
+        ReadError: It is none, or does not end as one does.
         DataError: Its headers or what it becomes are too large.
     """
     with opened(path) as (content, _):
@@ -222,6 +226,8 @@ def tar_headers(path: Path) -> Iterator[tuple[tarfile.TarFile, Iterator[tarfile.
                 yield member
                 vars(archive)["members"].clear()  # tarfile keeps them all
                 content.allow(_HEADERS)
+            if content.last.strip(b"\0"):  # where tarfile, too, would say that this is the end
+                raise tarfile.ReadError(f"at byte {content.tell()} is no header of a file")
 
         with archive:
             yield archive, members()
