@@ -14,6 +14,7 @@ from ttt.cli import counted, overrides
 from ttt.cli.run import claim_problems, make_launcher
 from ttt.dist.rank import Placement, from_environment
 from ttt.errors import OK, ConfigError
+from ttt.schema.rules import unnamed
 from ttt.schema.run import RunConfig
 
 _EPILOG = """\
@@ -62,6 +63,7 @@ def refusals(run: RunConfig, placement: Placement | None) -> list[str]:
     processes = placement.size if placement else launcher.processes()
     found = run.problems(max(1, processes)) + claim_problems(run)
     found += counted.problems(run, elsewhere=launcher.elsewhere)
+    found += unnamed(run.run_root) if launcher.elsewhere else []
     return found if placement else found + launcher.problems()
 
 
