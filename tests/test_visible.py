@@ -7,6 +7,7 @@ import pty
 import subprocess
 import sys
 import tarfile
+import unicodedata
 from io import BytesIO, StringIO
 from pathlib import Path
 
@@ -42,7 +43,7 @@ def unseen(text: str) -> set[str]:
     ("text", "said"),
     [
         (STEERS, SEEN),
-        ("é, 日本, 🙂, a b", "é, 日本, 🙂, a b"),
+        ("é, 日本, 🙂, a\xa0b\u3000c", "é, 日本, 🙂, a\xa0b\u3000c"),
         (os.fsdecode(b"caf\xe9\x1b"), r"caf\xe9\x1b"),
         ("half \ud800", r"half \ud800"),
         ("tag \U000e0041", r"tag \U000e0041"),
@@ -55,12 +56,17 @@ def test_what_cannot_be_seen_is_written_out(text: str, said: str):
     assert one_line(text) == said.replace("\t", r"\t").replace("\n", r"\n")
 
 
+def seen(text: str) -> bool:
+    """Whether each character is to be seen, or is a space of any width."""
+    return all(each.isprintable() or unicodedata.category(each) == "Zs" for each in text)
+
+
 @given(st.text(st.characters(categories=None)))
 def test_any_text_becomes_one_that_can_be_seen(text: str):
-    assert one_line(text).isprintable()
-    assert shown(text).replace("\n", "").replace("\t", "").isprintable()
+    assert seen(one_line(text))
+    assert seen(shown(text).replace("\n", "").replace("\t", ""))
     assert one_line(one_line(text)) == one_line(text)
-    if text.isprintable():
+    if seen(text):
         assert shown(text) == text
     encodable(text).encode()
 
