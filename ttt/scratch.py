@@ -7,10 +7,10 @@ What torch has compiled stays, in the user's own cache: it is code, so nobody el
 import atexit
 import contextlib
 import fcntl
-import hashlib
 import os
 import shutil
 import tempfile
+import zlib
 from pathlib import Path
 from typing import NoReturn
 
@@ -53,7 +53,7 @@ def _machine() -> str:
         known += sorted(
             {line for line in lines if line.startswith(("model name", "flags", "Feat"))}
         )
-    return hashlib.sha256("\n".join(known).encode()).hexdigest()[:16]
+    return f"{known[0]}-{zlib.crc32(chr(10).join(known).encode()):08x}"
 
 
 def _locks(folder: Path) -> bool:

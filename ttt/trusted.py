@@ -72,7 +72,7 @@ def make(folder: Path) -> None:
 
 def _inherit_no_writers(folder: Path) -> None:
     """What will be made there is written by its owner alone; a default ACL overrides the umask."""
-    with contextlib.suppress(OSError):  # it has none
+    with contextlib.suppress(OSError, AttributeError):  # it has none, or this is no Linux
         acl = bytearray(os.getxattr(folder, _DEFAULT_ACL))
         for at in range(_ACL_HEAD, len(acl), _ACL_ENTRY.size):
             tag, allowed, who = _ACL_ENTRY.unpack_from(acl, at)
@@ -248,7 +248,7 @@ def _others_write(path: Path, status: os.stat_result) -> bool:
 def _has_acl(path: Path) -> bool:
     try:
         return bool(os.getxattr(path, _ACL))
-    except OSError:
+    except (OSError, AttributeError):  # it has none, or this is no Linux
         return False
 
 

@@ -80,9 +80,10 @@ def work(placement: Placement | None, seat: Seat) -> Verdict:
     if file and (seat.rank == 0 or file.is_file()):
         try:
             frozen = frozen_config(file, whole=seat.rank == 0)
-            seconds = config.load(frozen).timeout.join_seconds
         except ConfigError as error:
             refused, seat.folder = error.problems, None  # nothing of this process is written there
+        else:
+            seconds = config.load(frozen).timeout.join_seconds
     if seat.rank == 0 and refused:
         text = json.dumps({"refused": refused})
     elif seat.rank == 0:  # it always has the folder, and what it says counts
