@@ -16,7 +16,11 @@ from slurm_testbed import Cluster
 from submissions import launch
 from test_cli_package import typed
 from test_sinks_wandb import inspect
+from ttt import errors, failure
+from ttt.doctor.started import left_over
 from ttt.errors import OK
+from ttt.report.source.find import find
+from ttt.seat import Seat, brief
 from ttt.telemetry.system import variables
 
 CANARY = "canary"
@@ -69,7 +73,7 @@ def holding(root: Path) -> dict[str, int]:
     return {
         str(file.relative_to(root)): stat.S_IMODE(file.stat().st_mode)
         for file in files
-        if CANARY.encode() in file.read_bytes()
+        if CANARY.encode() in file.read_bytes() and "source" not in file.parts  # ttt's own, by git
     }
 
 
@@ -241,6 +245,35 @@ def test_a_job_has_its_secret_from_the_one_file_that_needs_it(
 def test_variables_of_the_environment_are_recorded_without_secrets():
     told = variables(ENVIRONMENT | {"CUDA_HOME": "/usr", "NCCL_API_KEY": "canary"})
     assert told == {"CUDA_HOME": "/usr", "NCCL_PROXY": "http://[redacted]@127.0.0.1:9"}
+
+
+def test_what_is_left_in_a_shell_is_told_without_secrets():
+    left = {"SBATCH_EXPORT": "ALL,HF_TOKEN=canary", "SLURM_API_KEY": "canary", "PET_A": "b"}
+    told = {"SBATCH_EXPORT": "ALL,HF_TOKEN=[redacted]", "SLURM_API_KEY": "[redacted]"}
+    assert left_over(left, launched=True) == {"PET_A": "b"} | told
+
+
+def test_a_failure_is_recorded_without_secrets(tmp_path: Path, capfd):
+    error = RuntimeError(f"cannot start: {dict(HF_TOKEN='canary')}")
+    (tmp_path / "logs").mkdir()
+    seat = Seat(None, tmp_path)
+    seat.fail(error)
+    failure.write_by_launcher("mpirun -x HF_TOKEN=canary failed", tmp_path / "logs")
+    assert holding(tmp_path) == {}
+    assert "HF_TOKEN" in (tmp_path / "logs" / "rank_0.log").read_text()
+    assert "canary" not in "".join(capfd.readouterr())
+    assert "canary" not in brief(error)
+    errors.show(errors.LaunchError("srun: --export=HF_TOKEN=canary"))
+    assert capfd.readouterr().err == "ttt: srun: --export=HF_TOKEN=[redacted]\n"
+
+
+def test_a_reason_of_a_run_made_elsewhere_is_shown_without_secrets(tmp_path: Path):
+    folder = launch(tmp_path, 1, status="aborted") / "seed_1"
+    summary = json.loads((folder / "summary.json").read_text())
+    summary |= {"status": "aborted", "reason": "login failed: HF_TOKEN=canary"}
+    (folder / "summary.json").write_text(json.dumps(summary))
+    [run] = find([folder]).runs
+    assert run.reason == "login failed: HF_TOKEN=[redacted]"
 
 
 @pytest.mark.parametrize("mask", [0o002, 0o077], ids=oct)

@@ -95,6 +95,8 @@ def _read(folder: Path) -> Run:
     ended = status in ("died", "aborted", "suspended") and not judged
     if ended and (cause := _cause(folder / LOGS, status)):
         values["reason"] = cause
+    if isinstance(reason := values.get("reason"), str):
+        values["reason"] = redact.text(reason)
     values |= _of_system(folder / SYSTEM)
     if past.problem is not None:
         values["problems"] = (*values.get("problems", ()), past.problem)
