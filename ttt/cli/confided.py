@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.types import RunMode
 
 from ttt import config, redact
+
+_LAUNCHER = "hydra._internal.core_plugins.basic_launcher"  # the module, which Hydra imports late
 
 
 def warn(composed: Any) -> None:
@@ -50,7 +51,7 @@ def _is_secret(name: str, value: Any) -> bool:
 
 def listen() -> None:
     """Hide the secrets in what Hydra prints of each launch."""
-    logging.getLogger(BasicLauncher.__module__).addFilter(_without_secrets)
+    logging.getLogger(_LAUNCHER).addFilter(_without_secrets)
 
 
 def _without_secrets(record: logging.LogRecord) -> bool:
