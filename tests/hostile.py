@@ -43,6 +43,7 @@ VALUES: list[Any] = [
     {"a": {"b": [1]}},
     ["--config-dir", "/"],
 ]
+KINDS = ["pipe", "zero", "private", "folder", "loop", "sparse", "terminal"]
 TEXTS = [
     b"",
     b"\0" * 3000,
@@ -132,15 +133,12 @@ def spoil(data: st.DataObject, tree: Path, private: Path) -> None:
             return
         place = data.draw(st.sampled_from(folders))
         shutil.rmtree(place)
-        _put(
-            data.draw(st.sampled_from(["file", "pipe", "private folder", "absent"])), place, private
-        )
+        put(data.draw(st.sampled_from(["file", "pipe", "home", "absent"])), place, private)
         return
     file = data.draw(st.sampled_from(files))
     if how == "kind":
         file.unlink()
-        kinds = ["pipe", "zero", "private", "folder", "loop", "sparse", "terminal"]
-        _put(data.draw(st.sampled_from(kinds)), file, private)
+        put(data.draw(st.sampled_from(KINDS)), file, private)
     elif how == "text" or not (texts := list(_structured(file))):
         file.write_bytes(data.draw(st.sampled_from(TEXTS)))
     else:
@@ -185,7 +183,8 @@ def _change(data: st.DataObject, content: Any) -> None:
         one[key] = data.draw(st.sampled_from(VALUES))
 
 
-def _put(kind: str, place: Path, private: Path) -> None:
+def put(kind: str, place: Path, private: Path) -> None:
+    """Make something else of a path that is free."""
     match kind:
         case "pipe":
             os.mkfifo(place)
@@ -195,7 +194,7 @@ def _put(kind: str, place: Path, private: Path) -> None:
             place.symlink_to("/dev/tty")
         case "private":
             place.symlink_to(private)
-        case "private folder":
+        case "home":
             place.symlink_to(private.parent)
         case "folder":
             place.mkdir()

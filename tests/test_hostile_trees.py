@@ -1,10 +1,11 @@
 """Whatever is in the trees of others, report, check and package answer, and harm nobody."""
 
 import io
+import itertools
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
@@ -56,6 +57,60 @@ def answer(main: Main, *words: object) -> tuple[int, str]:
     assert "Traceback" not in said.getvalue()
     said.getvalue().encode()
     return code, said.getvalue()
+
+
+OF_A_RUN = [
+    "config.yaml",
+    "summary.json",
+    "system.json",
+    "events.jsonl",
+    "suspended",
+    "logs/rank_0.failure.json",
+    "logs/srun.log",
+    "logs/mpirun.log",
+]
+
+
+def trapped(sound: dict[str, Path], theirs: Path) -> Iterator[Path]:
+    """Files that are to be traps, each in a copy of a run of its own: the first of one, and so on.
+
+    Each file comes as often as there are texts and kinds of files to put in its place.
+    """
+    each = len(hostile.TEXTS) + len(hostile.KINDS)
+    for number, name in enumerate(name for name in OF_A_RUN for _ in range(each)):
+        run = theirs / f"launch_{number}" / "seed_2"
+        shutil.copytree(sound["runs"] / "seed_2", run)
+        (run / "result_1.txt").unlink()
+        (run / "suspended").unlink()
+        (run / name).unlink(missing_ok=True)
+        yield run / name
+
+
+def test_one_bad_file_does_not_stop_the_report_on_the_others(sound, tmp_path):
+    """Every text and every kind of file in the place of each file of a run, in one report."""
+    (tmp_path / "home").mkdir()
+    private, theirs = tmp_path / "home" / "id_ed25519", tmp_path / "theirs"
+    private.write_text(hostile.SECRET)
+    places = list(trapped(sound, theirs))
+    for place, trap in zip(places, itertools.cycle([*hostile.TEXTS, *hostile.KINDS]), strict=False):
+        if isinstance(trap, bytes):
+            place.write_bytes(trap)
+        else:
+            hostile.put(trap, place, private)
+    good = theirs / "launch" / "seed_1"
+    shutil.copytree(sound["runs"] / "seed_1", good)
+    out = tmp_path / "report.json"
+    code, said = answer(report.main, theirs, "--json", out)
+    assert code == OK
+    content = json.loads(out.read_text())
+    assert hostile.SECRET not in said + out.read_text()
+    reported = {path for result in content["results"] for path in result["paths"]}
+    reported |= {one["path"] for one in content["attempts"]}
+    refused = {one["path"]: one["reason"] for one in content["rejected"]}
+    assert str(good) in reported
+    runs = [each.parent for each in places if not (each.name == "config.yaml" and each.is_dir())]
+    assert {*reported, *refused} == {str(good), *map(str, runs)}  # without one it is no run
+    assert all(why.startswith("config.yaml ") for why in refused.values())
 
 
 def examples(number: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -119,7 +174,7 @@ def test_what_a_tracker_is_shown_are_numbers_and_the_configuration(sound, data):
             assert hostile.SECRET not in shown
 
 
-@examples(25)
+@examples(12)
 @given(data=st.data())
 def test_a_package_of_anything_is_built_or_refused_and_holds_nothing_private(
     sound, data, monkeypatch

@@ -208,9 +208,10 @@ def _plain_whole(whole: Whole) -> dict[str, Any]:
 def _print_bare(console: Terminal, verdicts: Sequence[Verdict]) -> None:
     """How to repeat the check of a workload of our own without trusting ttt."""
     for verdict in verdicts:
-        rules = verdict.path.resolve().parent / RULES_FILE
+        log = Path(os.path.realpath(verdict.path))  # also where it is a loop of links
+        rules = log.parent / RULES_FILE
         if verdict.benchmark and verdict.ruleset and not verdict.official and rules.exists():
-            command = bare_command(rules, verdict.ruleset, verdict.path.resolve())
+            command = bare_command(rules, verdict.ruleset, log)
             warning = "" if is_ours(rules, verdict.ruleset) else f" ({_CODE})"
             console.say(f"without ttt:{warning} {command}")
             return
