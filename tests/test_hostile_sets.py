@@ -136,8 +136,11 @@ def planted(entries):
     def make(source):
         for name, kind, inside in entries:
             path = source / name.replace("\0", "").lstrip("/").replace("..", "")
+            above = path.parent.absolute()
+            if above.resolve() != above or os.path.lexists(path):
+                continue  # the test itself writes through no link, and to no pipe
             with suppress(OSError, ValueError):
-                path.parent.mkdir(parents=True, exist_ok=True)
+                above.mkdir(parents=True, exist_ok=True)
                 if kind == "file":
                     path.write_bytes(inside)
                 elif kind == "pipe":
@@ -150,7 +153,9 @@ def planted(entries):
     return make
 
 
-kind = st.sampled_from(["file"] * 6 + ["pipe", "folder", ".", "..", "/dev/zero", "nowhere", "/etc"])
+kind = st.sampled_from(
+    ["file"] * 6 + ["pipe", "folder", ".", "..", "/dev/zero", "nowhere", "/proc"]
+)
 place = st.tuples(
     st.sampled_from(["train", "val", "test", ""]), st.sampled_from(["a", "b", "b/c", ""]), name
 ).map("/".join)
