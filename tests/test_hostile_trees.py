@@ -108,7 +108,7 @@ def test_one_bad_file_does_not_stop_the_report_on_the_others(sound, tmp_path):
     reported |= {one["path"] for one in content["attempts"]}
     refused = {one["path"]: one["reason"] for one in content["rejected"]}
     assert str(good) in reported
-    runs = [each.parent for each in places if not (each.name == "config.yaml" and each.is_dir())]
+    runs = [each for each in theirs.glob("*/seed_2") if not (each / "config.yaml").is_dir()]
     assert {*reported, *refused} == {str(good), *map(str, runs)}  # without one it is no run
     assert all(why.startswith("config.yaml ") for why in refused.values())
 
