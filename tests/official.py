@@ -1,17 +1,15 @@
 """Official benchmarks that are made small, for tests of what becomes of their logs.
 
 The product has no way to do this: a run that is not as its id says is refused. A test freezes one
-all the same and starts this file in place of `python -m ttt.worker`, which leaves out that one
-judgement and nothing else.
+all the same and runs a worker that leaves out that one judgement and nothing else.
 """
 
 import random
-import subprocess
-import sys
 from pathlib import Path
 from unittest import mock
 
-from conftest import HUNG, PROJECT, environment
+from conftest import PROJECT, environment
+from ranks import in_a_process
 from ttt import claim, config, worker
 from ttt.cli import looked
 from ttt.cli import run as command_line
@@ -38,20 +36,15 @@ def frozen(where: Path, *overrides: str, command: str = "ttt run") -> Path:
 
 
 def start(folder: Path, *, judged: bool = False, **variables: str):
-    """One process of a frozen run; `judged`: by the product's own worker."""
-    program = ["-m", "ttt.worker"] if judged else [__file__]
-    path = f"{PROJECT}:{PROJECT / 'tests'}:{OUTSIDE}"
-    return subprocess.run(
-        [sys.executable, *program, str(folder)],
+    """One process of a frozen run; `judged`: by all that the product's own worker judges it."""
+    return in_a_process(
+        worker.main if judged else unjudged,
+        [str(folder)],
         cwd=folder.parents[3],
-        env=environment(PYTHONPATH=path) | variables,
-        capture_output=True,
-        text=True,
-        timeout=HUNG,
-        check=False,
+        environment=environment(PYTHONPATH=f"{PROJECT}:{PROJECT / 'tests'}:{OUTSIDE}") | variables,
     )
 
 
-if __name__ == "__main__":
+def unjudged(arguments: list[str]) -> int:
     claim.problems = lambda run: []
-    sys.exit(worker.main(sys.argv[1:]))
+    return worker.main(arguments)

@@ -4,9 +4,13 @@ import multiprocessing
 import os
 import pickle
 import socket
+import subprocess
+import sys
+import tempfile
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -73,3 +77,48 @@ def _rank(
         pipe.send_bytes(pickle.dumps((True, answer)))
     except BaseException:
         pipe.send_bytes(pickle.dumps((False, f"rank {rank}: {traceback.format_exc()}")))
+
+
+def in_a_process(
+    function: Callable[..., int], *arguments: Any, cwd: Path, environment: Mapping[str, str]
+) -> subprocess.CompletedProcess[str]:
+    """What `subprocess.run` would give of a program that is `sys.exit(function(*arguments))`.
+
+    It begins with torch imported, so OMP_NUM_THREADS says nothing to it: it computes on one core.
+
+    Args:
+        function: What to call.
+        arguments: Its arguments.
+        cwd: Where it runs.
+        environment: All its variables; those in PYTHONPATH are where it finds modules.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        files = [Path(folder) / name for name in ("out", "errors")]
+        process = _CONTEXT.Process(
+            target=_program,
+            args=(list(map(str, files)), str(cwd), dict(environment), function, arguments),
+        )
+        process.start()
+        process.join(240)
+        assert process.exitcode is not None, "it does not end"
+        out, errors = (file.read_text() for file in files)
+    return subprocess.CompletedProcess([], process.exitcode, out, errors)
+
+
+def _program(
+    files: list[str],
+    cwd: str,
+    environment: dict[str, str],
+    function: Callable[..., int],
+    arguments: tuple[Any, ...],
+) -> None:
+    torch.set_num_threads(1)
+    for number, file in enumerate(files, 1):
+        opened = os.open(file, os.O_WRONLY | os.O_CREAT)
+        os.dup2(opened, number)
+        os.close(opened)
+    os.chdir(cwd)
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.path[:0] = environment.get("PYTHONPATH", "").split(os.pathsep)
+    sys.exit(function(*arguments))

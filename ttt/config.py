@@ -227,7 +227,7 @@ def resolve(composed: DictConfig, **values: Any) -> RunConfig:
     Raises:
         CompositionError: An interpolation leads nowhere.
     """
-    run = OmegaConf.to_object(OmegaConf.merge(composed, values))
+    run = OmegaConf.to_object(OmegaConf.merge(composed, values) if values else composed)
     assert isinstance(run, RunConfig)
     for name in _NODES:
         setattr(run, name, _part(getattr(run, name)))
@@ -263,7 +263,7 @@ def changed(composed: DictConfig, values: Mapping[str, Any]) -> DictConfig:
     """
     known, copy = settings(composed), composed.copy()
     for name, value in values.items():
-        if name in known and not isinstance(known[name], dict):
+        if name in known and known[name] != value and not isinstance(known[name], dict):
             with contextlib.suppress(OmegaConfBaseException):
                 OmegaConf.update(copy, name, value)
     return copy
