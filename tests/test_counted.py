@@ -10,6 +10,7 @@ import yaml
 import click_logs
 import texts
 from conftest import Command
+from processes import TINY
 from test_data_images import CLASSES, EVAL, TRAIN, write_set
 from ttt import config
 from ttt.cli import counted
@@ -121,7 +122,7 @@ def test_numbers_derived_from_a_count_wait_for_it():
 
 def test_a_counted_run_is_frozen_with_numbers(ttt: Command, tmp_path: Path):
     """Here ttt has to make the set before it can count it."""
-    done = ttt("run", *OPEN, "data.classes=null", "target.max_epochs=1", "clear_cache=off")
+    done = ttt("run", *OPEN, *TINY, "data.classes=null", "target.max_epochs=1", "clear_cache=off")
     assert done.returncode == 3, done.stderr
     [frozen] = tmp_path.glob("runs/digits/*/*/config.yaml")
     data = yaml.safe_load(frozen.read_text())["data"]

@@ -11,16 +11,29 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 from conftest import HUNG, PROJECT, Command, command, environment
-from faults import FAULTS, Fault, fill, meet
-from processes import ENDLESS, OUTSIDE, TWO, begin, end_all, events, until_training, workers
+from faults import FAULTS, Fault, Met, fill, meet
+from processes import (
+    EASY,
+    ENDLESS,
+    OUTSIDE,
+    TINY,
+    TWO,
+    begin,
+    end_all,
+    events,
+    until_training,
+    workers,
+)
 from ttt.report.source.find import find
 
 Start = Callable[..., subprocess.Popen[str]]
+MetWith = Callable[[str], tuple[Met, Path]]
 
 
 @pytest.fixture
@@ -34,11 +47,24 @@ def start(tmp_path: Path, digits: Path) -> Iterator[Start]:
     assert end_all(tmp_path) == []
 
 
+@pytest.fixture(scope="module")
+def met_with(tmp_path_factory: pytest.TempPathFactory, digits: Path) -> MetWith:
+    """What became of a run with the fault of a name, and the folder it ran in; it runs once."""
+
+    @cache
+    def meeting(name: str) -> tuple[Met, Path]:
+        [fault] = [fault for fault in FAULTS if fault.name == name]
+        root = tmp_path_factory.mktemp("fault")
+        return meet(fault, root, digits), root
+
+    return meeting
+
+
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
-def test_a_fault_is_told_soon_and_leaves_nothing_behind(tmp_path: Path, digits: Path, fault: Fault):
+def test_a_fault_is_told_soon_and_leaves_nothing_behind(met_with: MetWith, fault: Fault):
     if fault.do is fill and os.geteuid():
         pytest.skip("to fill a disk, one of a megabyte is mounted, for which one must be root")
-    met = meet(fault, tmp_path, digits)
+    met, _ = met_with(fault.name)
     assert met.exit_code == fault.exit_code, met.said
     assert re.search(fault.says, met.said), met.said
     assert "Traceback" not in met.said or "defect of rank 1" in met.said
@@ -49,18 +75,16 @@ def test_a_fault_is_told_soon_and_leaves_nothing_behind(tmp_path: Path, digits: 
     assert [stop["status"] for stop in stops] == ([fault.stopped] if fault.stopped else [])
 
 
-def test_the_user_sees_the_traceback_of_the_rank_that_failed(tmp_path: Path, digits: Path):
-    [raises] = [fault for fault in FAULTS if fault.name == "a rank raises"]
-    met = meet(raises, tmp_path, digits)
+def test_the_user_sees_the_traceback_of_the_rank_that_failed(met_with: MetWith):
+    met, root = met_with("a rank raises")
     assert met.said.count("Traceback") == 1  # its own, not those of its peers
-    [folder] = tmp_path.glob("runs/*/*/seed_1")
+    [folder] = root.glob("runs/*/*/seed_1")
     assert "the defect of rank 1" in (folder / "logs" / "rank_1.log").read_text()
 
 
-def test_every_living_rank_leaves_a_traceback_of_a_hang(tmp_path: Path, digits: Path):
-    [hangs] = [fault for fault in FAULTS if fault.name == "a rank hangs"]
-    meet(hangs, tmp_path, digits)
-    [folder] = tmp_path.glob("runs/*/*/seed_1")
+def test_every_living_rank_leaves_a_traceback_of_a_hang(met_with: MetWith):
+    _, root = met_with("a rank hangs")
+    [folder] = root.glob("runs/*/*/seed_1")
     for rank, place in ((0, "learner.py"), (1, "outside_parts.py")):
         log = (folder / "logs" / f"rank_{rank}.log").read_text()
         assert "most recent call first" in log
@@ -68,7 +92,7 @@ def test_every_living_rank_leaves_a_traceback_of_a_hang(tmp_path: Path, digits: 
 
 
 def test_a_sink_that_raises_is_dropped_and_the_run_goes_on(tmp_path: Path, start: Start):
-    process = start("task._target_=outside_parts.BrokenSink", "clear_cache=off")
+    process = start("task._target_=outside_parts.BrokenSink", *EASY, "clear_cache=off")
     _, said = process.communicate(timeout=HUNG)
     assert process.returncode == 0, said
     [record] = tmp_path.glob("runs/*/*/*/events.jsonl")
@@ -84,7 +108,7 @@ def test_a_taken_port_is_told_with_its_number(tmp_path: Path, digits: Path):
         taken.listen()
         port = str(taken.getsockname()[1])
         variables = launched | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-        process = begin(tmp_path, f"data.root={digits}", **variables)
+        process = begin(tmp_path, f"data.root={digits}", *TINY, **variables)
         _, said = process.communicate(timeout=HUNG)
     assert process.returncode == 5
     assert f"cannot listen on port {port}" in said
@@ -133,7 +157,7 @@ def test_an_unreadable_image_is_told_by_its_path(tmp_path: Path, start: Start, d
     victim = sorted((root / "train" / "3").iterdir())[4]
     content = victim.read_bytes()  # damaged where only who decodes it can see
     victim.write_bytes(content[:43] + bytes(len(content) - 59) + content[-16:])
-    arguments = [*TWO, f"data.root={root}", "clear_cache=fadvise"]
+    arguments = [*TWO, *EASY, f"data.root={root}", "clear_cache=fadvise"]
     process = start(*arguments)
     _, said = process.communicate(timeout=HUNG)
     assert process.returncode == 2, said
@@ -171,7 +195,7 @@ def test_a_debugger_has_the_terminal_to_itself(tmp_path: Path, digits: Path):
     process = subprocess.Popen(
         command(
             *("run", f"data.root={digits}", f"run_root={tmp_path}/runs", "clear_cache=off"),
-            *("task._target_=outside_parts.Breaks", "target.threshold=0.5"),
+            *("task._target_=outside_parts.Breaks", *EASY),
         ),
         env=environment(PYTHONPATH=f"{PROJECT}:{OUTSIDE}", TERM="xterm"),
         stdin=theirs,
@@ -192,7 +216,7 @@ def test_a_debugger_has_the_terminal_to_itself(tmp_path: Path, digits: Path):
 
 
 def test_the_run_folder_is_not_shared(tmp_path: Path, start: Start):
-    limits = ("target.threshold=0.5", "target.max_epochs=1", "clear_cache=off")
+    limits = (*EASY, "target.max_epochs=1", "clear_cache=off")
     both = [start(*limits), start(*limits)]
     for process in both:
         _, said = process.communicate(timeout=HUNG)

@@ -22,6 +22,7 @@ from torch import nn
 import click_logs
 import texts
 from conftest import HUNG, PROJECT, Command, command, environment
+from processes import TINY
 from ranks import on_ranks
 from test_dist_embedding import model_of
 from test_tasks_translation import network
@@ -342,7 +343,9 @@ def launched(root, digits, *arguments, **options):
 def run(digits, tmp_path_factory):
     """A run that misses its target, on two ranks, and keeps everything."""
     root = tmp_path_factory.mktemp("run")
-    done = launched(root, digits, "launcher=torchrun", "launcher.procs=2", "target.threshold=1")
+    done = launched(
+        root, digits, "launcher=torchrun", "launcher.procs=2", *TINY, "target.threshold=1"
+    )
     assert done.returncode == 3, done.stderr
     [folder] = root.glob("runs/digits/*/seed_1")
     return folder, done.stdout

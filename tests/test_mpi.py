@@ -21,14 +21,14 @@ import psutil
 import pytest
 
 from conftest import HUNG, PROJECT, Command, command, environment
-from processes import ENDLESS, begin, end_all, events, until_training, workers
+from processes import EASY, ENDLESS, begin, end_all, events, until_training, workers
 from ttt.dist import mpi
 from ttt.dist.rank import Placement, from_environment
 from ttt.dist.world import lost_peer
 from ttt.errors import LaunchError, MissingExtra
 from ttt.launch.mpi import Family, Mpi, Request, family_of, passed, render
 
-SHORT = ("target.threshold=0.5", "target.max_epochs=2", "clear_cache=fadvise")
+SHORT = (*EASY, "target.max_epochs=2", "clear_cache=fadvise")
 TWO = ("launcher=mpi", "launcher.procs=2")
 BESIDE = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 

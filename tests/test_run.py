@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from conftest import PROJECT, Command, environment
+from processes import EASY, TINY
 
 OUTSIDE = PROJECT / "tests" / "outside"
 QUICK = ("clear_cache=fadvise", "launcher=torchrun", "launcher.procs=2")
@@ -77,7 +78,7 @@ def test_typed_under_torchrun_it_makes_one_run_folder(ttt: Command, tmp_path: Pa
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
     (tmp_path / "tmp").mkdir()
     done = subprocess.run(
-        [*torchrun, "--standalone", "-m", "ttt", "run", f"data.root={digits}", *QUICK[:1]],
+        [*torchrun, "--standalone", "-m", "ttt", "run", f"data.root={digits}", *QUICK[:1], *EASY],
         cwd=tmp_path,
         env=environment(TMPDIR=str(tmp_path / "tmp")),
         capture_output=True,
@@ -101,7 +102,7 @@ def test_two_torchrun_agents_meet_in_one_run(tmp_path: Path, digits: Path):
     with socket.socket(socket.AF_INET6) as probe:
         probe.bind(("::1", 0))
         endpoint = f"[::1]:{probe.getsockname()[1]}"
-    typed = [sys.executable, "-m", "ttt", "run", f"data.root={digits}", *QUICK[:2]]
+    typed = [sys.executable, "-m", "ttt", "run", f"data.root={digits}", *QUICK[:2], *EASY]
     typed += ["launcher.procs=1", "launcher.nodes=2", f'launcher.rdzv_endpoint="{endpoint}"']
     agents = [
         subprocess.Popen(
@@ -136,7 +137,8 @@ def test_a_benchmark_from_outside_needs_no_fork(ttt: Command, tmp_path: Path, di
 
 
 def test_an_unreachable_target_ends_with_3(ttt: Command, tmp_path: Path, digits: Path):
-    done = ttt("run", "target.threshold=1.0", "target.max_epochs=1", f"data.root={digits}", *QUICK)
+    limits = (*TINY, "target.threshold=1.0", "target.max_epochs=1")
+    done = ttt("run", *limits, f"data.root={digits}", *QUICK)
     assert done.returncode == 3, done.stdout + done.stderr
     [folder] = folders(tmp_path)
     summary = json.loads((folder / "summary.json").read_text())
@@ -156,7 +158,7 @@ def test_a_diverging_run_names_its_step(ttt: Command, tmp_path: Path, digits: Pa
 
 
 def test_a_sweep_is_one_launch_per_value(ttt: Command, tmp_path: Path, digits: Path):
-    limits = ("target.max_epochs=1", "target.threshold=0.5", "clear_cache=off")
+    limits = ("target.max_epochs=1", *EASY, "clear_cache=off")
     done = ttt("run", "--multirun", "data.global_batch=64,128", f"data.root={digits}", *limits)
     assert done.returncode == 0, done.stdout + done.stderr
     configs = [yaml.safe_load((path / "config.yaml").read_text()) for path in folders(tmp_path)]
@@ -167,7 +169,13 @@ def test_peeking_at_the_data_before_the_clock_is_refused(
     ttt: Command, tmp_path: Path, digits: Path
 ):
     done = ttt(
-        *("run", "task._target_=outside_parts.Peeks", "clear_cache=off", f"data.root={digits}"),
+        *(
+            "run",
+            "task._target_=outside_parts.Peeks",
+            *TINY,
+            "clear_cache=off",
+            f"data.root={digits}",
+        ),
         PYTHONPATH=f"{PROJECT}:{OUTSIDE}",
         PEEK_AT=f"{digits}/train",
     )
@@ -181,7 +189,7 @@ def test_a_metric_that_the_users_own_task_does_not_compute_is_refused_before_the
     ttt: Command, tmp_path: Path, digits: Path
 ):
     done = ttt(
-        *("run", "task._target_=outside_parts.Unnamed", f"data.root={digits}", *QUICK),
+        *("run", "task._target_=outside_parts.Unnamed", *TINY, f"data.root={digits}", *QUICK),
         PYTHONPATH=f"{PROJECT}:{OUTSIDE}",
     )
     assert done.returncode == 2, done.stdout + done.stderr

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from conftest import Command, command, environment
+from processes import EASY, TINY
 from run_folders import finished
 from ttt import stop, streams
 from ttt.__main__ import main
@@ -22,7 +23,7 @@ from ttt.events import Event, EventLog, Kind
 from ttt.launch.process import worker_environment
 from ttt.terminal import Terminal
 
-SMALL = ["target.max_epochs=1", "target.threshold=0.5"]
+SMALL = ["target.max_epochs=1", *EASY]
 
 
 def statuses(root: Path) -> list[str]:
@@ -242,7 +243,7 @@ def test_a_run_leaves_nothing_behind_and_makes_room_when_asked(tmp_path: Path, d
     scratch = tmp_path / "tmp"
     scratch.mkdir()
     typed = ["run", "launcher=torchrun", "launcher.procs=2", f"data.root={digits}"]
-    typed += ["target.threshold=0.9999", "target.max_epochs=2000"]
+    typed += [*TINY, "target.threshold=1.0", "target.max_epochs=100000"]
     with subprocess.Popen(
         command(*typed),
         cwd=tmp_path,

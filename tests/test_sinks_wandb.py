@@ -10,6 +10,7 @@ import pytest
 
 from conftest import HUNG, PROJECT, environment
 from fakes import FakeTime, Recorder
+from processes import EASY, TINY
 from test_sinks import CONFIG, tell
 from ttt.errors import OK
 from ttt.events import Event, EventLog, Kind
@@ -72,6 +73,7 @@ def inspect(found: Path) -> tuple[dict, list[dict]]:
 
 def test_a_run_is_tracked_as_its_folder_tells_it(ttt, digits, tmp_path):
     size = ("launcher=torchrun", "launcher.procs=2", "data.global_batch=72", "target.max_epochs=1")
+    size += TINY
     done = ttt("run", f"data.root={digits}", "tracking=wandb", "tracking.tags=[a]", *size)
     assert "warning" not in done.stdout + done.stderr
     [folder] = tmp_path.glob("runs/digits/*/seed_1")
@@ -112,7 +114,7 @@ def test_a_tracker_that_never_answers_neither_stops_the_clock_nor_holds_up_the_e
     (tmp_path / "stuck").mkdir()
     (tmp_path / "stuck" / "wandb.py").write_text(STUCK)
     done = ttt(
-        *("run", f"data.root={digits}", "tracking=wandb", "tracking.timeout_seconds=1"),
+        *("run", *EASY, f"data.root={digits}", "tracking=wandb", "tracking.timeout_seconds=1"),
         PYTHONPATH=f"{tmp_path / 'stuck'}:{PROJECT}",
     )
     assert done.returncode == OK, done.stderr
@@ -289,7 +291,7 @@ def test_the_environment_says_how_to_track(variable, mode):
 
 
 def test_disabled_means_no_tracking_said_once(ttt, digits, tmp_path):
-    size = ("target.max_epochs=1", "tracking=wandb")
+    size = (*TINY, "target.max_epochs=1", "tracking=wandb")
     done = ttt("run", f"data.root={digits}", *size, WANDB_MODE="disabled")
     assert done.returncode in (0, 3)
     assert (done.stdout + done.stderr).count("WANDB_MODE=disabled in the environment") == 1

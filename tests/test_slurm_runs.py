@@ -15,12 +15,12 @@ import pytest
 
 from conftest import HUNG, PROJECT, Command, environment
 from faults import CLUSTER_FAULTS, ClusterFault, meet_on
-from processes import begin, events, until_training, worker
+from processes import EASY, TINY, begin, events, until_training, worker
 from slurm_testbed import Cluster
 from ttt.report.source.find import find
 
 SLURM = ("launcher=slurm", "launcher.wait=true", "clear_cache=fadvise")
-ENDLESS = ("target.threshold=1.0", "target.max_epochs=100000")
+ENDLESS = (*TINY, "target.threshold=1.0", "target.max_epochs=100000")
 
 Start = Callable[..., subprocess.Popen[str]]
 
@@ -63,7 +63,7 @@ def number_of(run: Path) -> str:
 
 
 def test_two_runs_of_a_task_for_each_process_in_one_allocation(start: Start, tmp_path: Path):
-    code, out, errors = ended(start("launcher.nodes=2", "launcher.procs=2", "runs=2"))
+    code, out, errors = ended(start(*EASY, "launcher.nodes=2", "launcher.procs=2", "runs=2"))
     assert code == 0, out + errors
     assert sizes(tmp_path) == [(2, 4, "success")] * 2
     assert re.search(r"^submitted job \d+: runs 2, nodes 2, processes 4$", out, re.MULTILINE)
@@ -75,7 +75,7 @@ def test_two_runs_of_a_task_for_each_process_in_one_allocation(start: Start, tmp
 
 def test_an_array_of_torchrun_agents(start: Start, tmp_path: Path):
     asked = ["launcher.mode=agent", "launcher.array=true", "launcher.nodes=2", "launcher.procs=2"]
-    code, out, errors = ended(start(*asked, "runs=2"))
+    code, out, errors = ended(start(*EASY, *asked, "runs=2"))
     assert code == 0, out + errors
     assert sizes(tmp_path) == [(2, 4, "success")] * 2
     assert len(list(tmp_path.glob("runs/*/*/slurm-*_[01].out"))) == 2
@@ -88,7 +88,7 @@ def test_a_sweep_submits_its_jobs_at_once(
     ttt: Command, cluster: Cluster, tmp_path: Path, digits: Path
 ):
     typed = ["--multirun", "launcher=slurm", "launcher.nodes=1,2,4", "launcher.gpus_per_node=1"]
-    typed += ["device=cpu", "clear_cache=fadvise", f"data.root={digits}"]
+    typed += [*EASY, "device=cpu", "clear_cache=fadvise", f"data.root={digits}"]
     done = ttt("run", *typed, **cluster.environment)
     assert done.returncode == 0, done.stderr
     jobs = re.findall(r"^submitted job (\d+)", done.stdout, re.MULTILINE)
@@ -102,7 +102,7 @@ def test_a_sweep_submits_its_jobs_at_once(
 def test_the_template_can_be_submitted_by_hand(cluster: Cluster, tmp_path: Path, digits: Path):
     typed = ["sbatch", "--parsable", "-N2", "--ntasks-per-node=1", f"--output={tmp_path}/log"]
     typed += [str(PROJECT / "slurm" / "job.sbatch"), "benchmark=digits", "seed=3"]
-    typed += [f"data.root={digits}", f"run_root={tmp_path}/runs", "clear_cache=fadvise"]
+    typed += [*EASY, f"data.root={digits}", f"run_root={tmp_path}/runs", "clear_cache=fadvise"]
     path = f"{Path(sys.executable).parent}:/usr/bin:/bin"  # where the script finds python3
     done = cluster.run(*typed, **environment(PATH=path))
     assert done.returncode == 0, done.stderr
@@ -167,7 +167,12 @@ def test_a_job_told_to_make_room_goes_on_after_a_requeue(
     outer, inside = around(cluster, tmp_path) if mode == "task" else ("", {})
     if inside:
         inside |= {"SBATCH_PARTITION": "long", "SBATCH_TIMELIMIT": "1", "SBATCH_REQUEUE": "0"}
-    slow = ["task._target_=outside_parts.Slow", "target.threshold=1.0", "target.max_epochs=8"]
+    slow = [
+        "task._target_=outside_parts.Slow",
+        *TINY,
+        "target.threshold=1.0",
+        "target.max_epochs=8",
+    ]
     asked = ["launcher.partition=debug", "launcher.time=8"]
     process = start(*slow, *asked, f"launcher.mode={mode}", **inside)
     run = until_training(tmp_path, process)
@@ -216,7 +221,7 @@ def _since_resumed(kinds: list[str]) -> list[str]:
 
 def test_a_lost_allocation_costs_what_was_not_saved(start: Start, cluster: Cluster, tmp_path: Path):
     """Requeued in the middle, then a node without power: the qualities of a run never cut."""
-    same = ["seed=4", "target.threshold=1.0", "target.max_epochs=10"]
+    same = [*TINY, "seed=4", "target.threshold=1.0", "target.max_epochs=10"]
     same += ["launcher.nodes=2", "launcher.procs=1"]
     slow = ["task._target_=outside_parts.Slow", "checkpoint_every_seconds=0.3"]
     uncut = start(*same, root=tmp_path / "uncut")  # on the other two nodes
@@ -319,7 +324,7 @@ def test_doctor_examines_an_allocation(cluster: Cluster, tmp_path: Path, digits:
 
 def test_a_rank_that_fails_is_told_once(start: Start, tmp_path: Path):
     fault = {"FAULT": "raise", "FAULT_AT": "train", "FAULT_MARK": str(tmp_path / "mark")}
-    process = start("launcher.mode=agent", "task._target_=outside_parts.Trouble", **fault)
+    process = start(*ENDLESS, "launcher.mode=agent", "task._target_=outside_parts.Trouble", **fault)
     code, out, errors = ended(process)
     assert code == 5, out + errors
     assert (out + errors).count("ZeroDivisionError: the defect of rank 1") == 1
