@@ -8,8 +8,8 @@ PIP := $(PINNED) $(BIN)/python -m pip install --quiet --disable-pip-version-chec
 # A process per GPU where there are GPUs, else two on the CPU.
 RUN := $(BIN)/ttt run launcher=torchrun
 # Tests wait for processes more than they compute: one more worker than cores. A file's tests share
-# what it prepares, so a file stays on one worker.
-SPREAD := -n $(shell echo $$(($$(nproc) + 1))) --dist loadfile
+# what it prepares, so a file stays on one worker; conftest.py has the longest files come first.
+SPREAD := -n $(shell echo $$(($$(nproc) + 1))) --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test lint tests clean
 

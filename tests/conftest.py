@@ -21,8 +21,20 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 PROJECT = Path(__file__).parent.parent
 # Seconds after which a test calls a program hung. A busy machine is slow; pytest itself waits 300.
 HUNG = 240.0
+# Files by the time they take, without test_; the order of all others does not matter.
+LONGEST = (
+    *("slurm_runs", "faults", "slurm_testbed", "run", "closed_rules", "interrupt", "shell"),
+    *("submission_implementation", "mpi", "saver", "resume", "dist_meeting", "claim", "keep"),
+    *("run_mistakes", "compliance_vendors", "completion", "report_official", "sinks_wandb"),
+)
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest: workers that share files then end at about the same time."""
+    order = {f"test_{name}.py": place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.name, len(order)))
 
 
 def pytest_collection_finish() -> None:
