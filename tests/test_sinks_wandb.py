@@ -36,6 +36,8 @@ def setup(settings): pass
 def init(**_): return Run()
 """
 # The events of a run, told to a sink that cannot reach its server.
+# W&B leaves its folder for media to Python to remove, which warns where that is late.
+IMPLICITLY = "ignore:Implicitly cleaning up:ResourceWarning"
 CUT_OFF = """
 import sys, time
 from pathlib import Path
@@ -127,7 +129,7 @@ def test_a_tracker_that_never_answers_neither_stops_the_clock_nor_holds_up_the_e
 def test_without_its_server_a_run_goes_on_untracked(tmp_path):
     variables = {"WANDB_BASE_URL": "http://127.0.0.1:9", "WANDB_API_KEY": "0" * 40}
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", CUT_OFF, str(tmp_path)],
+        [sys.executable, "-W", "error", "-W", IMPLICITLY, "-c", CUT_OFF, str(tmp_path)],
         env=environment(PYTHONPATH=f"{PROJECT}:{PROJECT / 'tests'}", **variables),
         capture_output=True,
         text=True,
