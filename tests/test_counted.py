@@ -98,7 +98,7 @@ def test_a_damaged_set_is_told_once(tmp_path):
     (tmp_path / "manifest.json").write_text("{")
     run = filled("benchmark=clicks", f"data.root={tmp_path}", *OPEN, "data.rows=null")
     [sentence] = problems(run)
-    assert "manifest.json cannot be read" in sentence
+    assert "manifest.json is damaged" in sentence
 
 
 def test_a_class_of_ones_own_must_say_its_numbers(tmp_path):

@@ -185,7 +185,7 @@ DEEP = b'{"counts": ' + 100_000 * b"[" + 100_000 * b"]" + b"}"
 )
 def test_a_manifest_that_is_none(tmp_path, content):
     (tmp_path / "manifest.json").write_bytes(content)
-    with pytest.raises(DataError, match=r"cannot be read|no JSON object|is not that of"):
+    with pytest.raises(DataError, match=r"cannot be read|is damaged|is not that of"):
         manifest.read(tmp_path, "hots", "click records")
 
 
@@ -193,15 +193,15 @@ def test_a_manifest_is_a_small_file(tmp_path):
     path = tmp_path / "manifest.json"
     path.touch()
     os.truncate(path, 1 << 40)
-    with pytest.raises(DataError, match="has 1,099,511,627,776 bytes; allowed: 16,777,216"):
+    with pytest.raises(DataError, match="has 1,099,511,627,776 bytes; allowed: up to"):
         manifest.content(path)
     path.unlink()
     os.mkfifo(path)
-    with pytest.raises(DataError, match="no regular file"):
+    with pytest.raises(DataError, match="not a regular file|no regular file"):
         manifest.content(path)
     path.unlink()
     path.symlink_to("/dev/zero")
-    with pytest.raises(DataError, match="no regular file"):
+    with pytest.raises(DataError, match="not a regular file|no regular file"):
         manifest.content(path)
 
 
@@ -310,4 +310,4 @@ def test_a_manifest_where_a_set_is_to_be_is_no_setting(tmp_path, said):
 def test_a_skeleton_is_not_made_of_a_deep_manifest(tmp_path):
     (tmp_path / "manifest.json").write_bytes(DEEP)
     [sentence] = fitting.problems(tmp_path)
-    assert "cannot be read" in sentence
+    assert "is damaged" in sentence

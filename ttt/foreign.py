@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from ttt.errors import USAGE, TttError, shown
+from ttt.errors import USAGE, TttError, encodable
 
 LARGEST = 1 << 30  # bytes of a file that is read line by line; published logs have a few megabytes
 LARGEST_TEXT = 1 << 26  # bytes of a file that is read at once; a summary of 4,096 ranks has 10 MB
@@ -193,7 +193,7 @@ def parsed_json(text: bytes) -> Any:
     if sum(map(text.count, (b",", b"[", b"{"))) > MOST_VALUES:
         raise ValueError(f"it has over {MOST_VALUES:,} values, as many are allowed")
     try:
-        return bounded(json.loads(text.decode("utf-8")))
+        return bounded(json.loads(text.decode("utf-8-sig")))  # some editors put a mark first
     except RecursionError:
         raise ValueError(_too_deep()) from None
 
@@ -206,8 +206,12 @@ def parsed_yaml(text: bytes) -> Any:
     """
     try:
         decoded = text.decode("utf-8")
-        _demand_plain(decoded)
-        return bounded(yaml.load(decoded, Loader=_Loader))
+        try:
+            return _plain_yaml(decoded, _Fast)
+        except yaml.YAMLError as error:
+            if "invalid Unicode character" not in str(error):
+                raise
+            return _plain_yaml(decoded, _Slow)  # takes the half of a surrogate pair, as odd names
     except yaml.YAMLError as error:
         raise ValueError(" ".join(str(error).split())) from error
     except RecursionError:
@@ -216,22 +220,33 @@ def parsed_yaml(text: bytes) -> Any:
         raise ValueError(f"a value is not what its place asks for ({error})") from error
 
 
+# Safe, and a date stays the text that it is.
+_RESOLVERS = {
+    first: [(tag, form) for tag, form in known if tag != f"{_PLAIN_TAG}timestamp"]
+    for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+class _Slow(yaml.SafeLoader):
+    yaml_implicit_resolvers = _RESOLVERS
+
+
 _Safe: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the first is ten times as fast
 
 
-class _Loader(_Safe):  # type: ignore[misc]
-    """Safe, and a date stays the text that it is."""
-
-    yaml_implicit_resolvers = {  # noqa: RUF012  as in yaml
-        first: [(tag, form) for tag, form in known if tag != f"{_PLAIN_TAG}timestamp"]
-        for first, known in _Safe.yaml_implicit_resolvers.items()
-    }
+class _Fast(_Safe):  # type: ignore[misc]
+    yaml_implicit_resolvers = _RESOLVERS
 
 
-def _demand_plain(text: str) -> None:
+def _plain_yaml(text: str, loader: Any) -> Any:
+    _demand_plain(text, loader)
+    return bounded(yaml.load(text, Loader=loader))
+
+
+def _demand_plain(text: str, loader: Any) -> None:
     """Refuse what makes more of a text than stands in it, or takes long to be understood."""
     depth = 0
-    for event in yaml.parse(text, Loader=_Loader):
+    for event in yaml.parse(text, Loader=loader):
         line = event.start_mark.line + 1 if event.start_mark else 0
         if isinstance(event, yaml.AliasEvent):
             raise ValueError(f"line {line} has the alias *{event.anchor:.40}; allowed: none")
@@ -265,7 +280,7 @@ def bounded(value: Any, depth: int = 0) -> Any:
     """
     match value:
         case str():
-            return value if value.isascii() else shown(value)
+            return value if value.isascii() else encodable(value)
         case bool() | None | float():
             return value
         case int():
