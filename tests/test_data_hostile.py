@@ -197,11 +197,11 @@ def test_a_manifest_is_a_small_file(tmp_path):
         manifest.content(path)
     path.unlink()
     os.mkfifo(path)
-    with pytest.raises(DataError, match="not a regular file|no regular file"):
+    with pytest.raises(DataError, match=r"not a regular file|no regular file"):
         manifest.content(path)
     path.unlink()
     path.symlink_to("/dev/zero")
-    with pytest.raises(DataError, match="not a regular file|no regular file"):
+    with pytest.raises(DataError, match=r"not a regular file|no regular file"):
         manifest.content(path)
 
 
