@@ -2,11 +2,11 @@
 #   docker build -t ttt .
 #   mkdir -p runs && docker run --rm --gpus all --ipc=host --user "$(id -u):$(id -g)" \
 #       -v "$PWD/runs:/work/runs" ttt run launcher=torchrun
-# The container runs without root. With --user the runs belong to whoever types this; without, it is
-# user 10001, who must be allowed to write to the mounted folder: sudo chown 10001 runs. Docker makes a
-# missing folder for root alone, hence mkdir.
-# Our tests lint this file and run its awk program. They do not build the image, no machine of ours can.
-# NVIDIA may move a tag; --build-arg BASE=nvcr.io/nvidia/pytorch@sha256:... is one image for ever.
+# The container runs without root. With --user the runs belong to the user who types this. Without
+# --user the container runs as user 10001, who must be allowed to write to the mounted folder:
+# sudo chown 10001 runs. If the folder is missing, Docker makes it for root alone, hence mkdir.
+# Our tests lint this file and run its awk program. They do not build the image: none of our machines can.
+# NVIDIA may move a tag; --build-arg BASE=nvcr.io/nvidia/pytorch@sha256:... always names the same image.
 ARG BASE=nvcr.io/nvidia/pytorch:25.09-py3
 FROM ${BASE}
 SHELL ["/bin/bash", "-o", "pipefail", "-c"]
@@ -16,8 +16,8 @@ COPY pyproject.toml constraints.txt README.md LICENSE Dockerfile ./
 COPY ttt ttt
 COPY conf conf
 COPY slurm slurm
-# What the image has stays as it is; everything else is what ttt was tested with, what pip builds
-# packages with too. The image has constraints of its own in PIP_CONSTRAINT, which hold as well.
+# The packages of the image stay as they are. All other packages, and those that pip builds with, get
+# the versions that ttt was tested with. The image's own constraints, in PIP_CONSTRAINT, hold as well.
 # hadolint ignore=DL3013
 RUN pip list --format=freeze | awk -F '[ =@]' ' \
         { name = tolower($1); gsub("[-_.]+", "-", name) } \
@@ -28,7 +28,7 @@ RUN pip list --format=freeze | awk -F '[ =@]' ' \
     && pip install --no-cache-dir '.[digits,text,energy,report,wandb]' \
     && chmod -R a+rX /opt/ttt
 
-# Whoever --user names may write here, and needs no entry in /etc/passwd.
+# The user that --user names may write here, and needs no entry in /etc/passwd.
 WORKDIR /work
 RUN mkdir runs && chmod 1777 . runs
 ENV HOME=/work USER=ttt

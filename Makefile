@@ -1,14 +1,14 @@
 # Two commands: `make demo` trains a real model to its target, `make test` proves the rest.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
-# `-c` does not reach the environments in which pip builds what comes as source; these do, the second
-# one since pip 25.3.
+# `-c` does not reach the environments in which pip builds packages from source. These variables do;
+# pip reads the second one since version 25.3.
 PINNED := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt
 PIP := $(PINNED) $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # A process per GPU where there are GPUs, else two on the CPU.
 RUN := $(BIN)/ttt run launcher=torchrun
-# Tests wait for processes more than they compute: one more worker than cores. A file's tests share
-# what it prepares, so a file stays on one worker; conftest.py has the longest files come first.
+# Tests wait for processes more than they compute, so there is one more worker than cores. The tests of
+# a file share fixtures, so a file stays on one worker. conftest.py runs the longest files first.
 SPREAD := -n $(shell echo $$(($$(nproc) + 1))) --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test lint tests clean

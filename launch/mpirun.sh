@@ -5,7 +5,7 @@
 #   launch/mpirun.sh benchmark=cifar10 data.root=DIR precision=bf16
 set -euo pipefail
 gpus=$(nvidia-smi --list-gpus 2>/dev/null | wc -l) || true
-# By it the processes know each other's words.
+# The processes check each other's messages by this key.
 TTT_KEY=${TTT_KEY:-$(od -An -v -tx1 -N32 /dev/urandom | tr -d ' \n')}
 export TTT_KEY
 exec mpirun -n "$((gpus > 0 ? gpus : 2))" --bind-to none python -m ttt run "$@"

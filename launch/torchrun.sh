@@ -4,8 +4,8 @@
 #   launch/torchrun.sh benchmark=cifar10 data.root=DIR precision=bf16
 set -euo pipefail
 gpus=$(nvidia-smi --list-gpus 2>/dev/null | wc -l) || true
-# By the key the processes know each other's words. A file takes the place of torchrun's own store,
-# which would listen at every address of this machine.
+# The processes check each other's messages by this key. torchrun uses a file in place of its own
+# store, which would listen at every address of this machine.
 TTT_KEY=${TTT_KEY:-$(od -An -v -tx1 -N32 /dev/urandom | tr -d ' \n')}
 export TTT_KEY TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1
 exec torchrun --nnodes 1 --local-addr 127.0.0.1 --rdzv-backend c10d --rdzv-conf store_type=file \
