@@ -6,7 +6,6 @@ interpolations, `config.yaml`. Workers load that text; they never compose.
 
 import contextlib
 import copy
-import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import is_dataclass
@@ -37,12 +36,12 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ttt import redact, shipped, stop
 from ttt.errors import ConfigError
-from ttt.schema import nodes, targets
+from ttt.schema import derived, nodes, targets
 from ttt.schema.closed import evaluation_interval
 from ttt.schema.run import RunConfig
 
 CompositionError = (HydraException, OmegaConfBaseException, yaml.YAMLError, RecursionError)
-# What Hydra also raises where what was typed, or a file, is not of the form it expects.
+# Errors that Hydra also raises if a typed word, or a file, does not have the form it expects.
 OddError = (OSError, ValueError, TypeError, AttributeError)
 
 # What a setting of a type may be: one of them, and several.
@@ -66,7 +65,7 @@ def register(**words: Callable[..., str]) -> None:
     """Make the schemas known to Hydra, as the group `schema` that YAML files build on.
 
     Args:
-        words: What the help of a command says of itself, by the name of its resolver.
+        words: Functions that write the help of a command, by the name of their resolver.
     """
     store = ConfigStore.instance()
     for name, node in nodes.SCHEMAS.items():
@@ -74,8 +73,8 @@ def register(**words: Callable[..., str]) -> None:
     for name, tell in words.items():
         OmegaConf.register_new_resolver(name, tell, replace=True)
     # What the rules derive from other settings: ${steps:EPOCHS,${data.train_samples},...}.
-    OmegaConf.register_new_resolver("steps", _steps, replace=True)
-    OmegaConf.register_new_resolver("micro_batch", _micro_batch, replace=True)
+    OmegaConf.register_new_resolver("steps", derived.steps, replace=True)
+    OmegaConf.register_new_resolver("micro_batch", derived.micro_batch, replace=True)
     OmegaConf.register_new_resolver("evaluation_interval", evaluation_interval, replace=True)
 
 
@@ -246,7 +245,7 @@ def data(composed: DictConfig) -> Any:
 
 
 def _part(node: Any) -> Any:
-    """A part of a run as an object, whoever wrote its class; a root as a shell would have it."""
+    """A part of a run as an object, of ttt or of the user; `root` is expanded as in a shell."""
     if isinstance(node, dict):
         node = SimpleNamespace(**node)
     if isinstance(getattr(node, "root", None), str):
@@ -305,7 +304,7 @@ def _without_secrets(launcher: Any) -> Any:
 def load(text: str) -> RunConfig:
     """Read a frozen configuration.
 
-    The nodes that name a class (`_target_`) come back as namespaces, whoever wrote that class.
+    The nodes that name a class (`_target_`) come back as namespaces.
     """
     merged = OmegaConf.merge(OmegaConf.structured(RunConfig), OmegaConf.create(text))
     assert isinstance(merged, DictConfig)
@@ -313,7 +312,7 @@ def load(text: str) -> RunConfig:
 
 
 def foreign(run: RunConfig) -> list[str]:
-    """What the parts of a run name and may not, a sentence each; imports nothing."""
+    """A sentence for each name that a part of a run has and may not have; imports nothing."""
     return [sentence for name in _NODES for sentence in targets.problems(name, getattr(run, name))]
 
 
@@ -321,7 +320,7 @@ def build(role: str, node: Any, /, *args: Any, without: tuple[str, ...] = (), **
     """Make what a node describes: call its `_target_` with its values and these arguments.
 
     Args:
-        role: Which part of a run it is, as "data": its target has to be one.
+        role: Which part of a run it is, such as "data"; the target must be such a part.
         node: A schema object or a namespace from `load`.
         args: Positional arguments, before the node's own.
         without: Names in the node that are not arguments of its target.
@@ -342,13 +341,3 @@ def build(role: str, node: Any, /, *args: Any, without: tuple[str, ...] = (), **
         why = " ".join(str(error.__cause__ or error).split())
         raise ConfigError([f"_target_: {values.get('_target_')} cannot be used: {why}"]) from error
     return make(*args, **kwargs)
-
-
-def _steps(epochs: float, train_samples: int | None, global_batch: int) -> int:
-    """Updates it takes to train for this many epochs; 0 before the training set is counted."""
-    return math.ceil(epochs * (train_samples or 0) / max(1, global_batch))
-
-
-def _micro_batch(global_batch: int, processes: int, accumulate: int) -> int:
-    """Samples in one forward pass; of one process before it is known how many there are."""
-    return global_batch // max(1, processes) // max(1, accumulate)

@@ -1,9 +1,9 @@
-"""Reads files that somebody else may have made; no file makes it wait, run wild or end in a crash.
+"""Reads files that somebody else may have made; no file makes it wait, use up memory or crash.
 
-Results, run folders and data sets come in archives and clones. What has a name that ttt knows may
-be a pipe, a link to a device or to a private file, a terabyte of nothing, or a text that grows when
-it is parsed. So every file of others is opened and parsed here, within bounds that no honest one
-comes near. May not know what is in a file.
+Results, run folders and data sets come in archives and clones. A file with a name that ttt knows
+may be a pipe, a link to a device or to a private file, a terabyte of zeros, or a text that grows
+when it is parsed. So ttt opens and parses every file of others here, within limits far above those
+of real files. May not know what is in a file.
 """
 
 import errno
@@ -11,8 +11,9 @@ import json
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import yaml
 
@@ -46,7 +47,7 @@ class ForeignError(TttError):
 
     @property
     def sentence(self) -> str:
-        """The same with the file's own name only, where its folder is told already."""
+        """The same with the file's own name only, for a text that names its folder already."""
         return f"{self.path.name} {self.why}"
 
 
@@ -69,8 +70,8 @@ def of_any_size(path: str, flags: int) -> int:
 
 
 def _open(path: str, flags: int, most: int | None) -> int:
-    # A pipe without a writer would block for ever, a device may have no end, and to open one may do
-    # something: so the file is looked at before it is opened, and again after.
+    # A pipe without a writer would never return, a device may have no end, and to open a device may
+    # change it. So the file's kind is checked before it is opened, and again after.
     _demand_regular(os.stat(path), path, most)
     descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     try:
@@ -115,14 +116,8 @@ def read(path: Path, inside: Path | None = None, most: int = LARGEST_TEXT) -> by
     Raises:
         ForeignError: It cannot be read, is no regular file, or is too large.
     """
-    if inside is not None:
-        demand_inside(path, inside)
-    try:
-        with open(path, "rb", opener=regular) as file:
-            found = file.read(most + 1)
-    except (OSError, ValueError) as error:  # a name with a NUL is a ValueError
-        why = error.strerror if isinstance(error, OSError) else error
-        raise ForeignError(path, f"cannot be read: {why}") from error
+    with _opened(path, inside) as file:
+        found = file.read(most + 1)
     if len(found) > most:
         raise ForeignError(path, f"cannot be read: it has over {most:,} bytes, as many are allowed")
     return found
@@ -131,12 +126,10 @@ def read(path: Path, inside: Path | None = None, most: int = LARGEST_TEXT) -> by
 def tail(path: Path, inside: Path | None = None, most: int = LONGEST) -> str:
     """The last bytes of a text of any length, such as what a launcher printed; "" if unreadable."""
     try:
-        if inside is not None:
-            demand_inside(path, inside)
-        with open(path, "rb", opener=regular) as file:
+        with _opened(path, inside) as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - most))
             return file.read(most).decode("utf-8", "replace")
-    except (OSError, ValueError, ForeignError):
+    except (OSError, ForeignError):
         return ""
 
 
@@ -146,17 +139,24 @@ def lines(path: Path, inside: Path | None = None, longest: int = LONGEST) -> Ite
     Raises:
         ForeignError: It cannot be read, is no regular file, or is too large.
     """
+    with _opened(path, inside) as file:
+        whole = True
+        while line := file.readline(longest + 1):
+            ends = line.endswith(b"\n")
+            if whole and (ends or len(line) <= longest):
+                yield line
+            whole = ends
+
+
+@contextmanager
+def _opened(path: Path, inside: Path | None) -> Iterator[BinaryIO]:
+    """Open a file that others made; an error while it is open becomes a `ForeignError`."""
     if inside is not None:
         demand_inside(path, inside)
     try:
         with open(path, "rb", opener=regular) as file:
-            whole = True
-            while line := file.readline(longest + 1):
-                ends = line.endswith(b"\n")
-                if whole and (ends or len(line) <= longest):
-                    yield line
-                whole = ends
-    except (OSError, ValueError) as error:
+            yield file
+    except (OSError, ValueError) as error:  # a name with a NUL is a ValueError
         why = error.strerror if isinstance(error, OSError) else error
         raise ForeignError(path, f"cannot be read: {why}") from error
 
@@ -244,7 +244,7 @@ def _plain_yaml(text: str, loader: Any) -> Any:
 
 
 def _demand_plain(text: str, loader: Any) -> None:
-    """Refuse what makes more of a text than stands in it, or takes long to be understood."""
+    """Refuse what makes a text grow when it is parsed, or takes long to parse."""
     depth = 0
     for event in yaml.parse(text, Loader=loader):
         line = event.start_mark.line + 1 if event.start_mark else 0

@@ -1,11 +1,11 @@
-"""How much of a data set of others is read: bytes, lines, columns, files, pixels; one place.
+"""All limits for reading data sets that others made: bytes, lines, columns, files, pixels.
 
-A file of a few kilobytes can say that it is a terabyte, or become one when it is unpacked. So
-whoever reads what others made asks here how much is too much. Every limit lies far above the real
-sets named beside it: what goes beyond is damaged, or made to do harm. Of a set whose files are
-known, its preparer knows narrower ones.
+A file of a few kilobytes can claim to be a terabyte, or become one when it is unpacked. So every
+reader of foreign data takes its limits from here. Each limit is far above the real sets named
+beside it: a file beyond it is damaged, or made to do harm. If ttt knows the files of a set, the
+preparer of the set has narrower limits.
 
-Only regular files are opened, and opening one never waits: a pipe would for ever, and some devices
+Only regular files are opened, and opening never waits: a pipe may never answer, and some devices
 have no end. No torch, and no NumPy: a login node and the doctor read by the same rules.
 """
 
@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, AnyStr, BinaryIO
 
 from ttt import foreign
 from ttt.errors import DataError
@@ -72,8 +73,22 @@ def whole(path: Path, most: int) -> bytes:
     return content
 
 
+def lines(file: IO[AnyStr], path: Path) -> Iterator[AnyStr]:
+    """The lines of an open file, each with at most `LINE` bytes or characters.
+
+    Raises:
+        DataError: A line does not end.
+    """
+    number = 0
+    while line := file.readline(LINE + 1):
+        number += 1
+        if len(line) > LINE:
+            raise too_long(path, number)
+        yield line
+
+
 def too_long(path: Path, number: int, most: int = LINE) -> DataError:
-    """What is wrong with a line, counted from 1, that has more than `most` bytes or characters."""
+    """The error for a line, counted from 1, with more than `most` bytes or characters."""
     return DataError(
         f"{path}, line {number} is longer than {most}; allowed: lines that end. Is it text, with"
         " line ends as Unix and Windows have them?"

@@ -13,13 +13,13 @@ from torch import Tensor
 
 from ttt.data.decoder import Decoded, Decoder
 from ttt.data.images import ImageSet, Setting
-from ttt.data.order import Ids, eval_ids, plain_rows, train_rows
+from ttt.data.order import eval_ids, plain_rows, train_rows
 from ttt.data.recipe import Recipe
-from ttt.data.samples import Samples, list_eval, list_train, places
+from ttt.data.samples import EvalSamples, list_train
 from ttt.protocols import Shard, Synthetic, World
 
 
-class Images:
+class Images(EvalSamples):
     """An image set, streamed.
 
     A batch is (pixels float32 [B, 3, S, S], labels int64 [B]), both on `world.device`.
@@ -34,7 +34,8 @@ class Images:
     """
 
     def __init__(self, *, world: World, channels_last: bool, **settings: Setting) -> None:
-        images = self._images = ImageSet(**settings)
+        images = ImageSet(**settings)
+        super().__init__(images)
         self.train_samples = images.train_samples
         self.eval_samples = images.eval_samples
         self.steps_per_epoch = images.train_samples / images.global_batch
@@ -43,7 +44,6 @@ class Images:
         part = images.global_batch // world.data.count
         self._train = Decoder(images, train, world, batch=part, evaluation=False)
         self._eval = Decoder(images, evaluate, world, batch=images.eval_batch, evaluation=True)
-        self._eval_listing: Samples | None = None
 
     def samples_after(self, step: int) -> int:
         """Training samples used by this many updates."""
@@ -87,20 +87,7 @@ class Images:
         ids = eval_ids(self._images.eval_samples, shard)
         if not len(ids):  # more shards than samples: this one has nothing to read
             return
-        if self._eval_listing is None:
-            self._eval_listing = list_eval(self._images)
-        yield from self._eval.run(self._eval_listing, plain_rows(ids, self._images.eval_batch))
-
-    def eval_ids(self, shard: Shard) -> Iterator[Ids]:
-        """The samples of each batch of `eval`."""
-        ids = eval_ids(self._images.eval_samples, shard)
-        return (rows.ids for rows in plain_rows(ids, self._images.eval_batch))
-
-    def names(self, ids: Ids) -> list[str]:
-        """Files below the root, or places in one, of evaluation samples."""
-        if self._eval_listing is None:
-            self._eval_listing = list_eval(self._images)
-        return places(self._eval_listing, ids, self._images.root)
+        yield from self._eval.run(self._listed(), plain_rows(ids, self._images.eval_batch))
 
     def skipped(self) -> frozenset[str]:
         """The unreadable images this process came upon and replaced."""

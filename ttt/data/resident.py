@@ -18,16 +18,16 @@ from ttt.data.crops import Crops
 from ttt.data.dali import eval_sizes, noise
 from ttt.data.decoder import Decoded, Decoder
 from ttt.data.images import ImageSet, Setting
-from ttt.data.order import DRAWS, Ids, eval_ids, plain_rows, train_rows
+from ttt.data.order import DRAWS, eval_ids, plain_rows, train_rows
 from ttt.data.recipe import Recipe
-from ttt.data.samples import Samples, list_eval, list_train, places
+from ttt.data.samples import EvalSamples, list_train
 from ttt.errors import ConfigError
 from ttt.protocols import Shard, Synthetic, World
 
 CHUNK = 512  # images decoded at a time while the set is loaded
 
 
-class Images:
+class Images(EvalSamples):
     """An image set, resident on the device.
 
     A batch is (pixels float32 [B, 3, S, S], labels int64 [B]), both on `world.device`. The first
@@ -46,7 +46,8 @@ class Images:
     """
 
     def __init__(self, *, world: World, channels_last: bool, **settings: Setting) -> None:
-        images = self._images = ImageSet(**settings)
+        images = ImageSet(**settings)
+        super().__init__(images)
         if images.augment == "random_resized_crop":
             raise ConfigError(
                 [
@@ -66,7 +67,6 @@ class Images:
         self._eval = Decoder(images, middle, world, batch=CHUNK, evaluation=True)
         self._stored: tuple[Tensor, Tensor] | None = None
         self._eval_stored: tuple[Tensor, Tensor] | None = None
-        self._eval_listing: Samples | None = None
 
     def samples_after(self, step: int) -> int:
         """Training samples used by this many updates."""
@@ -131,25 +131,13 @@ class Images:
         if not len(ids):  # more shards than samples: this one has nothing to read
             return
         if self._eval_stored is None:
-            listing = self._eval_listing = list_eval(self._images)
-            batches = self._eval.run(listing, plain_rows(ids, CHUNK))
+            batches = self._eval.run(self._listed(), plain_rows(ids, CHUNK))
             self._eval_stored = _joined(batches)
             self._eval.close()
         step = self._images.eval_batch
         parts = (torch.split(stored, step) for stored in self._eval_stored)
         for rows, pixels, labels in zip(plain_rows(ids, step), *parts, strict=True):
             yield Decoded(self._crops.normalized(pixels), labels, rows.ids)
-
-    def eval_ids(self, shard: Shard) -> Iterator[Ids]:
-        """The samples of each batch of `eval`."""
-        ids = eval_ids(self._images.eval_samples, shard)
-        return (rows.ids for rows in plain_rows(ids, self._images.eval_batch))
-
-    def names(self, ids: Ids) -> list[str]:
-        """Files below the root, or places in one, of evaluation samples."""
-        if self._eval_listing is None:
-            self._eval_listing = list_eval(self._images)
-        return places(self._eval_listing, ids, self._images.root)
 
     def skipped(self) -> frozenset[str]:
         """The unreadable images this process came upon and replaced."""

@@ -63,20 +63,6 @@ def _as_text(file: Any, path: Path) -> TextIO:
     return io.TextIOWrapper(buffered, encoding="utf-8-sig", newline="")
 
 
-def _lines(file: TextIO, path: Path) -> Iterator[str]:
-    """The lines of a text, as csv reads them.
-
-    Raises:
-        DataError: One does not end.
-    """
-    number = 0
-    while line := file.readline(bounds.LINE + 1):
-        number += 1
-        if len(line) > bounds.LINE:
-            raise bounds.too_long(path, number)
-        yield line
-
-
 def rows(path: Path, delimiter: str | None = ",") -> Iterator[list[str]]:
     """The fields of the header and of every row after it; what is missing is `NOT_KNOWN`.
 
@@ -91,7 +77,7 @@ def rows(path: Path, delimiter: str | None = ",") -> Iterator[list[str]]:
     number = 0  # of the last line that could be read
     try:
         with _unpacked(path) as raw:
-            text = _lines(_as_text(raw, path), path)
+            text = bounds.lines(_as_text(raw, path), path)
             first = next(text, "")
             between = delimiter or max(_DELIMITERS, key=first.count)
             reader = csv.reader(chain([first], text), delimiter=between)

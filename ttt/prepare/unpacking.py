@@ -1,7 +1,7 @@
-"""Files packed by gzip, bzip2 or xz, tar and zip archives: opened so that they cannot flood us.
+"""Opens files packed by gzip, bzip2 or xz, and tar and zip archives, with limits to their content.
 
-Whatever a file says of itself is not believed: what comes out is counted, and refused when it is
-many times what a real file would become. Which of it is wanted is known elsewhere.
+ttt does not believe the sizes that a file states: it counts the unpacked bytes, and refuses them if
+they are many times more than a real file has. The caller decides which files it wants.
 """
 
 from __future__ import annotations
@@ -196,13 +196,7 @@ def lines(content: Bounded, path: Path) -> Iterator[bytes]:
     Raises:
         DataError: A line does not end.
     """
-    buffered = io.BufferedReader(content, _CHUNK)
-    number = 0
-    while line := buffered.readline(bounds.LINE + 1):
-        number += 1
-        if len(line) > bounds.LINE:
-            raise bounds.too_long(path, number)
-        yield line
+    yield from bounds.lines(io.BufferedReader(content, _CHUNK), path)
 
 
 @contextmanager

@@ -1,0 +1,15 @@
+"""Numbers that the rules derive from other settings. Pure."""
+
+from __future__ import annotations
+
+import math
+
+
+def steps(epochs: float, train_samples: int | None, global_batch: int) -> int:
+    """Updates it takes to train for this many epochs; 0 before the training set is counted."""
+    return math.ceil(epochs * (train_samples or 0) / max(1, global_batch))
+
+
+def micro_batch(global_batch: int, processes: int, accumulate: int) -> int:
+    """Samples in one forward pass; of one process if the number of processes is not known yet."""
+    return global_batch // max(1, processes) // max(1, accumulate)
