@@ -19,7 +19,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _attempt(words: list[str]) -> int:
-    """Run one command and tell of what went wrong in it."""
+    """Run one command and report its errors."""
     try:
         with stop.raising():  # what leaves temporary files removes them
             return dispatch(words)

@@ -24,7 +24,7 @@ _BEFORE = (Kind.CACHE_CLEAR, Kind.INIT_START, Kind.CONFIG, Kind.INIT_STOP, Kind.
 
 
 def recall(folder: Path) -> list[Event]:
-    """The events of earlier processes; a line that was cut short, or is damaged, is none.
+    """The events of earlier processes, without lines that were cut short or are damaged.
 
     Raises:
         ConfigError: Others could have written them.
@@ -37,14 +37,14 @@ def recall(folder: Path) -> list[Event]:
 
 
 def _event(line: str) -> Event | None:
-    """What a line of the record tells; None if it tells nothing."""
+    """The event in a line of the record; None if the line holds no event."""
     try:
-        told = json.loads(line)
-        kind, time, step = Kind(told["kind"]), told["time"], told["step"]
-        possible = math.isfinite(time) and isinstance(step, int) and isinstance(told["data"], dict)
+        event = json.loads(line)
+        kind, time, step = Kind(event["kind"]), event["time"], event["step"]
+        possible = math.isfinite(time) and isinstance(step, int) and isinstance(event["data"], dict)
     except (ValueError, TypeError, KeyError, OverflowError):
         return None
-    return Event(kind, time, step, told["data"]) if possible else None
+    return Event(kind, time, step, event["data"]) if possible else None
 
 
 def past(folder: Path) -> Past | None:
@@ -76,7 +76,7 @@ def past(folder: Path) -> Past | None:
 
 
 def _past(events: Sequence[Event], saved: Progress | None) -> Past:
-    """Where a run stands that has started and goes on from a checkpoint, or from the beginning."""
+    """Where a started run stands; it goes on from a checkpoint, or from the beginning."""
     started = [event.time for event in events if event.kind is Kind.RUN_START]
     resumed = [event.time for event in events if event.kind is Kind.RESUMED]
     accounted = max([*started, *resumed, *([saved.time] if saved else [])])
@@ -88,7 +88,7 @@ def _past(events: Sequence[Event], saved: Progress | None) -> Past:
 def prepare(
     parts: Parts, past: Past | None, folder: Path, every: float | None
 ) -> tuple[Parts, Past | None]:
-    """Bring freshly built parts to where the run was saved, and have it saved from now on.
+    """Load the saved state into freshly built parts, and save the run from now on.
 
     Args:
         parts: Warm; the clock does not run yet.
@@ -97,7 +97,7 @@ def prepare(
         every: Seconds between checkpoints; None for none.
 
     Returns:
-        The parts to run, and the past they go on from: an older one than was given where the
+        The parts to run, and the past they go on from. This past is older than `past` if the
         newest checkpoint is damaged.
 
     Raises:
@@ -128,7 +128,7 @@ def _undamaged(parts: Parts, past: Past, folder: Path) -> Past:
 
 
 def _restore(parts: Parts, step: int, folder: Path) -> None:
-    """Load a checkpoint; where one rank cannot, all say why."""
+    """Load a checkpoint; if one rank cannot, all ranks raise its reason."""
     problem = None
     try:
         alike, own = checkpoint.read(folder, step, parts.world)

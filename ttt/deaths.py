@@ -1,7 +1,7 @@
-"""Who died first, of processes that left no word: from what torchrun, mpirun and srun print.
+"""Finds the process that died first without a reason, in the output of torchrun, mpirun and srun.
 
-One death takes the others along: the launcher ends them, or they lose their peer and abort. Pure,
-but for reading the logs of a run folder. `ttt.failure` has the words of those that could speak.
+One death ends the other processes: the launcher ends them, or they lose their peer and abort. Pure,
+except for reading the logs of a run folder. `ttt.failure` has the reasons that processes wrote.
 """
 
 import re
@@ -14,7 +14,7 @@ from ttt import foreign
 from ttt.errors import LAUNCH_FAILED
 
 TORCHRUN, MPIRUN, SRUN = "torchrun.log", "mpirun.log", "srun.log"
-# What somebody sends to a process to stop it, a launcher to those that survive.
+# Signals that people send to stop a process, and launchers to the processes that survive.
 _REQUESTS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 # What SLURM, and a shell above the process, call a signal.
 _SRUN_WORDS = {
@@ -63,7 +63,7 @@ class Death:
         host: Where it was; None if the launcher does not say.
         code: Its exit code; of a signal, the negative number.
         time: When, as far as the launcher tells it; texts of one launcher compare.
-        asked: Whether its launcher had told it to end.
+        asked: Whether its launcher asked it to end.
     """
 
     who: str
@@ -73,7 +73,7 @@ class Death:
     asked: bool = False
 
     def __str__(self) -> str:
-        """What a person is told."""
+        """The sentence for people."""
         where = f"{self.who} on {self.host}" if self.host else self.who
         if self.code >= 0:
             return f"{where} ended with exit code {self.code} and left no word"
@@ -101,12 +101,12 @@ def ended_by(who: str, number: int) -> str:
 
 
 def first(found: Sequence[Death]) -> Death | None:
-    """The one that died first, and took the others along; None of none.
+    """The death that came first and ended the other processes; None without any.
 
-    Those that their launcher told to end come last. Of the others a signal comes before an exit
-    code, and both before an abort, which is what libraries do that have lost a peer, or a request
-    to end. Times decide between equals only: launchers tell seconds, and torchrun that of an error
-    for one rank and that of its next look for another.
+    Processes that their launcher asked to end come last. Among the others a signal counts before an
+    exit code. An abort counts after both, because libraries abort when they lose a peer; a request
+    to end counts last. Times decide only between equals: launchers print whole seconds, and
+    torchrun prints the time of the error for one rank and of its next check for another.
     """
     return min(found, key=_innocence, default=None)
 
@@ -123,7 +123,7 @@ def _innocence(death: Death) -> tuple[bool, int, str]:
 
 
 def _ended(code: int) -> int:
-    """An exit code as Python has it: a shell, and ttt, tell a signal as 128 and its number."""
+    """An exit code as Python has it; a shell, and ttt, add 128 to the number of a signal."""
     return 128 - code if 128 < code < 128 + signal.NSIG else code
 
 
@@ -178,7 +178,7 @@ def of_srun(log: str, who: str, told: Container[int] = ()) -> list[Death]:
 
 
 def cancelled(log: str) -> str | None:
-    """That SLURM ended a job from outside, and why; None where it did not."""
+    """A sentence if SLURM ended the job from outside, with the reason; None if it did not."""
     said = _SRUN_CANCELLED.search(log)
     if said is None or _SRUN_ENDS_ALL in log[: said.start()]:
         return None
@@ -186,7 +186,7 @@ def cancelled(log: str) -> str | None:
 
 
 def cause(logs: Path, told: Container[int] = (), here: str | None = None) -> str | None:
-    """Why a run ended whose ranks could not say it; None if no launcher says, either.
+    """Why a run ended, if its ranks could not write it; None if no launcher knows, either.
 
     Args:
         logs: The folder of a run's logs.

@@ -1,7 +1,7 @@
-"""What a run refuses before its clock starts, with all processes joined and agreed.
+"""Checks that a run makes before its clock starts, when all processes have joined.
 
-`ttt run` has refused what it could see by itself. What is left needs every process or node: that
-the world is the one asked for, that each node sees the data set and forgets it.
+`ttt run` has already checked what it could see alone. These checks need every process or node: the
+world has the right size, and each node sees the data set and drops it from its page cache.
 """
 
 import socket

@@ -85,7 +85,7 @@ def _visible(found: re.Match[str]) -> str:
 class TttError(Exception):
     """Base of every error ttt reports to a person in its own words.
 
-    Its text is `shown`, wherever it goes: it repeats names and values that others chose.
+    Its text is always `shown`, because it repeats names and values that others chose.
     """
 
     exit_code = UNFORESEEN
@@ -140,7 +140,7 @@ class LaunchError(TttError):
 
 
 def show(error: TttError) -> None:
-    """Print an error where a person looks, a line for each problem, without secrets."""
+    """Print an error on stderr, a line for each problem, without secrets."""
     problems = error.problems if isinstance(error, ConfigError | DataError) else (str(error),)
     for problem in problems:
         print(f"ttt: {redact.text(problem)}", file=sys.stderr)

@@ -127,7 +127,7 @@ class EventLog:
         Args:
             kind: What happened.
             step: Optimizer updates finished by then.
-            time: Only where the moment it tells of has already passed.
+            time: Only if the event happened before now.
             data: JSON-able details.
         """
         event = Event(

@@ -125,7 +125,7 @@ def write_by_launcher(text: str, logs: Path, *, primary: bool = True) -> None:
 
 
 def forget(logs: Path) -> None:
-    """Remove all words: the run starts again, and what ended an earlier start is no cause."""
+    """Remove all reasons: the run starts again, and the end of an earlier start is no cause."""
     for file in logs.glob("*.failure.json"):
         file.unlink(missing_ok=True)
 

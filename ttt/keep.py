@@ -1,7 +1,7 @@
-"""What a run made, for anybody's tool: its weights, and its prediction of every evaluation sample.
+"""Writes the weights of a run and its prediction of every evaluation sample, for other tools.
 
 Off the clock, after RUN_STOP, and by one more look at the evaluation set, so that nothing is stored
-while the clock runs. Files are in the order of the samples, whatever the number of processes:
+while the clock runs. Files are in the order of the samples, for any number of processes:
 
     weights.safetensors      what a single process would have as the model's state dict
     predictions.csv          a line for each sample: its id, and the numbers its task keeps
@@ -67,7 +67,7 @@ class Kept:
 
 
 def demand(wanted: Sequence[Keep], parts: Parts) -> None:
-    """Refuse before the run what could not be kept after it.
+    """Refuse before the run what `keep` could not write after it.
 
     Raises:
         ConfigError: A part of a user's own lacks a method, or the format a type of number.
@@ -104,7 +104,7 @@ def _is_text(name: str) -> bool:
 
 
 def leave(wanted: Sequence[Keep], parts: Parts, folder: Path) -> None:
-    """Write what is wanted and tell of it; the run has its result by now.
+    """Write what is wanted and print what was written; the run has its result by now.
 
     Raises:
         TttError: A file cannot be written.
@@ -224,7 +224,7 @@ def _predictions(table: _Table, parts: Parts) -> list[tuple[str, Iterator[bytes]
 
 
 def _csv(table: _Table, names: Sequence[str], parts: Parts) -> Iterator[bytes]:
-    """Lines of id and numbers, as short as they can be told from all others of their type."""
+    """Lines of id and numbers; each number in the fewest digits that identify it in its type."""
     yield _csv_lines([("id", *names)])
     for ids, columns in _in_order(table, names, parts):
         said = (column.astype(np.str_).tolist() for column in columns)
@@ -274,7 +274,7 @@ def _write(path: Path, content: Iterator[bytes], parts: Parts) -> str | None:
             stream = draft.open("wb")
     except OSError as error:
         problem = error
-    for part in content:  # to the end, whatever happens here: peers take part in it
+    for part in content:  # to the end, also after an error here: peers take part in it
         parts.pulse.beat("keeping", parts.learner.steps)
         try:
             if stream and not problem:

@@ -1,4 +1,4 @@
-"""Who may read what ttt writes: whom the umask lets, and the owner alone where a secret is."""
+"""Decides who may read ttt's files: the umask decides, but a file with a secret is its owner's."""
 
 import os
 from functools import partial
@@ -11,7 +11,7 @@ def write(path: Path, text: str, *, private: bool) -> None:
     Args:
         path: Where.
         text: What.
-        private: Whether only the owner may read it, whatever the umask is.
+        private: Whether only the owner may read it, under any umask.
 
     Raises:
         OSError: It cannot be written.
@@ -22,9 +22,10 @@ def write(path: Path, text: str, *, private: bool) -> None:
 
 
 def by_umask(folder: Path) -> None:
-    """Give a tree the modes that it would have if all of it had been made here and now.
+    """Give all files of a tree the modes of the umask.
 
-    A draft is its owner's alone, and a copy has the mode of what was copied. A program stays one.
+    Before this, only the owner can open a draft, and a copy has the mode of its source. A program
+    stays executable.
     """
     mask = os.umask(0o077)
     os.umask(mask)

@@ -1,6 +1,6 @@
-"""One owner for a run folder: who starts a run that another process has begun is refused.
+"""One owner for a run folder: a process may not start a run that another process runs.
 
-A lock says so, which ends with its process, however that ends. The file's text is for people.
+A lock marks the owner. It ends with its process, also after SIGKILL. The file's text is for people.
 """
 
 import fcntl
@@ -18,8 +18,8 @@ _FILE = Path("logs") / "owner"
 def take(folder: Path) -> None:
     """Own a run folder until this process ends.
 
-    A file system without locks refuses nobody. Nor is a job refused that SLURM has started again:
-    the lock of a node that failed may be there for a while.
+    On a file system without locks nobody is refused. A job that SLURM has started again is not
+    refused, either: the lock of a node that failed may stay for a while.
 
     Raises:
         LaunchError: Another process owns it.

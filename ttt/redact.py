@@ -1,7 +1,7 @@
 """Finds secrets in texts and settings by the words in their names, and hides their values.
 
-Pure. It knows names, not values: a secret that has another name is not found. What it hides, and
-what it leaves alone on purpose:
+Pure. It knows names, not values: it does not find a secret with another name. What it hides, and
+what it does not hide on purpose:
 
     WANDB_API_KEY=..., export HF_TOKEN=..., -x TTT_KEY=..., -genv HF_TOKEN ..., --password ...,
     'HF_TOKEN': '...', data.password: ..., AWS_...=, https://user:password@host, Bearer ...,
@@ -101,7 +101,7 @@ def _is_certain(name: str) -> bool:
 
 
 def _harmless(name: str, value: str) -> bool:
-    """Whether a value is none to hide: nothing, a place where the secret is, or hidden already."""
+    """Whether a value needs no hiding: empty, only the place of a secret, or hidden already."""
     bare = value.strip("\"' ")
     if not bare or bare == MARK or _pattern(_REFERENCE).fullmatch(bare):
         return True

@@ -1,6 +1,6 @@
-"""Saving a run every so often while it trains: copied on the clock, written beside it by a thread.
+"""Saves a run at intervals while it trains: it copies on the clock, and a thread writes the copy.
 
-All ranks copy after the same step: what they exchange anyway tells all of them alike that it is
+All ranks copy after the same step. They learn from an exchange that they make anyway that it is
 time and that no rank is still writing. `ttt.dist.checkpoint` knows how a checkpoint is stored.
 """
 

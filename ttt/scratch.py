@@ -1,7 +1,7 @@
-"""Temporary files of this process go to a folder of its own, which goes with the process.
+"""Puts temporary files of this process into a folder of its own, and removes it with the process.
 
-A worker ends by `os._exit`, which runs nothing that libraries registered to remove their files.
-What torch has compiled stays, in the user's own cache: it is code, so nobody else may write it.
+A worker ends by `os._exit`, which does not run the clean-up that libraries registered. The code
+that torch compiled stays in the user's own cache, where nobody else may write.
 """
 
 import atexit
@@ -22,10 +22,10 @@ _CPU_BYTES = 8192  # of /proc/cpuinfo: its first processor
 
 
 def keep_compiled() -> str | None:
-    """Have torch keep what it compiles in the user's cache, where later runs find it.
+    """Let torch keep what it compiles in the user's cache, where later runs find it.
 
-    By default that is a folder of a name that anybody can guess, where everybody can make it.
-    A folder that the user names by TORCHINDUCTOR_CACHE_DIR stays.
+    By default torch uses a folder in /tmp with a known name, which any user could make first. A
+    folder that the user names by TORCHINDUCTOR_CACHE_DIR is used as it is.
 
     Returns:
         Why it will not be kept, but goes with this process; None if it is kept.
@@ -71,7 +71,7 @@ def take() -> None:
     with contextlib.suppress(OSError):  # no such folder can be made: it may not be needed
         folder = tempfile.mkdtemp(prefix="ttt-")
         _own.append((os.getpid(), folder))
-        atexit.register(leave)  # first registered, last called: libraries remove files of theirs
+        atexit.register(leave)  # first registered, last called: after the clean-up of libraries
         os.environ["TMPDIR"] = folder
         tempfile.tempdir = folder
 
@@ -84,6 +84,6 @@ def leave() -> None:
 
 
 def end(code: int) -> NoReturn:
-    """End this process at once, whatever its threads do: only its temporary files go first."""
+    """Remove the temporary files of this process, then end it at once, with all its threads."""
     leave()
     os._exit(code)

@@ -161,7 +161,7 @@ class Seat:
                     saver.forget(self.folder)
 
     def last_words(self, number: int) -> None:
-        """End the record beside a main thread that was told to stop and does not come back."""
+        """End the record in another thread, if the main thread was asked to stop but does not."""
         error = Interrupted(number)
         self._end(str(error), goes_on=stop.ended_from_outside(error, lost_peer=False))
         if self.log:

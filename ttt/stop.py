@@ -1,10 +1,10 @@
-"""Being told to stop or to make room: signals, where every `finally` and log can see them.
+"""Signals to stop or to make room, raised or recorded so that every `finally` and log sees them.
 
 To stop is an exception. Python drops an exception that a signal handler raises inside a finalizer
 or a callback; then it is raised again a moment later. A process that cannot react, because it waits
 inside a library for a peer that is gone, ends itself some time later. A process whose parent died
-is told, too, so that no run outlives its launcher. To make room is a flag, which the loop exchanges
-between ranks, so that all of them stop after the same step.
+gets a signal, too, so that no run outlives its launcher. To make room is a flag, which the loop
+exchanges between ranks, so that all of them stop after the same step.
 """
 
 import contextlib
@@ -21,8 +21,8 @@ from ttt import scratch
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 MAKE_ROOM = (signal.SIGUSR1, signal.SIGUSR2)  # what schedulers are asked to send before a limit
-# Names of the signals that a worker of ours hears. Its launcher ignores Ctrl-C for it, which comes
-# to every process of a terminal at once, and passes it on when the worker can answer.
+# Names of the signals that a worker of ttt obeys. Ctrl-C comes to every process of a terminal at
+# once; the launcher makes a new worker ignore it, and passes it on when the worker can answer.
 HEARD = "TTT_HEARD"
 _GRACE_SECONDS = 5.0  # to log `aborted` and close files
 _GRACE_OF_CTRL_C_SECONDS = 0.6  # a user waits for it
@@ -53,7 +53,7 @@ class Interrupted(BaseException):
 
 
 def begin() -> None:
-    """While a process loads its libraries, which takes seconds: end at once when told to stop.
+    """While a process loads its libraries, which takes seconds: end at once on a stop signal.
 
     There is nothing to close yet, and no traceback of a library says anything. What asks for room
     is remembered already.
@@ -91,8 +91,8 @@ def install(last_words: Callable[[int], None] = lambda number: None) -> None:
 def raising() -> Iterator[None]:
     """Within it, the signals that ask this process to stop raise Interrupted.
 
-    It is Interrupted that leaves it after such a signal, also where a library swallowed that, or
-    made another error of it.
+    After such a signal Interrupted leaves this block, also if a library swallowed it or turned it
+    into another error.
     """
     obey()
     before = {number: signal.signal(number, interrupt) for number in heard()}
@@ -188,7 +188,7 @@ def interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def obey() -> None:
-    """Before an error becomes a sentence, or something long begins: a stop that was lost counts.
+    """Obey a stop signal that was lost; called before an error is shown or a long step begins.
 
     Raises:
         Interrupted: This process was asked to stop.
@@ -198,12 +198,12 @@ def obey() -> None:
 
 
 def cause(error: BaseException) -> BaseException:
-    """What ends this process: that it was asked to stop, if so, not what a library made of it."""
+    """The cause of this process's end: a stop signal if there was one, not a library's error."""
     return Interrupted(_asked[0]) if _asked else error
 
 
 def _end_with_parent() -> None:
-    """Be told to stop when the process that started this one is gone."""
+    """Ask the kernel for SIGTERM when the process that started this one is gone."""
     if sys.platform == "linux":
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 

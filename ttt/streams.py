@@ -1,8 +1,8 @@
 """Standard streams as a shell may leave them: closed, full, of a reader that went away.
 
-What is shown may fail; what is measured, written and returned may not. So a standard stream that
-fails is silent from then on, and the command says so when it has done its work. And nothing that is
-printed steers a terminal, whoever chose the words. May not import anything heavy: every command
+Output on the screen may fail; measuring, writing files and the exit code may not. So a standard
+stream that fails stays silent, and the command reports this when its work is done. Printed text
+never steers a terminal, also if others chose it. May not import anything heavy: every command
 begins here.
 """
 
@@ -128,7 +128,7 @@ def failure() -> OSError | None:
 
 
 def forgive() -> None:
-    """A failure of stdout was told already, and does not change the exit code."""
+    """Mark a failure of stdout as reported; it no longer changes the exit code."""
     if outlet := _outlet(sys.stdout):
         outlet.forgiven = True
 

@@ -44,7 +44,7 @@ class Terminal(Console):
                 yield Segment(shown(one.text), one.style)
 
     def say(self, sentence: str, style: str = "") -> None:
-        """Print one line, however long, whatever is in it."""
+        """Print one line of any length, with its text made visible."""
         self.print(Text(one_line(sentence), style), soft_wrap=True)
 
     def on_broken_pipe(self) -> None:

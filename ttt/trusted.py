@@ -1,9 +1,9 @@
-"""Whether a run folder is its user's own: a run that goes on from it does what it says.
+"""Checks that only its user could have written a run folder.
 
-Its configuration names functions to call, and its record and checkpoints decide the result. So
-nobody else may write there. The rules are those of OpenSSH for its keys (sshd_config(5),
-StrictModes), and Debian's for a group that has one member. What ttt makes passes them, whatever the
-umask: see `make` and `keep_others_out`.
+The folder's configuration names functions to call, and its record and checkpoints decide the
+result. So nobody else may write there. The rules are those of OpenSSH for its keys (sshd_config(5),
+StrictModes), and Debian's for a group that has one member. Folders that ttt makes pass them under
+any umask: see `make` and `keep_others_out`.
 """
 
 import contextlib
@@ -35,16 +35,16 @@ _ACL_WRITE = 2
 def keep_others_out() -> None:
     """From now on nobody else may write what this process, and what it starts, makes.
 
-    With a umask of 002, usual where every user has a group of his own, others in the group could.
+    Without this, a umask of 002, usual if each user has a group alone, would let the group write.
     """
     os.umask(os.umask(0o077) | _OTHERS_WRITE)
 
 
 def make(folder: Path) -> None:
-    """Make a run folder that nobody else may write, whatever the umask and the ACLs around it.
+    """Make a run folder that nobody else may write, under any umask and any ACLs around it.
 
-    The folders above that of its launch are as the umask has them. Where others may write in one
-    that is new, it is sticky: they keep their runs there, too, and cannot move this one.
+    The folders above the folder of the launch follow the umask. If others may write in a new one,
+    it is sticky: others can keep their runs there, too, and cannot move this run.
 
     Args:
         folder: RUN_ROOT/BENCHMARK/LAUNCH/RUN; only those of a launch share a folder.
@@ -110,24 +110,23 @@ def problems(folder: Path, *, whole: bool = True) -> list[str]:
         owners = ", ".join(_user(owner) for owner in sorted(set(foreign.values())))
         found.append(
             f"{folder} is not run: {_listed(folder, [*foreign])} belongs to {owners}, not to"
-            f" {_user(os.geteuid())}, and whoever writes a run folder decides what it runs; if you"
-            f" trust all that it says: chown -R {os.geteuid()} {shown}"
+            f" {_user(os.geteuid())}, and the owner of a run folder decides what it runs; if you"
+            f" trust all of its files: chown -R {os.geteuid()} {shown}"
         )
     if open_to_others:
         found.append(
-            f"{folder} is not run: others may write {_listed(folder, open_to_others)}, and whoever"
-            " writes a run folder decides what it runs; if nobody but you has changed it: chmod -R"
-            f" go-w {shown}"
+            f"{folder} is not run: others may write {_listed(folder, open_to_others)}, and so"
+            f" decide what it runs; if nobody but you has changed it: chmod -R go-w {shown}"
         )
     above = [*folder.absolute().parents[:_ABOVE], *folder.resolve().parents[:_ABOVE]]
     return found + movable(above)
 
 
 def movable(parents: Sequence[Path]) -> list[str]:
-    """In which of these folders others could put their own in the place of ours, a sentence each.
+    """A sentence for each of these folders in which others could replace our run folder.
 
     Args:
-        parents: Folders that hold ours, directly or not; what is not there is passed over.
+        parents: Folders above the run folder; those that do not exist are skipped.
     """
     found = []
     for parent in dict.fromkeys(parents):
@@ -138,8 +137,8 @@ def movable(parents: Sequence[Path]) -> list[str]:
         if _others_write(parent, status) and not status.st_mode & stat.S_ISVTX:
             shown = shlex.quote(str(parent))
             found.append(
-                f"others may write {parent}, and put run folders of theirs in the place of yours;"
-                f" chmod go-w {shown}, or chmod +t {shown} where they keep their runs there, too,"
+                f"others may write {parent}, and replace your run folders by their own;"
+                f" chmod go-w {shown}, or chmod +t {shown} if others keep their runs there, too,"
                 " or run_root=DIR for another place"
             )
     return found
@@ -216,14 +215,14 @@ def _at_once(path: str, flags: int) -> int:
 
 
 def _ourselves() -> set[int]:
-    """Whose files are as good as ours: root could change ours anyway."""
+    """The users whose files ttt trusts: this one, and root, who could change any file."""
     return {os.geteuid(), 0}
 
 
 def _as_stored(folder: Path) -> set[int]:
-    """Who owns what we make there: a server may give our files to somebody else.
+    """The owner of the files that this process makes there: a server may name another user.
 
-    NFS does so with root's (root_squash), others with everybody's.
+    NFS does so for root's files (root_squash), other servers for everybody's.
     """
     try:
         with tempfile.TemporaryFile(dir=folder) as probe:
@@ -233,9 +232,9 @@ def _as_stored(folder: Path) -> set[int]:
 
 
 def _others_write(path: Path, status: os.stat_result) -> bool:
-    """Whether anybody but its owner, and root, may write it.
+    """Whether anybody except the owner of the path, and root, may write it.
 
-    Where it has an ACL, the group's bits limit all that this names.
+    If the path has an ACL, the group's bits limit every entry of the ACL.
     """
     mode = status.st_mode
     if stat.S_ISLNK(mode) or not mode & _OTHERS_WRITE:
@@ -254,7 +253,7 @@ def _has_acl(path: Path) -> bool:
 
 @functools.cache
 def _of_one_member(group_id: int) -> bool:
-    """Whether a group is this user's own, by the convention that it has his name and no other."""
+    """Whether a group has this user's name and no other member: by convention, the user's own."""
     try:
         me, group = pwd.getpwuid(os.geteuid()), grp.getgrgid(group_id)
     except KeyError:

@@ -81,7 +81,7 @@ def work(placement: Placement | None, seat: Seat) -> Verdict:
         try:
             frozen = frozen_config(file, whole=seat.rank == 0)
         except ConfigError as error:
-            refused, seat.folder = error.problems, None  # nothing of this process is written there
+            refused, seat.folder = error.problems, None  # so this process writes nothing there
         else:
             seconds = config.load(frozen).timeout.join_seconds
     if seat.rank == 0 and refused:
@@ -132,7 +132,7 @@ def frozen_config(file: Path, *, whole: bool) -> str:
 def choose_or_refuse(
     seat: Seat, refused: Sequence[str], text: str, local_rank: int
 ) -> torch.device:
-    """The device of this process, where no process refuses the run folder: else all end together.
+    """The device of this process. If one process refuses the run folder, all end together.
 
     Args:
         seat: Of this process.

@@ -1,6 +1,6 @@
 """What could complete the last word of a command line. No shell is known here.
 
-A person waits for it: what takes time is imported where it is needed.
+A person waits for the answer, so slow modules are imported only where they are needed.
 """
 
 import argparse
@@ -23,7 +23,7 @@ _LONGEST = 40  # characters of a value beside its name
 
 
 class Kind(StrEnum):
-    """What completes a word: one of some words, or the name of what is in a folder."""
+    """How a word can be completed: by one of some words, or by a name in a folder."""
 
     words = "words"
     files = "files"
@@ -131,7 +131,7 @@ def _value(action: argparse.Action, start: str, lead: str = "") -> Answer:
 
 
 def _setting(typed: Sequence[str], last: str) -> Answer:
-    """A setting of `ttt run`, or its value; which there are depends on the choices typed before."""
+    """A setting of `ttt run`, or its value; the choices typed before decide which exist."""
     own = _config_dir(typed)
     lead = last[: len(last) - len(last.lstrip("+~"))]
     name, equals, value = last.removeprefix(lead).partition("=")

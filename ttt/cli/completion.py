@@ -1,8 +1,8 @@
 """`ttt completion SHELL`: what a shell needs to complete commands, settings and choices.
 
-The script asks again at every Tab: `ttt completion SHELL -- WORDS`. Bash breaks words where ttt
-does not, so it gives its whole line and the characters it breaks at. What is wrong with a line is
-no matter here: then nothing completes it.
+The script calls `ttt completion SHELL -- WORDS` at every Tab. Bash breaks words where ttt does
+not, so it passes its whole line and the characters at which it breaks. If a line has a fault,
+nothing completes it, and no message appears.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from ttt.cli.candidates import Kind, candidates
 from ttt.errors import OK
 
 _SHELLS = ("bash", "zsh", "fish")
-# What bash could take for more than itself, by the quote that is open; it would run at Enter.
+# Characters that bash could run as code at Enter, by the quote that is open.
 _LIVE = {"": r"[^\w.,:=+%@/~-]", "'": r"['\\]", '"': r'["$`\\!]'}
 
 
@@ -32,10 +32,10 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def answered(shell: str, words: Sequence[str]) -> list[str]:
-    """What a shell reads: a word about how to take the lines that follow, then these.
+    """What a shell reads: a word that says how to use the lines after it, then these lines.
 
-    A word that is no one line of characters to be seen is left out. Bash quotes paths alone and
-    puts other words on the line as they are, so one that would be more than text is left out too.
+    A word with invisible characters is left out. Bash quotes only paths and puts other words on
+    the line unchanged, so words that bash would run as code are left out, too.
     """
     if shell != "bash":
         answer = candidates(words[1:])
@@ -50,7 +50,7 @@ def answered(shell: str, words: Sequence[str]) -> list[str]:
     else:
         text = typed[-1].removeprefix(answer.lead)
         found = [answer.lead + path for path in paths(text, answer.kind is Kind.folders)]
-        # Bash sees by itself which are folders, unless to it a path is but a part of the word.
+        # Bash itself sees which paths are folders, unless a path is only a part of bash's word.
         kind = "paths" if kept >= len(answer.lead) else "open"
     added = [word[kept:] for word in found if word.isprintable()]
     if kind != "paths":

@@ -1,4 +1,4 @@
-"""Composing many times over, as a diagnosis or a sweep does: what choices give is made once."""
+"""Composes many times, for a diagnosis or a sweep, and reuses what the same choices gave."""
 
 import re
 from functools import cached_property
@@ -79,7 +79,7 @@ def _settings_of(
 ) -> dict[tuple[str, str], list[str]]:
     """The settings that choices, each a group and its option, have by themselves, dotted.
 
-    Those that speak of the whole run have none of their own, and a user's file with faults none.
+    A choice that sets the whole run has none, and neither has a user's file with faults.
     """
     choices = [one for one in choices if not _is_global(*one, config_dir)]
     places = {f"_{number}": choice for number, choice in enumerate(choices)}
@@ -98,7 +98,7 @@ def _settings_of(
 
 
 def _is_global(group: str, option: str, config_dir: str | None) -> bool:
-    """Whether a file speaks of the whole run, by the line with which it begins."""
+    """Whether a file sets the whole run: its first line says so."""
     place = Path(group) / f"{option}.yaml"
     path = config.folder() / place
     text = (path if path.is_file() else Path(config_dir or "") / place).read_bytes()
@@ -106,7 +106,7 @@ def _is_global(group: str, option: str, config_dir: str | None) -> bool:
 
 
 def _groups(config_dir: str | None = None) -> dict[str, list[str]]:
-    """The groups of choices with the names of their files, ours and those of a user's folder."""
+    """The groups of choices with the names of their files, in ttt and in the user's folder."""
     found: dict[str, set[str]] = {}
     for place in [config.folder(), *([Path(config_dir)] if config_dir else [])]:
         for path in place.rglob("*.yaml"):

@@ -1,6 +1,6 @@
-"""Settings of a data set that are left to be counted: `data.train_samples=null` and its like.
+"""Counts settings of a data set that are null, such as `data.train_samples=null`.
 
-They are counted once, where the run is typed, and frozen as numbers. No torch.
+`ttt run` counts them once, before the run, and freezes them as numbers. No torch.
 """
 
 import importlib
@@ -16,7 +16,7 @@ _NUMBERS = ("train_samples", "eval_samples")  # that every data set has
 
 
 def fill(composed: Any) -> Any:
-    """A configuration with what was left to be counted, as far as the set can be seen here."""
+    """A configuration with its null settings counted, if this machine can see the set."""
     data = config.data(composed)
     names, module = missing(data), getattr(data, "looks", None)
     if not names or module is None or not Path(data.root).is_dir():
@@ -29,7 +29,7 @@ def fill(composed: Any) -> Any:
 
 
 def missing(data: Any) -> Sequence[str]:
-    """The settings that are to be counted and are not yet."""
+    """The settings that must be counted and are still null."""
     names = getattr(data, "counted", _NUMBERS)
     return [name for name in names if getattr(data, name, 0) is None]
 

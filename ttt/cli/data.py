@@ -104,7 +104,7 @@ def differing(benchmark: str, out: Path) -> list[str]:
 
 
 def _is_plain(value: object) -> bool:
-    """Whether a value is a number, numbers, or a word: a folder that was there may be another's."""
+    """Whether a value is a number, numbers, or a word; somebody else may have made the folder."""
     if isinstance(value, list):
         return all(isinstance(one, int) for one in value)
     return isinstance(value, int) or (isinstance(value, str) and value.isalnum())
@@ -127,5 +127,5 @@ def preparers() -> dict[str, ModuleType]:
 
 
 def taken() -> set[str]:
-    """Names that mean something already: any choice of any group, and what can be prepared."""
+    """Names that are taken: every choice of every group, and every data set to prepare."""
     return {path.stem for path in config.folder().rglob("*.yaml")} | set(preparers())

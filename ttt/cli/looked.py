@@ -1,6 +1,6 @@
-"""What is wrong with a data set that this machine can see, before any process starts. No torch.
+"""Finds faults in a data set that this machine can see, before any process starts. No torch.
 
-The modules that look are of `ttt.data`; the schema of a data set names its own (`looks`).
+Modules of `ttt.data` do the work; the schema of a data set names its module (`looks`).
 """
 
 import importlib
@@ -14,7 +14,7 @@ Known = dict[tuple[str, ...], list[str]]  # faults by settings of a data set
 
 
 def doubts(run: RunConfig, launcher: Launcher) -> list[str]:
-    """Faults of the data set where it need not be the one that the processes will see."""
+    """Faults of the data set here; the processes may see another one."""
     if not launcher.elsewhere or not Path(run.data.root).is_dir():
         return []
     return [f"as seen from here, {sentence}" for sentence in faults(run.data)]

@@ -1,4 +1,4 @@
-"""Which name was meant by one that is none: of a setting, a group, a choice or an option."""
+"""Guesses the right name for a mistyped setting, group, choice or option."""
 
 import difflib
 import shlex
@@ -10,7 +10,7 @@ from ttt.cli.composer import Composer
 
 
 def is_typo(typed: str, meant: str) -> bool:
-    """Whether one slip lies between two words: a letter more, less or another, or two swapped."""
+    """Whether two words differ by one slip: a letter added, missing or wrong, or two swapped."""
     start = 0
     while start < min(len(typed), len(meant)) and typed[start] == meant[start]:
         start += 1
@@ -26,7 +26,7 @@ def _swapped(left: str, right: str) -> bool:
 
 
 def close(typed: str, known: Iterable[str], cutoff: float = 0.6) -> list[str]:
-    """Up to three names that were probably meant, the likeliest first."""
+    """Up to three names that the user probably meant, the likeliest first."""
     known = list(known)
     if typos := [name for name in known if is_typo(typed, name)]:
         return typos[:3]
@@ -41,14 +41,14 @@ def typed(name: str, value: str) -> str:
 def unknown(
     name: str, value: str, known: Mapping[str, Any], composer: Composer, in_file: bool = False
 ) -> str:
-    """A sentence about a setting that does not exist, with the one that was meant.
+    """A sentence about a setting that does not exist, with the setting to type instead.
 
     Args:
         name: What was typed, dotted.
-        value: What it was to be.
+        value: The value that was typed for it.
         known: The settings that there are, with their values; groups of them have a dict.
         composer: Knows the settings of other choices.
-        in_file: Whether it stands in a YAML file, where it is not typed again.
+        in_file: Whether the name stands in a YAML file, where nobody types it again.
     """
     owners = composer.settings(name.partition(".")[0]).get(name, [])
     here = [one for one in known if is_typo(name, one) and one not in FILLED_IN]
@@ -71,7 +71,7 @@ def unknown(
 
 
 def _advice(name: str, value: str, known: Mapping[str, Any], composer: Composer) -> str:
-    """What to type for a name that was meant, which may be that of a group."""
+    """What to type for the right name, which may be the name of a group."""
     if name in composer.groups:
         choices = composer.groups[name]
         likely = value if value in choices else next(iter(close(value, choices)), None)
@@ -82,9 +82,9 @@ def _advice(name: str, value: str, known: Mapping[str, Any], composer: Composer)
 
 
 def meant(name: str, known: Mapping[str, Any], composer: Composer) -> list[tuple[str, str | None]]:
-    """Settings that were probably meant, each with the choice that has it; None: it is there.
+    """Settings that the user probably meant, each with the choice it needs, or None.
 
-    What a launch fills in is never meant.
+    A setting that a launch fills in is never among them.
     """
     if name in known and name not in FILLED_IN:
         return [(name, None)]

@@ -1,4 +1,4 @@
-"""The options of `ttt run`, which are Hydra's: what is wrong with them, in one sentence each."""
+"""The options of `ttt run`, which are Hydra's, and a sentence for each that is used wrongly."""
 
 import argparse
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from ttt.cli import names
 
 FOREIGN = {  # Hydra has them, ttt does not
     "--config-path": "ttt reads its own files and those of one folder of yours; --config-dir DIR",
-    "--experimental-rerun": "a run is repeated by what its config.yaml has in the first line",
+    "--experimental-rerun": "to repeat a run, type the first line of its config.yaml",
 }
 _ALONE = ("--run", "--multirun", "--cfg", "--info", "--shell-completion")
 
@@ -65,7 +65,7 @@ def takes_value(option: str) -> bool:
 
 
 def read(arguments: list[str]) -> Typed:
-    """Tell options from overrides as Hydra does, and what is wrong with the options."""
+    """Separate options from overrides as Hydra does, and find what is wrong with the options."""
     actions, typed, words = _actions(), Typed(), list(arguments)
     while words:
         word = words.pop(0)

@@ -1,4 +1,4 @@
-"""What is wrong with a command line of `ttt run`: all of it at once, with what to type instead.
+"""Finds all faults of a command line of `ttt run` at once, each with what to type instead.
 
 Hydra stops at the first override it cannot apply. Here each is tried by itself, so that one message
 tells about every one of them, and about impossible values among the rest. Whatever is in a user's
@@ -49,7 +49,7 @@ def shadowed(arguments: list[str]) -> list[str]:
 
 
 def hollow(arguments: list[str]) -> bool:
-    """Whether a benchmark of the user's own that is chosen sets nothing: Hydra accepts it."""
+    """Whether the user's own benchmark, which was chosen, sets nothing; Hydra would accept it."""
     files = own_benchmarks(arguments)
     return any(path.stem in _chosen(arguments) and own_files.hollow(path) for path in files)
 
@@ -90,7 +90,7 @@ def diagnose(
 
     Args:
         arguments: What was typed after `ttt run`.
-        error: What Hydra raised, told as it is where nothing that was typed is to blame.
+        error: What Hydra raised; its own text is used if no typed word is the cause.
         problems: Finds impossible values in a configuration that composes.
     """
     typed = options.read(arguments)
@@ -119,7 +119,7 @@ def diagnose(
 
 
 def _of_folder(folder: str | None) -> tuple[str | None, str | None]:
-    """What is wrong with a folder without a choice in it, and the folder that was meant."""
+    """A sentence about a folder that holds no choice, with the folder the user probably meant."""
     if folder is None or any(Path(folder).glob("*/*.yaml")):
         return None, folder
     typed = f"--config-dir {folder}"
@@ -142,7 +142,7 @@ def impossible(
 
 
 def judge(overrides: list[str], composer: Composer) -> tuple[Any, list[str]]:
-    """What composes of some overrides, and a sentence for each of the others."""
+    """The overrides that compose, and a sentence for each of the others."""
     readable, found = sentences.readable(overrides, composer)
     kept: list[str] = []
     # A choice decides which settings exist, so choices are tried before settings.

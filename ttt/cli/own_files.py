@@ -1,7 +1,7 @@
-"""What is wrong with a YAML file in a user's own folder: all of it at once, where it stands.
+"""Finds all faults of a YAML file in a user's own folder at once, with their places.
 
-Hydra stops at the first fault and names a place of its own. Here a file is read as a person wrote
-it: its text, its header, what it chooses, then each of its settings.
+Hydra stops at the first fault and names a place inside Hydra. This module checks the file in the
+order in which a person reads it: its text, its header, its choices, then each of its settings.
 """
 
 import re
@@ -51,7 +51,7 @@ def faults(path: Path, composer: Composer) -> list[str]:
 
 
 def hollow(path: Path) -> bool:
-    """Whether a file can be read and holds nothing: it would change nothing, without a word."""
+    """Whether a file can be read and holds nothing: Hydra would accept it and change nothing."""
     return _text(path)[1] is None and _content(path) == (None, None)
 
 
@@ -97,7 +97,7 @@ def _headless(path: Path, text: str) -> str:
     if text.startswith("\ufeff"):
         return f"{path} begins with a byte order mark, which hides its first line; save it without"
     return (
-        f"{path} does not begin with the line {_GLOBAL}, by which it speaks of the whole run; add"
+        f"{path} does not begin with the line {_GLOBAL}, with which it sets the whole run; add"
         " it as the first line"
     )
 

@@ -114,7 +114,7 @@ def _config_dir(given: str | None) -> Path | None:
 
 
 def _ungiven(entries: Sequence[Entry], wish: Wish) -> list[str]:
-    """A word on what runs name and only the packager may have copied: it can be any folder."""
+    """A remark on a folder that runs name and that ttt copies only if the packager types it."""
     named = [typed.config_dir(typed.command(one.config)) for one in entries]
     own = next((one for one in named if one is not None), None)
     if own is None or wish.config_dir is not None:

@@ -60,7 +60,7 @@ def _torn(taken: list[str], following: str) -> bool:
 
 
 def _parted(name: str, value: str, composer: Composer) -> str | None:
-    """What was meant by a setting's name and its value in two words; None if they are not that."""
+    """NAME=VALUE for a name and a value that were typed as two words; None if they are not."""
     if "=" in name + value or name in FILLED_IN:
         return None
     if options := composer.groups.get(name):
@@ -77,7 +77,7 @@ def _parted(name: str, value: str, composer: Composer) -> str | None:
 
 
 def _unreadable(override: str, composer: Composer) -> str | None:
-    """A sentence about what Hydra's grammar has no place for; None if it has one."""
+    """A sentence about a word that Hydra's grammar does not accept; None if it does."""
     name, equals, value = override.partition("=")
     if not equals and not name.startswith("~"):
         return f"{override} is not NAME=VALUE; {_without_value(override, composer)}"
@@ -199,7 +199,7 @@ def of_several(override: str, composed: Any) -> str:
 
 
 def of_option(name: str, value: str | None, known: dict[str, Any], composer: Composer) -> str:
-    """About an option that does not exist: another was meant, or a setting."""
+    """About an option that does not exist: the user meant another option, or a setting."""
     bare = name.lstrip("-").replace("-", "_")
     likely = names.close(name, options.long_names(), 0.8)
     said = f"{name} is not an option"

@@ -1,4 +1,4 @@
-"""What `ttt run` shows and does not run: Hydra's answers where they are right, else ours."""
+"""Shows what `ttt run` can show without a run: Hydra's answers if they fit ttt, else ttt's."""
 
 from argparse import ArgumentParser
 from collections.abc import Callable
@@ -32,7 +32,7 @@ def only_shows(arguments: list[str]) -> bool:
 
 
 def answered(arguments: list[str]) -> bool:
-    """Answer what Hydra would answer for itself instead of for ttt.
+    """Answer a question that Hydra would answer for Hydra instead of for ttt.
 
     Returns:
         Whether it was asked.

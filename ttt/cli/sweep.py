@@ -1,4 +1,4 @@
-"""A sweep is judged as a whole: nothing starts if one of its launches cannot."""
+"""Judges a sweep as a whole: no launch starts if one of them has a fault."""
 
 import itertools
 import math

@@ -33,7 +33,7 @@ _INIT_EXCEPTIONS = {("gpt3", "3.0.0", "closed"): 60}
 
 
 def is_official(rules: str | Path) -> bool:
-    """Whether a rule file is the engine's own, wherever its name leads; rule files are code."""
+    """Whether a rule file, after all links, is the engine's own; rule files are code."""
     try:
         return Path(rules).resolve(strict=True).is_relative_to(ENGINE.resolve())
     except (OSError, RuntimeError, ValueError):  # absent, a loop of links, a name with a NUL

@@ -86,12 +86,12 @@ def differing(images: Any) -> list[str]:
         return [f"{train} is no folder, and its classes are those of {held_out}; data.root=DIR"]
     known, found = (set(folders_in(os.fsencode(folder))) for folder in (train, held_out))
     sides = {images.train_dir: sorted(known - found), images.eval_dir: sorted(found - known)}
-    told = [f"only in {part}: {names(odd, _MANY)}" for part, odd in sides.items() if odd]
-    if not told:
+    odd_ones = [f"only in {part}: {names(odd, _MANY)}" for part, odd in sides.items() if odd]
+    if not odd_ones:
         return []
     return [
         f"{held_out} has {len(found)} class folders and {images.train_dir} beside it has "
-        f"{len(known)} ({'; '.join(told)}), and both must have the same; add, rename or remove"
+        f"{len(known)} ({'; '.join(odd_ones)}), and both must have the same; add, rename or remove"
         " class folders"
     ]
 

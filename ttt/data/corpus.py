@@ -130,8 +130,8 @@ def bounds_of(root: Path, name: str, dtype: str) -> tuple[Path, Ids]:
 def _loaded(path: Path) -> Ids:
     """The numbers of a file NAME.npy.
 
-    It is mapped, and so never larger than the file whatever its header says; and it holds no
-    objects, whose making would run code.
+    The file is mapped, so a wrong header cannot make the array larger than the file. Arrays of
+    objects are refused, because to make the objects would run code.
 
     Raises:
         ValueError: It holds something else.

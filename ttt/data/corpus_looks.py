@@ -70,7 +70,7 @@ def examined(data: Any, part: int = 0, parts: int = 1, *, quick: bool = False) -
     try:
         said = _said(root)
     except DataError:
-        return None  # which is a fault, and told as such
+        return None  # `faults` reports it
     read, bad = 0, []
     for name in list(_SIDES)[part::parts]:
         path = root / f"{name}.bin"
@@ -143,7 +143,7 @@ def _of_references(root: Path, sentences: int) -> Iterator[str]:
 
 
 def _of_model(root: Path, vocabulary: int) -> Iterator[str]:
-    """What is wrong with the tokens' model; its size is told where sentencepiece is installed."""
+    """What is wrong with the model of the tokens; its size is checked if sentencepiece is here."""
     try:
         content = model(root)
         from sentencepiece import SentencePieceProcessor  # noqa: PLC0415 - an extra

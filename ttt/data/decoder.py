@@ -250,7 +250,7 @@ class Decoder:
     def _unreadable(self, samples: Samples, rows: Rows) -> list[int]:
         """Decode a batch one by one: DALI names one failed place of several, and only in words."""
         left = [(place, id) for place, id in enumerate(rows.ids.tolist()) if id not in self.bad]
-        # Most are told by their beginnings and ends. Every failure takes a pipeline of its own.
+        # Most bad images show at their beginning or end. Each failure needs a new pipeline.
         bad = [id for _, id in left if samples.reason(id) != DAMAGED]
         if bad and self.images.on_error == "error":  # the first is enough
             return bad

@@ -1,4 +1,4 @@
-"""What came of reading a data set before a run, in words; the same for every kind of set."""
+"""The result of reading a data set before a run, in words; the same for every kind of set."""
 
 from __future__ import annotations
 

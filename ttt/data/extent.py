@@ -1,7 +1,7 @@
-"""How many pixels an encoded image has, from its header: asked before it is decoded.
+"""Reads from the header how many pixels an encoded image has, before anything decodes it.
 
-A PNG of 10 MB may become one of 10 GB. Every form that the loaders decode is known here; of others,
-and of damaged ones, nothing is.
+A PNG of 10 MB may become 10 GB of pixels. This module knows every form that the loaders decode. For
+other forms, and for damaged images, it gives no answer.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Whether a file is an image that the loaders can decode, told from its beginning and its end.
+"""Judges from the beginning and end of a file whether the loaders can decode it as an image.
 
-Nothing is decoded: an image that is damaged in its middle passes. What is refused here, DALI's
-decoder refuses too: another kind of file, and one that ends before its time.
+Nothing is decoded: an image that is damaged in its middle passes. DALI's decoder refuses every file
+that is refused here: another kind of file, or a file that ends too early.
 """
 
 from __future__ import annotations

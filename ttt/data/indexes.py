@@ -1,6 +1,6 @@
-"""Where the images of shards are: indexes beside files, checked against these. NumPy only.
+"""Finds the images of shards: reads the indexes beside the files and checks them. NumPy only.
 
-What a record looks like inside is `ttt.data.formats`; who reads which when is `ttt.data.shards`.
+`ttt.data.formats` knows the inside of a record; `ttt.data.shards` decides who reads which record.
 """
 
 from __future__ import annotations

@@ -60,10 +60,10 @@ def content(path: Path) -> dict[str, Any]:
 
 
 def keep(root: str, folder: Path) -> None:
-    """Leave the manifest of a run's data set in its run folder, without where its files came from.
+    """Copy the manifest of a run's data set into its run folder, without the sources of its files.
 
-    So whoever packages the run need not look into the folder that its configuration names. Of a set
-    without a manifest that can be read nothing is left.
+    So `ttt package` need not read the folder that the configuration names. If the set has no
+    readable manifest, nothing is copied.
     """
     with contextlib.suppress(ForeignError):
         said = foreign.mapping(Path(root) / MANIFEST) if root else {}

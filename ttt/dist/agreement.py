@@ -1,11 +1,11 @@
-"""How processes agree over the store, before there is any group: rank 0 decides, all others obey.
+"""Lets processes agree over the store before a group exists: rank 0 decides, the others follow.
 
-A process that fails by itself leaves the others waiting in torch for half an hour. So each says
-what it found, and if rank 0 finds anything wrong with that, all of them fail with its words.
+If one process failed alone, the others would wait in torch for half an hour. So each process
+reports what it found. If rank 0 finds a fault in a report, all processes fail with its sentence.
 
-Whoever reaches the store can write into it. With a secret (`ttt.dist.key`) only the words of those
-who have it count: each process sends a random number along, rank 0's answer has those of all, and
-both carry an HMAC, so that words of an earlier launch do not count either.
+Anybody who reaches the store can write into it. With a secret (`ttt.dist.key`) only messages of
+processes with this secret count. Each process sends a random number, and rank 0's answer repeats
+the numbers of all. Both carry an HMAC, so messages of an earlier launch do not count either.
 """
 
 import contextlib
@@ -66,18 +66,18 @@ HUSH = _Hush()
 
 
 class LostRankZero(LaunchError):
-    """The same failure as rank 0's, which tells it better."""
+    """The same failure as rank 0's; rank 0 has the better sentence."""
 
 
 class Unanswered(LaunchError):
-    """Rank 0 has decided for others than this process."""
+    """Rank 0's answer does not include this process."""
 
 
 def ours(store: Store, room: str) -> PrefixStore:
     """A part of the store that no other launch and no earlier start of this one has written to.
 
-    torchrun's agents keep theirs from one start of the workers to the next, and share it with
-    every launch at their endpoint.
+    torchrun's agents keep their store from one start of the workers to the next, and share it
+    with every launch at their endpoint.
     """
     return PrefixStore(_place(room), store)
 
@@ -90,12 +90,12 @@ def _place(room: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """What somebody left in a room.
+    """A message in a room.
 
     Attributes:
-        value: What JSON makes of it; None if it is none of ours.
-        nonce: The random number that came along.
-        believed: Whether who said it has the secret of this process, or neither has one.
+        value: Its content; None if it is no message of ttt.
+        nonce: The random number that came with the message.
+        believed: Whether its sender has the secret of this process, or neither has one.
     """
 
     value: Any
@@ -104,12 +104,12 @@ class Word:
 
 
 class Room:
-    """A part of the store, where words count only with the proof of a secret.
+    """A part of the store, where messages count only with the proof of a secret.
 
     Args:
         store: The store of this run.
         name: Of the room.
-        secret: Of this launch; None where nobody has set one.
+        secret: Of this launch; None if nobody has set one.
     """
 
     def __init__(self, store: Store, name: str, secret: str | None) -> None:
@@ -117,14 +117,14 @@ class Room:
         self._place, self._secret = _place(name), secret
 
     def say(self, name: str, value: Any) -> str:
-        """Leave something that JSON can carry; the random number that goes with it."""
+        """Leave a message that JSON can carry; returns its random number."""
         text, nonce = json.dumps(value), secrets.token_hex(16)
         proof = key.proof(self._secret, self._place, name, nonce, text)
         self.store.set(name, json.dumps([text, nonce, proof]))
         return nonce
 
     def hear(self, name: str) -> Word:
-        """What is there under this name, by whomever."""
+        """The message under this name, from any sender."""
         try:
             text, nonce, proof = json.loads(self.store.get(name))
             value = json.loads(text)
@@ -144,7 +144,7 @@ def agree(
     seconds: float,
     secret: str | None = None,
 ) -> None:
-    """Tell rank 0 something, and fail together with all others if it finds a problem in it.
+    """Send a report to rank 0; if rank 0 finds a problem in a report, all processes fail.
 
     Args:
         store: The store of this run.
@@ -181,7 +181,7 @@ def agree(
 
 
 def unproved(who: str) -> str:
-    """A sentence on words that do not count, in the eyes of the process that reads them."""
+    """A sentence on a message without proof, for the process that reads it."""
     return (
         f"what came as the words of {who} does not prove {key.VARIABLE}, and is not used; set the"
         f" same {key.VARIABLE} for every process, or for none; if that is so, somebody else has"

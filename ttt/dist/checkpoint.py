@@ -1,9 +1,9 @@
-"""What a run saves in the middle: every process writes a file, none waits for another.
+"""Checkpoints of a run: every process writes a file, and none waits for another.
 
 All processes must see the folder. A checkpoint is a folder `step_N` with a file of every rank and
-one that says where the run was. A file is written beside and moved into place, so it is whole or
-not there; the checkpoint counts once every file is there. What all processes have alike is divided
-among them: each writes a part, and reads all parts again.
+one file that says where the run was. A process writes a file under another name and moves it into
+place, so the file is whole or absent. The checkpoint counts when all files are there. The processes
+divide the state that is the same on all: each writes a part, and later reads all parts.
 
 Why not torch.distributed.checkpoint's `async_save`: its processes agree on what each writes by
 collectives, in a thread of each, and these wait for a process that is gone.
@@ -234,12 +234,12 @@ def _progress(path: Path) -> Progress | None:
 
 
 def unclear(folder: Path) -> list[Path]:
-    """Files that say where a run was, and are damaged: `find` passes their checkpoints over."""
+    """Damaged files that should say where a run was: `find` skips their checkpoints."""
     return [path for path in sorted(folder.glob(f"step_*/{_PROGRESS}")) if not _progress(path)]
 
 
 def damaged(folder: Path, step: int, world: World) -> list[Path]:
-    """Files of a checkpoint that are not as they were written; each process looks at its own.
+    """Files of a checkpoint that have changed since they were written; each process checks its own.
 
     Raises:
         LaunchError: A process does not see the folder.
@@ -251,7 +251,7 @@ def damaged(folder: Path, step: int, world: World) -> list[Path]:
 
 
 def _sound(file: Path) -> bool:
-    """Whether a file agrees with the checksums that torch writes, and does not compare, itself."""
+    """Whether a file agrees with its checksums, which torch writes but does not compare."""
     try:
         with zipfile.ZipFile(file) as archive:
             return archive.testzip() is None
@@ -270,7 +270,7 @@ def sweep(folder: Path, *, keep: Sequence[int]) -> None:
 
 
 def read(folder: Path, step: int, world: World) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What all processes had alike, and what was this one's own, on the host.
+    """The state that was the same on all processes, and this process's own, on the host.
 
     Raises:
         LaunchError: A process does not see the folder, or a file cannot be read.
@@ -284,7 +284,7 @@ def read(folder: Path, step: int, world: World) -> tuple[dict[str, Any], dict[st
         try:
             # Mapped: a process needs all of its own file alone. Copied: the file will be removed.
             with trusted.opened(path) as file:
-                name = f"/dev/fd/{file.fileno()}"  # what was judged, whatever has its path now
+                name = f"/dev/fd/{file.fileno()}"  # the judged file, even if its path has changed
                 content = torch.load(name, map_location="cpu", mmap=True, weights_only=True)
             alike |= _mapped(content["alike"], torch.Tensor.clone)
             if rank == world.rank:

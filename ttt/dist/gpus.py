@@ -1,4 +1,4 @@
-"""Which GPUs CUDA shows a process, asked of NVML: without torch, for launchers and the doctor."""
+"""Asks NVML which GPUs CUDA shows a process: without torch, for launchers and the doctor."""
 
 import contextlib
 import os

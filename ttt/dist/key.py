@@ -1,7 +1,7 @@
-"""A secret that the processes of one launch share: by it they know each other's words.
+"""A secret that the processes of one launch share, to check each other's messages.
 
 The launcher makes one for every run and puts it into the environment of the ranks, where only
-their user can read it; who starts them by hand may set it. No torch is needed here.
+their user can read it. A person who starts the ranks by hand may set it. No torch is needed here.
 """
 
 import hashlib
@@ -15,8 +15,8 @@ from ttt.errors import LaunchError
 VARIABLE = "TTT_KEY"
 HOW_TO_SET = f"export {VARIABLE}=$(openssl rand -hex 32)"
 NOT_SET = (
-    f"{VARIABLE} is not set: whoever reaches the port of rank 0 while the ranks meet can tell them"
-    f" what to run; on a network that others use, set it, the same for every process: {HOW_TO_SET}"
+    f"{VARIABLE} is not set: anybody who reaches the port of rank 0 while the ranks meet can decide"
+    f" what they run; on a network that others use, set the same for every process: {HOW_TO_SET}"
 )
 _SHORTEST = 16  # characters; what is shorter can be guessed
 
@@ -52,11 +52,11 @@ def take() -> str | None:
 
 
 def proof(secret: str | None, *words: str) -> str:
-    """What only who has the secret can say of these words; empty without a secret.
+    """A proof of these words that only an owner of the secret can make; empty without a secret.
 
     Args:
         secret: Of this launch.
-        words: What is said, and all that tells it from the same words said elsewhere.
+        words: The message, and all that distinguishes it from the same message elsewhere.
     """
     if secret is None:
         return ""
@@ -64,7 +64,7 @@ def proof(secret: str | None, *words: str) -> str:
 
 
 def proves(secret: str | None, given_proof: object, *words: str) -> bool:
-    """Whether a proof is the one of these words: without a secret, only that there is none.
+    """Whether a proof belongs to these words. Without a secret, there must be no proof.
 
     Args:
         secret: Of this launch.

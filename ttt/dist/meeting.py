@@ -48,7 +48,7 @@ class Arrival:
 
     Attributes:
         rank: Its own.
-        size: How many processes it was told there are.
+        size: The number of processes, as its launcher gave it.
         host: Where it is.
     """
 
@@ -62,7 +62,7 @@ class Arrival:
 
 
 def arrival(said: Any) -> Arrival | None:
-    """What a process says of itself, as it came over the network; None if it is none of ours."""
+    """The arrival in a message from the network; None if it is no arrival of ttt."""
     if not isinstance(said, dict) or set(said) != {"rank", "size", "host"}:
         return None
     rank, size, host = said["rank"], said["size"], said["host"]
@@ -145,8 +145,8 @@ def client(host: str, port: int, seconds: float, *, opens: bool = False) -> TCPS
     Raises:
         DistNetworkError: There is none, or something else answers.
     """
-    # In a thread that is left behind: where another program has the port and says nothing, torch
-    # waits for ever, and no signal gets through.
+    # In a thread that is left behind: if another program has the port and sends nothing, torch
+    # never returns, and no signal gets through.
     made: list[TCPStore | Exception] = []
 
     def make() -> None:
@@ -193,11 +193,11 @@ def meet(
         placement: Who this process is.
         text: On rank 0, what the others are to get.
         seconds: How long rank 0 waits for the others.
-        secret: Of this launch; None where nobody has set one, and whoever comes is believed.
+        secret: Of this launch; None if nobody has set one, and every process is believed.
 
     Raises:
-        LaunchError: A rank is missing or came twice; on rank 0 it names the ranks. Or who came as
-            rank 0, or as another, does not have the secret.
+        LaunchError: A rank is missing or came twice; on rank 0 it names the ranks. Or a process
+            that came as rank 0, or as another rank, does not have the secret.
     """
     room = Room(store, "meeting", secret)
     me = Arrival(placement.rank, placement.size, socket.gethostname())
@@ -227,7 +227,7 @@ def meet(
 
 
 def absence(zero: Arrival, came: Sequence[Arrival], seconds: float) -> str:
-    """A sentence on why these are not the processes of one run; empty if they are.
+    """A sentence that says why these are not the processes of one run; empty if they are.
 
     Args:
         zero: Rank 0, whose size counts.

@@ -39,7 +39,7 @@ def leave_local(model: nn.Module, names: Sequence[str]) -> None:
 
 
 def local_names(model: nn.Module) -> set[str]:
-    """Names of the parameters and buffers that `leave_local` was told of, of the model inside."""
+    """Names of the parameters and buffers that `leave_local` was given, in the model inside."""
     return set(getattr(plain(model), "_ddp_params_and_buffers_to_ignore", ()))
 
 

@@ -117,7 +117,7 @@ def gpu_index(local_rank: int, visible: int) -> int | None:
     """Which of the GPUs that a process sees is its own; None if none is.
 
     One that sees a single GPU was given it (srun --gpus-per-task, a MIG instance, a container), or
-    shares it with all others of its node: the processes compare theirs when they meet.
+    shares it with all others of its node: the processes compare their GPUs when they meet.
 
     Args:
         local_rank: The process on its node.
@@ -173,9 +173,9 @@ def _sizes() -> list[str]:
 
 
 def _contradiction(placement: Placement, environment: Environment) -> str | None:
-    """A sentence if this is one of several processes, and variables left in the shell deny that.
+    """A sentence if this is one of several processes, but variables left in the shell deny it.
 
-    Each would train alone. A worker of torchrun's is what torchrun says, whatever started that.
+    Then each process would train alone. For a worker of torchrun only torchrun's variables count.
     """
     if placement.size > 1 or _BY_TORCHRUN in environment:
         return None

@@ -1,4 +1,4 @@
-"""The place where the nodes of a launch meet: how it is typed, and whose address it is."""
+"""The endpoint where the nodes of a launch meet: how it is typed, and which machine has it."""
 
 import contextlib
 import re
@@ -44,9 +44,9 @@ class Endpoint:
 
 
 def parse(text: str | None) -> Endpoint | None:
-    """The endpoint that was typed, as torchrun takes it; None if it is none.
+    """The endpoint that was typed, as torchrun takes it; None if the text is no endpoint.
 
-    An address may be one of a machine: not that of all, of none, or of a zone, which each machine
+    An address must belong to one machine: not to all, to none, or to a zone, which each machine
     names otherwise.
     """
     host, _, port = (text or "").rpartition(":")

@@ -1,4 +1,4 @@
-"""Who comes to the endpoint where the nodes of a launch meet: nodes, and other programs."""
+"""The connections to the endpoint where the nodes of a launch meet: nodes and other programs."""
 
 import contextlib
 import math
@@ -25,7 +25,7 @@ class Guest:
     Attributes:
         socket: It never blocks.
         deadline: When an answer is due, by `time.monotonic`; infinite if none is.
-        text: What came of a line.
+        text: The part of a line that has come.
         host: Its name, once it is known as a node.
         nonce: Of this connection, by the node.
         ready: The last check that it answered.
@@ -40,11 +40,11 @@ class Guest:
 
 
 class Guests:
-    """All of them: each is read when it speaks, so that a silent one delays no other.
+    """All guests: each is read when it sends something, so a silent guest delays no other.
 
     Attributes:
         nodes: Those that belong to the launch, in order of arrival; there may be some too many.
-        refused: Why others were sent away.
+        refused: Why other guests were sent away.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Guests:
         self.refused: list[str] = []
         self._strangers: list[Guest] = []
         self._checked: list[Guest] = []  # who was asked whether it is still there
-        self._check = secrets.randbits(32)  # so that nobody can answer what was not asked yet
+        self._check = secrets.randbits(32)  # random, so that nobody can answer before the question
         self._listener, self._me, self._typed = listener, me, typed
         self._secret = secret
         self._selector = selectors.DefaultSelector()

@@ -76,7 +76,7 @@ def explain(folder: Path, otherwise: str) -> LaunchError:
 
     Args:
         folder: The run's folder.
-        otherwise: What to say when no rank left a word, and the launcher's log names none.
+        otherwise: What to say if no rank left a reason, and the launcher's log names no rank.
     """
     if not folder.is_dir():
         return LaunchError(f"{folder} was removed while the run was going on")
@@ -93,7 +93,7 @@ def explain(folder: Path, otherwise: str) -> LaunchError:
 
 
 def last_words(program: str, log: Path, status: int) -> str:
-    """What a program that starts the ranks printed last, if it does not name one of them.
+    """The last output of a program that starts the ranks, if it does not name one of them.
 
     Args:
         program: Its name.

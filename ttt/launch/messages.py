@@ -1,6 +1,6 @@
-"""What the nodes of one launch say to each other before they start torchrun.
+"""The messages that the nodes of one launch exchange before they start torchrun.
 
-A message is a line of JSON, and what comes may be from any program: only a message of exactly the
+A message is a line of JSON, and it may come from any program: only a message of exactly the
 right shape counts.
 
     node      the endpoint's node
@@ -89,7 +89,7 @@ def sealed(message: dict[str, Any], secret: str | None, side: str, nonce: str) -
 def unsealed(
     said: dict[str, Any], secret: str | None, side: str, nonce: str
 ) -> dict[str, Any] | None:
-    """A message without its proof; None if that is wrong, or there but nobody here has a secret.
+    """A message without its proof; None if the proof is wrong, or if only the sender has a secret.
 
     Args:
         said: What came.
@@ -148,7 +148,7 @@ def number(said: dict[str, Any], name: str) -> int | None:
 
 
 def difference(me: Request, other: Request) -> str | None:
-    """Why a node is none of this launch; None if it is.
+    """Why a node does not belong to this launch; None if it does.
 
     Args:
         me: The node where all meet.

@@ -1,10 +1,10 @@
-"""How the nodes of one launch meet, before each of them starts torchrun.
+"""Lets the nodes of one launch meet, before each of them starts torchrun.
 
-The node that has the endpoint's address listens there, the others come to it, and all get the same
-answer: go, or a sentence that says why not. torchrun's own meeting waits ten minutes for a node
-that does not come, does not name it, and takes the nodes of two launches for those of one.
+The node that has the endpoint's address listens there, the other nodes connect to it, and all get
+the same answer: go, or a sentence that says why not. torchrun's own meeting waits ten minutes for a
+missing node, does not name it, and mixes the nodes of two launches.
 
-`ttt.launch.messages` has what they say.
+`ttt.launch.messages` has their messages.
 """
 
 import contextlib

@@ -58,7 +58,7 @@ def supervise(
 ) -> int:
     """Run a program to its end, passing on the signals we get.
 
-    A wish for room goes to the workers alone, as soon as they can answer: torchrun would die of it.
+    A request to make room goes only to the workers, as soon as they can answer: torchrun would die.
 
     Args:
         command: Program and arguments.
@@ -106,7 +106,7 @@ def _wait(
     process: subprocess.Popen[bytes], logs: Path | None, look: Callable[[], None] | None
 ) -> int:
     """Wait for it, not much longer than until a rank has said why it failed."""
-    asked: set[int] = set()  # processes that know of the wish for room
+    asked: set[int] = set()  # processes that got the request to make room
     over = False
     while not over:
         with contextlib.suppress(subprocess.TimeoutExpired):

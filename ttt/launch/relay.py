@@ -1,7 +1,7 @@
-"""What torchrun prints on a node of several, passed on as it comes, but for its own messages.
+"""Passes on what torchrun prints on one of several nodes, without torchrun's own messages.
 
-Its ranks write their words there, too, and torchrun adds a page of its own about every rank that
-did not end with 0.
+The ranks write into the same log, and torchrun adds a page of its own about every rank that did not
+end with 0.
 """
 
 import re
@@ -45,7 +45,7 @@ class Relay:
         sys.stderr.flush()
 
     def close(self, status: int) -> int:
-        """Say what no rank has said of its end; the exit code of the launch.
+        """Print why torchrun ended if no rank has said why; returns the exit code of the launch.
 
         Args:
             status: What torchrun ended with.

@@ -140,7 +140,7 @@ def unpacked(source: Path, beside: Path, suffixes: tuple[bytes, ...]) -> Iterato
 
 @contextmanager
 def _readable(source: Path) -> Iterator[None]:
-    """Within it, what comes of reading a damaged archive is told as such."""
+    """Within it, an error of reading an archive says that the archive is damaged."""
     try:
         yield
     except io.UnsupportedOperation as error:
@@ -152,7 +152,7 @@ def _readable(source: Path) -> Iterator[None]:
 
 
 def _wanted(source: Path, taking: Taking) -> Iterator[tuple[list[bytes], Member]]:
-    """Every file that no system left there, by the parts of its name.
+    """Every file, by the parts of its name, without the files that systems leave.
 
     Raises:
         TarError: A name leads elsewhere.

@@ -86,7 +86,7 @@ class Column:
         return int(np.isin(self.rows, [self.places[value] for value in values]).sum())
 
     def oddness(self) -> str:
-        """What of a column that is mostly numbers is none."""
+        """A sentence on the values that are no numbers, in a column of mostly numbers."""
         count, first = self.count(self.odd), self.odd[0]
         row = int(np.argmax(self.rows == self.places[first])) + 1
         others = int(self.known.sum()) - count

@@ -110,7 +110,7 @@ def prepare(
 
 @contextmanager
 def _understood(tables: Mapping[str, Path]) -> Iterator[None]:
-    """Within it, a text where a number or a time should be is told as such."""
+    """Within it, an error names the text that stands in place of a number or a time."""
     try:
         yield
     except (ValueError, OverflowError, TypeError) as error:

@@ -1,7 +1,7 @@
-"""The files of a tar or zip archive or of a folder, one after the other, and what of them is taken.
+"""Reads the files of a tar or zip archive or of a folder, one after the other, and unpacks some.
 
-Names lead nowhere else, links and devices are nothing, and there are limits to how many files there
-are, to the bytes of one and of all. Which of them are wanted is known elsewhere.
+A name may not leave the folder, links and devices are skipped, and there are limits for the number
+of files, the bytes of one file and of all files. The caller decides which files it wants.
 """
 
 from __future__ import annotations

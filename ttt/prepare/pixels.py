@@ -68,7 +68,7 @@ def measured(paths: Sequence[Path]) -> dict[str, Any]:
 
 
 def _sizes(paths: Sequence[Path]) -> list[tuple[int, int] | str]:
-    """Width and height of each image, or why they cannot be told."""
+    """Width and height of each image, or why nobody can read them."""
     try:
         from PIL import Image  # noqa: F401, PLC0415 - an extra, and slow to import
     except ImportError as error:
@@ -78,7 +78,7 @@ def _sizes(paths: Sequence[Path]) -> list[tuple[int, int] | str]:
 
 
 def _size(path: Path) -> tuple[int, int] | str:
-    """Width and height, or why Pillow cannot tell."""
+    """Width and height, or why Pillow cannot read them."""
     from PIL import Image, UnidentifiedImageError  # noqa: PLC0415 - an extra
 
     try:

@@ -1,4 +1,4 @@
-"""What each column of a table is for: as people say, or as its values have it."""
+"""Decides what each column of a table is for: from the options, or from its values."""
 
 from __future__ import annotations
 

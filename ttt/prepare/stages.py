@@ -64,7 +64,7 @@ class Stages:
         self._progress(-(-self._read // 1000), -(-end // 1000))
 
     def forget(self) -> None:
-        """All is done, or must be done otherwise: the notes are of no more use."""
+        """Remove the notes: all stages are done, or must be done anew."""
         self._path.unlink(missing_ok=True)
 
 

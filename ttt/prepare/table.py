@@ -4,7 +4,7 @@
 categorical ones, unless --numeric and --categorical say so. Left out is what says nothing: columns
 that are the same in every row, number the rows or have another text in each; and times. Values that
 are missing may be empty, NA, NaN, NULL and the like. Type --leave-out for what is known only
-afterwards: a column that tells the label makes any quality worthless.
+afterwards: a column that gives the label away makes any quality worthless.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Asked:
     seed: int = 0
 
     def problems(self) -> list[str]:
-        """What is wrong whatever the table holds."""
+        """Faults of the options that do not depend on the table."""
         wrong = split.problems(self.eval_share, self.seed)
         if self.delimiter is not None and len(self.delimiter) != 1:
             wrong.append(f"--delimiter {self.delimiter!r} is not one character; --delimiter ';'")
@@ -155,8 +155,8 @@ def prepare(
             **identity,
         )
     progress(len(records), len(records))
-    told = _told(roles, labels, held_out, ~used, meaning)
-    return told + roles.remarks + _merged(roles, used, measured, features)
+    lines = _told(roles, labels, held_out, ~used, meaning)
+    return lines + roles.remarks + _merged(roles, used, measured, features)
 
 
 def _merged(

@@ -65,7 +65,7 @@ class Corpus:
     evaluation: Pair
 
     def identity(self, recipe: Recipe) -> dict[str, Any]:
-        """What tells one preparation from another; a vocabulary that is left open does not."""
+        """What distinguishes one preparation from another, but no open vocabulary."""
         train = [[path.name for path in pair] for pair in self.train]
         evaluation = [path.name for path in self.evaluation]
         asked = {name: value for name, value in asdict(recipe).items() if value is not None}

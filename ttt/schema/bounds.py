@@ -1,6 +1,6 @@
-"""Which numbers a setting may have where its kind alone says so. Pure.
+"""Which numbers a setting may have, if they follow from its kind alone. Pure.
 
-What depends on other settings, or has a reason to tell, is in the `problems` of each part.
+The `problems` of each part check what depends on other settings or needs a reason.
 """
 
 import math
@@ -51,7 +51,7 @@ def too_large(node: Any) -> Iterator[str]:
 
 
 def outside(node: Any) -> Iterator[tuple[str, str]]:
-    """Settings with a number that is outside of its bounds or is none, each with a sentence."""
+    """Settings with a number out of bounds, or with no number, each with a sentence."""
     for name, value, found in numbers(node):
         words = _OF.get(name)
         allows, instead = _WORDS[words] if words else (math.isfinite, "1")

@@ -110,7 +110,7 @@ class Energy(StrEnum):
 
 
 class Keep(StrEnum):
-    """What a run leaves beside its measurements, to be used or checked with other tools."""
+    """What a run writes beside its measurements, for use or checks with other tools."""
 
     weights = "weights"
     predictions = "predictions"

@@ -72,7 +72,7 @@ def one_epoch_at_most(run: RunConfig) -> Iterator[str]:
 
 def evaluation_interval(train_samples: int | None, global_batch: int, evaluations: int) -> int:
     """Samples between evaluations that come this often an epoch, in whole updates, rounded down."""
-    # A batch of 0 is told elsewhere, and a training set of None is yet to be counted.
+    # Another check reports a batch of 0; a training set of None is not counted yet.
     updates = (train_samples or 0) // max(1, global_batch * evaluations)
     return updates * global_batch
 

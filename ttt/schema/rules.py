@@ -31,9 +31,9 @@ def not_positive(group: str, values: dict[str, float | None]) -> Iterator[str]:
 
 
 def not_one_line(values: Mapping[str, Any]) -> Iterator[str]:
-    """Text that is no line of characters to be seen, for what becomes part of a script or command.
+    """Faults of texts that become part of a script or command: one line of visible characters each.
 
-    There the end of a line ends a comment, and what follows is a command.
+    In a script the end of a line ends a comment, and the next line is a command.
 
     Args:
         values: By their settings; of lists, mappings and objects every text in them counts.
@@ -70,7 +70,7 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def mismatched(model: Any, data: Any) -> Iterator[str]:
-    """Settings of a model that do not suit those of the data which it is named after."""
+    """Settings of a model that must agree with settings of the data, and do not."""
     for name in ("classes", "vocabulary"):
         mine, theirs = (getattr(part, name, None) for part in (model, data))
         if isinstance(mine, int) and isinstance(theirs, int) and mine < theirs:

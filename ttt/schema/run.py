@@ -138,7 +138,7 @@ class RunConfig:
     accumulate: int = 1  # forward and backward passes per update
     clip_norm: float | None = None  # largest norm of all gradients together
     clear_cache: ClearCache = ClearCache.auto
-    checkpoint_every_seconds: float | None = None  # null: only when told to make room
+    checkpoint_every_seconds: float | None = None  # null: only when asked to make room
     binding: Binding = Binding.auto
     keep: list[Keep] = field(default_factory=list)  # what a run leaves beside its measurements
     timeout: TimeoutConfig = field(default_factory=TimeoutConfig)

@@ -1,9 +1,9 @@
 """Which classes and functions a configuration may name (`_target_`), and as which part of a run.
 
-A configuration can come from elsewhere: a run folder that goes on, another's YAML file, rank 0.
-What it names is called with values that it also gives, so not all that Python can import may be
-named. Names are judged before anything is imported, and what they lead to before it is called.
-Hydra refuses dangerous ones, too, but knows no parts: to it every other class is as good.
+A configuration can come from elsewhere: a run folder that goes on, somebody's YAML file, rank 0.
+ttt calls the classes that it names with the values that it gives, so it may not name all that
+Python can import. ttt judges a name before it imports anything, and the class before it calls it.
+Hydra refuses dangerous names, too, but knows no parts: it accepts every other class.
 """
 
 import inspect

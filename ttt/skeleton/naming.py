@@ -1,4 +1,4 @@
-"""What a benchmark of one's own may be called: it names files, a Python package and run folders."""
+"""Checks the name of a user's benchmark, which names files, a Python package and run folders."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """The parts of a benchmark: a data set and its preparation, a model, and a task.
 
-`ttt new` wrote this file. As it is it tells points in the plane apart: those whose two coordinates
-have the same sign, and the others. Put your own data, model and loss in place of them, one after
-the other; the YAML files beside it name these classes and hold their settings.
+`ttt new` wrote this file. Unchanged, it learns for points in the plane whether their two
+coordinates have the same sign. Replace data, model and loss by your own, one after the other. The
+YAML files beside this file name its classes and hold their settings.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Batch = tuple[Tensor, Tensor]  # points float32 [B, 2], classes int64 [B]; yours
 
 
 def prepare(out: Path) -> None:
-    """Make the data set; called where `data.root` is not there yet, before the clock runs.
+    """Make the data set; ttt calls this before the clock runs, if `data.root` is missing.
 
     If people bring the data, remove this and `prepare:` in data/*.yaml.
     """
@@ -90,7 +90,7 @@ class Data:
             yield points[ids], classes[ids]
 
     def synthetic(self, shard: Shard) -> Synthetic:
-        """A batch of noise in every shape to come: what is slow the first time is then over."""
+        """A batch of noise in every later shape, so that slow first calls happen off the clock."""
         sizes = {
             len(row.ids) for row in plain_rows(eval_ids(self.eval_samples, shard), self._eval_batch)
         }
@@ -141,15 +141,15 @@ class Model(nn.Sequential):
 
 
 class Task:
-    """What is learnt, and how it is judged. Implements `ttt.protocols.Task`."""
+    """What the model learns, and how it is judged. Implements `ttt.protocols.Task`."""
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
-        """What training makes small, a mean over the samples of this batch."""
+        """The loss that training makes small, a mean over the samples of this batch."""
         points, classes = batch
         return F.cross_entropy(model(points).float(), classes)
 
     def predict(self, model: nn.Module, batch: Batch) -> Any:
-        """What the metric is given, with the batch."""
+        """The prediction that the metric gets, with the batch."""
         return model(batch[0])
 
     def metric(self) -> Metric:

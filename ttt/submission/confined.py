@@ -1,10 +1,10 @@
-"""Starts one of MLCommons' tools, such that no tree can make it execute a file or forge a verdict.
+"""Starts one of MLCommons' tools so that no tree can make it execute a file or forge a verdict.
 
     python -m ttt.submission.confined package_checker TREE training 6.1.0
 
-Their rule engine goes on to the rule file that a log's `submission_division` names, and a rule file
-is code. Here only files of the engine's own folder are rules. And what a tool logs repeats names
-and values, in which there may be ends of lines: what follows one is set off.
+Their rule engine executes the rule file that a log's `submission_division` names. Here it executes
+only files of the engine's own folder. A tool also logs names and values, which may hold line
+breaks: here the text after a line break begins with a blank.
 """
 
 import logging

@@ -124,7 +124,7 @@ def _copy_public(source: str, copy: str) -> None:
 
 
 def _not_configuration(folder: str, names: list[str]) -> list[str]:
-    """What is not to be published: what is no configuration, and links, wherever they lead."""
+    """The names that are not published: files that are no configuration, and all links."""
     kept = (".yaml", ".yml", ".py")
     return [
         name
@@ -197,6 +197,6 @@ def _of_others(result: Result) -> str:
 
 
 def _shown(value: object) -> str:
-    """A value in Markdown: what would be a sign there is a letter."""
+    """A value in Markdown, with the characters escaped that Markdown would interpret."""
     text = "unknown" if value is None else one_line(str(value))
     return re.sub(r"[\\`*_\[\]<>|#!]", r"\\\g<0>", text)

@@ -146,7 +146,7 @@ def _ask(root: Path, ruleset: str, tool: str, about: str) -> Judgement:
 
 
 def _run(tool: str, *arguments: str) -> str:
-    """Everything a tool prints; it leaves files where it is, so it is nowhere.
+    """Everything a tool prints; it runs in an empty folder, because it leaves files there.
 
     The tree may be somebody else's, so the tool is confined; the ttt that runs is found from there.
     """

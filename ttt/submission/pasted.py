@@ -1,7 +1,7 @@
-"""What a run folder says of itself and may be pasted into scripts and lists of a package.
+"""Checks the texts of a run folder that go into scripts and lists of a package.
 
-The folder may be somebody else's. A package's files are executed, by a shell and by pip, so nothing
-goes into them that is not of the form it must have. May not read or write a file.
+The folder may be somebody else's. A shell and pip execute a package's files, so each text must have
+the right form. May not read or write a file.
 """
 
 import re
@@ -37,7 +37,7 @@ def in_environment(environment: Mapping[str, Any]) -> Iterator[str]:
 
 
 def in_configuration(config: Mapping[str, Any]) -> Iterator[str]:
-    """What is wrong with what was typed and with the data set, whose words go into scripts."""
+    """Faults of the typed words and of the data set, which go into scripts."""
     yield from not_one_line({name: config.get(name) for name in ("command", "data", "run_root")})
 
 

@@ -1,8 +1,8 @@
-"""What may be copied out of a tree that somebody else made, and what no tool may be given.
+"""Decides which files of somebody else's tree may be copied, and which no tool may read.
 
 A tree is unpacked from an archive or cloned, and may hold links to anything the packager can read:
-a key, a password file. So only regular files are copied whose true place is inside the tree. May
-not know what is in a file, but for lines that MLCommons' tools would take hours to read.
+a key, a password file. So only regular files are copied, and only if their true place is inside the
+tree. May not know what is in a file, except for lines that MLCommons' tools would read for hours.
 """
 
 import os

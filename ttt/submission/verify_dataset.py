@@ -46,7 +46,7 @@ def _litter(path: Path) -> bool:
 
 
 def _seen(text: str) -> str:
-    """The text with all that steers a terminal as code: names of files are anybody's."""
+    """The text, with characters that steer a terminal written as code: others chose the names."""
     return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 
 

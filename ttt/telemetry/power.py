@@ -103,7 +103,7 @@ def counters(device: torch.device, gpus: Sequence[str]) -> list[Counter]:
 
 
 def _gpus(uuids: Sequence[str]) -> list[Counter]:
-    """Found by their UUIDs: another rank's GPU need not be one that this process sees."""
+    """The GPUs by their UUIDs, because this process may not see another rank's GPU."""
     read = pynvml.nvmlDeviceGetTotalEnergyConsumption
 
     def reader(gpu: Any) -> Callable[[], float]:

@@ -74,7 +74,7 @@ def _apart(groups: Sequence[Group], asked: Sequence[Callable[[Group], str]]) -> 
     answers = _settings(groups)
     if len(set(answers)) > 1:
         return _then(groups, answers, ())
-    for place, answers in enumerate(told, 1):  # one that does not say is the least of differences
+    for place, answers in enumerate(told, 1):  # a group without an answer differs least
         if len(set(answers)) > 1:
             return _then(groups, answers, asked[place:])
     return [f"({place})" for place in range(1, len(groups) + 1)]

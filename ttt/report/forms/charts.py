@@ -36,7 +36,7 @@ class Chart:
         title: What it shows.
         caption: How to read it.
         draw: Makes it, text and axes in the given colour.
-        curves: What each curve tells of itself, in the order of their identifiers.
+        curves: The label of each curve, in the order of their identifiers.
     """
 
     name: str

@@ -27,7 +27,7 @@ def verdict(group: Group) -> str:
 
 def remarks(result: Result) -> list[str]:
     """What is wrong with the set of runs, then with each log, below a table of all runs."""
-    # A run of ttt that was aborted says why itself: its log breaks the rule that it must not be.
+    # A run of ttt that was aborted gives its own reason; its log breaks the rule against aborts.
     runs = [
         run for run in result.group.runs if run.source != "run folder" or run.status != "aborted"
     ]

@@ -91,7 +91,7 @@ def _read(folder: Path) -> Run:
     if values.get("status") == "died" and (left := _left_to_go_on(folder / stop.SUSPENDED)):
         values |= {"status": "suspended", "reason": left}
     status = str(values.get("status"))
-    judged = values.get("passed") is not None  # then it came to its end, whatever failed later
+    judged = values.get("passed") is not None  # then it ended, even if a later step failed
     ended = status in ("died", "aborted", "suspended") and not judged
     if ended and (cause := _cause(folder / LOGS, status)):
         values["reason"] = cause
@@ -119,7 +119,7 @@ def _read(folder: Path) -> Run:
 
 
 def _left_to_go_on(marker: Path) -> str | None:
-    """Why a run is to go on though its last process had no time to say so; None if it is not."""
+    """Why a run will go on, if its last process could not write it; None if it will not."""
     return foreign.tail(marker, inside=marker.parent, most=_SENTENCE).strip() or None
 
 
