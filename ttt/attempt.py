@@ -1,7 +1,7 @@
 """What earlier processes left of a run, and what these leave to later ones.
 
-A run may be told to make room, or lose its node, and be started again on its folder. The record
-says whether it had started; the checkpoint, if there is one, how far it got. Only rank 0 reads.
+A run may be asked to make room, or lose its node, and start again on its folder. The record says
+whether the run had started; the checkpoint, if there is one, how far it got. Only rank 0 reads.
 """
 
 import json
@@ -14,6 +14,7 @@ from typing import Any
 from ttt import failure, saver, stop, trusted
 from ttt.dist import checkpoint
 from ttt.dist.checkpoint import Progress
+from ttt.dist.state import restore_random
 from ttt.errors import LaunchError
 from ttt.events import Event, Kind
 from ttt.loop import Parts, Past
@@ -62,7 +63,7 @@ def past(folder: Path) -> Past | None:
     begun = any(event.kind is Kind.RUN_START for event in events)
     if not begun and any(event.kind not in _BEFORE for event in events):
         raise LaunchError(
-            f"{folder / EVENTS} is damaged: it does not tell any more when the clock started, so"
+            f"{folder / EVENTS} is damaged: it no longer shows when the clock started, so"
             " this run cannot go on; start another one"
         )
     failure.forget(folder / "logs")
@@ -133,7 +134,7 @@ def _restore(parts: Parts, step: int, folder: Path) -> None:
     try:
         alike, own = checkpoint.read(folder, step, parts.world)
         parts.learner.restore(alike | own)
-        checkpoint.restore_random(own["random"], parts.world)
+        restore_random(own["random"], parts.world)
         parts.meter.resume(own["wait_seconds"])
     except LaunchError as error:
         problem = str(error)

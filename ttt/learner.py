@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from ttt.dist.checkpoint import restore_training, training_state
 from ttt.dist.gradients import GradientTimes
 from ttt.dist.parallel import accumulating, parallelize
+from ttt.dist.state import restore_training, training_state
 from ttt.protocols import Batch, Breakdown, Metric, State, Synthetic, Task, World
 from ttt.telemetry.health import LossWatch
 
@@ -107,7 +107,7 @@ class StandardLearner:
         return self._times.breakdown(self._accumulate)
 
     def state(self) -> State:
-        """All that decides the next updates; the schedule follows from the number of steps."""
+        """The state that decides the next updates; the schedule needs only the number of steps."""
         training = training_state(self._parallel, self._optimizer)
         own = {**training.own, "scaler": self._scaler.state_dict(), "steps": self.steps}
         return State(training.alike, own)

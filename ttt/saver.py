@@ -13,6 +13,7 @@ from typing import Any
 
 from ttt.dist import checkpoint
 from ttt.dist.checkpoint import Progress
+from ttt.dist.state import load_torchs_part, random_state
 from ttt.events import Kind
 from ttt.loop import Parts
 from ttt.protocols import State
@@ -39,7 +40,7 @@ class Copied:
 def state(parts: Parts) -> State:
     """All that a run needs to go on."""
     learned = parts.learner.state()
-    random = checkpoint.random_state(parts.world)
+    random = random_state(parts.world)
     own = {"random": random, "wait_seconds": parts.meter.wait_seconds}
     return State(learned.alike, {**learned.own, **own})
 
@@ -69,7 +70,7 @@ class Saver:
 
     def __init__(self, parts: Parts, folder: Path, every: float) -> None:
         checkpoint.demand_shared(folder, parts.world)
-        checkpoint.load_torchs_part()
+        load_torchs_part()
         self._parts, self._folder, self._every = parts, folder / CHECKPOINT, every
         self._due: float | None = None
         self._copied: Copied | None = None
