@@ -112,9 +112,9 @@ def test_ranks_with_different_keys_refuse_each_other(
 ):
     zero, one = answers(two, secrets)
     here = socket.gethostname()
-    assert f"the words of rank 1 on {here} does not prove TTT_KEY, and is not used" in str(zero)
+    assert f"the name of rank 1 on {here} does not prove TTT_KEY, and is not used" in str(zero)
     assert "set the same TTT_KEY for every process, or for none" in str(zero)
-    assert "the words of rank 0 does not prove TTT_KEY" in str(one)
+    assert "the name of rank 0 does not prove TTT_KEY" in str(one)
     assert not isinstance(one, LostRankZero)  # it says it itself
 
 
@@ -149,7 +149,7 @@ def noise(room: Any) -> None:
 def test_who_writes_first_into_the_store_is_not_obeyed(two: Two, forge):
     _, one = answers(two, (OURS, OURS), forge)
     assert isinstance(one, LaunchError)
-    assert "the words of rank 0 does not prove TTT_KEY, and is not used" in str(one)
+    assert "the name of rank 0 does not prove TTT_KEY, and is not used" in str(one)
 
 
 @pytest.mark.parametrize(
@@ -159,14 +159,14 @@ def test_without_a_key_too_a_verdict_that_is_none_ends_a_rank_with_a_sentence(tw
     forge = lambda room: room.set("verdict", json.dumps([json.dumps(said), "n", ""]))  # noqa: E731
     _, one = answers(two, (None, None), forge)
     assert isinstance(one, LaunchError)
-    assert "the words of rank 0 does not prove TTT_KEY, and is not used" in str(one)
+    assert "the name of rank 0 does not prove TTT_KEY, and is not used" in str(one)
 
 
 def test_words_of_an_earlier_launch_with_the_same_key_do_not_count(two: Two):
     assert answers(two, (OURS, OURS)) == ["the configuration"] * 2
     kept = ours(two[0], ROOM).get("verdict")
     _, one = answers(opened(), (OURS, OURS), lambda room: room.set("verdict", kept))
-    assert "the words of rank 0 does not prove TTT_KEY" in str(one)
+    assert "the name of rank 0 does not prove TTT_KEY" in str(one)
 
 
 @pytest.mark.parametrize(
@@ -188,20 +188,20 @@ def test_whatever_a_stranger_says_of_himself_rank_0_ends_with_a_sentence(
     room = ours(two[1], ROOM)
     room.add("number", 1)
     room.set("came/1", came)
-    with pytest.raises(LaunchError, match=r"^what came as the words of \S+.* is not used"):
+    with pytest.raises(LaunchError, match=r"^the message in the name of \S+.* is not used"):
         meeting.meet(two[0], Placement(0, 2), "text", 5, secret)
 
 
 @pytest.mark.parametrize("secret", [OTHER, None])
 def test_the_devices_of_strangers_do_not_count(two: Two, secret: str | None):
     Room(two[1], "agreement", secret).say("said/1", {"rank": 1})
-    with pytest.raises(LaunchError, match="the words of rank 1 does not prove TTT_KEY"):
+    with pytest.raises(LaunchError, match="the name of rank 1 does not prove TTT_KEY"):
         agree(two[0], Placement(0, 2), {}, pytest.fail, 5, OURS)
 
 
 def test_a_verdict_of_a_stranger_on_devices_does_not_count(two: Two):
     Room(two[0], "agreement", OTHER).say("verdict", {"error": "give up", "code": 0, "to": []})
-    with pytest.raises(LaunchError, match="the words of rank 0 does not prove TTT_KEY"):
+    with pytest.raises(LaunchError, match="the name of rank 0 does not prove TTT_KEY"):
         agree(two[1], Placement(1, 2), {}, pytest.fail, 5, OURS)
 
 
@@ -245,8 +245,8 @@ def test_a_stranger_as_rank_0_runs_no_code_on_a_rank_with_a_key(
     pair = [begin("0", str(run), his), begin("1", "-", OURS)]
     said = [process.communicate(timeout=200)[0] for process in pair]
     assert [process.returncode for process in pair] == [5, 5], said
-    assert "the words of rank 0 does not prove TTT_KEY, and is not used" in said[1]
-    assert f"the words of rank 1 on {socket.gethostname()} does not prove TTT_KEY" in said[0]
+    assert "the name of rank 0 does not prove TTT_KEY, and is not used" in said[1]
+    assert f"the name of rank 1 on {socket.gethostname()} does not prove TTT_KEY" in said[0]
     assert ("TTT_KEY is not set" in said[0]) == (his == "")
     assert [one.count("Traceback") for one in said] == [0, 0]
     assert list(tmp_path.glob("mark_*")) == []

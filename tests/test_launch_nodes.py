@@ -231,7 +231,7 @@ def test_nodes_with_the_same_key_meet():
 @pytest.mark.parametrize("secrets", [(KEY, OTHER), (KEY, None), (None, KEY)])
 def test_nodes_with_different_keys_refuse_each_other(secrets):
     first, other = gather(free(), (2, TYPED), (2, TYPED), seconds=2, secrets=secrets)
-    assert f"{socket.gethostname()} does not prove TTT_KEY, and what it says is not" in str(first)
+    assert f"{socket.gethostname()} does not prove TTT_KEY, and its messages are not" in str(first)
     assert isinstance(other, LaunchError | ConfigError)
     assert "does not prove TTT_KEY" in str(other)
     assert "set the same TTT_KEY on every node, or on none" in str(other)

@@ -82,7 +82,7 @@ def build(run_config: RunConfig, world: World, clock: Clock, log: EventLog, puls
 
 
 def keep_compiled(run_config: RunConfig, log: EventLog) -> None:
-    """Where a model is compiled: keep what comes of it for later runs, or say why not."""
+    """If the model is compiled, keep the compiled code for later runs, or say why not."""
     if run_config.compile and (sentence := scratch.keep_compiled()):
         log.emit(Kind.WARNING, message=sentence)
 

@@ -81,7 +81,7 @@ class Death:
 
     @property
     def exit_code(self) -> int:
-        """What a launch ends with, of which this was the first death."""
+        """The exit code of a launch in which this death came first."""
         return self.code if self.code > 0 else LAUNCH_FAILED
 
 
@@ -127,12 +127,12 @@ def _ended(code: int) -> int:
     return 128 - code if 128 < code < 128 + signal.NSIG else code
 
 
-def of_torchrun(log: str, told: Container[int] = (), here: str | None = None) -> list[Death]:
+def of_torchrun(log: str, explained: Container[int] = (), here: str | None = None) -> list[Death]:
     """The ranks in torchrun's own list.
 
     Args:
         log: What torchrun printed.
-        told: Ranks that left word of why they ended; they are left out.
+        explained: Ranks that left a reason for their end; they are left out.
         here: What torchrun calls localhost.
     """
     sent = set(_TORCHRUN_SENT.findall(log))
@@ -145,24 +145,24 @@ def of_torchrun(log: str, told: Container[int] = (), here: str | None = None) ->
             pid in sent,
         )
         for time, host, rank, code, pid in _TORCHRUN_RANK.findall(log)
-        if int(rank) not in told
+        if int(rank) not in explained
     ]
 
 
-def of_mpirun(log: str, told: Container[int] = ()) -> list[Death]:
+def of_mpirun(log: str, explained: Container[int] = ()) -> list[Death]:
     """The rank that Open MPI's mpirun names, as above; others name processes only."""
     found = [(rank, host, -int(number)) for rank, host, number in _MPIRUN_SIGNAL.findall(log)]
     found += [(rank, None, _ended(int(code))) for rank, code in _MPIRUN_CODE.findall(log)]
-    return [Death(f"rank {rank}", host, n) for rank, host, n in found if int(rank) not in told]
+    return [Death(f"rank {rank}", host, n) for rank, host, n in found if int(rank) not in explained]
 
 
-def of_srun(log: str, who: str, told: Container[int] = ()) -> list[Death]:
+def of_srun(log: str, who: str, explained: Container[int] = ()) -> list[Death]:
     """The tasks that srun names.
 
     Args:
         log: What srun printed.
         who: What a task is: a rank, or torchrun.
-        told: Ranks that left word; they are left out.
+        explained: Ranks that left a reason; they are left out.
     """
     found = []
     ended_all = log.find(_SRUN_ENDS_ALL)
@@ -170,7 +170,7 @@ def of_srun(log: str, who: str, told: Container[int] = ()) -> list[Death]:
         host, task, code, word = match.groups()
         ended = _ended(int(code)) if code else -_SRUN_WORDS.get(word.strip(), 0)
         asked = 0 <= ended_all < match.start()
-        if who == "rank" and int(task) not in told and ended:
+        if who == "rank" and int(task) not in explained and ended:
             found.append(Death(f"rank {task}", host, ended, asked=asked))
         elif who != "rank" and ended < 0:  # its exit code stands for that of a rank
             found.append(Death(who, host, ended, asked=asked))
@@ -185,19 +185,19 @@ def cancelled(log: str) -> str | None:
     return f"SLURM cancelled the job on {said[1]}" + (f": {said[2].lower()}" if said[2] else "")
 
 
-def cause(logs: Path, told: Container[int] = (), here: str | None = None) -> str | None:
+def cause(logs: Path, explained: Container[int] = (), here: str | None = None) -> str | None:
     """Why a run ended, if its ranks could not write it; None if no launcher knows, either.
 
     Args:
         logs: The folder of a run's logs.
-        told: Ranks that left word of their own.
+        explained: Ranks that left a reason.
         here: The host on which a torchrun of one node was started, which it calls localhost.
     """
     said = _text(logs / SRUN)
     agents = sorted(logs.glob("torchrun*.log"))
-    silent = [death for log in agents for death in of_torchrun(_text(log), told, here)]
-    silent += of_mpirun(_text(logs / MPIRUN), told)
-    tasks = of_srun(said, "torchrun" if agents else "rank", told)
+    silent = [death for log in agents for death in of_torchrun(_text(log), explained, here)]
+    silent += of_mpirun(_text(logs / MPIRUN), explained)
+    tasks = of_srun(said, "torchrun" if agents else "rank", explained)
     for death in filter(None, map(first, (silent, tasks))):
         if not (death.asked or -death.code in _REQUESTS):
             return str(death)

@@ -61,7 +61,7 @@ def regular(path: str, flags: int) -> int:
 
 
 def of_any_size(path: str, flags: int) -> int:
-    """Open a regular file, however large it is; an `opener` for `open`.
+    """Open a regular file of any size; an `opener` for `open`.
 
     Raises:
         OSError: It cannot be opened, or is no regular file.

@@ -205,9 +205,9 @@ def _predict(model: nn.Module, parts: Parts) -> tuple[_Table, float]:
         for name in (batches[0] if batches else ())
     }
     kinds = {name: column.dtype == np.object_ for name, column in columns.items()}
-    told = next((each for each in parts.world.gather(kinds) if each), {})
+    texts = next((each for each in parts.world.gather(kinds) if each), {})
     quality, _ = metric.compute(parts.world)
-    return _Table(mine[order], columns, told), quality
+    return _Table(mine[order], columns, texts), quality
 
 
 def _array(column: Column) -> npt.NDArray[Any]:
@@ -251,9 +251,9 @@ def _in_order(
     for first in range(0, parts.data.eval_samples, _SAMPLES_AT_ONCE):
         here = slice(*np.searchsorted(table.ids, [first, first + _SAMPLES_AT_ONCE]))
         columns = [table.columns[name][here] for name in names if name in table.columns]
-        told = parts.world.gather([table.ids[here], *columns])
+        gathered = parts.world.gather([table.ids[here], *columns])
         if parts.world.rank == 0:
-            having = [each for each in told if len(each[0])]
+            having = [each for each in gathered if len(each[0])]
             ids, *joined = (np.concatenate(column) for column in zip(*having, strict=True))
             order = np.argsort(ids)
             yield ids[order], [column[order] for column in joined]

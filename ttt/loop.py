@@ -49,7 +49,7 @@ class Parts:
     meter: Meter
     pulse: Pulse
     seed: int
-    check_every: int  # steps between looks at the loss, the time limit and the wish for room
+    check_every: int  # steps between looks at the loss, the time limit and requests for room
     room_wanted: Callable[[], bool]  # whether this process was told to make room
     saver: Saver | None = None  # of a run that is saved every so often
 
@@ -161,7 +161,7 @@ def train(parts: Parts, batches: Iterator[Batch], step: int, stop: int) -> tuple
 
 
 def _seen(parts: Parts, bad: int) -> list[int]:
-    """What this rank saw: its first bad step, its time on the clock, a wish for room."""
+    """What this rank saw: its first bad step, its time on the clock, a request to make room."""
     seen = [bad, -round(1000 * parts.clock.elapsed), -int(parts.room_wanted())]
     return seen + parts.saver.signs() if parts.saver else seen
 

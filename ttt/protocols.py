@@ -143,7 +143,7 @@ class Data(Protocol):
         """
 
     def names(self, ids: Ids) -> list[str]:
-        """What the evaluation samples of these ids are called in the data set, as a file's name."""
+        """The names of evaluation samples in the data set, such as names of files."""
 
     def skipped(self) -> frozenset[str]:
         """Names of the unreadable samples this process replaced (`data.on_error=skip`)."""
@@ -186,9 +186,9 @@ class Task(Protocol):
         """A fresh metric, empty."""
 
     def kept(self, prediction: Any, batch: Batch) -> Mapping[str, Column]:
-        """What `keep=[predictions]` writes of a batch, by name: labels, scores, texts.
+        """The columns that `keep=[predictions]` writes for a batch, by name: labels, scores, texts.
 
-        From these columns anybody can compute what the metric says.
+        Anybody can compute the metric from these columns.
         """
 
 

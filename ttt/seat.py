@@ -170,12 +170,12 @@ class Seat:
     def fail(self, error: BaseException) -> int:
         """Leave word of an exception: in the log, for the launcher, and for whoever watches."""
         cause = stop.cause(error)
-        told = failure.describe(self.rank, cause, lost_peer=dist_world.lost_peer(cause))
+        reason = failure.describe(self.rank, cause, lost_peer=dist_world.lost_peer(cause))
         if self.logs:
             with contextlib.suppress(OSError), self._own_log().open("a", errors=ESCAPE) as log:
                 log.write(redact.text(shown("".join(traceback.format_exception(error)))))
-        self._tell(told, aloud=told.primary)
-        return told.exit_code
+        self._tell(reason, aloud=reason.primary)
+        return reason.exit_code
 
     def hang(self, stuck: Stuck) -> None:
         """End this process from beside its main thread, which does not come back.
@@ -183,13 +183,13 @@ class Seat:
         Every rank that lives does this at about the same time, its traceback in its log already;
         what NCCL was doing goes where torch's `torchfrtrace` can read it.
         """
-        told = failure.hang(stuck.rank, stuck.host, stuck.text)
+        reason = failure.hang(stuck.rank, stuck.host, stuck.text)
         goes_on = stuck.gone and stop.REQUEUE in os.environ
-        told = replace(told, primary=not goes_on)
+        reason = replace(reason, primary=not goes_on)
         self._end(f"rank {stuck.rank} on {stuck.host} {stuck.text}", goes_on=goes_on)
         if self.log:
             self.log.close()
-        self._tell(told, aloud=self.rank == stuck.teller)
+        self._tell(reason, aloud=self.rank == stuck.teller)
         record = dist_world.flight_record()  # last: NCCL may be what hangs
         if record and self.logs:
             (self.logs / f"rank_{self.rank}.nccl_trace").write_bytes(record)
@@ -200,12 +200,12 @@ class Seat:
         if self.logs:
             failure.release(self.logs, self.rank)
 
-    def _tell(self, told: failure.Failure, *, aloud: bool) -> None:
-        if self.logs and (told.primary or self.joined):  # else the folder may be another's
+    def _tell(self, reason: failure.Failure, *, aloud: bool) -> None:
+        if self.logs and (reason.primary or self.joined):  # else the folder may be another's
             with contextlib.suppress(OSError):  # a folder may go at any moment
-                failure.write(told, self.logs, by=self.rank)
+                failure.write(reason, self.logs, by=self.rank)
         if aloud and not (self.logs and os.environ.get(failure.LAUNCHED_BY_TTT)):
-            sentence = f"ttt: rank {told.rank} on {told.host}: {told.text.rstrip()}\n"
+            sentence = f"ttt: rank {reason.rank} on {reason.host}: {reason.text.rstrip()}\n"
             os.write(self.terminal[1], shown(sentence).encode())
 
 

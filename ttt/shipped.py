@@ -1,4 +1,4 @@
-"""Where the files are that ttt brings along and that are no modules. Imports nothing heavy."""
+"""Finds the files of ttt that are no modules. Imports nothing heavy."""
 
 from pathlib import Path
 

@@ -152,7 +152,7 @@ def remember_room() -> None:
 
 
 def hold_room() -> None:
-    """Before this process becomes another program by exec: keep a wish for room until it hears."""
+    """Before exec: block the signals that ask for room, until the new program handles them."""
     signal.pthread_sigmask(signal.SIG_BLOCK, MAKE_ROOM)
     for number in _told[:1]:
         signal.raise_signal(number)

@@ -27,7 +27,7 @@ class UnwritableError(TttError):
 class _Outlet:
     """A stream that keeps its first failure and discards what would follow.
 
-    Neither rich, Hydra, argparse nor logging see the failure: each would make something else of it.
+    rich, Hydra, argparse and logging do not see the failure: each would report it in its own way.
     """
 
     def __init__(self, stream: TextIO) -> None:

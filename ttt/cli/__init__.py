@@ -8,5 +8,5 @@ COMMANDS = {
     "data": "prepare a data set, off the clock",
     "new": "write a benchmark of your own, to change or for your data",
     "doctor": "examine this machine or allocation, and judge it",
-    "completion": "what makes the Tab key complete all this in bash, zsh or fish",
+    "completion": "let the Tab key complete all this in bash, zsh or fish",
 }

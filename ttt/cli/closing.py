@@ -80,7 +80,7 @@ def coarse(run: Run) -> list[str]:
 
 
 def _within_reach(run: Run) -> Decimal | None:
-    """The best quality to two digits, on the side where it was reached."""
+    """The best quality in two digits, rounded so that the run did reach it."""
     higher = run.higher_is_better is not False
     known = [one.quality for one in run.evaluations if math.isfinite(one.quality)]
     best = Decimal(str((max if higher else min)(known, default=0.0)))

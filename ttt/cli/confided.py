@@ -1,4 +1,4 @@
-"""Secrets that were typed as settings: the warning, and what Hydra itself would show of them."""
+"""Warns of secrets that were typed as settings, and hides them in Hydra's own output."""
 
 import logging
 import sys

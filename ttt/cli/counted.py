@@ -44,7 +44,7 @@ def problems(run: RunConfig, *, elsewhere: bool) -> list[str]:
     root = Path(getattr(run.data, "root", "") or ".")
     if not root.is_dir():
         if getattr(run.data, "prepare", None) or not elsewhere:
-            return []  # it is counted once it is made; or that there is none is told already
+            return []  # ttt makes and counts it later, or another fault says it
         why = f"{root} is no folder where this is typed"
     elif hasattr(run.data, "looks"):
         why = "the set does not tell"

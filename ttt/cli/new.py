@@ -1,4 +1,4 @@
-"""`ttt new NAME`: write a benchmark of one's own, as a folder for `ttt run --config-dir`."""
+"""`ttt new NAME`: write a benchmark for the user to change, a folder for `ttt run --config-dir`."""
 
 import argparse
 import shlex

@@ -136,7 +136,7 @@ def _of_folder(folder: str | None) -> tuple[str | None, str | None]:
 def impossible(
     composed: Any, overrides: list[str], problems: Callable[[RunConfig], list[str]]
 ) -> list[str]:
-    """What is wrong with the values of a configuration, all of whose settings exist."""
+    """What is wrong with the values of a configuration in which all settings exist."""
     composed = counted.fill(composed)
     return nowhere(composed, overrides) or problems(config.resolve(composed))
 

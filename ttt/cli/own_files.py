@@ -248,7 +248,7 @@ def blamed(reason: Exception, composer: Composer) -> str:
 
 
 def allowed(group: str, name: str, composer: Composer, typed: str = "") -> str:
-    """The choices of a group, and how to type the one that was meant."""
+    """The choices of a group, and how to type the right one."""
     options = composer.groups.get(group, [])
     likely = names.close(name, options)[:1]
     said = f"allowed: {', '.join(options)}"

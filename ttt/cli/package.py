@@ -50,7 +50,7 @@ def _package(arguments: argparse.Namespace) -> int:
         for note in wanted.notes:
             console.say(note, "yellow")
         chosen = [one for result in wanted.results for one in result.entries]
-        if unsafe := trees.problems(chosen):  # --unofficial has no say in this
+        if unsafe := trees.problems(chosen):  # also with --unofficial
             raise ConfigError(unsafe)
         if wanted.problems and (not arguments.unofficial or not wanted.results):
             raise ConfigError(wanted.problems)

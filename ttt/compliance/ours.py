@@ -146,7 +146,7 @@ def write_rules(path: str | Path, ruleset: str | None = None) -> None:
 
 
 def is_ours(path: str | Path, ruleset: str) -> bool:
-    """Whether a file is what `write_rules` writes here; any other may hold code, as rules are."""
+    """Whether a file is as `write_rules` writes it; any other rule file may hold code."""
     try:
         return foreign.read(Path(path)).decode("utf-8", "replace") == _rules(ruleset)
     except ForeignError:

@@ -52,7 +52,7 @@ def sentences(messages: Iterable[str], log: Scan) -> list[str]:
 
 
 class _Lines:
-    """Tells the lines of a log's records; each text is looked up, not searched for."""
+    """Finds the lines of a log's records; it looks each text up and does not search the log."""
 
     def __init__(self, log: Scan) -> None:
         self._lines = log.lines

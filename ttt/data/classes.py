@@ -1,6 +1,6 @@
-"""Whether folders of images by class are the set that is configured; a sentence for each fault.
+"""Checks that folders of images by class are the configured set; a sentence for each fault.
 
-Knows names, not files' contents: no torch, and nothing is opened.
+Knows names, not files' contents: no torch, and it opens no file.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What is wrong with a prepared set of sentence pairs, before a run is started on it.
+"""Finds faults of a prepared set of sentence pairs before a run.
 
-The same functions for images are in `ttt.data.looks`, which says who asks for them. No torch.
+The same functions for images are in `ttt.data.looks`, which names their callers. No torch.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _AGAIN = "remove {root} and prepare the set again"
 
 
 def faults(data: Any) -> list[str]:
-    """What is wrong with a set, as its manifest, its files' sizes and their counts tell.
+    """What is wrong with a set, by its manifest, the sizes of its files and their counts.
 
     Args:
         data: Any object with `root` and the settings of `ttt.data.text.ParallelText`; those that
@@ -45,7 +45,7 @@ def faults(data: Any) -> list[str]:
 
 
 def counts(data: Any) -> dict[str, int]:
-    """What the set itself tells of its settings.
+    """The values of settings that the set itself gives.
 
     Args:
         data: Any object with `root`.
@@ -89,7 +89,7 @@ def examined(data: Any, part: int = 0, parts: int = 1, *, quick: bool = False) -
 
 
 def _said(root: Path) -> dict[str, Any]:
-    """The manifest, with all that is asked of it.
+    """The manifest, if it has everything that a set of sentence pairs needs.
 
     Raises:
         DataError: There is none, or it is not that of sentence pairs.

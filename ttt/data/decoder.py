@@ -87,9 +87,9 @@ class Decoder:
 
     An image that is missing, empty, no image or cut short cannot be read: DALI refuses truncated
     JPEG and PNG files instead of filling the rest with grey. With on_error="skip" such a sample is
-    replaced by its next readable neighbour in the batch, or by one from elsewhere if the batch has
-    none, image and label; in an evaluation it gets the label `WRONG`, so that it is counted once
-    and never as right.
+    replaced, image and label, by its next readable neighbour in the batch, or by an image of
+    another batch if this batch has none. In an evaluation it gets the label `WRONG`, so it
+    counts once and never as right.
 
     Attributes:
         bad: Sample ids found unreadable so far.

@@ -256,7 +256,7 @@ def parse_recordio(record: memoryview) -> Labelled:
         if len(content) < 28:
             raise Damaged("it has no label")
         [label] = struct.unpack_from("<f", content, 24)
-    if not label.is_integer():  # nor are what is infinite and what is no number
+    if not label.is_integer():  # infinity and NaN are no integers, either
         raise Damaged(f"its class is {label:g}, no whole number")
     return Labelled(content[24 + 4 * flag :], int(label))
 

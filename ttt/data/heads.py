@@ -143,7 +143,7 @@ def _other(head: bytes) -> str:
 
 
 def _jpeg_ends(data: bytes) -> bool:
-    """Whether the pixels of a JPEG have an end; that of a small picture in its head is none."""
+    """Whether the pixels of a JPEG have an end mark; the mark of a thumbnail does not count."""
     at = 2
     for _ in range(_SEGMENTS):
         if at + 4 > len(data) or data[at] != 0xFF:

@@ -107,7 +107,7 @@ def open_part(images: Any, key: str, samples_key: str | None = None) -> Part:
 
 
 def _command(root: Path) -> str:
-    """What makes such shards: `ttt data images`, if the manifest has what only that says."""
+    """The command that makes such shards: `ttt data images`, if the manifest is of its kind."""
     manifest = root / MANIFEST
     try:
         own = manifest.is_file() and "sizes" in content(manifest)

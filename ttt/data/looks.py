@@ -1,6 +1,6 @@
-"""What is wrong with a set of images, before a run is started on it; and what can be counted of it.
+"""Finds faults of a set of images before a run, and counts what the settings leave open.
 
-`ttt run` asks for `faults`, and for `examined` as far as that is quick; `ttt doctor` for all of it.
+`ttt run` calls `faults`, and `examined` with `quick`; `ttt doctor` calls both in full.
 Each kind of data set has a module with these functions, which its schema names (`looks`). No torch.
 """
 
@@ -30,7 +30,7 @@ _ADVICE = "replace or remove {}, or type data.on_error=skip to go on without {} 
 
 
 def faults(data: Any) -> list[str]:
-    """All that is wrong with a set as far as names, counts and indexes tell.
+    """All that is wrong with a set, by its names, counts and indexes.
 
     Args:
         data: An `ImageSet`, or the settings of one. Counts that are None are to be counted.
@@ -47,7 +47,7 @@ def faults(data: Any) -> list[str]:
 
 
 def counts(data: Any) -> dict[str, int]:
-    """What the set itself tells of train_samples, eval_samples and classes.
+    """The train_samples, eval_samples and classes that the set itself gives.
 
     Args:
         data: The settings of an `ImageSet`.

@@ -1,4 +1,4 @@
-"""manifest.json: what `ttt data` says of a set that it prepared, and whether settings agree.
+"""Reads manifest.json, in which `ttt data` describes a prepared set, and compares settings with it.
 
 Knows JSON and settings, not what they mean. No torch: `ttt run` asks before any process starts.
 """
@@ -78,7 +78,7 @@ def is_count(value: Any, most: int) -> bool:
 
 
 def differences(root: Path, said: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
-    """One sentence on all settings that are not as the set was prepared; none if all are.
+    """One sentence on all settings that differ from the prepared set; none if all agree.
 
     Args:
         root: The prepared folder.

@@ -1,6 +1,6 @@
-"""What is wrong with a set of click records, before a run is started on it.
+"""Finds faults of a set of click records before a run.
 
-The same functions for images are in `ttt.data.looks`, which says who asks for them. No torch.
+The same functions for images are in `ttt.data.looks`, which names their callers. No torch.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _QUICK, _MOST = 2, 64  # places in a file: both ends before a run; the doctor's,
 
 
 def faults(data: Any) -> list[str]:
-    """What is wrong with a set, as its manifest and its files' sizes tell.
+    """What is wrong with a set, by its manifest and the sizes of its files.
 
     Args:
         data: Any object with `root` and the settings of `ttt.data.clicks.Clicks`; those that are
@@ -45,7 +45,7 @@ def faults(data: Any) -> list[str]:
 
 
 def counts(data: Any) -> dict[str, Any]:
-    """What the set itself tells of its settings.
+    """The values of settings that the set itself gives.
 
     Args:
         data: Any object with `root`.
@@ -96,7 +96,7 @@ def _asked(data: Any, name: str) -> Any:
 
 
 def _said(root: Path) -> dict[str, Any]:
-    """The manifest, with all that is asked of it.
+    """The manifest, if it has everything that a set of click records needs.
 
     Raises:
         DataError: There is none, or it is not that of click records.

@@ -183,7 +183,7 @@ def agree(
 def unproved(who: str) -> str:
     """A sentence on a message without proof, for the process that reads it."""
     return (
-        f"what came as the words of {who} does not prove {key.VARIABLE}, and is not used; set the"
+        f"the message in the name of {who} does not prove {key.VARIABLE}, and is not used; set the"
         f" same {key.VARIABLE} for every process, or for none; if that is so, somebody else has"
         " reached the port of rank 0"
     )

@@ -37,7 +37,7 @@ class Choice:
 
 
 def identity(device: torch.device) -> str | None:
-    """What tells a GPU from all others: its UUID, or that of a MIG instance; None for a CPU."""
+    """The UUID of a GPU, or of a MIG instance; None for a CPU."""
     if device.type != "cuda":
         return None
     shown = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")

@@ -89,7 +89,7 @@ def card(handle: Any) -> Card:
 
 
 def _asked(question: Callable[..., Any], *arguments: Any) -> Any:
-    """NVML's answer; None where this GPU has none, as one that cannot be cut."""
+    """NVML's answer; None if this GPU has none, for example because MIG cannot divide it."""
     with contextlib.suppress(pynvml.NVMLError):
         return question(*arguments)
     return None

@@ -1,4 +1,4 @@
-"""The weights of a model as a single process would have them, however they are spread.
+"""Gives the weights of a model as a single process would have them, also if they are spread.
 
 They come in parts of bounded size, for process 0 to write down: a table that is spread over
 processes may be larger than the memory of any of them.

@@ -1,4 +1,4 @@
-"""What is in the data set: is it the one that is configured, and can each of its files be read.
+"""Checks that the data set is the configured one, and that each of its files can be read.
 
 Knows no torch, and no kind of data set: the schema of each names a module that does (`looks`).
 """
@@ -62,7 +62,7 @@ def look(run: RunConfig, looks: str | None, place: Placement) -> Contents | None
 
 
 def judge(seen: Sequence[Seen[Contents | None]]) -> Iterator[Finding]:
-    """What is wrong with the set, on whichever node."""
+    """What is wrong with the set, on any node."""
     known = [(one.host, one.facts) for one in seen if one.facts]
     if not known:
         return

@@ -20,18 +20,18 @@ _OF_TORCHRUN = (
     *("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_RANK", "NODE_RANK"),
     *("MASTER_ADDR", "MASTER_PORT", "TORCHELASTIC_RUN_ID", "TORCHELASTIC_USE_AGENT_STORE"),
 )
-# What people set for SLURM's commands, wherever they are.
+# Variables that people set for SLURM's commands.
 _SLURM_SETTINGS = ("SLURM_CONF", "SLURM_CLUSTERS", "SLURM_TIME_FORMAT", "SLURM_JWT")
 _ALLOCATION = ("SLURM_JOB_ID", "SLURM_JOB_NUM_NODES", "SLURM_NTASKS")
 
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """What one process was told.
+    """The start of one process, as it sees it.
 
     Attributes:
         placement: Its place; None for a process alone.
-        half_told: What is wrong with what it was told.
+        half_told: What is wrong with its variables.
         allocation: SLURM's variables of the allocation, if it is in one.
         tools: The launchers that could be typed here.
         left: Variables of a launcher's that nothing here has set for this process.
@@ -45,7 +45,7 @@ class Started:
 
 
 def look(placement: Placement | None, environment: Mapping[str, str] = os.environ) -> Started:
-    """What this process was told."""
+    """The start of this process, as it sees it."""
     # Those of this interpreter's own environment too: it need not be activated.
     path = f"{environment.get('PATH', os.defpath)}{os.pathsep}{os.path.dirname(sys.executable)}"
     return Started(
@@ -58,11 +58,11 @@ def look(placement: Placement | None, environment: Mapping[str, str] = os.enviro
 
 
 def left_over(environment: Mapping[str, str], *, launched: bool) -> dict[str, str]:
-    """Variables that steer launchers, without secrets, that something else than a launch has left.
+    """Variables that steer launchers and that no launch has set, without secrets.
 
     Args:
         environment: Of a process.
-        launched: Whether a launcher started it, whose variables they then are.
+        launched: Whether a launcher started this process; then the launcher set its variables.
     """
     found = [name for name in environment if name.startswith("SBATCH_")]
     if "SLURM_JOB_ID" not in environment:
@@ -107,10 +107,10 @@ def _unfinished(seen: Sequence[Seen[Started]]) -> Iterator[Finding]:
 
 def _left_over(first: Started) -> Iterator[Finding]:
     if first.left:
-        told = names(f"{name}={value}" for name, value in first.left.items())
+        variables = names(f"{name}={value}" for name, value in first.left.items())
         yield warning(
             "launch",
-            f"{told}: set in this shell, and by no launch of these processes",
+            f"{variables}: set in this shell, but not by a launch of these processes",
             f"unset {' '.join(first.left)}, unless you mean them: sbatch, srun and torchrun take"
             " them for options, and ttt some for its place in a run",
             left=first.left,

@@ -102,7 +102,7 @@ class Guests:
                 self._strangers.append(guest)
 
     def _clear(self) -> None:
-        """Let go those that did not answer in time, and of too many strangers the oldest."""
+        """Drop guests that did not answer in time, and the oldest of too many strangers."""
         now = time.monotonic()
         late = [guest for guest in (*self._strangers, *self.nodes) if guest.deadline <= now]
         for guest in {*late, *self._strangers[:-_STRANGERS]}:
@@ -158,7 +158,7 @@ class Guests:
         return True
 
     def _refuse(self, guest: Guest, said: str, kept: str | None = None) -> bool:
-        """Send a guest away with a sentence, and keep that, or a shorter one; never true."""
+        """Send a guest away with a sentence, and remember the sentence; always false."""
         reason = (kept or said)[:_REASON]
         if reason not in self.refused:
             self.refused = [*self.refused, reason][:_REFUSED]

@@ -166,7 +166,7 @@ def difference(me: Request, other: Request) -> str | None:
 def unproved(who: str) -> str:
     """A sentence on messages that do not count."""
     return (
-        f"{who} does not prove {key.VARIABLE}, and what it says is not used; set the same"
+        f"{who} does not prove {key.VARIABLE}, and its messages are not used; set the same"
         f" {key.VARIABLE} on every node, or on none; if that is so, somebody else has the port"
     )
 

@@ -67,7 +67,7 @@ def meet(
 
 
 def _common(arguments: Sequence[str]) -> tuple[str, ...]:
-    """The words that all nodes of a launch have in common; no secret goes over the network."""
+    """The typed words that are the same on all nodes of a launch, with their secrets hidden."""
     words = redact.settings([word for word in arguments if not word.startswith(_OF_A_NODE)])
     return tuple(sorted(words))
 
@@ -123,7 +123,7 @@ def _visit(
 
     Raises:
         LaunchError: There is no node, or no answer, or not all nodes came.
-        ConfigError: This one is none of that launch.
+        ConfigError: This node does not belong to that launch.
     """
     foreign = LaunchError(
         f"port {endpoint.port} of {endpoint.host} is in use by something else than a `ttt run` that"

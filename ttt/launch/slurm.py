@@ -141,7 +141,7 @@ class Slurm:
         raise unfinished(first, number, states)
 
     def _make_room(self, number: str) -> None:
-        """Pass a wish for room on to the workers of a job, which answer to this signal."""
+        """Pass a request to make room on to the workers of a job, which answer to this signal."""
         subprocess.run(["scancel", f"--signal={self._asked.signal}", number], check=False)
         _tell(f"job {number} is asked to make room")
 
@@ -267,8 +267,12 @@ def unfinished(run: Path, number: str, states: Sequence[State]) -> LaunchError:
         error = LaunchError(f"{sentence}{'' if reason else ', but suspended'}; {again}")
         error.exit_code = SUSPENDED
         return error
-    told = {one.rank for one in failures}
-    dead = deaths.cause(run / "logs", told) if any(one.name == "FAILED" for one in states) else None
+    explained = {one.rank for one in failures}
+    dead = (
+        deaths.cause(run / "logs", explained)
+        if any(one.name == "FAILED" for one in states)
+        else None
+    )
     remedies = [_REMEDIES[state.name] for state in states if state.name in _REMEDIES]
     why = [dead] if dead else list(dict.fromkeys(remedies))
     failure.write_by_launcher(": ".join([f"job {number} is {ended}", *why]), run / "logs")

@@ -101,7 +101,7 @@ def follow(
         The last states; empty if SLURM has forgotten the job.
     """
     began = time.monotonic()
-    ask_at, told, asked = began, "", False
+    ask_at, shown, asked = began, "", False
     states: list[State] = []
     while True:
         now = time.monotonic()
@@ -117,8 +117,8 @@ def follow(
             log.show(to_the_end=over)
             if over:
                 return states
-            if sentence != told:
-                tell(told := sentence)
+            if sentence != shown:
+                tell(shown := sentence)
         log.show()
         if room_wanted() and not asked and any(state.name == "RUNNING" for state in states):
             asked = True

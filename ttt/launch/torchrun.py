@@ -95,7 +95,7 @@ class Torchrun:
 
         Raises:
             LaunchError: The nodes did not come together within the time.
-            ConfigError: This one was started otherwise than the others.
+            ConfigError: This node was started with another command line than the others.
         """
         where = endpoint.parse(self._endpoint)
         if where is None:
@@ -103,7 +103,7 @@ class Torchrun:
         with raising():
             place = nodes.meet(where, self._nodes, arguments, seconds, key.given())
         ours = [f"--nnodes={self._nodes}", f"--node-rank={place.rank}"]
-        # Every option is said: else torchrun looks for it in PET_..., which a pod may come with.
+        # Every option is given: torchrun reads missing ones from PET_..., which a pod may set.
         ours += ["--rdzv-backend=static", f"--rdzv-endpoint={where}", f"--rdzv-id={place.launch}"]
         ours += [f"--rdzv-conf=timeout={math.ceil(seconds + _STARTING_SECONDS)}"]
         with tempfile.TemporaryDirectory(prefix="ttt-") as folder:

@@ -62,9 +62,10 @@ class Plan:
         return cls(days, sizes, rows, hots, max(1, -(-sum(sizes) // BUCKET)))
 
     def disk(self) -> int:
-        """About how many bytes are on disk at most: records, and before they are done the rest.
+        """About the most bytes on disk at one time: the records, and the files needed to make them.
 
-        Criteo's 24 days, 1.04 TB as text or 342 GB packed, make 3.9 TB of records and 0.7 TB.
+        Criteo's 24 days, 1.04 TB as text or 342 GB packed, make 3.9 TB of records, and
+        0.7 TB of other files.
         """
         packed = (3 if day.suffix == ".gz" else 1 for day in self.days)
         return round(4.4 * sum(n * s for n, s in zip(packed, self.sizes_of_days, strict=True)))

@@ -120,7 +120,7 @@ def _undecodable(path: Path) -> int:
 
 
 def _unparsed(path: Path, number: int, error: csv.Error) -> str:
-    """Why the row that begins in a line is none."""
+    """The error for a row that cannot be read and begins in this line."""
     longest = csv.field_size_limit()
     if "field limit" not in str(error):
         return f"{path}, line {number}: {error}"

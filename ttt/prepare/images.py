@@ -1,8 +1,8 @@
 """Images of your own in class folders, from a folder or an archive.
 
---src is a folder, or a tar or zip file, with <class>/<image>, of which a share of each class is
-held out to evaluate on; or with train/<class>/<image> and test/, val/ or the like beside it. One
-top folder around that does no harm. Files are linked where they can be, and never changed.
+--src is a folder, or a tar or zip file. It holds <class>/<image>, and ttt holds out a share of each
+class to evaluate on; or it holds train/<class>/<image> and test/, val/ or the like beside it.
+It may have one top folder around all. ttt links the files if it can, and never changes them.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def prepare(
 
 
 def _top(folder: Path) -> Path:
-    """The folder itself, or the one within it that holds all there is, as archives have it."""
+    """The folder itself, or its only subfolder, because many archives have one around all."""
     for _ in range(bounds.DEPTH):  # a link may lead back
         inside = folders_in(os.fsencode(folder))
         if len(inside) != 1 or Classes.of(folder).images:
@@ -182,7 +182,7 @@ def _too_few(found: Classes, least: int) -> list[str]:
 
 
 def _largest(images: Sequence[Source]) -> float:
-    """What always naming the most frequent class would get right."""
+    """The share of the largest class: the quality of always naming this class."""
     return max(Counter(one.label for one in images).values()) / len(images)
 
 

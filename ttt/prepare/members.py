@@ -62,7 +62,7 @@ class Limits:
 
     @classmethod
     def of(cls, source: Path) -> Limits:
-        """Those of an archive of which nothing is known but how large it is."""
+        """The limits for an archive of which ttt knows only the size."""
         total = max(bounds.GROWN, bounds.RATIO * source.stat().st_size)
         remedy = "if you know it to be right, unpack it yourself and type --src FOLDER"
         return cls("any set of images", remedy, bounds.FILES, bounds.IMAGE, total)

@@ -207,7 +207,7 @@ def refuse_other(out: Path, plan: Mapping[str, Any]) -> None:
 
 
 def _fingerprint(parts: Sequence[Part]) -> tuple[str, int]:
-    """What tells two lists of images apart without reading them, and their bytes.
+    """A digest that distinguishes lists of images without reading the files, and their bytes.
 
     Raises:
         DataError: One is no file, or too large for an image.

@@ -132,7 +132,7 @@ class Asked:
         ]
 
     def title(self) -> str:
-        """What a set is called that was taken apart."""
+        """The name of a set whose file was divided into two."""
         names = " ".join(path.name for path in chain(*self.given))
         columns = f"columns {self.columns[0]} {self.columns[1]}"
         rest = "" if self.evaluation else f", about {self.eval_pairs} held out by seed {self.seed}"

@@ -1,4 +1,4 @@
-"""What a set of images looks like: which files cannot be read, sizes, and the colours' statistics.
+"""Describes a set of images: unreadable files, sizes, and the statistics of the colours.
 
 Both ends of every file are read, and a few hundred images are decoded, small, off the clock.
 """

@@ -23,7 +23,7 @@ def free(folder: Path) -> int:
 
 
 def need(folder: Path, size: int) -> None:
-    """Refuse to begin what cannot be finished.
+    """Refuse to begin a preparation for which there is no room.
 
     Args:
         folder: Where it is to be.

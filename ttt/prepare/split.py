@@ -1,4 +1,4 @@
-"""Which samples of a set without an evaluation part are held out: always the same for a seed.
+"""Chooses the samples to hold out of a set without an evaluation part: the same for each seed.
 
 NumPy promises that `RandomState` never changes its numbers. Knows places in a list, not samples.
 """

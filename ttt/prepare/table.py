@@ -30,7 +30,7 @@ from ttt.prepare.roles import Roles, roles_of
 
 NEEDS = "a table NAME.csv with a header, plain or packed (gz, bz2, xz, zip), or several parts of it"
 BENCHMARK = None  # none of ttt's: `ttt new` writes one
-# Pairs of values of which it is clear which one says yes, in small letters.
+# Pairs of values (no, yes) in small letters.
 _CLEAR = (("0", "1"), ("no", "yes"), ("n", "y"), ("false", "true"), ("f", "t"))
 _MANY = 10  # values or columns in a sentence
 
@@ -162,7 +162,7 @@ def prepare(
 def _merged(
     roles: Roles, used: Rows, measured: Sequence[str], features: npt.NDArray[np.float32]
 ) -> list[str]:
-    """A remark on each column whose different numbers are one after scaling."""
+    """A remark on each column in which different numbers become the same by scaling."""
     by_name = {column.name: column for column in roles.numeric}
     scaled = zip(measured, features.T, strict=True)
     lost = [table.merged(by_name[name], used, one) for name, one in scaled if name in by_name]

@@ -72,18 +72,18 @@ def _texts(value: Any) -> Iterator[str]:
 def mismatched(model: Any, data: Any) -> Iterator[str]:
     """Settings of a model that must agree with settings of the data, and do not."""
     for name in ("classes", "vocabulary"):
-        mine, theirs = (getattr(part, name, None) for part in (model, data))
-        if isinstance(mine, int) and isinstance(theirs, int) and mine < theirs:
+        found, wanted = (getattr(part, name, None) for part in (model, data))
+        if isinstance(found, int) and isinstance(wanted, int) and found < wanted:
             yield (
-                f"model.{name}={mine} is less than data.{name}={theirs}, which it has to tell"
-                f" apart; allowed: {theirs} or more; model.{name}={theirs}"
+                f"model.{name}={found} is less than data.{name}={wanted}, the number of"
+                f" different values; allowed: {wanted} or more; model.{name}={wanted}"
             )
     for name in ("dense", "rows", "hots"):
-        mine, theirs = (getattr(part, name, None) for part in (model, data))
-        if None not in (mine, theirs) and mine != theirs:
+        found, wanted = (getattr(part, name, None) for part in (model, data))
+        if None not in (found, wanted) and found != wanted:
             yield (
-                f"model.{name}={_plain(mine)} is not data.{name}={_plain(theirs)}, and a record is"
-                f" read by the data's; model.{name}={_plain(theirs)}"
+                f"model.{name}={_plain(found)} is not data.{name}={_plain(wanted)}, which the"
+                f" records have; model.{name}={_plain(wanted)}"
             )
 
 

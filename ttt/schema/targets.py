@@ -97,7 +97,7 @@ def _refused(setting: str, why: str, where: str, role: str) -> str:
 
 
 def _named(where: str, node: Any) -> Iterator[tuple[str, Any]]:
-    """Every target in a node, however deep, with the place of its setting."""
+    """Every target in a node, at any depth, with the place of its setting."""
     if isinstance(node, SimpleNamespace) or (is_dataclass(node) and not isinstance(node, type)):
         node = vars(node)
     if isinstance(node, dict):

@@ -159,7 +159,7 @@ def _cache_line(event: Event) -> str:
 
 
 def _resumed_line(event: Event) -> Text:
-    """The clock ran on while nothing did, and while what was lost was trained."""
+    """The time of an interruption: the clock ran on, also for the training that was lost."""
     return _led(
         "resumed",
         "yellow",
@@ -191,7 +191,7 @@ def _resumes(summary: dict) -> list[tuple[str, str]]:  # type: ignore[type-arg]
 
 
 def _checkpoints(summary: dict) -> list[tuple[str, str]]:  # type: ignore[type-arg]
-    """What it cost to save the run while it went on."""
+    """The cost of checkpoints."""
     if not summary["checkpoints"]:
         return []
     megabytes, seconds = summary["checkpoint_bytes"] / 1e6, summary["checkpoint_s"]
@@ -206,7 +206,7 @@ def _batches(summary: dict) -> list[tuple[str, str]]:  # type: ignore[type-arg]
 
 
 def _kept(summary: dict) -> list[tuple[str, str]]:  # type: ignore[type-arg]
-    """What `keep` has left, with its quality where that is not the run's."""
+    """The files that `keep` wrote, with their quality if it differs from the run's."""
     if not summary["kept"]:
         return []
     files, quality = summary["kept"]["files"], summary["kept"]["quality"]
@@ -238,7 +238,7 @@ def _spent(summary: dict) -> list[tuple[str, str]]:  # type: ignore[type-arg]
 
 
 def result_rows(summary: dict) -> list[tuple[str, str]]:  # type: ignore[type-arg]
-    """The result as (name, text) rows; of what is not known there is none."""
+    """The result as (name, text) rows, without rows for unknown values."""
 
     def known(key: str, form: str, unit: str = "", scale: float = 1.0) -> list[str]:
         value = summary[key]
@@ -270,7 +270,7 @@ def result_rows(summary: dict) -> list[tuple[str, str]]:  # type: ignore[type-ar
 
 
 def _time(summary: dict) -> list[str]:  # type: ignore[type-arg]
-    """The time to train, or how long it was not reached in."""
+    """The time to train, or the time after which the target was still not reached."""
     seconds, elapsed = summary["time_to_train_s"], summary["elapsed_s"]
     if seconds is None:
         return ["not reached" if elapsed is None else f"not reached in {elapsed:.2f} s"]
@@ -279,7 +279,7 @@ def _time(summary: dict) -> list[str]:  # type: ignore[type-arg]
 
 
 def _verdict(summary: dict) -> str:  # type: ignore[type-arg]
-    """What the checker says, and of a log that fails why."""
+    """The checker's verdict, and the reason if the log fails."""
     compliance = summary["compliance"]
     if compliance["passed"] is None:
         return "not checked"

@@ -66,7 +66,7 @@ def axes(facts: Mapping[str, Any]) -> dict[str, Any]:
 def frozen(folder: Path) -> dict[str, Any]:
     """The configuration of a run folder without secrets; its learning rate where charts find it.
 
-    Empty where there is none that can be read.
+    Empty if no configuration can be read.
     """
     try:
         config = foreign.mapping(folder / "config.yaml", inside=folder)
@@ -83,10 +83,10 @@ def frozen(folder: Path) -> dict[str, Any]:
 def machine(folder: Path) -> dict[str, Any]:
     """What the machine of rank 0 is, by environment.json; empty where that is not to be read."""
     try:
-        told = foreign.mapping(folder / "environment.json", inside=folder)
+        values = foreign.mapping(folder / "environment.json", inside=folder)
     except ForeignError:  # a kill may have cut it
         return {}
-    return {"system": {name: told[name] for name in _SYSTEM_FIELDS if name in told}}
+    return {"system": {name: values[name] for name in _SYSTEM_FIELDS if name in values}}
 
 
 def scalars(summary: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ _LIMIT = re.compile(r"target\.max_(?:epochs|seconds)=\S+ passed")
 
 
 def line(event: Event, started: float, best: Event | None) -> Text:
-    """The line on a verdict; a target that a limit kept from being reached is called so.
+    """The line on a verdict; it says "not reached" if a limit ended the run before its target.
 
     Args:
         event: The RUN_STOP.

@@ -1,6 +1,7 @@
 """A benchmark for a prepared data set: ttt's own parts, with settings that fit its manifest.
 
-They are first guesses that reach something on a few cores in minutes; the files say what to turn.
+They are first guesses that reach a fair quality on a few cores in minutes. The files say what to
+change.
 """
 
 from __future__ import annotations
@@ -160,7 +161,7 @@ def _table(manifest: Manifest, train: int) -> dict[str, Any]:
 
 
 def _comment(text: str) -> str:
-    """A name of somebody's own, which may hold anything, on one line."""
+    """A name that others chose, and that may hold anything, on one line."""
     return one_line(" ".join(text.split()))
 
 

@@ -84,15 +84,15 @@ def _constraints(result: Result, tested: Path) -> str:
     """
     packages = _agreed(entry.environment.get("packages") for entry in result.entries)
     # Of "2.13.0+cpu" no index but its maker's own knows what follows the plus.
-    told = {
+    used = {
         name.lower(): f"{name}=={str(version).partition('+')[0]}"
         for name, version in packages.items()
         if version and name != "ttt"
     }
     lines = tested.read_text().splitlines() if tested.is_file() else []
     known = {line.partition("==")[0].lower(): line for line in lines if "==" in line}
-    same = told.keys() <= known.keys() and all(known[name] == told[name] for name in told)
-    versions = known if same else told
+    same = used.keys() <= known.keys() and all(known[name] == used[name] for name in used)
+    versions = known if same else used
     return "".join(f"{line}\n" for line in sorted(versions.values(), key=str.lower))
 
 

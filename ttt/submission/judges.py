@@ -169,7 +169,7 @@ def _run(tool: str, *arguments: str) -> str:
 def _lines(output: str, root: Path) -> Iterator[str]:
     """Errors and warnings, each once, without the place of the tree; of a crash the last line."""
     text = output.replace(f"{root}{os.sep}", "").replace(str(root), root.name)
-    told = [match[1] for line in text.splitlines() if (match := _TOLD.match(line))]
+    messages = [match[1] for line in text.splitlines() if (match := _TOLD.match(line))]
     if "Traceback (most recent call last)" in text:
-        told.append(f"crashed: {text.rstrip().splitlines()[-1]}")
-    yield from dict.fromkeys(map(one_line, told))
+        messages.append(f"crashed: {text.rstrip().splitlines()[-1]}")
+    yield from dict.fromkeys(map(one_line, messages))

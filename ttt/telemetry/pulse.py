@@ -68,7 +68,7 @@ class Stuck:
         host: Where it is.
         text: What to tell the user.
         teller: The lowest rank that lives: the one to tell it.
-        gone: Whether it gives no sign of life, as when its node lost its power.
+        gone: Whether the rank gives no sign of life, for example because its node lost its power.
     """
 
     rank: int

@@ -67,14 +67,14 @@ def _alike(values: Iterable[Hashable]) -> list[list[int]]:
 
 
 def _apart(groups: Sequence[Group], asked: Sequence[Callable[[Group], str]]) -> list[str]:
-    told = [[ask(group) for group in groups] for ask in asked]
-    for place, answers in enumerate(told, 1):
+    all_answers = [[ask(group) for group in groups] for ask in asked]
+    for place, answers in enumerate(all_answers, 1):
         if len({*answers} - {""}) > 1:
             return _then(groups, answers, asked[place:])
     answers = _settings(groups)
     if len(set(answers)) > 1:
         return _then(groups, answers, ())
-    for place, answers in enumerate(told, 1):  # a group without an answer differs least
+    for place, answers in enumerate(all_answers, 1):  # a group without an answer differs least
         if len(set(answers)) > 1:
             return _then(groups, answers, asked[place:])
     return [f"({place})" for place in range(1, len(groups) + 1)]

@@ -131,9 +131,9 @@ def inline_svg(chart: Chart) -> str:
     text = re.sub(r'\bid="', f'id="{chart.name}-', text)
     text = re.sub(r'href="#', f'href="#{chart.name}-', text)
     text = text.replace("url(#", f"url(#{chart.name}-")
-    for place, told in enumerate(chart.curves):
+    for place, title in enumerate(chart.curves):
         begin = f'<g id="{chart.name}-{drawing.CURVE}{place}">'
-        label = f'{begin[:-1]} class="curve"><title>{html.escape(told)}</title>'
+        label = f'{begin[:-1]} class="curve"><title>{html.escape(title)}</title>'
         text = text.replace(begin, label)
     # Without a size of its own it fills the width it gets; the view box keeps the proportions.
     opening, rest = text.split(">", 1)

@@ -238,8 +238,8 @@ def _recorded(run: Run) -> Iterator[dict[str, Any]]:
 def _row(series: Series, line: bytes) -> dict[str, Any] | None:
     """The numbers that a line of the record shows; None of one that shows none."""
     try:
-        told = foreign.parsed_json(line)
-        event = Event(Kind(told["kind"]), told["time"], told["step"], told["data"])
+        values = foreign.parsed_json(line)
+        event = Event(Kind(values["kind"]), values["time"], values["step"], values["data"])
         row = series.row(event) or {}
     except (ValueError, KeyError, TypeError, OverflowError):  # cut by a kill, or another version's
         return None

@@ -91,7 +91,7 @@ def _read(folder: Path) -> Run:
     if values.get("status") == "died" and (left := _left_to_go_on(folder / stop.SUSPENDED)):
         values |= {"status": "suspended", "reason": left}
     status = str(values.get("status"))
-    judged = values.get("passed") is not None  # then it ended, even if a later step failed
+    judged = values.get("passed") is not None  # then the run ended, even if a later step failed
     ended = status in ("died", "aborted", "suspended") and not judged
     if ended and (cause := _cause(folder / LOGS, status)):
         values["reason"] = cause
@@ -134,7 +134,7 @@ def _cause(logs: Path, status: str) -> str | None:
     Under SLURM no launcher may have waited for the run: then its launchers' logs are read here.
     """
     found: list[tuple[bool, float, str]] = []
-    told: set[int] = set()
+    explained: set[int] = set()
     words = [*logs.glob("rank_*.failure.json"), *logs.glob("rank_*.reserved"), logs / LAUNCHER]
     for file in words:
         match _words(file):
@@ -144,10 +144,10 @@ def _cause(logs: Path, status: str) -> str | None:
                 rank = f"rank {record.get('rank')} on {record.get('host')}: "
                 first = text.strip().splitlines()[-1 if text.startswith("Traceback") else 0]
                 who = "" if file.name == LAUNCHER else rank
-                told |= {record["rank"]} if isinstance(record.get("rank"), int) else set()
+                explained |= {record["rank"]} if isinstance(record.get("rank"), int) else set()
                 found.append((record.get("primary") is not True, float(time), f"{who}{first}"))
     silent = not found or (min(found)[0] and not os.path.lexists(logs / LAUNCHER))
-    seen = deaths.cause(logs, told) if silent and (found or status == "died") else None
+    seen = deaths.cause(logs, explained) if silent and (found or status == "died") else None
     return seen or (min(found)[2] if found else None)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from importlib import resources
 from typing import Any
 
-_PARTS = "parts.py"  # the module beside this folder that a benchmark of one's own begins with
+_PARTS = "parts.py"  # the module beside this folder with which a user's benchmark begins
 
 
 class _Yaml(string.Template):
@@ -33,6 +33,6 @@ def filled(kind: str, name: str, values: Mapping[str, Any]) -> dict[str, str]:
 
 
 def own(name: str) -> dict[str, str]:
-    """A benchmark whose parts are all one's own, and the module they are in."""
+    """A benchmark whose parts all belong to the user, and the module that holds them."""
     parts = resources.files("ttt.skeleton").joinpath(_PARTS)
     return {_PARTS: parts.read_text("utf-8"), **filled("own", name, {})}
