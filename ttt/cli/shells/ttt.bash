@@ -8,7 +8,7 @@ _ttt() {
         while IFS= read -r each; do COMPREPLY+=("$each"); done
     } < <("$program" completion bash -- "${COMP_LINE:0:COMP_POINT}" "$COMP_WORDBREAKS" 2>/dev/null)
     case $kind in
-        open) compopt -o nospace ;;   # more of the word is to follow
+        open) compopt -o nospace ;;   # the word is not complete yet
         paths) compopt -o filenames ;; # bash quotes them and knows folders
     esac 2>/dev/null # before version 4 there is no compopt
 }

@@ -8,7 +8,7 @@ function __ttt_complete
     set -l lines ($program completion fish -- $words "$last" 2>/dev/null)
     switch "$lines[1]"
         case files folders
-            # As fish itself completes the path, of a program that it does not know.
+            # Let fish complete the path as it does for unknown programs.
             set -l lead (string match -r '^[^=]*=' -- $last)
             set -l path (string replace -r '^([\'"]?)[^=]*=' '$1' -- $typed)
             set -l paths (complete -C "'' $path")

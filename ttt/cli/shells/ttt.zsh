@@ -13,7 +13,7 @@ _ttt() {
     fi
     for line in "${(@)lines[2,-1]}"; do
         line="${${line%%$'\t'*}//:/\\:}:${line#*$'\t'}"
-        # More of a word that ends so is to follow.
+        # A word that ends so is not complete yet.
         if [[ ${line%%:*} == *[=.] ]]; then open+=("$line"); else whole+=("$line"); fi
     done
     _describe -t words ttt open -S '' -- whole

@@ -1,5 +1,5 @@
 "use strict";
-// Buttons are made here: without a script there is nothing they could do.
+// The script makes the buttons: without the script they would do nothing.
 for (const table of document.querySelectorAll("table")) {
   if (table.tBodies[0].rows.length < 2) continue;
   const heads = [...table.tHead.rows[0].cells];
