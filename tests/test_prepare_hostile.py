@@ -65,7 +65,7 @@ def old_sparse(size):
 
 def test_a_file_far_larger_than_an_image_of_the_set(place):
     tar([({}, bytes(5 << 20))], mode="w:gz")
-    refused("train/cat/0.jpg has 5,242,880 bytes; allowed: 65,536, far above CIFAR-10")
+    refused("train/cat/0.jpg has 5,242,880 bytes; allowed: 65,536, far above the images of C")
 
 
 def test_images_that_together_are_more_than_the_set(place, monkeypatch):
@@ -83,30 +83,39 @@ def test_more_files_than_there_can_be(place, monkeypatch):
 @pytest.mark.parametrize("prepare", [cifar10.prepare, images.prepare])
 def test_a_file_with_holes(place, prepare):
     Path("source").write_bytes(old_sparse(1 << 40))
-    refused("is no file of a data set", prepare)
+    refused("is a sparse file, one with holes", prepare)
 
 
 def test_a_file_with_holes_as_pax_has_it(place):
     said = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": str(1 << 40)}
     content = b"1\n0\n0\n".ljust(512, b"\0")
     tar([({"pax_headers": said | {"GNU.sparse.name": NAME}}, content)])
-    refused("is no file of a data set")
+    refused("is a sparse file, one with holes")
 
 
 @pytest.mark.parametrize(
     ("said", "why"),
     [
-        ({"name": "../0.jpg"}, "is no file of a data set"),
-        ({"name": "train/../../0.jpg"}, "is no file of a data set"),
-        ({"name": "train/cat/a\x1b[31m.jpg"}, "is no file of a data set"),
-        ({"name": "train/cat/a\n.jpg"}, "is no file of a data set"),
-        ({"name": "train/" + 2000 * "a/" + "0.jpg"}, "is no file of a data set"),
+        ({"name": "../0.jpg"}, "leaves the folder; allowed: paths without .."),
+        ({"name": "train/../../0.jpg"}, "leaves the folder; allowed: paths without .."),
+        (
+            {"name": "train/cat/a\x1b[31m.jpg"},
+            "has characters in its name that cannot be seen; allowed: names",
+        ),
+        (
+            {"name": "train/cat/a\n.jpg"},
+            "has characters in its name that cannot be seen; allowed: names",
+        ),
+        ({"name": "train/" + 2000 * "a/" + "0.jpg"}, "has 2002 parts; allowed: 32"),
         ({"name": f"train/cat/{300 * 'a'}.jpg"}, "cannot be unpacked: [Errno 36]"),
-        ({"name": f"train/{300 * 'ab/'}0.jpg"}, "is no file of a data set"),
-        ({"type": tarfile.SYMTYPE, "linkname": "/etc/passwd"}, "is no file of a data set"),
-        ({"type": tarfile.LNKTYPE, "linkname": "/etc/passwd"}, "is no file of a data set"),
-        ({"type": tarfile.CHRTYPE, "devmajor": 1, "devminor": 5}, "is no file of a data set"),
-        ({"type": tarfile.FIFOTYPE}, "is no file of a data set"),
+        ({"name": f"train/{300 * 'ab/'}0.jpg"}, "has 302 parts; allowed: 32"),
+        ({"type": tarfile.SYMTYPE, "linkname": "/etc/passwd"}, "0.jpg is a link; allowed: regular"),
+        ({"type": tarfile.LNKTYPE, "linkname": "/etc/passwd"}, "0.jpg is a link; allowed: regular"),
+        (
+            {"type": tarfile.CHRTYPE, "devmajor": 1, "devminor": 5},
+            "0.jpg is a device; allowed: regular",
+        ),
+        ({"type": tarfile.FIFOTYPE}, "0.jpg is a pipe; allowed: regular"),
     ],
 )
 def test_a_name_or_a_kind_that_no_image_has(place, said, why):
@@ -116,7 +125,7 @@ def test_a_name_or_a_kind_that_no_image_has(place, said, why):
 
 def test_an_absolute_name(place):
     tar([({"name": "/tmp/0.jpg"}, b"")])
-    refused("is no file of a data set")
+    refused("leaves the folder; allowed: paths without ..")
 
 
 def test_a_name_that_comes_twice_does_not_replace_the_first(place):
@@ -155,7 +164,7 @@ def test_what_becomes_far_more_than_it_is(place, monkeypatch):
     refused("bytes and becomes more than 1,048,576; allowed: 100 times as many")
     entries = [(f"cat/{i}.png", bytes(1 << 19)) for i in range(8)]
     zipped(entries, compression=zipfile.ZIP_DEFLATED)
-    refused("allowed: 1,048,576, far above any set of images", images.prepare)
+    refused("allowed: 1,048,576: 100 times its packed size, and at least 1 MiB; if", images.prepare)
 
 
 def zipped(entries, path=Path("source"), **options):
@@ -320,7 +329,7 @@ def test_a_folder_whose_links_lead_out_of_it(place):
     Path("extra").write_bytes(b"private")
     Path("source/train/cat").mkdir(parents=True)
     os.symlink(Path("extra").absolute(), f"source/{NAME}")
-    refused("is no file of a data set", cifar10.prepare)
+    refused("0.jpg is a link out of the folder; allowed", cifar10.prepare)
 
 
 def png(width, height):

@@ -26,6 +26,23 @@ from ttt.prepare.unpacking import in_zip, tar_headers, zip_archive
 _CHUNK = 1 << 16
 _LOOK = 1 << 26  # bytes written before it is asked again how much room there is
 _CONTROL = re.compile("[\0-\x1f\x7f-\x9f]")
+_UNKNOWN = "of an unknown kind"
+_KINDS = {  # what a mode says of a file; empty for a regular one
+    0: "",  # of an archive that says nothing, as zip files made on Windows
+    stat.S_IFREG: "",
+    stat.S_IFLNK: "a link",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+_TAR_KINDS = {
+    tarfile.SYMTYPE: "a link",
+    tarfile.LNKTYPE: "a link",
+    tarfile.FIFOTYPE: "a pipe",
+    tarfile.CHRTYPE: "a device",
+    tarfile.BLKTYPE: "a device",
+}
 
 
 class Member(NamedTuple):
@@ -34,12 +51,14 @@ class Member(NamedTuple):
     Attributes:
         name: Where it lies in there.
         size: Bytes it says it has.
-        open: Gives what is in it; None for what is no file, as a link.
+        open: Gives what is in it; None if nothing is.
+        other: What it is that is no file, as "a link"; empty for a file.
     """
 
     name: PurePosixPath
     size: int
     open: Callable[[], IO[bytes] | None]
+    other: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +66,12 @@ class Limits:
     """What an archive may hold.
 
     Attributes:
-        title: Whose limits these are.
+        title: Whose limits these are, as in "above TITLE".
         remedy: What to do about an archive that goes beyond.
         files: Files of any kind.
         largest: Bytes of a file that is taken.
         total: Bytes of all of them.
+        share: Why no more, where that is no property of the set.
     """
 
     title: str
@@ -59,13 +79,15 @@ class Limits:
     files: int
     largest: int
     total: int
+    share: str = ""
 
     @classmethod
     def of(cls, source: Path) -> Limits:
         """The limits for an archive of which ttt knows only the size."""
         total = max(bounds.GROWN, bounds.RATIO * source.stat().st_size)
         remedy = "if you know it to be right, unpack it yourself and type --src FOLDER"
-        return cls("any set of images", remedy, bounds.FILES, bounds.IMAGE, total)
+        share = f"{bounds.RATIO} times its packed size, and at least {bounds.GROWN >> 20} MiB"
+        return cls("any real set", remedy, bounds.FILES, bounds.IMAGE, total, share)
 
 
 def members(source: Path) -> Iterator[Member]:
@@ -110,8 +132,15 @@ class Taking:
                 f" {self._limits.title}; {self._limits.remedy}"
             )
         name = member.name
-        if name.is_absolute() or ".." in name.parts or len(name.parts) > bounds.DEPTH:
-            raise tarfile.TarError(f"{name} is no file of a data set")
+        if name.is_absolute() or ".." in name.parts:
+            raise tarfile.TarError(
+                f"the path {name} leaves the folder; allowed: paths without .. that do not begin"
+                " with /"
+            )
+        if len(name.parts) > bounds.DEPTH:
+            raise tarfile.TarError(
+                f"the path {name} has {len(name.parts)} parts; allowed: {bounds.DEPTH}"
+            )
         return [os.fsencode(part) for part in name.parts]
 
     def save(self, member: Member, parts: list[bytes]) -> None:
@@ -125,9 +154,15 @@ class Taking:
             TarError: It is no file, has no name that can be typed, or is there already.
             DataError: It is too large, or there is no room.
         """
-        content = None if _CONTROL.search(str(member.name)) else member.open()
+        if _CONTROL.search(str(member.name)):
+            raise tarfile.TarError(
+                f"{member.name} has characters in its name that cannot be seen; allowed: names"
+                " without control characters"
+            )
+        content = None if member.other else member.open()
         if content is None:
-            raise tarfile.TarError(f"{member.name} is no file of a data set")
+            what = member.other or _UNKNOWN
+            raise tarfile.TarError(f"{member.name} is {what}; allowed: regular files and folders")
         path = self._folder.joinpath(*map(os.fsdecode, parts))
         with content:
             self._count(member)
@@ -150,11 +185,15 @@ class Taking:
         self._bytes += member.size
         wrong = None
         if member.size > limits.largest:
-            wrong = f"{member.name} has {member.size:,} bytes; allowed: {limits.largest:,}"
+            wrong = (
+                f"{member.name} has {member.size:,} bytes; allowed: {limits.largest:,}, far above"
+                f" the images of {limits.title}"
+            )
         elif self._bytes > limits.total:
-            wrong = f"its images have {self._bytes:,} bytes or more; allowed: {limits.total:,}"
+            why = f": {limits.share}" if limits.share else f", far above {limits.title}"
+            wrong = f"its images have {self._bytes:,} bytes or more; allowed: {limits.total:,}{why}"
         if wrong:
-            raise DataError(f"{self._source}: {wrong}, far above {limits.title}; {limits.remedy}")
+            raise DataError(f"{self._source}: {wrong}; {limits.remedy}")
         if self._room < member.size:
             self._room = min(room.free(self._folder), max(_LOOK, member.size))
             room.need(self._folder, member.size)
@@ -166,10 +205,15 @@ def _of_folder(source: Path) -> Iterator[Member]:
     for inside, _, files in walk(os.fsencode(source)):
         for name in files:
             path = Path(os.fsdecode(os.path.join(inside, name)))
-            size = path.stat().st_size if path.is_file() else 0
-            outside = path.is_symlink() and not path.resolve().is_relative_to(top)
-            content = partial(bounds.opened, path) if path.is_file() and not outside else _nothing
-            yield Member(PurePosixPath(path.relative_to(source)), size, content)
+            there = path.exists()  # else a link that leads nowhere
+            other = (
+                _KINDS.get(stat.S_IFMT(path.stat().st_mode), _UNKNOWN) if there else "a broken link"
+            )
+            if there and path.is_symlink() and not path.resolve().is_relative_to(top):
+                other = "a link out of the folder"
+            size = path.stat().st_size if there else 0
+            where = PurePosixPath(path.relative_to(source))
+            yield Member(where, size, partial(bounds.opened, path), other)
 
 
 def _of_zip(source: Path) -> Iterator[Member]:
@@ -177,20 +221,16 @@ def _of_zip(source: Path) -> Iterator[Member]:
         for info in archive.infolist():
             kind = stat.S_IFMT(info.external_attr >> 16)  # of Unix; 0 where others packed it
             if not info.is_dir():
-                regular = kind in (0, stat.S_IFREG)
-                content = partial(in_zip, archive, info) if regular else _nothing
-                yield Member(PurePosixPath(info.filename), info.file_size, content)
+                name, other = PurePosixPath(info.filename), _KINDS.get(kind, _UNKNOWN)
+                yield Member(name, info.file_size, partial(in_zip, archive, info), other)
 
 
 def _of_tar(source: Path) -> Iterator[Member]:
     with tar_headers(source) as (archive, headers):
         for info in headers:
             if not info.isdir():
-                # A file with holes may say that it has a terabyte, and be right.
-                regular = info.isfile() and not info.issparse()
-                content = partial(archive.extractfile, info) if regular else _nothing
-                yield Member(PurePosixPath(info.name), info.size, content)
-
-
-def _nothing() -> None:
-    """What is in a link or a device."""
+                other = _TAR_KINDS.get(info.type, "" if info.isfile() else _UNKNOWN)
+                if info.issparse():  # it may say that it has a terabyte, and be right
+                    other = "a sparse file, one with holes (tar without --sparse makes none)"
+                content = partial(archive.extractfile, info)
+                yield Member(PurePosixPath(info.name), info.size, content, other)
