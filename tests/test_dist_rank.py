@@ -1,8 +1,10 @@
 """Every launcher's way of saying who a process is."""
 
+from pathlib import Path
+
 import pytest
 
-from ttt.dist.rank import Placement, from_environment, half_told
+from ttt.dist.rank import Placement, from_environment, half_told, to_go_on
 
 OMPI = {
     "OMPI_COMM_WORLD_RANK": "5",
@@ -155,3 +157,21 @@ def test_a_row_counts_only_when_it_is_complete(name):
     assert from_environment(row | {name: "x"}) is None
     del row[name]
     assert from_environment(row) is None
+
+
+@pytest.mark.parametrize(
+    ("placement", "line"),
+    [
+        (None, "python -m ttt.worker 'a run'"),
+        (
+            Placement(size=2, local_size=2),
+            "torchrun --standalone --nproc-per-node 2 -m ttt.worker 'a run'",
+        ),
+        (
+            Placement(size=4, local_size=2),
+            "python -m ttt.worker 'a run', in each process, started as before",
+        ),
+    ],
+)
+def test_a_suspended_run_goes_on_as_it_was_started(placement: Placement | None, line: str):
+    assert to_go_on(placement, Path("a run")) == line

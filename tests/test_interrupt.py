@@ -212,6 +212,11 @@ def test_a_wish_for_room_waits_until_a_worker_can_answer(
     [event] = events(run, "suspended")  # and no other run has begun
     assert "SIGUSR1" in str(event["data"])
     assert "Traceback" not in out + errors
+    lines = out.splitlines()
+    [line] = [line for line in lines if line.startswith("next:")]
+    assert line.endswith(f"python -m ttt.worker {run}")
+    assert ("mpirun" in line) == (launcher == "mpi")
+    assert lines[lines.index(line) + 1].split()[:2] == ["ttt", "report"]
     assert left(tmp_path) == []
 
 

@@ -122,7 +122,8 @@ def test_a_run_at_a_site_with_umask_002_goes_on(tmp_path: Path, digits: Path):
     assert not [mode for mode in modes if mode & 0o022 and not stat.S_ISLNK(mode)]
     shared = run.parents[2].stat().st_mode
     assert (bool(shared & stat.S_IWGRP), bool(shared & stat.S_ISVTX)) == (True, True)
-    again = worker(run, TTT_REQUEUE="1")
+    assert f"\nnext:  python -m ttt.worker {run}\n" in out
+    again = worker(run)
     deadline = time.monotonic() + 120
     while not events(run, "resumed", whole=False) and time.monotonic() < deadline:
         assert again.poll() is None, again.communicate()
@@ -130,6 +131,7 @@ def test_a_run_at_a_site_with_umask_002_goes_on(tmp_path: Path, digits: Path):
     again.send_signal(signal.SIGUSR1)
     out, errors = again.communicate(timeout=120)
     assert again.returncode == 75, out + errors
+    assert errors.count(f"next:  python -m ttt.worker {run}\n") == 1  # also typed by hand
     assert end_all(tmp_path) == []
 
 

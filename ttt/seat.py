@@ -16,7 +16,7 @@ from pathlib import Path
 
 from ttt import failure, owner, redact, saver, scratch, stop
 from ttt.dist import world as dist_world
-from ttt.dist.rank import Placement
+from ttt.dist.rank import Placement, to_go_on
 from ttt.errors import ESCAPE, LAUNCH_FAILED, LaunchError, TttError, shown
 from ttt.events import EventLog, Kind
 from ttt.loop import Parts
@@ -195,10 +195,19 @@ class Seat:
             (self.logs / f"rank_{self.rank}.nccl_trace").write_bytes(record)
         scratch.end(LAUNCH_FAILED)
 
-    def leave(self) -> None:
-        """Leave without a word: nothing failed."""
+    def leave(self, *, suspended: bool) -> None:
+        """Leave, as nothing failed; say how a suspended run goes on, unless others say or do it.
+
+        Args:
+            suspended: The run is not over.
+        """
         if self.logs:
             failure.release(self.logs, self.rank)
+        others = failure.LAUNCHED_BY_TTT in os.environ or stop.REQUEUE in os.environ
+        if suspended and self.rank == 0 and self.folder and not others:
+            line = f"next:  {to_go_on(self.placement, self.folder)}\n"
+            with contextlib.suppress(OSError):  # nobody reads it
+                os.write(self.terminal[1], shown(line).encode())
 
     def _tell(self, reason: failure.Failure, *, aloud: bool) -> None:
         if self.logs and (reason.primary or self.joined):  # else the folder may be another's

@@ -68,7 +68,7 @@ def main(arguments: list[str]) -> int:
         verdict = dist_world.recorded(partial(work, placement), seat)
     except BaseException as error:
         return seat.fail(error)
-    seat.leave()
+    seat.leave(suspended=verdict.status is Status.SUSPENDED)
     return _EXIT_CODES[verdict.status]
 
 

@@ -8,7 +8,7 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Any
 
 from ttt import redact, streams
-from ttt.launch.job import Job
+from ttt.launch.job import Job, Launcher, suspended
 from ttt.report.forms import table
 from ttt.report.run import Run
 from ttt.report.source.find import find
@@ -19,12 +19,13 @@ _LIMIT = re.compile(r"(target\.max_(?:epochs|seconds))=(\S+) passed")  # as `ttt
 _INTERVALS = ("first_eval_epochs", "eval_every_epochs", "eval_every_samples")
 
 
-def show(job: Job, arguments: list[str]) -> None:
+def show(job: Job, arguments: list[str], launcher: Launcher) -> None:
     """Print it.
 
     Args:
         job: The launch, which is over.
         arguments: What was typed after `ttt run`.
+        launcher: Of the launch.
     """
     console = Terminal()
     folder = job.runs[0].parent if len(job.runs) > 1 else job.runs[0]
@@ -32,6 +33,9 @@ def show(job: Job, arguments: list[str]) -> None:
         table.closing(list(job.runs), console)
     quoted = shlex.quote(str(folder))
     lines = [f"next:  ttt report {quoted}    ttt check {quoted}"]
+    if waiting := suspended(job.runs):
+        to_report = lines[0].replace("next:", "     ", 1)
+        lines = [f"next:  {redact.text(launcher.to_go_on(waiting))}", to_report]
     if len(job.runs) == 1:
         found = find(job.runs).runs
         run = found[0] if found else None

@@ -145,7 +145,7 @@ def launch(composed: Any, arguments: list[str], placement: Placement | None) -> 
     code = launcher.launch(job)
     if code is None:  # submitted: nothing is known yet
         return OK
-    closing.show(job, arguments)
+    closing.show(job, arguments, launcher)
     return code
 
 

@@ -7,9 +7,11 @@ mpirun are torchrun's.
 
 import os
 import re
+import shlex
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 Environment = Mapping[str, str]
 
@@ -132,6 +134,21 @@ def node_name(environment: Environment = os.environ) -> str:
     """A name that this node's processes share; a test cluster has several nodes on one host."""
     number = environment.get("GROUP_RANK", environment.get("SLURM_NODEID", ""))
     return f"{socket.gethostname()}/{number}"
+
+
+def to_go_on(placement: Placement | None, folder: Path) -> str:
+    """What a person types to go on with a run, whose processes were started as this one was.
+
+    Args:
+        placement: Of this process, or of any of those that a launcher starts.
+        folder: The run folder.
+    """
+    worker = f"-m ttt.worker {shlex.quote(str(folder))}"
+    if placement is None:
+        return f"python {worker}"
+    if placement.launcher == "torchrun" and placement.size == placement.local_size:
+        return f"torchrun --standalone --nproc-per-node {placement.size} {worker}"
+    return f"python {worker}, in each process, started as before"
 
 
 def half_told(environment: Environment = os.environ) -> str | None:

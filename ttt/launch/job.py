@@ -40,6 +40,9 @@ class Launcher(Protocol):
     def launch(self, job: Job) -> int | None:
         """Run everything; the exit code for the user, None where it is only submitted."""
 
+    def to_go_on(self, folder: Path) -> str:
+        """What a person types to go on with a run that is suspended."""
+
     def join(self, arguments: Sequence[str], seconds: float) -> int:
         """Take part, as one of several nodes, in a run whose folder rank 0 will make.
 
@@ -63,6 +66,11 @@ def stopped(folder: Path) -> str | None:
     """Why a run was aborted, in the words of its own record; None if it does not say."""
     summary = folder / "summary.json"
     return str(json.loads(summary.read_text())["reason"]) if summary.is_file() else None
+
+
+def suspended(folders: Sequence[Path]) -> Path | None:
+    """The run of a launch that waits to go on, if one does."""
+    return next((folder for folder in folders if (folder / SUSPENDED_FILE).exists()), None)
 
 
 def lost(folder: Path) -> str | None:

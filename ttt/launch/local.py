@@ -3,8 +3,10 @@
 import socket
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from ttt.deaths import Death
+from ttt.dist.rank import to_go_on
 from ttt.errors import SUSPENDED
 from ttt.launch.devices import device_problems
 from ttt.launch.job import Job, explain, outcome, worst
@@ -49,6 +51,10 @@ class Local:
             if code == SUSPENDED:  # room is wanted, not the next run
                 break
         return worst(codes)
+
+    def to_go_on(self, folder: Path) -> str:
+        """The worker itself."""
+        return to_go_on(None, folder)
 
     def join(self, arguments: Sequence[str], seconds: float) -> int:
         """Never called: there is one node."""

@@ -8,6 +8,7 @@ their last words, Intel's none.
 
 import importlib.util
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -20,6 +21,7 @@ import psutil
 
 from ttt.deaths import MPIRUN
 from ttt.dist import key
+from ttt.dist.rank import to_go_on
 from ttt.errors import SUSPENDED
 from ttt.launch.devices import processes_per_node, starting_problems
 from ttt.launch.job import Job, explain, last_words, outcome, worst
@@ -174,6 +176,13 @@ class Mpi:
                 break
         return worst(codes)
 
+    def to_go_on(self, folder: Path) -> str:
+        """The same mpirun; processes of other nodes need some variables of this one."""
+        variables = os.environ if self._nodes > 1 else {}
+        words = [self._wanted if shutil.which(self._wanted) else str(self._program)]
+        words += self._options(variables)
+        return f"{shlex.join(words)} {to_go_on(None, folder)}"
+
     def join(self, arguments: Sequence[str], seconds: float) -> int:
         """Never called: mpirun reaches the other nodes by itself."""
         raise NotImplementedError
@@ -182,13 +191,17 @@ class Mpi:
         assert self._program is not None
         variables = worker_environment(self._procs) | key.variables()
         variables |= _terminal() | _findable(self._program)
-        family = family_of(_version(self._program))
-        assert family is not None
-        options = render(family, self._request(os.environ | variables))
+        options = self._options(os.environ | variables)
         command = [self._program, *options, sys.executable, *worker]
         return supervise(
             command, environment=variables, stderr=log, own_session=True, logs=log.parent
         )
+
+    def _options(self, environment: Mapping[str, str]) -> list[str]:
+        assert self._program is not None
+        family = family_of(_version(self._program))
+        assert family is not None
+        return render(family, self._request(environment))
 
     def _request(self, environment: Mapping[str, str]) -> Request:
         return Request(

@@ -118,6 +118,10 @@ class Slurm:
         print(f"next:   squeue -j {number}    tail -F {where}/{shown}    ttt report {where}")
         return None
 
+    def to_go_on(self, folder: Path) -> str:
+        """Never called: SLURM requeues the job, and `launch` raises where it does not."""
+        raise NotImplementedError
+
     def join(self, arguments: Sequence[str], seconds: float) -> int:
         """Never called: one job starts the processes of all nodes."""
         raise NotImplementedError

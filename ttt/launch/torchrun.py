@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ttt.deaths import TORCHRUN
 from ttt.dist import key
+from ttt.dist.rank import Placement, to_go_on
 from ttt.errors import SUSPENDED, ConfigError
 from ttt.failure import LAUNCHED_BY_TTT
 from ttt.launch import endpoint, nodes
@@ -89,6 +90,10 @@ class Torchrun:
             if code == SUSPENDED:  # room is wanted, not the next run
                 break
         return worst(codes)
+
+    def to_go_on(self, folder: Path) -> str:
+        """By torchrun on this node."""
+        return to_go_on(Placement(size=self._procs, local_size=self._procs), folder)
 
     def join(self, arguments: Sequence[str], seconds: float) -> int:
         """Take part, as one of several nodes, in a run whose folder is made by rank 0.
