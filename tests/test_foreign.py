@@ -95,12 +95,16 @@ def test_no_link_leads_out_of_a_tree(tmp_path: Path):
     assert foreign.mapping(tree / "link.json", inside=tree) == {"a": 2}
 
 
+LONG_NUMBER = "is damaged: a number has more than 1,000 digits; allowed: up to 1,000$"
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
         (ALIASES, "line 2 has the alias \\*a; allowed: none"),
-        ("seed: 0x" + "f" * 4000, "line 1 has a number of 4,002 digits; allowed: up to 1,000"),
-        ("seed: 1" + ":1" * 4000, "line 1 has a number of 8,001 digits"),
+        ("seed: 0x" + "f" * 4000, "line 1 has a number of 4,002 characters; allowed: up to 1,000"),
+        ("seed: 0x" + "f" * 990, LONG_NUMBER),
+        ("seed: 1" + ":1" * 4000, "line 1 has a number of 8,001 characters"),
         ("seed: !!int '0x" + "f" * 4000 + "'", "line 1 has the tag"),
         ("a: !!python/object/apply:os.system [x]", "line 1 has the tag"),
         ("a: " + "[" * 5000, "nested too deeply; allowed: 64 levels"),
@@ -125,8 +129,8 @@ def test_what_yaml_would_make_of_a_text_is_bounded(text: str, said: str, tmp_pat
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ('{"a": ' + "9" * 5000 + "}", "is damaged: .*4300"),
-        ('{"a": ' + "9" * 4000 + "}", "a number of 4,00. digits; allowed: up to 1,000"),
+        ('{"a": ' + "9" * 5000 + "}", LONG_NUMBER),
+        ('{"a": -' + "9" * 1001 + "}", LONG_NUMBER),
         ('{"a":' * 100_000, "nested too deeply"),
         ('{"a":' * 65 + "1" + "}" * 65, "nested too deeply"),
         ("[]", "it holds no mapping"),
@@ -146,6 +150,11 @@ def test_bytes_that_are_no_text_are_refused(tmp_path: Path):
         (tmp_path / name).write_bytes(b'{"a": "\xff"}')
         with pytest.raises(ForeignError, match=r"is damaged: .*decode byte 0xff"):
             foreign.mapping(tmp_path / name)
+
+
+def test_a_number_of_as_many_digits_as_are_allowed_is_read(tmp_path: Path):
+    (tmp_path / "a.json").write_text('{"a": -' + "9" * 1000 + "}")
+    assert foreign.mapping(tmp_path / "a.json") == {"a": 1 - 10**1000}
 
 
 def test_text_that_cannot_be_encoded_is_escaped(tmp_path: Path):

@@ -1,4 +1,5 @@
 import json
+import os
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -210,20 +211,31 @@ def test_a_quality_may_be_below_zero(tmp_path):
         ("[]", "holds no mapping"),
         (json.dumps({"time_to_train_s": "fast"}), "time_to_train_s is 'fast', not a number"),
         (json.dumps({"seed": True}), "seed is True, not a whole number or null"),
-        (json.dumps({"epochs": 10**400}), "epochs is 1000"),
+        (json.dumps({"epochs": 10**400}), "summary.json: epochs is 1000"),
+        (
+            '{"epochs": 1' + "0" * 5000 + "}",
+            "summary.json is damaged: a number has more than 1,000",
+        ),
+        (None, "summary.json cannot be read: it is not a regular file"),
         (json.dumps({"compliance": "yes"}), "compliance is 'yes'"),
         (json.dumps({"ranks": {"0": 1}}), "ranks is {'0': 1}, not a list"),
         (json.dumps({"ranks": [{"rank": "0"}]}), "rank is '0', not a whole number"),
         (json.dumps({"compliance": {"passed": "yes"}}), "passed is 'yes', not true, false or null"),
     ],
 )
-def test_a_damaged_summary_is_told_and_counts_as_a_run_without_a_time(tmp_path, summary, why):
+def test_an_unreadable_summary_is_told_and_is_no_death_and_no_time(tmp_path, summary, why):
     finished(tmp_path, 1)
     bad = finished(tmp_path, 2)
-    (bad / "summary.json").write_text(summary)
+    if summary is None:
+        (bad / "summary.json").unlink()
+        os.mkfifo(bad / "summary.json")
+    else:
+        (bad / "summary.json").write_text(summary)
+    (bad / "logs").mkdir()
+    (bad / "logs" / "rank_1.failure.json").write_text('{"text": "it was lost", "time": 1}')
     found = find([tmp_path])
     assert found.rejected == ()
-    assert [(run.seed, run.status) for run in found.runs] == [(1, "success"), (2, "died")]
+    assert [(run.seed, run.status) for run in found.runs] == [(1, "success"), (2, "unreadable")]
     assert why in found.runs[1].reason
     (bad / "config.yaml").unlink()
     found = find([tmp_path])

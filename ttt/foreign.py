@@ -26,8 +26,8 @@ LONGEST = 1 << 20  # bytes of a line of a record of events
 MOST_VALUES = 4_000_000  # in one file; each takes up to 100 bytes of memory
 DEEPEST = 64  # mappings and lists in each other
 
-_NUMBER_BITS = 4096  # of a whole number; Python refuses to print one with 14,285 or more
-_NUMBER_LENGTH = 1000  # characters of a number in YAML; some forms take time by their square
+LONGEST_NUMBER = 1000  # digits; some forms of YAML take time by their square
+_BEYOND = 10**LONGEST_NUMBER  # Python reads and prints numbers of up to 4,300 digits
 _PLAIN_TAG = "tag:yaml.org,2002:"
 
 
@@ -193,9 +193,24 @@ def parsed_json(text: bytes) -> Any:
     if sum(map(text.count, (b",", b"[", b"{"))) > MOST_VALUES:
         raise ValueError(f"it has over {MOST_VALUES:,} values, as many are allowed")
     try:
-        return bounded(json.loads(text.decode("utf-8-sig")))  # some editors put a mark first
+        return bounded(loaded_json(text.decode("utf-8-sig")))  # some editors put a mark first
     except RecursionError:
         raise ValueError(_too_deep()) from None
+
+
+def loaded_json(text: str) -> Any:
+    """As `json.loads`, which advises to take away Python's own limit where a number is too long.
+
+    Raises:
+        ValueError: It is no JSON, or has such a number.
+        RecursionError: It is nested too deeply.
+    """
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        raise
+    except ValueError:  # what else json raises is the refusal of int()
+        raise ValueError(_long_number()) from None
 
 
 def parsed_yaml(text: bytes) -> Any:
@@ -259,13 +274,17 @@ def _demand_plain(text: str, loader: Any) -> None:
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
         elif isinstance(event, yaml.ScalarEvent) and _is_long_number(event):
-            raise ValueError(f"line {line} has {_long_number(len(event.value))}")
+            length = len(event.value)
+            raise ValueError(
+                f"line {line} has a number of {length:,} characters;"
+                f" allowed: up to {LONGEST_NUMBER:,}"
+            )
 
 
 def _is_long_number(event: yaml.ScalarEvent) -> bool:
     """Whether what is not quoted begins as a number, and goes on for too long."""
     text = event.value
-    return not event.style and len(text) > _NUMBER_LENGTH and text[0] in "-+.0123456789"
+    return not event.style and len(text) > LONGEST_NUMBER and text[0] in "-+.0123456789"
 
 
 def bounded(value: Any, depth: int = 0) -> Any:
@@ -284,8 +303,8 @@ def bounded(value: Any, depth: int = 0) -> Any:
         case bool() | None | float():
             return value
         case int():
-            if value.bit_length() > _NUMBER_BITS:
-                raise ValueError(f"it has {_long_number(round(value.bit_length() / 3.32))}")
+            if abs(value) >= _BEYOND:
+                raise ValueError(_long_number())
             return value
         case dict() | list() if depth >= DEEPEST:
             raise ValueError(_too_deep())
@@ -302,8 +321,8 @@ def _name(name: Any) -> str:
     raise ValueError(f"a {type(name).__name__} names a value; allowed: text")
 
 
-def _long_number(digits: int) -> str:
-    return f"a number of {digits:,} digits; allowed: up to {_NUMBER_LENGTH:,}"
+def _long_number() -> str:
+    return f"a number has more than {LONGEST_NUMBER:,} digits; allowed: up to {LONGEST_NUMBER:,}"
 
 
 def _too_deep() -> str:

@@ -106,9 +106,11 @@ def _no_json(text: str, error: ValueError, *, whole: bool) -> str:
         )
     try:
         _, end = json.JSONDecoder().raw_decode(text, len(TOKEN))
-    except (ValueError, RecursionError):
+    except json.JSONDecodeError:
         cut = "is not JSON" if whole else "is the last and cut off, or is not JSON"
         return f"the record {cut}: {error}"
+    except (ValueError, RecursionError):  # it begins as JSON, and holds what is out of bounds
+        return f"the record cannot be read: {error}"
     return (
         f"after the record comes {text[end:].strip()!r:.60}, which belongs on a line of its own:"
         " something else prints to the log"
@@ -122,8 +124,14 @@ def _parse(number: int, text: str, *, whole: bool) -> Record:
         return Record(number, text, damage=f"line {number}: {error}")
     try:
         time_ms = float(fields["time_ms"])
-    except (TypeError, ValueError, OverflowError):
+    except (TypeError, ValueError):
         why = f"line {number}: time_ms is {fields['time_ms']!r:.40}, not a number"
+        return Record(number, text, fields, damage=why)
+    except OverflowError:
+        why = (
+            f"line {number}: time_ms is a number of {len(str(abs(fields['time_ms'])))} digits, out"
+            " of range; allowed: milliseconds since 1970, such as 1700000000000"
+        )
         return Record(number, text, fields, damage=why)
     return Record(number, text, fields, time_ms)
 
@@ -135,14 +143,15 @@ def _fields(text: str, *, whole: bool) -> dict[str, Any]:
         ValueError: No rule can be applied to it.
     """
     try:
-        fields: Any = json.loads(text[len(TOKEN) :])
+        fields: Any = foreign.loaded_json(text[len(TOKEN) :])
     except ValueError as error:
         raise ValueError(_no_json(text, error, whole=whole)) from error
     except RecursionError:
         raise ValueError("the record is nested too deeply") from None
     if not isinstance(fields, dict):
         raise ValueError("the record is no JSON object")
-    if "\\u" in text or text.count("[") + text.count("{") > foreign.DEEPEST:
+    suspect = "\\u" in text or text.count("[") + text.count("{") > foreign.DEEPEST
+    if suspect or len(text) > foreign.LONGEST_NUMBER:
         fields = foreign.bounded(fields)
     if missing := [name for name in _FIELDS if name not in fields]:
         raise ValueError(f"the record has no {', '.join(missing)}")

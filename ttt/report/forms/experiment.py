@@ -26,7 +26,13 @@ from ttt.report.analysis.words import (
 from ttt.report.forms.sentences import weak
 from ttt.report.run import Run
 
-_COLOURS = {"success": "green", "aborted": "yellow", "died": "red", "running": "cyan"}
+_COLOURS = {
+    "success": "green",
+    "aborted": "yellow",
+    "unreadable": "yellow",
+    "died": "red",
+    "running": "cyan",
+}
 
 
 def plain_table() -> Table:

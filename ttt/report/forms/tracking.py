@@ -36,6 +36,7 @@ from ttt.sinks.wandb import UNTRACKED, Mode, begin, end
 _TIMEOUT_SECONDS = 60.0  # for each run: to connect, and to upload what is left at its end
 _NO_NUMBERS = ("nan", "inf", "-inf")  # as ttt.sinks.jsonl writes them
 _UNFINISHED = ("running", "suspended", "not started")
+_CUT = ("died", "unreadable")  # its own tracking may have ended early
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +144,7 @@ def _tracked(run: Run, place: _Place) -> Path | None:
     What W&B has only a part of is rebuilt: a run that was killed, or that it could not follow.
     """
     places = [place.directory]
-    if run.source == "run folder" and run.status != "died" and not _lost(run.path):
+    if run.source == "run folder" and run.status not in _CUT and not _lost(run.path):
         places += [run.path, _directory(run.path)]
     number = run_identity(run)
     return next(filter(None, (_written(each, number, place.mode) for each in places)), None)

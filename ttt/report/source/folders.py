@@ -83,7 +83,7 @@ def _read(folder: Path) -> Run:
         except _UnusableError as error:
             if not config:
                 raise
-            values |= {"status": "died", "reason": str(error)}  # it was a run: no failure is lost
+            values |= {"status": "unreadable", "reason": str(error)}  # it counts, as no success
     elif not os.path.lexists(folder / EVENTS) and not any((folder / LOGS).glob("*")):
         values |= {"status": "not started", "reason": "no events"}
     else:
@@ -172,6 +172,17 @@ def ruleset_of(folder: Path) -> tuple[str, str] | None:
     return (ruleset, RULES_FILE) if ruleset else None
 
 
+def summary_problem(folder: Path) -> str | None:
+    """Why the summary of a run folder cannot be used; None if it can, or is not there."""
+    if not os.path.lexists(folder / SUMMARY):
+        return None
+    try:
+        _of_summary(_content(folder / SUMMARY))
+    except _UnusableError as error:
+        return str(error)
+    return None
+
+
 def steady_rate(blocks: Sequence[Block]) -> float | None:
     """Samples per second, median of the blocks but the first, which warms caches.
 
@@ -193,7 +204,7 @@ def _content(path: Path) -> dict[str, Any]:
 
 
 def _typed(values: dict[str, Any], kinds: dict[str, type]) -> dict[str, Any]:
-    """The fields among the values; a number that nothing can have measured is unknown."""
+    """The fields among those of a summary; a number that nothing can have measured is unknown."""
     typed: dict[str, Any] = {}
     for name, kind in kinds.items():
         value: Any = values.get(name)
@@ -202,7 +213,8 @@ def _typed(values: dict[str, Any], kinds: dict[str, type]) -> dict[str, Any]:
         if kind is float and type(value) is int and abs(value) < LARGEST:
             value = float(value)
         if type(value) is not kind:
-            raise _UnusableError(f"{name} is {value!r:.60}, not {_NOUNS[kind]} or null")
+            what = f"{value!r:.60}, not {_NOUNS[kind]} or null"
+            raise _UnusableError(f"{SUMMARY}: {name} is {what}")
         if kind in (str, bool) or _can_be(name, value):
             typed[name] = value
     return typed
