@@ -78,6 +78,17 @@ def test_a_run_folder_is_judged_by_what_it_was_run_under(tmp_path, capsys):
     assert "ruleset 3.1.0 (by the run's own config.yaml)" in capsys.readouterr().out
 
 
+def test_a_summary_that_cannot_be_read_is_told(tmp_path, capsys):
+    run_folder(tmp_path, 0)
+    (tmp_path / "seed_1" / "summary.json").write_text('{"epochs": ' + "9" * 5000 + "}")
+    assert check.main([str(tmp_path)]) == 0
+    (line,) = [each for each in capsys.readouterr().out.splitlines() if "remark: " in each]
+    assert "summary.json is damaged: a number has more than 1,000 digits" in line
+    (tmp_path / "seed_1" / "summary.json").unlink()
+    assert check.main([str(tmp_path)]) == 0
+    assert "remark: " not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("left", "reason"),
     [

@@ -1,5 +1,6 @@
 """Logs of others take time in proportion to their length, and no number in them is too much."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,25 @@ def test_a_record_that_cannot_be_told_of_is_damaged_or_escaped(tmp_path, key, va
 
 
 @pytest.mark.parametrize(
+    ("digits", "said"),
+    [
+        (400, "time_ms is a number of 400 digits, out of range; allowed: milliseconds since 1970"),
+        (2000, "a number has more than 1,000 digits; allowed: up to 1,000"),
+        (5000, "the record cannot be read: a number has more than 1,000 digits; allowed: up to"),
+    ],
+)
+def test_a_number_that_is_too_long_is_told_in_our_own_words(tmp_path: Path, digits: int, said: str):
+    log = compliance_logs.ours()
+    compliance_logs.find(log, "run_stop")["time_ms"] = "VALUE"
+    path = tmp_path / "result_0.txt"
+    path.write_text(compliance_logs.text(log).replace('"VALUE"', "9" * digits))
+    verdict = check_file(path)
+    assert not verdict.passed
+    assert said in verdict.problems[0]
+    assert not any("4300" in one or "not a number" in one for one in verdict.problems)
+
+
+@pytest.mark.parametrize(
     ("name", "text"),
     [
         (deaths.MPIRUN, "process rank 1 with " * 20_000),
@@ -163,3 +183,20 @@ def test_rules_of_others_are_called_code(tmp_path: Path, capsys: pytest.CaptureF
         rules.write("- BEGIN:\n    CODE: |\n      import os\n")
     check.main([str(tmp_path)])
     assert "without ttt: (executes its rules.yaml, which is not" in capsys.readouterr().out
+
+
+def test_every_folder_with_rules_of_others_is_told(tmp_path: Path, capsys):
+    for place in range(3):
+        folder = tmp_path / f"seed_{place}"
+        folder.mkdir()
+        compliance_logs.write(folder / "result_0.txt", compliance_logs.ours())
+        write_rules(folder / "rules.yaml", "5.1.0")  # ours, of whichever ruleset
+        if place:
+            (folder / "rules.yaml").write_text("- BEGIN:\n    CODE: import os\n")
+    assert check.main([str(tmp_path), "--json", str(tmp_path / "out.json")]) == 0
+    said = [line for line in capsys.readouterr().out.splitlines() if "remark: " in line]
+    assert ["not as this ttt writes it" in line for line in said] == [True, True]
+    for place, line in enumerate(said, 1):
+        assert f"{tmp_path}/seed_{place}/rules.yaml" in line
+    results = json.loads((tmp_path / "out.json").read_text())["results"]
+    assert [len(each["remarks"]) for each in results] == [0, 1, 1]

@@ -14,7 +14,7 @@ from ttt.compliance import RULES_FILE, Verdict, bare_command, check_file, is_our
 from ttt.errors import NOT_COMPLIANT, OK, TttError, one_line
 from ttt.report.files import write_json
 from ttt.report.run import Rejected
-from ttt.report.source.folders import is_run, read, ruleset_of
+from ttt.report.source.folders import is_run, read, ruleset_of, summary_problem
 from ttt.report.source.results import find_results, whole_folders
 from ttt.submission.whole import Whole, judge_whole
 from ttt.terminal import Terminal
@@ -47,7 +47,8 @@ def _check(arguments: argparse.Namespace) -> int:
         ]
         whole = judge_whole(whole_ones[path], verdicts) if path in whole_ones else None
         failed = any(not verdict.passed for verdict in verdicts)
-        seen.append(_Seen(verdicts, whole, _no_result(path) if failed else None))
+        no_result = _no_result(path) if failed else None
+        seen.append(_Seen(verdicts, whole, no_result, tuple(_remarks(path, members))))
         for line in _lines(seen[-1]):
             console.print(line, soft_wrap=True)
         if streams.failure() and arguments.json is None:
@@ -67,11 +68,13 @@ class _Seen:
         verdicts: Of each file.
         whole: Of all together.
         no_result: A sentence if it is the folder of a run of ttt without a result to check.
+        remarks: What a person should know of the folder.
     """
 
     verdicts: Sequence[Verdict]
     whole: Whole | None
     no_result: str | None
+    remarks: Sequence[str]
 
     def count(self, status: str) -> int:
         """How many files have a status."""
@@ -105,6 +108,19 @@ def _no_result(folder: Path) -> str | None:
     return f"the run ended before it reached its target ({why}); there is no result to check"
 
 
+def _remarks(folder: Path, files: Sequence[Path]) -> Iterator[str]:
+    """What a person should know of what lies beside result files, good or not."""
+    if why := summary_problem(folder):
+        yield f"{folder}: {why}; the logs are judged without it"
+    # A log may be a link: who checks it without ttt takes the rules beside the true file.
+    for beside in dict.fromkeys(Path(os.path.realpath(file)).parent for file in files):
+        if os.path.lexists(rules := beside / RULES_FILE) and not is_ours(rules):
+            yield (
+                f"{rules} is not as this ttt writes it, and is code, which MLCommons' checker"
+                " executes if it is given it; ttt has not used it"
+            )
+
+
 _CODE = "executes its rules.yaml, which is not as this ttt writes it: only if you trust it"
 _COLOURS = {"passed": "green", "excused": "yellow", "FAILED": "bold red"}
 
@@ -126,6 +142,7 @@ def _lines(seen: _Seen) -> Iterator[Text]:
             continue  # that a log without an end breaks rules is no news; --json has them all
         yield from map(_below, verdict.problems)
         yield from (_below(f"warning: {one}", "yellow") for one in verdict.warnings)
+    yield from (_below(f"remark: {one}", "yellow") for one in seen.remarks)
     if (whole := seen.whole) is None:
         return
     word = "passed" if whole.passed else "FAILED"
@@ -190,6 +207,7 @@ def _plain(verdict: Verdict, seen: _Seen) -> dict[str, Any]:
         "converged": verdict.converged,
         "problems": list(verdict.problems),
         "warnings": list(verdict.warnings),
+        "remarks": list(seen.remarks),
     }
 
 
@@ -212,7 +230,7 @@ def _print_bare(console: Terminal, verdicts: Sequence[Verdict]) -> None:
         rules = log.parent / RULES_FILE
         if verdict.benchmark and verdict.ruleset and not verdict.official and rules.exists():
             command = bare_command(rules, verdict.ruleset, log)
-            warning = "" if is_ours(rules, verdict.ruleset) else f" ({_CODE})"
+            warning = "" if is_ours(rules) else f" ({_CODE})"
             console.say(f"without ttt:{warning} {command}")
             return
 

@@ -145,8 +145,11 @@ def write_rules(path: str | Path, ruleset: str | None = None) -> None:
     Path(path).write_text(_rules(ruleset or rulesets()[0]), encoding="utf-8")
 
 
-def is_ours(path: str | Path, ruleset: str) -> bool:
-    """Whether a file is as `write_rules` writes it; any other rule file may hold code."""
+def is_ours(path: str | Path) -> bool:
+    """Whether a file is as `write_rules` writes it here; any other rule file may hold code."""
+    ruleset = ruleset_of_rules(path)
+    if ruleset not in rulesets():
+        return False
     try:
         return foreign.read(Path(path)).decode("utf-8", "replace") == _rules(ruleset)
     except ForeignError:
