@@ -6,7 +6,7 @@ import pytest
 
 import studies
 from run_folders import finished
-from ttt.report.analysis.names import names
+from ttt.report.analysis.names import names, whereabouts
 from ttt.report.analysis.score import group
 from ttt.report.source.find import find
 
@@ -149,10 +149,15 @@ def test_what_some_do_not_say_is_no_difference_while_there_is_another():
 
 
 def test_launches_of_the_same_experiment_are_counted(tmp_path):
-    """Never told by a folder, which is when somebody pressed Enter."""
+    """Not named by a folder, which is when somebody pressed Enter: that is told once, below."""
     for launch in ("2026-11-26_1", "2026-11-26_2"):
         finished(tmp_path / launch, 1)
-    assert names(group(find([tmp_path]).runs)) == ["2 processes (1)", "2 processes (2)"]
+    found = group(find([tmp_path]).runs)
+    assert names(found) == ["2 processes (1)", "2 processes (2)"]
+    said = whereabouts("2 processes (2)", found[1])
+    assert said is not None
+    assert said.startswith(f"2 processes (2): {tmp_path}/2026-11-26_2/seed_1; ")
+    assert whereabouts("2 processes", found[1]) is None
 
 
 def test_one_model_and_many_side_by_side_are_called_as_mlperf_hpc_has_it():

@@ -187,3 +187,14 @@ def test_a_failed_check_is_followed_by_the_rule_and_an_aborted_run_by_its_reason
         assert f"seed 2: {why}" in text
         assert "run_stop" not in text  # the log of what was aborted says so, too
     assert "seed 1: compliance FAILED: opt_name is missing" in console.file.getvalue()
+
+
+@pytest.mark.parametrize("details", [True, False])
+def test_launches_that_only_a_number_tells_apart_are_told_with_their_folders(tmp_path, details):
+    for name in ("2026-11-26_1", "2026-11-26_2"):
+        for seed in (1, 2):
+            finished(tmp_path / name, seed)
+    text = shown(study(find([tmp_path])), width=300, details=details)
+    for place, name in ((1, "2026-11-26_1"), (2, "2026-11-26_2")):
+        (line,) = [each for each in text.splitlines() if name in each]
+        assert f"({place}): {tmp_path}/{name}; no known setting tells it" in line

@@ -5,6 +5,7 @@ never by a folder or a time, which say nothing of what was done.
 """
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any
@@ -14,6 +15,7 @@ from ttt.report.analysis.score import Group, agreed
 from ttt.report.analysis.words import machine, size
 
 _SETTINGS = 3  # in one name; more would be its configuration
+_COUNTED = re.compile(r"(?:^| )\([0-9]+\)$")
 _LAST = "_target_"  # a class follows from the setting that chose it
 
 
@@ -56,6 +58,21 @@ def differences(groups: Sequence[Group], shown: Sequence[Hashable]) -> list[str]
             for place, text in zip(places, apart, strict=True):
                 found[place] = text
     return found
+
+
+def whereabouts(name: str, group: Group) -> str | None:
+    """Where the runs are that only a number tells apart; None where something else does.
+
+    Args:
+        name: One of `names` or `differences`.
+        group: What is called so.
+    """
+    if _COUNTED.search(name) is None:
+        return None
+    alone = len(group.runs) == 1
+    paths = dict.fromkeys(run.path if alone else run.path.parent for run in group.runs)
+    more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+    return f"{name}: {next(iter(paths))}{more}; no known setting tells it from the others"
 
 
 def _alike(values: Iterable[Hashable]) -> list[list[int]]:

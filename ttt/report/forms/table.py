@@ -11,7 +11,7 @@ from rich.text import Text
 
 from ttt.compliance import LABEL
 from ttt.errors import one_line
-from ttt.report.analysis.names import differences, joined
+from ttt.report.analysis.names import differences, joined, whereabouts
 from ttt.report.analysis.progress import measure_of
 from ttt.report.analysis.score import group
 from ttt.report.analysis.study import Study
@@ -84,14 +84,17 @@ def _task(task: Task, console: Console, details: bool) -> None:
     if details:
         titles = [title_of(each.group) for each in task.results]
         more = differences([each.group for each in task.results], titles)
-        for each, *title in zip(task.results, titles, more, strict=True):
-            show_experiment(each.group, console, joined(*title), task.unit, task.measure)
+        for each, title, apart in zip(task.results, titles, more, strict=True):
+            show_experiment(each.group, console, joined(title, apart), task.unit, task.measure)
+            if folder := whereabouts(apart, each.group):
+                console.print(Text(one_line(folder)), soft_wrap=True)
             for line in (*cautions([each], task.unit), *remarks(each)):
                 console.print(Text(one_line(line), "yellow"), soft_wrap=True)
             console.print()
     else:
         _grid(grids.overview(task), task.title, console)
-        _lines([*side_by_side(task), *objections(ranked(task))], console)
+        numbered = filter(None, (whereabouts(each.name, each.group) for each in ranked(task)))
+        _lines([*numbered, *side_by_side(task), *objections(ranked(task))], console)
         _grid(grids.stability(task), "How sure the scores are", console)
         _lines(cautions(ranked(task), task.unit), console)
     for sweep in task.sweeps:
