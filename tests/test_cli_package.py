@@ -61,6 +61,7 @@ def test_an_official_benchmark_in_the_open_division_is_packaged(tmp_path: Path, 
     assert (folder / "config_3.yaml").read_text() == (runs / "seed_4" / "config.yaml").read_text()
     readme = (folder / "README.md").read_text()
     assert f"`source/` is commit {commit()}" in readme
+    assert "Read `run_and_time.sh` before you run it: settings can name classes" in readme
     assert "| result_3.txt | 4 | 2 | config_3.yaml |" in readme
     assert sorted(tmp_path.iterdir()) == [out, runs]
 
@@ -79,7 +80,8 @@ def test_what_a_tool_rejects_is_not_left_at_out(tmp_path: Path, capsys):
 def test_what_the_plan_refuses_is_not_built_at_all(tmp_path: Path, capsys):
     runs = launch(tmp_path / "runs", runs=4, division="closed", dirty=True)
     assert typed(runs, tmp_path / "out") == USAGE
-    said = capsys.readouterr().err
+    out, said = capsys.readouterr()
+    assert "benchmarks/ holds" not in out  # nothing is there
     assert "box/resnet has 4 results; allowed: exactly 5; runs=5" in said
     assert "seed_1 and 3 more: ran from uncommitted changes" in said
     assert list(tmp_path.iterdir()) == [runs]
@@ -113,6 +115,18 @@ def test_a_run_that_goes_on_is_no_failure(tmp_path: Path, capsys):
     (runs / "seed_5" / "events.jsonl").write_text('{"kind": "suspended", "time": 1700000000}\n')
     assert typed(runs, tmp_path / "out") == USAGE
     assert "has no finished result file (status suspended" in capsys.readouterr().err
+
+
+def test_a_launch_that_never_started_and_a_summary_that_cannot_be_read(tmp_path: Path, capsys):
+    runs = launch(tmp_path / "runs", runs=2)
+    (runs / "seed_1" / "summary.json").write_text('{"epochs": ' + "9" * 5000 + "}")
+    for name in ("summary.json", "events.jsonl", "result_1.txt"):
+        (runs / "seed_2" / name).unlink(missing_ok=True)
+    assert typed(runs, tmp_path / "out", "--ruleset", "4.0.0") == USAGE
+    out, said = capsys.readouterr()
+    assert "no events); remove it or start another, unless it still waits" in said
+    assert "seed_1: summary.json is damaged: a number has more than 1,000 digits" in out
+    assert "judged by its log alone" in out
 
 
 def test_a_damaged_record_of_the_environment_is_told(tmp_path: Path, capsys):

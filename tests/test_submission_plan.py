@@ -71,7 +71,7 @@ REFUSED = [
         "breaks ruleset 4.0.0: no eval_accuracy meets the rule; at most 1",
     ),
     (with_one(global_batch=64), "mixes runs of global_batch_size 3200, 64; allowed: one"),
-    (with_one(digest="other"), "configuration abc, other"),
+    (with_one(digest="other"), "configuration seed_0 and 3 more, seed_4; allowed"),
     (with_one(division="open"), "mixes runs of division closed, open"),
     (with_one(seeds=()), "logs no seed"),
     (with_one(seeds=FIVE[0].seeds), "repeats seed 0 of seed_0/result_0.txt"),
@@ -87,7 +87,7 @@ REFUSED = [
     ),
     (
         [*FIVE, replace(entry(9, digest="other"), seconds=1.0)],
-        "box/resnet mixes runs of folder or configuration abc, other",
+        "box/resnet mixes runs of folder or configuration seed_0 and 4 more, seed_9; allowed",
     ),
     (
         [*FIVE, *(replace(one, system="another", processes=None) for one in FIVE)],
@@ -95,6 +95,14 @@ REFUSED = [
     ),
     (with_one(resumed=True), "seed_4: was suspended and resumed"),
     (with_one(environment={"git": {"commit": "abc", "dirty": True}}), "uncommitted changes"),
+    (
+        with_one(log=None, status="not started", why="status not started, no events"),
+        "seed_4: has no result file (status not started, no events); remove it or start another",
+    ),
+    (
+        with_one(log=None, status="running", why="status running"),
+        "(status running), and every run counts; let it end",
+    ),
     (with_one(log=None, why="status died, no events"), "has no finished result file (status died"),
     (all_with(system=None), "--system FILE.json describes it"),
     (all_with(system="my box"), "system 'my box' is not a name"),

@@ -16,6 +16,7 @@ from ttt.errors import NOT_COMPLIANT, OK, ConfigError, TttError, one_line
 from ttt.foreign import ForeignError
 from ttt.report.run import Run
 from ttt.report.source.find import find
+from ttt.report.source.folders import ruleset_of
 from ttt.submission import source, trees, typed
 from ttt.submission.build import build, draft, settle
 from ttt.submission.entry import Entry, read
@@ -66,6 +67,8 @@ def _package(arguments: argparse.Namespace) -> int:
         kept = out if good or arguments.unofficial else out.with_name(f"{out.name}.rejected")
         root = settle(folder, kept) / wanted.wish.submitter
     _show(console, judgements, root, trusted=all(one.ours for one in chosen))
+    if kept == out and any(one.ours for one in chosen):
+        console.say(_PUBLISHED, "yellow")
     verdict = "packaged" if good else "not for MLCommons, kept to be looked at"
     console.say(f"{verdict}: {root}", "green" if good else "bold red")
     return OK if good else NOT_COMPLIANT
@@ -101,7 +104,12 @@ def _planned(arguments: argparse.Namespace) -> Plan:
     planned = plan(entries, wish)
     unused = [f"not used: {one.path}: {one.reason}" for one in found.rejected]
     ours = [one for result in planned.results for one in result.entries if one.ours]
-    notes = (*unused, *planned.notes, *_ungiven(ours, wish), *([_PUBLISHED] if ours else []))
+    unread = [
+        f"{run.path}: {run.reason}; it is judged by its log alone"
+        for run in found.runs
+        if run.status == "unreadable"
+    ]
+    notes = (*unused, *unread, *planned.notes, *_ungiven(ours, wish))
     return replace(planned, notes=notes, problems=(*planned.problems, *_sourceless(ours)))
 
 
@@ -148,7 +156,9 @@ def _ruleset(runs: Sequence[Run]) -> str:
 
 
 def _own(run: Run) -> str:
-    return run.ruleset or newest_ruleset(run.benchmark or "") or rulesets()[0]
+    said = ruleset_of(run.path) if run.source == "run folder" else None
+    known = run.ruleset or (said and said[0])
+    return known or newest_ruleset(run.benchmark or "") or rulesets()[0]
 
 
 def _described(entry: Entry, system: str | None) -> Entry:

@@ -56,7 +56,8 @@ class Entry:
         config: What a run folder's configuration says; empty without one.
         frozen: The text of that, None without one.
         environment: What ttt wrote down of commit, command and versions.
-        why: Why there is no finished log.
+        status: How a run ended, as its folder says; None if nothing does.
+    why: Why there is no finished log.
     """
 
     path: Path
@@ -85,6 +86,7 @@ class Entry:
     config: Mapping[str, Any] = field(default_factory=dict)
     frozen: str | None = None
     environment: Mapping[str, Any] = field(default_factory=dict)
+    status: str | None = None
     why: str | None = None
 
     @property
@@ -108,8 +110,14 @@ def read(run: Run, ruleset: str) -> Entry:
     log = _log(run) if ours else run.path
     beside = _of_folder(run) if ours else _of_tree(run)
     if log is None:
-        why = f"status {run.status}, {run.reason}"
-        return Entry(path=run.path, ours=ours, benchmark=run.benchmark, why=why, **beside)
+        return Entry(
+            path=run.path,
+            ours=ours,
+            benchmark=run.benchmark,
+            status=run.status,
+            why=f"status {run.status}, {run.reason}",
+            **beside,
+        )
     said = _Said()
     try:
         for record in records(log):

@@ -16,6 +16,7 @@ from typing import Any
 from ttt import redact
 from ttt.compliance import RULES_FILE
 from ttt.errors import ConfigError, one_line
+from ttt.report.source.systems import whole
 from ttt.submission import dataset, pasted, scripts, source, typed, verify_dataset
 from ttt.submission.entry import Entry
 from ttt.submission.plan import Result
@@ -73,8 +74,7 @@ def _files(result: Result, configs: Sequence[Mapping[str, Any]], tree: Path) -> 
 
 
 def _nodes(entry: Entry) -> int:
-    text = str(entry.description.get("number_of_nodes") or "")
-    return int(text) if text.isdecimal() and int(text) else 1
+    return whole(entry.description.get("number_of_nodes")) or 1
 
 
 def _constraints(result: Result, tested: Path) -> str:
@@ -161,6 +161,8 @@ def _readme(result: Result, origin: str, own: str) -> str:
         *([own] if own else []),
         "",
         "## To reproduce",
+        "",
+        f"Read `{scripts.RUN}` before you run it: settings can name classes, which it then runs.",
         "",
         "In any folder, HERE being this one:",
         "",

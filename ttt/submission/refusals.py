@@ -61,10 +61,11 @@ class Reasons:
 
 
 def _sentence(reason: str, about: Sequence[Path | str]) -> str:
-    if not about:
-        return reason
-    more = f" and {len(about) - 1} more" if len(about) > 1 else ""
-    return f"{about[0]}{more}: {reason}"
+    return f"{_several(about)}: {reason}" if about else reason
+
+
+def _several(about: Sequence[Path | str]) -> str:
+    return f"{about[0]} and {len(about) - 1} more" if len(about) > 1 else f"{about[0]}"
 
 
 def failure(entry: Entry) -> str:
@@ -92,9 +93,7 @@ def of_entry(entry: Entry, wish: Wish, reasons: Reasons) -> None:
     """What is wrong with a run by itself."""
     name, where = entry.benchmark, entry.path
     if entry.log is None:
-        reasons.add(
-            f"has no finished result file ({entry.why}), and every run counts; let it end", where
-        )
+        reasons.add(_without_log(entry), where)
         return
     if entry.system is None:
         reasons.add("does not say on which system it ran; --system FILE.json describes it", where)
@@ -130,6 +129,18 @@ def of_entry(entry: Entry, wish: Wish, reasons: Reasons) -> None:
         )
 
 
+def _without_log(entry: Entry) -> str:
+    """What to do about a run without a log: one that never began counts for nothing."""
+    if entry.status == "not started":
+        return (
+            f"has no result file ({entry.why}); remove it or start another, unless it still waits"
+            " to start"
+        )
+    goes_on = entry.status in ("running", "suspended")
+    way = "let it end" if goes_on else "start all runs of the result once more"
+    return f"has no finished result file ({entry.why}), and every run counts; {way}"
+
+
 def judged(entry: Entry, wish: Wish) -> bool:
     """Whether the ruleset has rules for this benchmark; ours meet the common rules of any."""
     name = entry.benchmark
@@ -163,7 +174,7 @@ def of_members(where: str, entries: Sequence[Entry], reasons: Reasons) -> None:
     alike = {
         "division": [one.division for one in entries],
         "global_batch_size": [one.global_batch for one in entries],
-        "folder or configuration": [one.digest for one in entries],
+        "folder or configuration": _folders(entries),
         "commit": [(one.environment.get("git") or {}).get("commit") for one in entries],
     }
     for what, values in alike.items():
@@ -172,6 +183,15 @@ def of_members(where: str, entries: Sequence[Entry], reasons: Reasons) -> None:
                 f"{where} mixes runs of {what} {', '.join(different)}; allowed: one; package them"
                 " one at a time"
             )
+
+
+def _folders(entries: Sequence[Entry]) -> list[str]:
+    """Of each run the folders with its configuration, by which a reader finds what differs."""
+    alike: dict[str | None, list[Path | str]] = {}
+    for one in entries:
+        alike.setdefault(one.digest, []).append(one.path if one.ours else one.path.parent)
+    named = {digest: _several(list(dict.fromkeys(paths))) for digest, paths in alike.items()}
+    return [named[one.digest] for one in entries]
 
 
 def of_result(
