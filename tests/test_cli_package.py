@@ -129,6 +129,17 @@ def test_a_launch_that_never_started_and_a_summary_that_cannot_be_read(tmp_path:
     assert "judged by its log alone" in out
 
 
+def test_a_number_of_nodes_that_is_none_ends_in_no_crash(tmp_path: Path):
+    runs = launch(tmp_path / "runs", runs=1)
+    file = runs / "seed_1" / "system.json"
+    said = json.loads(file.read_text())
+    said["description"]["number_of_nodes"] = "9" * 5000
+    file.write_text(json.dumps(said))
+    assert typed(runs, tmp_path / "out", "--unofficial") == NOT_COMPLIANT  # one run, not five
+    [script] = (tmp_path / "out").rglob("run_and_time.sh")
+    assert "on every node" not in script.read_text()
+
+
 def test_a_damaged_record_of_the_environment_is_told(tmp_path: Path, capsys):
     runs = launch(tmp_path / "runs", runs=1)
     (runs / "seed_1" / "environment.json").write_text("{")
