@@ -107,7 +107,8 @@ def tracked(tmp_path_factory: pytest.TempPathFactory, digits: Path) -> Path:
     ttt("run", *own, *TYPED, f"data.root={digits}", "clear_cache=off", "tracking=wandb")
     forms = ("--html", "r.html", "--json", "r.json", "--csv", "r.csv", "--wandb", "offline")
     ttt("report", "runs", *forms)
-    ttt("package", "runs", "--out", "package", "--submitter", "somebody", "--unofficial")
+    package = ("package", "runs", *own[:2], "--out", "package", "--submitter", "somebody")
+    ttt(*package, "--unofficial")
     return root / "out"
 
 
