@@ -26,6 +26,10 @@ HIDDEN = {
     "Authorization: Bearer canary.canary": "Authorization: Bearer [redacted]",
     "Authorization: Basic canary": "Authorization: Basic [redacted]",
     "wandb login canary": "wandb login [redacted]",
+    "A_KEY=$(echo canary) ls": "A_KEY=[redacted] ls",
+    "A_KEY=a$(base64 -d <<< canary)b ls": "A_KEY=[redacted] ls",
+    "A_KEY=$(head -1 $(echo a canary)); ls": "A_KEY=[redacted]; ls",
+    "A_KEY=`echo canary` ls": "A_KEY=[redacted] ls",
     "a\n-----BEGIN PRIVATE KEY-----\ncanary\n-----END PRIVATE KEY-----\nb": "a\n[redacted]\nb",
     "-----BEGIN PRIVATE KEY-----\ncanary": "[redacted]",
 }
@@ -34,6 +38,7 @@ LEFT = [
     *("monkey=see", "MONKEY=see", "model.embedding.keys=[a,b]", "tokenizer=bpe", "sort_key=length"),
     *("TOKENIZERS_PARALLELISM=false", "PWD=/home", "model.token=5", "data.password=null"),
     *("HF_TOKEN=$TOKEN", "HF_TOKEN=${TOKEN}", "HF_TOKEN=$(cat ~/.token)", 'A_KEY="$(< f)"'),
+    "export TTT_KEY=$(openssl rand -hex 32)",
     *("data.password=${oc.env:PASSWORD}", "HF_TOKEN=", "HF_TOKEN=[redacted]", "git@host:me/x"),
     *(
         "ssh://git@host/x",
@@ -107,7 +112,11 @@ def test_source_stays_a_program():
 
 
 @pytest.mark.parametrize(
-    "piece", ["a_KEY='", "{key:", "wandb login ", "--a ", "KEY=\\", 'a_key=" ', "://a@", "-----B"]
+    "piece",
+    [
+        *("a_KEY='", "{key:", "wandb login ", "--a ", "KEY=\\", 'a_key=" ', "://a@", "-----B"),
+        *("A_KEY=$(", "A_KEY=$((a)", "A_KEY=`", "A_KEY=`a"),
+    ],
 )
 def test_a_long_text_of_a_stranger_is_read_once(piece: str):
     redact.text(piece * (200_000 // len(piece)))  # else it would be minutes

@@ -48,8 +48,10 @@ _QUOTED = {
     '"': r'"(?:[^"\\]|\\.)*(?:"|\\?\Z)',
     "'": r"'(?:[^'\\]|\\.)*(?:'|\\?\Z)",
 }
-_REFERENCE = r"\$\w+|\$\{\w+\}|\$\{oc\.env:\w+\}|\$\((?:cat\s|<)[^()]*\)"
-_FREE = r"\\.|[^\s\"'\\]+|\\\Z"
+_REFERENCE = r"\$\w+|\$\{\w+\}|\$\{oc\.env:\w+\}|\$\((?:cat\s|<|openssl\srand\s)[^()]*\)"
+# Commands of a shell, up to one within another: a secret may be any word of them.
+_COMMAND = r"\$\((?:[^()]|\([^()]{0,200}\)){0,1000}\)|`[^`\n]{0,1000}`"
+_FREE = r"\\.|[^\s\"'\\$`]+|[$`]|\\\Z"
 _LOOK_BACK = 2000  # characters, for a quote that is open
 _NUMBER = r"[+-]?[\d._]+"
 _NOTHING = r"|true|false|null|none|~"
@@ -153,11 +155,12 @@ def _end(said: str, begin: int) -> int:
     outer, first = _enclosing(said, begin), said[begin : begin + 1]
     # In 'a text' a " may open another one, and the next ' is the end of all.
     parts = [one for quote, one in _QUOTED.items() if quote != outer or quote == first]
-    value = _pattern("|".join([*parts, _FREE])).match
-    end = begin
+    value = _pattern("|".join([*parts, _COMMAND, _FREE])).match
+    end = whole = begin
     while found := value(said, end):
         end = found.end()
-    return begin + len(said[begin:end].rstrip("]}),;:") or said[begin:end])
+        whole = end if found[0].startswith("$(") else whole  # its ) is no sign around the value
+    return max(whole, begin + len(said[begin:end].rstrip("]}),;:") or said[begin:end]))
 
 
 def _enclosing(said: str, at: int) -> str:
