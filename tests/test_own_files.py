@@ -170,3 +170,14 @@ def test_a_folder_that_was_forgotten_or_is_another_one(
     config.register()
     [sentence] = overrides.diagnose(typed, None, lambda run: [])
     assert sentence.endswith(advice)
+
+
+@pytest.mark.parametrize(
+    "name", ["a]b", "a{b", "a'b", "a(b)", "a,b", "a\\", "a\\'b", "${a}", "\x1b[1m\n"]
+)
+def test_a_folder_of_any_name_is_read(name: str, tmp_path: Path):
+    file = tmp_path / name / "benchmark" / "mine.yaml"
+    file.parent.mkdir(parents=True)
+    file.write_text(G + "defaults:\n  - digits\nseed: 7\n")
+    config.register()
+    assert config.compose(["benchmark=mine"], str(tmp_path / name)).seed == 7

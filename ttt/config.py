@@ -21,6 +21,7 @@ from hydra._internal.utils import _locate
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException, InstantiationException
 from omegaconf import (
     AnyNode,
@@ -93,7 +94,7 @@ def compose(
     """
     outer = GlobalHydra.get_state()  # of the application that asks, if any
     GlobalHydra.instance().clear()
-    extra = [f"hydra.searchpath=[file://{Path(config_dir).absolute()}]"] if config_dir else []
+    extra = [f"hydra.searchpath=[{_quoted(config_dir)}]"] if config_dir else []
     try:
         with hydra.initialize_config_dir(str(folder()), version_base="1.3"):
             return hydra.compose(name, [*extra, *overrides])
@@ -105,6 +106,11 @@ def compose(
         raise HydraException(str(error)) from error
     finally:
         GlobalHydra.set_state(outer)
+
+
+def _quoted(config_dir: str) -> str:
+    """A folder as Hydra's grammar reads it, with any sign in its name."""
+    return QuotedString(f"file://{Path(config_dir).absolute()}", Quote.single).with_quotes()
 
 
 def choice(group: str, overrides: list[str]) -> str:
