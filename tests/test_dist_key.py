@@ -59,6 +59,12 @@ def test_only_the_secret_proves_words(given: object):
     assert key.proves(None, given, "a", "b") is (given == "")
 
 
+def test_a_key_of_any_bytes_proves_words():
+    odd = os.fsdecode(b"\xff" * 32)
+    assert key.proves(odd, key.proof(odd, "a"), "a")
+    assert not key.proves(odd, key.proof(OURS, "a"), "a")
+
+
 Two = tuple[Any, Any]
 
 

@@ -60,7 +60,8 @@ def proof(secret: str | None, *words: str) -> str:
     """
     if secret is None:
         return ""
-    return hmac.new(secret.encode(), json.dumps(words).encode(), hashlib.sha256).hexdigest()
+    # As the bytes that the environment has: they may be no UTF-8.
+    return hmac.new(os.fsencode(secret), json.dumps(words).encode(), hashlib.sha256).hexdigest()
 
 
 def proves(secret: str | None, given_proof: object, *words: str) -> bool:
