@@ -1,6 +1,7 @@
 """Real processes on run folders that others may write, and what they leave for others to write."""
 
 import os
+import re
 import signal
 import socket
 import stat
@@ -96,6 +97,27 @@ def test_all_ranks_end_together_where_one_refuses(tmp_path: Path, digits: Path, 
     assert f"rank {bad[0]} on " in both
     for rank in bad:
         assert list((folders[rank] / "logs").iterdir()) == []
+
+
+def test_under_a_torchrun_typed_by_hand_the_sentence_is_on_the_screen(tmp_path: Path, digits: Path):
+    """It ends rank 0 as soon as another rank has ended."""
+    folder = frozen(tmp_path, digits, processes=2)
+    folder.chmod(0o777)
+    before = contents(folder)
+    torchrun = ["torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    done = subprocess.run(
+        [sys.executable, "-m", *torchrun, "-m", "ttt.worker", str(folder)],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 1, done.stderr  # torchrun's own
+    refused = rf"^ttt: rank 0 on \S+: rank 0 on \S+: {folder} is not run: others may write it, "
+    assert len(re.findall(refused, done.stderr, re.M)) == 1, done.stderr
+    assert done.stderr.count("\nttt: rank ") == 1
+    assert contents(folder) == before
 
 
 def test_a_run_at_a_site_with_umask_002_goes_on(tmp_path: Path, digits: Path):

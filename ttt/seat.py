@@ -52,6 +52,7 @@ class Seat:
         self.pulse = Pulse()
         self.log: EventLog | None = None
         self.parts: Parts | None = None
+        self._shown: TttError | None = None  # on the terminal already
         self._dog: Watchdog | None = None
         self._expected = 0.0  # seconds that torch was told to wait for peers
         self._ending = threading.Lock()  # taken by the thread that ends the record, for good
@@ -167,14 +168,21 @@ class Seat:
         if self.log:
             self.log.close()
 
+    def show(self, error: TttError) -> None:
+        """Leave word of what is about to end this process, before its launcher may end it."""
+        self._shown = error
+        self._tell(failure.describe(self.rank, error, lost_peer=False), aloud=True)
+
     def fail(self, error: BaseException) -> int:
         """Leave word of an exception: in the log, for the launcher, and for whoever watches."""
         cause = stop.cause(error)
+        if self._shown and isinstance(cause, Interrupted):  # the launcher, because the others ended
+            cause = self._shown
         reason = failure.describe(self.rank, cause, lost_peer=dist_world.lost_peer(cause))
         if self.logs:
             with contextlib.suppress(OSError), self._own_log().open("a", errors=ESCAPE) as log:
                 log.write(redact.text(shown("".join(traceback.format_exception(error)))))
-        self._tell(reason, aloud=reason.primary)
+        self._tell(reason, aloud=reason.primary and cause is not self._shown)
         return reason.exit_code
 
     def hang(self, stuck: Stuck) -> None:

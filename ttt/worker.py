@@ -93,7 +93,8 @@ def work(placement: Placement | None, seat: Seat) -> Verdict:
         folder = str(seat.folder.absolute())
         text = json.dumps({"folder": folder, "config": frozen, "past": told})
     choose = partial(choose_or_refuse, seat, refused)
-    with dist_world.join(placement, text, choose, seconds=seconds) as (world, text):
+    meeting = dist_world.join(placement, text, choose, seconds=seconds, show=seat.show)
+    with meeting as (world, text):
         message = json.loads(text)
         run_config = config.load(message["config"])
         seat.folder = seat.folder or Path(message["folder"])

@@ -30,6 +30,8 @@ from ttt.dist import key
 from ttt.dist.rank import Placement
 from ttt.errors import ConfigError, LaunchError, TttError
 
+Show = Callable[[TttError], None]
+
 _VERDICT = "verdict"
 _TELL_SECONDS = 1.0  # what rank 0 stays for, so that the others can read why it gives up
 _NAMED = 20  # ranks or hosts in a sentence
@@ -63,6 +65,10 @@ class _Hush:
 
 
 HUSH = _Hush()
+
+
+def silent(error: TttError) -> None:
+    """Show nothing: whoever started this process shows what ends it."""
 
 
 class LostRankZero(LaunchError):
@@ -143,6 +149,7 @@ def agree(
     judge: Callable[[list[Any]], list[str]],
     seconds: float,
     secret: str | None = None,
+    show: Show = silent,
 ) -> None:
     """Send a report to rank 0; if rank 0 finds a problem in a report, all processes fail.
 
@@ -153,6 +160,7 @@ def agree(
         judge: On rank 0, the problems in what all of them said, in rank order.
         seconds: How long rank 0 waits for the others.
         secret: Of this launch.
+        show: Shows on rank 0 why it gives up.
 
     Raises:
         ConfigError: On rank 0: the problems.
@@ -169,15 +177,16 @@ def agree(
         wait(room.store, keys, seconds)
     silent = [rank for rank, name in enumerate(keys) if not room.store.check([name])]
     if silent:
-        decide(room, [], LaunchError(f"ranks {named(silent)} are gone or stuck; see their logs"))
+        gone = LaunchError(f"ranks {named(silent)} are gone or stuck; see their logs")
+        decide(room, [], gone, show=show)
     said = [room.hear(name) for name in keys]
     nonces = [word.nonce for word in said]
     strange = [rank for rank, word in enumerate(said) if not word.believed]
     if strange:
         who = f"rank{'s' if len(strange) > 1 else ''} {named(strange)}"
-        decide(room, nonces, LaunchError(unproved(who)))
+        decide(room, nonces, LaunchError(unproved(who)), show=show)
     problems = judge([word.value for word in said])
-    decide(room, nonces, ConfigError(problems) if problems else None)
+    decide(room, nonces, ConfigError(problems) if problems else None, show=show)
 
 
 def unproved(who: str) -> str:
@@ -189,15 +198,26 @@ def unproved(who: str) -> str:
     )
 
 
-def decide(room: Room, nonces: Iterable[str], error: TttError | None, text: str = "") -> None:
+def decide(
+    room: Room,
+    nonces: Iterable[str],
+    error: TttError | None,
+    text: str = "",
+    show: Show = silent,
+) -> None:
     """On rank 0: tell the others, and raise the error if there is one.
+
+    It is shown before anybody is told: the others end then, and their launcher ends rank 0.
 
     Args:
         room: What only these processes use, for this decision.
         nonces: Those of whom it answers.
         error: Why rank 0 gives up; None where all is well.
         text: What else it has to say where all is well.
+        show: Shows why it gives up.
     """
+    if error:
+        show(error)
     verdict = {"error": str(error), "code": error.exit_code} if error else {"text": text}
     room.say(_VERDICT, verdict | {"to": list(nonces)})
     if error:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch.distributed import Store  # type: ignore[attr-defined]
 
-from ttt.dist.agreement import agree, named
+from ttt.dist.agreement import Show, agree, named, silent
 from ttt.dist.rank import Placement
 from ttt.errors import ConfigError, TttError
 
@@ -53,6 +53,7 @@ def take(
     choose: Callable[[int], torch.device],
     seconds: float,
     secret: str | None = None,
+    show: Show = silent,
 ) -> torch.device:
     """The device of this process, once every process has one of its own.
 
@@ -62,6 +63,7 @@ def take(
         choose: The device for a local rank.
         seconds: How long rank 0 waits for the others.
         secret: Of this launch.
+        show: Shows on rank 0 why it gives up.
 
     Raises:
         ConfigError: On rank 0: some process has no device, or shares its own.
@@ -81,7 +83,7 @@ def take(
         problems = [f"{type(error).__name__}: {error}".partition("\n")[0]]
     mine = Choice(placement.rank, socket.gethostname(), placement.local_size, gpu, problems)
     try:
-        agree(store, placement, asdict(mine), _judge, seconds, secret)
+        agree(store, placement, asdict(mine), _judge, seconds, secret, show)
     except TttError:
         if failed:  # it alone has the traceback
             raise failed from None

@@ -25,7 +25,18 @@ from torch.distributed import (  # type: ignore[attr-defined]
     TCPStore,
 )
 
-from ttt.dist.agreement import HUSH, Room, Unanswered, decide, named, obey, unproved, wait
+from ttt.dist.agreement import (
+    HUSH,
+    Room,
+    Show,
+    Unanswered,
+    decide,
+    named,
+    obey,
+    silent,
+    unproved,
+    wait,
+)
 from ttt.dist.network import LOOPBACK, address, one_node, say_which_network
 from ttt.dist.rank import Placement
 from ttt.errors import LaunchError
@@ -184,7 +195,12 @@ def _open(host: str, port: int, seconds: float) -> TCPStore:
 
 
 def meet(
-    store: Store, placement: Placement, text: str | None, seconds: float, secret: str | None = None
+    store: Store,
+    placement: Placement,
+    text: str | None,
+    seconds: float,
+    secret: str | None = None,
+    show: Show = silent,
 ) -> str:
     """Wait until everybody is here, and give everybody rank 0's text.
 
@@ -194,6 +210,7 @@ def meet(
         text: On rank 0, what the others are to get.
         seconds: How long rank 0 waits for the others.
         secret: Of this launch; None if nobody has set one, and every process is believed.
+        show: Shows on rank 0 why it gives up.
 
     Raises:
         LaunchError: A rank is missing or came twice; on rank 0 it names the ranks. Or a process
@@ -222,7 +239,7 @@ def meet(
     verdict = unproved(named(strangers)) if strangers else ""
     verdict = verdict or absence(me, [one for _, one in came if one], seconds)
     error = LaunchError(verdict) if verdict else None
-    decide(room, [word.nonce for word in words], error, text)
+    decide(room, [word.nonce for word in words], error, text, show)
     return text
 
 

@@ -23,7 +23,7 @@ from torch.distributed.distributed_c10d import _set_pg_timeout
 from torch.distributed.elastic.multiprocessing.errors import record
 
 from ttt.dist import agreement, key, mpi
-from ttt.dist.agreement import LostRankZero
+from ttt.dist.agreement import LostRankZero, Show, silent
 from ttt.dist.board import StoreBoard
 from ttt.dist.device import take
 from ttt.dist.meeting import JOIN_SECONDS, connect, meet
@@ -220,6 +220,7 @@ def join(
     choose: Callable[[str, int], torch.device],
     *,
     seconds: float = JOIN_SECONDS,
+    show: Show = silent,
 ) -> Iterator[tuple["Solo | Group", str]]:
     """Meet the other processes of the run and leave them at the end.
 
@@ -228,6 +229,7 @@ def join(
         text: The frozen configuration on rank 0; None elsewhere, where no run folder may exist.
         choose: The device for this configuration and local rank.
         seconds: How long rank 0 waits for the others, the others twice as long for it.
+        show: Shows on rank 0 why it gives up, before the others know.
 
     Yields:
         The world, and the configuration's text, the same on every process.
@@ -245,8 +247,9 @@ def join(
     if placement.rank == 0 and placement.size > 1 and not secret:
         print(f"ttt: {key.NOT_SET}", file=sys.stderr)
     store = mpi.connect(placement) if mpi.needed(placement) else connect(placement, seconds)
-    text = meet(store, placement, text, seconds, secret)
-    device = take(store, placement, partial(choose, text), seconds + _DEVICE_SECONDS, secret)
+    text = meet(store, placement, text, seconds, secret, show)
+    limit = seconds + _DEVICE_SECONDS
+    device = take(store, placement, partial(choose, text), limit, secret, show)
     if device.type == "cuda":
         for name in _FLIGHT_RECORDER:
             os.environ.setdefault(name, "2000")
