@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 import pytest
 
-from conftest import PROJECT, environment
+from conftest import PROJECT, Command, environment
 from processes import ENDLESS, begin, end_all, until_training, workers
 from ttt import config
 from ttt.cli import counted
@@ -256,6 +256,17 @@ def test_a_stranger_as_rank_0_runs_no_code_on_a_rank_with_a_key(
     assert ("TTT_KEY is not set" in said[0]) == (his == "")
     assert [one.count("Traceback") for one in said] == [0, 0]
     assert list(tmp_path.glob("mark_*")) == []
+
+
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_a_short_key_is_refused_before_anything_is_made(ttt: Command, tmp_path: Path, rank: str):
+    place = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
+    place |= {"MASTER_PORT": "1", "RANK": rank, "LOCAL_RANK": rank, "TTT_KEY": "short"}
+    done = ttt("run", **place)
+    assert done.returncode == 5
+    said = "TTT_KEY has 5 characters; allowed: 16 or more; export TTT_KEY=$(openssl rand -hex 32)"
+    assert done.stderr == f"ttt: {said}\n"
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.fixture(params=["torchrun", "mpi"])

@@ -8,15 +8,18 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import yaml
 
-from conftest import PROJECT, Command, command, environment
+from conftest import PROJECT, Command, Refused, command, environment
 from slurm_testbed import Cluster
 from submissions import launch
 from test_cli_package import typed
 from test_sinks_wandb import inspect
-from ttt import errors, failure
+from ttt import config, errors, failure
+from ttt.cli import confided
 from ttt.doctor.started import left_over
 from ttt.errors import OK
 from ttt.report.source.find import find
@@ -55,11 +58,14 @@ password: canary-of-a-part
 TYPED = (
     "+mlperf.api_key=canary_of_the_log",
     "+mlperf.source=https://me:canary_of_an_address@host/",
+    "+system.description.api_token=canary_of_the_system",
+    "+system.description.password=${oc.env:DB_PASSWORD}",
     "submission.org=somebody",
 )
 ENVIRONMENT = {
     "WANDB_API_KEY": "canary_of_the_shell" + "0" * 40,
     "TTT_KEY": "canary_of_ttt_a_key",
+    "DB_PASSWORD": "canary_of_a_reference",
     "HTTPS_PROXY": "http://me:canary_of_a_proxy@127.0.0.1:9",
     "NCCL_PROXY": "http://me:canary_of_nccl@127.0.0.1:9",
     "TORCH_HUB_TOKEN": "canary_of_torch",
@@ -128,11 +134,55 @@ def test_a_part_gets_its_secret_and_nobody_else_does(tracked: Path):
 
 def test_the_command_warns_once_which_settings_hold_secrets(tracked: Path):
     told = said(tracked, 0)
-    [warning] = [line for line in told.splitlines() if "secret" in line]
+    [warning] = [line for line in told.splitlines() if "hold secrets" in line]
     for name in ("model.password", "mlperf.api_key", "mlperf.source"):
         assert name in warning
-    assert "${oc.env:NAME}" in warning
-    assert "'+mlperf.api_key=[redacted]'" in told  # in the command to type next
+    better = "+mlperf.source=${oc.env:NAME}"
+    assert warning.endswith(f" and {shlex.quote(better)}")  # as it was typed, for any shell
+    [again] = [line for line in told.splitlines() if "runs=5" in line]
+    assert shlex.quote(TYPED[-2]) in again
+    assert "(type the setting of a secret again)" in again
+    assert "redacted" not in again
+
+
+def test_a_setting_from_the_environment_is_recorded_as_it_was_typed(tracked: Path):
+    [folder] = tracked.glob("runs/locked/*/seed_1")
+    settled = yaml.safe_load((folder / "config.yaml").read_text())
+    hidden = {"api_token": "[redacted]", "password": "[redacted]"}
+    assert settled["system"]["description"].items() >= hidden.items()
+    told = json.loads((folder / "environment.json").read_text())
+    for words in (settled["command"], told["command"]):
+        assert TYPED[-2] in words
+        assert "+system.description.api_token=[redacted]" in words
+    described = json.loads((folder / "system.json").read_text())["description"]
+    assert described.items() >= hidden.items()
+
+
+def test_what_the_environment_says_is_no_reference(monkeypatch: pytest.MonkeyPatch):
+    config.register()
+    monkeypatch.setenv("ODD", "a${b\\${seed}")
+    composed = config.compose(["+mlperf.odd=${oc.env:ODD}"])
+    run = config.resolve(composed, command=["ttt", "run", "+mlperf.odd=${oc.env:ODD}"])
+    run.model = SimpleNamespace(_target_="builtins.dict", own=["${seed}"], more={"a": "$\\${b"})
+    again = config.load(config.freeze(run))
+    assert again.mlperf["odd"] == "a${b\\${seed}"
+    assert again.command[-1] == "+mlperf.odd=${oc.env:ODD}"
+    assert again.model == run.model
+
+
+def test_advice_on_a_setting_in_braces_and_in_a_file(capfd):
+    config.register()
+    inside = ["+mlperf={api_key: canary}"]
+    confided.warn(config.compose(inside), inside)
+    assert capfd.readouterr().err.endswith(" and '++mlperf.api_key=${oc.env:NAME}'\n")
+    confided.warn(config.compose(["+model.password=canary"]), [])
+    assert capfd.readouterr().err.endswith(" and 'model.password=${oc.env:NAME}'\n")
+
+
+def test_a_copied_mark_is_no_secret(refused: Refused):
+    [sentence] = refused("+data.password=[redacted]", "runs=5")
+    assert sentence.startswith("+data.password=[redacted]: [redacted] stands where ttt has hidden")
+    assert sentence.endswith("or '+data.password=${oc.env:NAME}'")
 
 
 def test_wandb_gets_no_such_settings(tracked: Path):
@@ -151,7 +201,7 @@ def test_reports_and_packages_are_made_and_leave_them_out(tracked: Path):
     for name in ("r.html", "r.json", "r.csv"):
         assert (tracked / name).is_file()
     [frozen] = tracked.glob("package/somebody/benchmarks/*/*/*/config.yaml")
-    assert "password" not in frozen.read_text()
+    assert "password:" not in frozen.read_text()
     again = (frozen.parent / "run_and_time.sh").read_text()
     assert "api_key" not in again
     assert "submission.org=somebody" in again
@@ -302,13 +352,13 @@ def test_all_files_have_the_modes_of_the_users_umask(mask: int, tmp_path: Path):
     for path in tmp_path.rglob("*"):
         mode = stat.S_IMODE(path.lstat().st_mode)
         program = bool(mode & 0o100)
-        wanted = (0o777 if path.is_dir() or program else 0o666) & ~mask
-        # A folder of runs that others may write is sticky, and only its owner writes a run folder.
-        where = path.relative_to(tmp_path).parts
-        if where[0] == "runs":
-            wanted = wanted & ~0o022 if len(where) > 2 else wanted | bool(wanted & 0o022) << 9
-        if mode != wanted:
-            wrong[str(path.relative_to(tmp_path))] = oct(mode)
+        inside = path.relative_to(tmp_path)
+        run = inside.parts[0] == "runs"
+        shared = run and len(inside.parts) < 3  # above a launch; nobody moves the runs of another
+        closed = mask if shared or not run else mask | 0o022
+        sticky = 0o1000 if shared and ~mask & 0o022 else 0
+        if mode != (0o777 if path.is_dir() or program else 0o666) & ~closed | sticky:
+            wrong[str(inside)] = oct(mode)
     assert wrong == {}
     names = {path.name for path in tmp_path.rglob("*")}
     assert {"events.jsonl", "owner", "environment.json", "r.html", "manifest.json"} <= names

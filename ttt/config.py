@@ -7,6 +7,7 @@ interpolations, `config.yaml`. Workers load that text; they never compose.
 import contextlib
 import copy
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import is_dataclass
 from enum import Enum
@@ -54,7 +55,8 @@ _KINDS: dict[Any, tuple[str, str]] = {
 }
 folder = shipped.conf  # of the YAML files
 # The parts of a run that name a class; a user's own come without a schema of ours.
-_NODES = ("data", "model", "task", "optim", "schedule", "launcher")
+_MADE = ("data", "model", "task", "optim", "schedule")  # by every worker
+_NODES = (*_MADE, "launcher")
 
 
 def schemas() -> list[str]:
@@ -227,12 +229,14 @@ def resolve(composed: DictConfig, **values: Any) -> RunConfig:
 
     Args:
         composed: What Hydra composed.
-        values: Settings to change first, so that what is computed from them follows.
+        values: Settings to change first, so that what is computed from them follows. They are
+            values: a `${...}` in them stays text.
 
     Raises:
         CompositionError: An interpolation leads nowhere.
     """
-    run = OmegaConf.to_object(OmegaConf.merge(composed, values) if values else composed)
+    changed = OmegaConf.merge(composed, _literal(values)) if values else composed
+    run = OmegaConf.to_object(changed)
     assert isinstance(run, RunConfig)
     for name in _NODES:
         setattr(run, name, _part(getattr(run, name)))
@@ -290,21 +294,42 @@ def plain(run: RunConfig) -> dict[str, Any]:
 
 
 def freeze(run: RunConfig) -> str:
-    """The text of `config.yaml`; `load` gives the same run back.
+    """The text of `config.yaml`; `load` gives the same run back, but for secrets.
 
-    Secrets of the launcher are hidden: it starts the processes that read this, and they need none.
+    Only the parts that workers make need theirs. The launcher, which starts the processes that
+    read this, has used its own by then, and all else is written down for readers.
     """
     values = {name: getattr(run, name) for name in vars(run)}
-    values["launcher"] = _without_secrets(run.launcher)
+    values |= {n: _without_secrets(n, v) for n, v in values.items() if n not in _MADE}
     plain = {n: dict(vars(v)) if isinstance(v, SimpleNamespace) else v for n, v in values.items()}
-    return OmegaConf.to_yaml(OmegaConf.create(plain), resolve=True)
+    return OmegaConf.to_yaml(OmegaConf.create(_literal(plain)), resolve=True)
 
 
-def _without_secrets(launcher: Any) -> Any:
-    hidden = copy.copy(launcher)
-    for name, value in redact.settings(vars(launcher)).items():
-        setattr(hidden, name, value)
-    return hidden
+def _without_secrets(name: str, node: Any) -> Any:
+    if not (is_dataclass(node) or isinstance(node, SimpleNamespace)):
+        return redact.settings({name: node})[name]
+    return _with(node, redact.settings(vars(node)))
+
+
+def _with(node: Any, values: Mapping[str, Any]) -> Any:
+    """A copy of an object with these values."""
+    copied = copy.copy(node)
+    for name, value in values.items():
+        setattr(copied, name, value)
+    return copied
+
+
+def _literal(node: Any) -> Any:
+    """The same values, written so that OmegaConf takes each `${` in them for text."""
+    if isinstance(node, str):
+        return re.sub(r"(\\*)\$\{", r"\1\1\\${", node)
+    if isinstance(node, dict):
+        return {name: _literal(value) for name, value in node.items()}
+    if isinstance(node, list | tuple):
+        return [_literal(value) for value in node]
+    if is_dataclass(node) or isinstance(node, SimpleNamespace):
+        return _with(node, _literal(vars(node)))
+    return node
 
 
 def load(text: str) -> RunConfig:
@@ -312,7 +337,8 @@ def load(text: str) -> RunConfig:
 
     The nodes that name a class (`_target_`) come back as namespaces.
     """
-    merged = OmegaConf.merge(OmegaConf.structured(RunConfig), OmegaConf.create(text))
+    values = _literal(yaml.load(text, Loader=get_yaml_loader()))
+    merged = OmegaConf.merge(OmegaConf.structured(RunConfig), OmegaConf.create(values))
     assert isinstance(merged, DictConfig)
     return resolve(merged)
 
@@ -341,7 +367,7 @@ def build(role: str, node: Any, /, *args: Any, without: tuple[str, ...] = (), **
     try:
         if found := targets.misfit(role, node, _locate):
             raise ConfigError(found)
-        make = hydra.utils.instantiate(values, _partial_=True, _convert_="all")
+        make = hydra.utils.instantiate(_literal(values), _partial_=True, _convert_="all")
     except (InstantiationException, ImportError) as error:
         # Hydra names its own debugging variable; what went wrong is in the error behind it.
         why = " ".join(str(error.__cause__ or error).split())

@@ -11,6 +11,7 @@ what it does not hide on purpose:
 """
 
 import re
+import shlex
 from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any
@@ -234,6 +235,17 @@ def _gone(value: Any, hidden: Any) -> bool:
     if isinstance(value, dict | list | tuple):
         return False
     return hidden is not value or (isinstance(value, str) and MARK in value)
+
+
+def typed(words: Sequence[str]) -> str:
+    """A command line to copy; settings that hold a secret are left out, and it says so.
+
+    Args:
+        words: The command.
+    """
+    kept = without(list(words))
+    more = "" if len(kept) == len(words) else "   (type the setting of a secret again)"
+    return shlex.join(kept) + more
 
 
 def holds(node: Any) -> bool:

@@ -274,7 +274,8 @@ def describe(run_config: RunConfig, world: World, folder: Path) -> None:
         text = json.dumps(machine | {"nodes": nodes}, indent=2)
         private = redact.holds(config.plain(run_config))  # so is config.yaml
         modes.write(folder / "environment.json", text + "\n", private=private)
-        text = json.dumps(description.system(run_config, world), indent=2)
+        described = redact.settings(description.system(run_config, world))
+        text = json.dumps(described, indent=2)
         (folder / "system.json").write_text(text + "\n")
 
 

@@ -96,4 +96,4 @@ def _within_reach(run: Run) -> Decimal | None:
 
 def _typed(arguments: list[str], name: str, value: Any, why: str) -> str:
     kept = [word for word in arguments if not word.startswith(f"{name}=")]
-    return f"       {shlex.join(redact.settings(['ttt', 'run', *kept, f'{name}={value}']))}   {why}"
+    return f"       {redact.typed(['ttt', 'run', *kept, f'{name}={value}'])}   {why}"

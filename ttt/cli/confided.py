@@ -10,13 +10,33 @@ import yaml
 from hydra.types import RunMode
 
 from ttt import config, redact
+from ttt.cli.composer import split
 
 _LAUNCHER = "hydra._internal.core_plugins.basic_launcher"  # the module, which Hydra imports late
 
 
-def warn(composed: Any) -> None:
-    """Say which settings hold secrets as they are written, once for all launches of a sweep."""
-    if remark := _remark(composed):
+def masked(arguments: list[str]) -> list[str]:
+    """A sentence for each word that was copied from where ttt had hidden a secret."""
+    found = []
+    for word in arguments:
+        if redact.MARK in word:
+            _, name, _ = split(word)
+            better = f", or {_from_environment(name, [word])}" if redact.named(name) else ""
+            found.append(
+                f"{word}: {redact.MARK} stands where ttt has hidden a secret; type the setting"
+                f" again with its value{better}"
+            )
+    return found
+
+
+def warn(composed: Any, arguments: list[str]) -> None:
+    """Say which settings hold secrets as they are written, once for all launches of a sweep.
+
+    Args:
+        composed: What Hydra composed.
+        arguments: What was typed after `ttt run`.
+    """
+    if remark := _remark(composed, arguments):
         _say(remark)
 
 
@@ -25,24 +45,35 @@ def _say(remark: str) -> None:
     print(f"ttt: {remark}", file=sys.stderr)
 
 
-def _remark(composed: Any) -> str:
+def _remark(composed: Any, arguments: list[str]) -> str:
     """Which settings hold secrets, and the better way; "" if none does."""
     settings = config.settings(composed)
     names = [name for name, value in settings.items() if _is_secret(name, value)]
     if not names:
         return ""
     better = "type export NAME=VALUE in the shell before"
-    if all(name.startswith("launcher.") for name in names):
+    own = [name for name in names if not name.startswith("launcher.")]
+    if not own:
         better += (
             ": sbatch, srun and torchrun pass it on, mpirun with -x NAME; for W&B: wandb login"
         )
     else:
-        better += f" and \"{names[-1]}='${{oc.env:NAME}}'\""
+        better += f" and {_from_environment(own[-1], arguments)}"
     hold = "hold secrets" if len(names) > 1 else "holds a secret"
     return (
         f"{', '.join(names)} {hold}: other users may see that in the list of processes; ttt hides"
         f" it in what it records and shows; {better}"
     )
+
+
+def _from_environment(name: str, arguments: list[str]) -> str:
+    """The override, as a shell reads it, that takes a setting from the environment.
+
+    One that was typed keeps its `+`. One in braces that were typed may have to be added: `++`.
+    """
+    typed = {called: sign for sign, called, _ in map(split, arguments)}
+    inside = any(name.startswith(f"{called}.") for called in typed)
+    return f"'{typed.get(name, '++' if inside else '')}{name}=${{oc.env:NAME}}'"
 
 
 def _is_secret(name: str, value: Any) -> bool:

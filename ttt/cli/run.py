@@ -24,6 +24,7 @@ from hydra.types import RunMode
 from ttt import claim, config, modes, redact, stop, trusted
 from ttt.cli import closing, confided, counted, looked, options, overrides, shows, sweep
 from ttt.cli.rehearse import rehearse
+from ttt.dist import key
 from ttt.dist.rank import JOIN_VARIABLE, Placement, from_environment, half_told
 from ttt.errors import OK, ConfigError, TttError, one_line, show
 from ttt.launch.job import Job, Launcher, worst
@@ -41,9 +42,7 @@ _STARTERS = {"torchrun": "torchrun", "slurm": "srun", "mpi": "mpirun"}
 
 def main(arguments: list[str]) -> int:
     """Compose and launch; returns the exit code."""
-    placement = from_environment()
-    if sentence := half_told():
-        raise ConfigError([sentence])
+    placement = placed()
     if placement and placement.rank > 0:
         return follow(arguments)
     if shows.answered(arguments):
@@ -96,6 +95,20 @@ def main(arguments: list[str]) -> int:
     return worst(codes) if codes else OK
 
 
+def placed() -> Placement | None:
+    """The place of this process among those that a launcher has started; None alone.
+
+    Raises:
+        ConfigError: The launcher has said only half of it.
+        LaunchError: Their key is too short.
+    """
+    if sentence := half_told():
+        raise ConfigError([sentence])
+    if placement := from_environment():
+        key.given()
+    return placement
+
+
 def follow(arguments: list[str]) -> int:
     """Become a worker that gets everything from rank 0; how long it waits for that is typed."""
     if shows.only_shows(arguments):
@@ -114,6 +127,8 @@ def judged(arguments: list[str]) -> list[str]:
     """
     typed = options.read(arguments)
     judge = partial(problems, known={})
+    if found := confided.masked(arguments):
+        raise ConfigError(found)
     if typed.unknown or typed.problems or overrides.hollow(arguments):
         raise ConfigError(overrides.diagnose(arguments, None, judge))
     if found := overrides.shadowed(arguments) + sweep.faults(typed, judge):
@@ -133,7 +148,7 @@ def launch(composed: Any, arguments: list[str], placement: Placement | None) -> 
     remarks = [*overrides.unchosen(arguments), *claim.remarks(run), *looked.doubts(run, launcher)]
     for remark in remarks:
         print(f"ttt: {remark}", file=sys.stderr)
-    confided.warn(composed)
+    confided.warn(composed, arguments)
     if prepare(run) and counted.missing(run.data):
         composed = counted.fill(composed)
         if found := problems(config.resolve(composed), placement):

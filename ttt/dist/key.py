@@ -47,8 +47,13 @@ def take() -> str | None:
         LaunchError: It is too short.
     """
     secret = given()
-    os.environ.pop(VARIABLE, None)
+    drop()
     return secret
+
+
+def drop() -> None:
+    """Take the secret out of the environment, of this process and of what it starts."""
+    os.environ.pop(VARIABLE, None)
 
 
 def proof(secret: str | None, *words: str) -> str:

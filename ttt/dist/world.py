@@ -239,11 +239,12 @@ def join(
             the secret of this launch.
         ConfigError: Some process has no device of its own.
     """
-    secret = key.take()
-    if placement is None:
+    if placement is None:  # nobody to meet
+        key.drop()
         assert text is not None
         yield Solo(choose(text, 0)), text
         return
+    secret = key.take()
     if placement.rank == 0 and placement.size > 1 and not secret:
         print(f"ttt: {key.NOT_SET}", file=sys.stderr)
     store = mpi.connect(placement) if mpi.needed(placement) else connect(placement, seconds)

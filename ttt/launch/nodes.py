@@ -50,7 +50,7 @@ def meet(
             have the secret.
         ConfigError: The endpoint names no machine, or the nodes were started differently.
     """
-    typed = shlex.join(redact.settings(["ttt", "run", *arguments]))
+    typed = redact.typed(["ttt", "run", *arguments])
     me = Request(socket.gethostname(), nodes, _common(arguments))
     addresses = resolve(endpoint)
     if any(is_mine(family, address) for family, _, _, _, address in addresses):
