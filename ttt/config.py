@@ -7,7 +7,6 @@ interpolations, `config.yaml`. Workers load that text; they never compose.
 import contextlib
 import copy
 import os
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import is_dataclass
 from enum import Enum
@@ -36,7 +35,7 @@ from omegaconf import (
 from omegaconf._utils import get_yaml_loader
 from omegaconf.errors import OmegaConfBaseException
 
-from ttt import redact, shipped, stop
+from ttt import shipped, stop, verbatim
 from ttt.errors import ConfigError
 from ttt.schema import derived, nodes, targets
 from ttt.schema.closed import evaluation_interval
@@ -229,14 +228,13 @@ def resolve(composed: DictConfig, **values: Any) -> RunConfig:
 
     Args:
         composed: What Hydra composed.
-        values: Settings to change first, so that what is computed from them follows. They are
-            values: a `${...}` in them stays text.
+        values: Settings to change first, so that what is computed of them follows; no references.
 
     Raises:
         CompositionError: An interpolation leads nowhere.
     """
-    changed = OmegaConf.merge(composed, _literal(values)) if values else composed
-    run = OmegaConf.to_object(changed)
+    merged = OmegaConf.merge(composed, verbatim.literal(values)) if values else composed
+    run = OmegaConf.to_object(merged)
     assert isinstance(run, RunConfig)
     for name in _NODES:
         setattr(run, name, _part(getattr(run, name)))
@@ -300,36 +298,9 @@ def freeze(run: RunConfig) -> str:
     read this, has used its own by then, and all else is written down for readers.
     """
     values = {name: getattr(run, name) for name in vars(run)}
-    values |= {n: _without_secrets(n, v) for n, v in values.items() if n not in _MADE}
+    values |= {n: verbatim.without_secrets(n, v) for n, v in values.items() if n not in _MADE}
     plain = {n: dict(vars(v)) if isinstance(v, SimpleNamespace) else v for n, v in values.items()}
-    return OmegaConf.to_yaml(OmegaConf.create(_literal(plain)), resolve=True)
-
-
-def _without_secrets(name: str, node: Any) -> Any:
-    if not (is_dataclass(node) or isinstance(node, SimpleNamespace)):
-        return redact.settings({name: node})[name]
-    return _with(node, redact.settings(vars(node)))
-
-
-def _with(node: Any, values: Mapping[str, Any]) -> Any:
-    """A copy of an object with these values."""
-    copied = copy.copy(node)
-    for name, value in values.items():
-        setattr(copied, name, value)
-    return copied
-
-
-def _literal(node: Any) -> Any:
-    """The same values, written so that OmegaConf takes each `${` in them for text."""
-    if isinstance(node, str):
-        return re.sub(r"(\\*)\$\{", r"\1\1\\${", node)
-    if isinstance(node, dict):
-        return {name: _literal(value) for name, value in node.items()}
-    if isinstance(node, list | tuple):
-        return [_literal(value) for value in node]
-    if is_dataclass(node) or isinstance(node, SimpleNamespace):
-        return _with(node, _literal(vars(node)))
-    return node
+    return OmegaConf.to_yaml(OmegaConf.create(verbatim.literal(plain)), resolve=True)
 
 
 def load(text: str) -> RunConfig:
@@ -337,7 +308,7 @@ def load(text: str) -> RunConfig:
 
     The nodes that name a class (`_target_`) come back as namespaces.
     """
-    values = _literal(yaml.load(text, Loader=get_yaml_loader()))
+    values = verbatim.literal(yaml.load(text, Loader=get_yaml_loader()))
     merged = OmegaConf.merge(OmegaConf.structured(RunConfig), OmegaConf.create(values))
     assert isinstance(merged, DictConfig)
     return resolve(merged)
@@ -367,7 +338,7 @@ def build(role: str, node: Any, /, *args: Any, without: tuple[str, ...] = (), **
     try:
         if found := targets.misfit(role, node, _locate):
             raise ConfigError(found)
-        make = hydra.utils.instantiate(_literal(values), _partial_=True, _convert_="all")
+        make = hydra.utils.instantiate(verbatim.literal(values), _partial_=True, _convert_="all")
     except (InstantiationException, ImportError) as error:
         # Hydra names its own debugging variable; what went wrong is in the error behind it.
         why = " ".join(str(error.__cause__ or error).split())
