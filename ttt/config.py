@@ -294,8 +294,7 @@ def plain(run: RunConfig) -> dict[str, Any]:
 def freeze(run: RunConfig) -> str:
     """The text of `config.yaml`; `load` gives the same run back, but for secrets.
 
-    Only the parts that workers make need theirs. The launcher, which starts the processes that
-    read this, has used its own by then, and all else is written down for readers.
+    Only parts that workers make need theirs: the launcher has used its own before they read this.
     """
     values = {name: getattr(run, name) for name in vars(run)}
     values |= {n: verbatim.without_secrets(n, v) for n, v in values.items() if n not in _MADE}
