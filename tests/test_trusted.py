@@ -240,17 +240,20 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path):
     os.mkfifo(tmp_path / "config.yaml", 0o600)
     with pytest.raises(ConfigError, match=r"it is no file; rm -r \S+config.yaml$"):
         trusted.read(tmp_path / "config.yaml")
+    (tmp_path / "events.jsonl").symlink_to("/etc/passwd")  # root's, which is trusted elsewhere
+    with pytest.raises(ConfigError, match="it is a link; put a copy there"):
+        trusted.read(tmp_path / "events.jsonl")
 
 
 @AS_ROOT
 def test_what_is_opened_is_judged_not_what_had_its_name(folder: Path):
-    """A link to a file of another's, put there after the folder was looked at."""
+    """A second name of another's file, put there after the folder was looked at."""
     theirs = folder.parents[3] / "theirs"
     theirs.write_text("{}")
     os.chown(theirs, SOMEBODY, -1)
     for name in FILES:
         (folder / name).unlink()
-        (folder / name).symlink_to(theirs)
+        (folder / name).hardlink_to(theirs)
         with pytest.raises(ConfigError, match=f"belongs to uid {SOMEBODY}.*; chown 0 "):
             trusted.read(folder / name)
     with pytest.raises(ConfigError):

@@ -157,7 +157,7 @@ def opened(path: Path) -> Iterator[BufferedReader]:
     """A file of a run folder, open for reading; what was opened is what was judged.
 
     Raises:
-        ConfigError: Others could have written it, or it is no file.
+        ConfigError: Others could have written it, it is no file, or a link.
         OSError: It cannot be opened.
     """
     with open(path, "rb", opener=_at_once) as file:
@@ -210,8 +210,13 @@ def _tree(folder: Path) -> Iterator[Path]:
 
 
 def _at_once(path: str, flags: int) -> int:
-    """Open, and do not wait for somebody to write into a pipe."""
-    return os.open(path, flags | os.O_NONBLOCK)
+    """Open without waiting for a writer of a pipe, and follow no link out of the run folder."""
+    try:
+        return os.open(path, flags | os.O_NONBLOCK | os.O_NOFOLLOW)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise ConfigError([f"{path} is not read: it is a link; put a copy there"]) from error
 
 
 def _ourselves() -> set[int]:
