@@ -307,7 +307,7 @@ def load(text: str) -> RunConfig:
 
     The nodes that name a class (`_target_`) come back as namespaces.
     """
-    values = verbatim.literal(yaml.load(text, Loader=get_yaml_loader()))
+    values = verbatim.literal(yaml.load(text, Loader=get_yaml_loader()) or {})
     merged = OmegaConf.merge(OmegaConf.structured(RunConfig), OmegaConf.create(values))
     assert isinstance(merged, DictConfig)
     return resolve(merged)
