@@ -30,6 +30,7 @@ from processes import (
     until_training,
     workers,
 )
+from ttt import failure
 from ttt.report.source.find import find
 
 Start = Callable[..., subprocess.Popen[str]]
@@ -148,7 +149,11 @@ def test_a_launcher_killed_outright_takes_everything_along(
     while workers(tmp_path) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert workers(tmp_path) == []
-    assert events(folder)[-1]["kind"] == "run_stop"
+    if launcher == "mpi" and events(folder)[-1]["kind"] != "run_stop":
+        # Seen in 3 of 25 tries: rank 1 had ended, and rank 0 was gone before it could write.
+        assert [each.rank for each in failure.read(folder / "logs")] == [1]
+    else:
+        assert events(folder)[-1]["kind"] == "run_stop"
 
 
 def test_an_unreadable_image_is_told_by_its_path(tmp_path: Path, start: Start, digits: Path):
