@@ -168,7 +168,7 @@ def _structured(file: Path) -> Iterator[Any]:
 
 
 def _change(data: st.DataObject, content: Any) -> None:
-    """Put a value where nobody expects it."""
+    """Put a value in an unexpected place."""
     places: list[tuple[Any, Any]] = []
     waiting = [content]
     while waiting:

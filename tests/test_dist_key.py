@@ -1,4 +1,4 @@
-"""Ranks of a launch with a key believe nobody without it, and nobody else learns the key."""
+"""Ranks of a launch with a key accept no message without it, and the key stays with them."""
 
 import json
 import os
@@ -293,7 +293,7 @@ def test_one_node_listens_for_itself_alone_and_keeps_its_key(running):
     commands = [" ".join(one.cmdline()) for one in psutil.process_iter() if one in family]
     assert len(commands) >= 4
     assert not any(secret in words for words in commands)
-    # Open MPI's mpirun listens everywhere and cannot be told otherwise; the ranks do not.
+    # Open MPI's mpirun listens everywhere, and no option changes that; the ranks do not.
     ours = [one for one in family if one.name() not in ("mpirun", "prterun", "orterun")]
     open_at = {
         (one.pid, each.laddr.ip)

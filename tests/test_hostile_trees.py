@@ -1,4 +1,4 @@
-"""Whatever is in the trees of others, report, check and package answer, and harm nobody."""
+"""Report, check and package answer on any tree of others, and do no harm."""
 
 import io
 import itertools
@@ -27,7 +27,7 @@ Main = Callable[[Sequence[str]], int]
 
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A tree of each kind that nobody has spoilt."""
+    """A sound tree of each kind."""
     folder = tmp_path_factory.mktemp("sound")
     made = {
         "runs": hostile.run_folders(folder / "runs"),

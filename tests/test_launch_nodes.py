@@ -295,7 +295,7 @@ def join(where: Endpoint) -> socket.socket:
 @pytest.mark.parametrize("count", [3, 200])
 def test_strangers_that_say_nothing_keep_no_node_waiting(count: int, waiting, monkeypatch):
     where, got = waiting
-    monkeypatch.setattr(guests, "ANSWER_SECONDS", HUNG)  # nobody is let go for being silent
+    monkeypatch.setattr(guests, "ANSWER_SECONDS", HUNG)  # no guest is sent away for silence
     with contextlib.ExitStack() as stack:
         for number in range(count):
             silent = socket.create_connection((where.host, where.port))

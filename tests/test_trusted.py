@@ -1,4 +1,4 @@
-"""A run folder that others may write is not run; what ttt makes is nobody else's to write."""
+"""ttt runs no folder that others may write, and makes none."""
 
 import ctypes
 import grp

@@ -180,6 +180,6 @@ def suspend(parts: Parts, folder: Path) -> None:
         (folder / stop.SUSPENDED).touch()
 
 
-def told(past: Past | None) -> dict[str, Any] | None:
+def as_message(past: Past | None) -> dict[str, Any] | None:
     """`past` as it travels from rank 0 to the others."""
     return None if past is None else asdict(past)

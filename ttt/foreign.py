@@ -1,4 +1,4 @@
-"""Reads files that somebody else may have made; no file makes it wait, use up memory or crash.
+"""Reads files that other people may have made; no file makes it wait, use up memory or crash.
 
 Results, run folders and data sets come in archives and clones. A file with a name that ttt knows
 may be a pipe, a link to a device or to a private file, a terabyte of zeros, or a text that grows
@@ -32,7 +32,7 @@ _PLAIN_TAG = "tag:yaml.org,2002:"
 
 
 class ForeignError(TttError):
-    """A file of somebody else that cannot be used.
+    """Another person's file that cannot be used.
 
     Attributes:
         path: The file.

@@ -18,7 +18,7 @@ _FILE = Path("logs") / "owner"
 def take(folder: Path) -> None:
     """Own a run folder until this process ends.
 
-    On a file system without locks nobody is refused. A job that SLURM has started again is not
+    On a file system without locks every job is let in. A job that SLURM has started again is not
     refused, either: the lock of a node that failed may stay for a while.
 
     Raises:

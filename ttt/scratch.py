@@ -1,7 +1,7 @@
 """Puts temporary files of this process into a folder of its own, and removes it with the process.
 
 A worker ends by `os._exit`, which does not run the clean-up that libraries registered. The code
-that torch compiled stays in the user's own cache, where nobody else may write.
+that torch compiled stays in the user's own cache, where no other user may write.
 """
 
 import atexit

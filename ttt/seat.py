@@ -35,7 +35,7 @@ class Seat:
     Attributes:
         placement: Where a launcher put it; None when it is alone.
         rank: Which.
-        folder: The run folder; unknown to a process given "-" until rank 0 has told it.
+        folder: The run folder; unknown to a process given "-" until rank 0 sends it.
         joined: Whether rank 0 has let it in.
         terminal: Copies of the output streams it was started with, before they go to a file.
         pulse: Where it is, for the watchdog.
@@ -54,7 +54,7 @@ class Seat:
         self.parts: Parts | None = None
         self._shown: TttError | None = None  # on the terminal already
         self._dog: Watchdog | None = None
-        self._expected = 0.0  # seconds that torch was told to wait for peers
+        self._expected = 0.0  # seconds that torch waits for peers
         self._ending = threading.Lock()  # taken by the thread that ends the record, for good
 
     @property
@@ -174,7 +174,7 @@ class Seat:
         self._tell(failure.describe(self.rank, error, lost_peer=False), aloud=True)
 
     def fail(self, error: BaseException) -> int:
-        """Leave word of an exception: in the log, for the launcher, and for whoever watches."""
+        """Record an exception: in the log, for the launcher, and on the screen."""
         cause = stop.cause(error)
         if self._shown and isinstance(cause, Interrupted):  # the launcher, because the others ended
             cause = self._shown
@@ -214,7 +214,7 @@ class Seat:
         others = failure.LAUNCHED_BY_TTT in os.environ or stop.REQUEUE in os.environ
         if suspended and self.rank == 0 and self.folder and not others:
             line = f"next:  {to_go_on(self.placement, self.folder)}\n"
-            with contextlib.suppress(OSError):  # nobody reads it
+            with contextlib.suppress(OSError):  # its reader is gone
                 os.write(self.terminal[1], shown(line).encode())
 
     def _tell(self, reason: failure.Failure, *, aloud: bool) -> None:

@@ -53,7 +53,7 @@ class Terminal(Console):
 
     def print(self, *objects: Any, **options: Any) -> None:
         """Print; see the class for what it raises."""
-        # Before rich sees it: its Text drops some controls, and what is dropped nobody sees.
+        # Before rich sees it: its Text drops some controls, and a reader would not see them.
         seen = (shown(each) if isinstance(each, str) else each for each in objects)
         try:
             super().print(*seen, **options)

@@ -1,9 +1,9 @@
 """Checks that only its user could have written a run folder.
 
 The folder's configuration names functions to call, and its record and checkpoints decide the
-result. So nobody else may write there. The rules are those of OpenSSH for its keys (sshd_config(5),
-StrictModes), and Debian's for a group that has one member. Folders that ttt makes pass them under
-any umask: see `make` and `keep_others_out`.
+result. So no other user may write there. The rules are those of OpenSSH for its keys
+(sshd_config(5), StrictModes), and Debian's for a group that has one member. Folders that ttt makes
+pass them under any umask: see `make` and `keep_others_out`.
 """
 
 import contextlib
@@ -33,7 +33,7 @@ _ACL_WRITE = 2
 
 
 def keep_others_out() -> None:
-    """From now on nobody else may write what this process, and what it starts, makes.
+    """From now on only this user may write what this process and its children make.
 
     Without this, a umask of 002, usual if each user has a group alone, would let the group write.
     """
@@ -41,7 +41,7 @@ def keep_others_out() -> None:
 
 
 def make(folder: Path) -> None:
-    """Make a run folder that nobody else may write, under any umask and any ACLs around it.
+    """Make a run folder that no other user may write, under any umask and any ACLs around it.
 
     The folders above the folder of the launch follow the umask. If others may write in a new one,
     it is sticky: others can keep their runs there, too, and cannot move this run.
@@ -181,7 +181,7 @@ def read(path: Path) -> bytes:
 
 
 def private_folder(folder: Path) -> bool:
-    """Make a folder that nobody else may read or write; whether it is one.
+    """Make a folder that no other user may read or write; return whether it is one.
 
     Args:
         folder: An absolute path. Each folder above it must be ours or root's, too.

@@ -89,9 +89,9 @@ def work(placement: Placement | None, seat: Seat) -> Verdict:
     elif seat.rank == 0:  # it always has the folder, and what it says counts
         assert seat.folder is not None
         seat.own(seat.folder)
-        told = attempt.told(attempt.past(seat.folder))
+        stands = attempt.as_message(attempt.past(seat.folder))
         folder = str(seat.folder.absolute())
-        text = json.dumps({"folder": folder, "config": frozen, "past": told})
+        text = json.dumps({"folder": folder, "config": frozen, "past": stands})
     choose = partial(choose_or_refuse, seat, refused)
     meeting = dist_world.join(placement, text, choose, seconds=seconds, show=seat.show)
     with meeting as (world, text):
@@ -116,7 +116,7 @@ def work(placement: Placement | None, seat: Seat) -> Verdict:
 
 
 def frozen_config(file: Path, *, whole: bool) -> str:
-    """The configuration in a run folder that nobody but its user has written.
+    """The configuration in a run folder that only its user has written.
 
     Args:
         file: The folder's config.yaml.

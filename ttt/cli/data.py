@@ -104,7 +104,7 @@ def differing(benchmark: str, out: Path) -> list[str]:
 
 
 def _is_plain(value: object) -> bool:
-    """Whether a value is a number, numbers, or a word; somebody else may have made the folder."""
+    """Whether a value is a number, numbers, or a word; another person may have made the folder."""
     if isinstance(value, list):
         return all(isinstance(one, int) for one in value)
     return isinstance(value, int) or (isinstance(value, str) and value.isalnum())

@@ -48,7 +48,7 @@ def unknown(
         value: The value that was typed for it.
         known: The settings that there are, with their values; groups of them have a dict.
         composer: Knows the settings of other choices.
-        in_file: Whether the name stands in a YAML file, where nobody types it again.
+        in_file: Whether the name stands in a YAML file, so that the user does not type it again.
     """
     owners = composer.settings(name.partition(".")[0]).get(name, [])
     here = [one for one in known if is_typo(name, one) and one not in FILLED_IN]

@@ -136,7 +136,7 @@ def _sourceless(entries: Sequence[Entry]) -> list[str]:
     for one in entries:
         if why := source.problem(one.environment):
             reasons.add(f"{why}; package it with the ttt it ran from", one.path)
-    return list(reasons.told())
+    return list(reasons.sentences())
 
 
 def _ruleset(runs: Sequence[Run]) -> str:

@@ -67,7 +67,7 @@ def examined(data: Any, part: int = 0, parts: int = 1, *, quick: bool = False) -
         quick: Look at both ends of each file only.
 
     Returns:
-        None if the set has faults, so that nobody knows where its records begin.
+        None if the set has faults, so that ttt cannot know where its records begin.
     """
     root = Path(data.root)
     try:

@@ -68,7 +68,7 @@ HUSH = _Hush()
 
 
 def silent(error: TttError) -> None:
-    """Show nothing: whoever started this process shows what ends it."""
+    """Show nothing: the program that started this process shows its failure."""
 
 
 class LostRankZero(LaunchError):
@@ -115,7 +115,7 @@ class Room:
     Args:
         store: The store of this run.
         name: Of the room.
-        secret: Of this launch; None if nobody has set one.
+        secret: Of this launch; None if the launch has none.
     """
 
     def __init__(self, store: Store, name: str, secret: str | None) -> None:
@@ -207,7 +207,7 @@ def decide(
 ) -> None:
     """On rank 0: tell the others, and raise the error if there is one.
 
-    It is shown before anybody is told: the others end then, and their launcher ends rank 0.
+    Rank 0 shows it first: when the others know, they end, and their launcher ends rank 0.
 
     Args:
         room: What only these processes use, for this decision.
@@ -239,7 +239,7 @@ def obey(room: Room, nonce: str, seconds: float) -> str:
 
     Raises:
         LostRankZero: It gives up, or is gone.
-        LaunchError: Somebody without the secret answered, or with an answer to others.
+        LaunchError: The answer came without the secret, or was an answer to other ranks.
     """
     try:
         wait(room.store, [_VERDICT], seconds)

@@ -209,7 +209,7 @@ def meet(
         placement: Who this process is.
         text: On rank 0, what the others are to get.
         seconds: How long rank 0 waits for the others.
-        secret: Of this launch; None if nobody has set one, and every process is believed.
+        secret: Of this launch; None if the launch has none; then each process counts.
         show: Shows on rank 0 why it gives up.
 
     Raises:

@@ -144,8 +144,8 @@ class Group:
     def gather_nodes(self, value: T) -> list[T]:
         """The values of the first process of every node, in node order, on every process."""
         mine = (self.local_rank == 0, value)
-        told = mpi.gather(mine) if mpi.joined() else self.gather(mine)
-        return [value for first, value in told if first]
+        values = mpi.gather(mine) if mpi.joined() else self.gather(mine)
+        return [value for first, value in values if first]
 
     def agree(self, value: T) -> T:
         """Rank 0's value, on every process. The value must pickle."""
@@ -239,7 +239,7 @@ def join(
             the secret of this launch.
         ConfigError: Some process has no device of its own.
     """
-    if placement is None:  # nobody to meet
+    if placement is None:  # this process is alone
         key.drop()
         assert text is not None
         yield Solo(choose(text, 0)), text

@@ -54,7 +54,7 @@ class Guests:
         self.refused: list[str] = []
         self._strangers: list[Guest] = []
         self._checked: list[Guest] = []  # who was asked whether it is still there
-        self._check = secrets.randbits(32)  # random, so that nobody can answer before the question
+        self._check = secrets.randbits(32)  # random: no guest can answer before the question
         self._listener, self._me, self._typed = listener, me, typed
         self._secret = secret
         self._selector = selectors.DefaultSelector()

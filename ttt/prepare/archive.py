@@ -131,7 +131,7 @@ def unpacked(source: Path, beside: Path, suffixes: tuple[bytes, ...]) -> Iterato
     with tempfile.TemporaryDirectory(dir=beside.parent, prefix=f".{beside.name}.") as name:
         folder = Path(name)
         taking = Taking(source, folder, Limits.of(source))
-        with room.told(beside), _readable(source):
+        with room.reporting_full(beside), _readable(source):
             for parts, member in _wanted(source, taking):
                 if parts[-1].lower().endswith(suffixes):
                     taking.save(member, parts)

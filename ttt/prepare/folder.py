@@ -88,7 +88,7 @@ def whole_folder(out: Path) -> Iterator[Path]:
     partial = out.parent / f".{out.name}.{os.getpid()}.partial"
     partial.mkdir()
     try:
-        with room.told(out):
+        with room.reporting_full(out):
             yield partial
         try:
             partial.rename(out)

@@ -160,7 +160,7 @@ def _pack(
 
     files: dict[str, Any] = {}
     try:
-        with room.told(out):
+        with room.reporting_full(out):
             for part in parts:
                 files |= write_part(part, kind, out / part.name, packed)
     except TttError:

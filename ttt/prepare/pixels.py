@@ -68,7 +68,7 @@ def measured(paths: Sequence[Path]) -> dict[str, Any]:
 
 
 def _sizes(paths: Sequence[Path]) -> list[tuple[int, int] | str]:
-    """Width and height of each image, or why nobody can read them."""
+    """Width and height of each image, or why they cannot be read."""
     try:
         from PIL import Image  # noqa: F401, PLC0415 - an extra, and slow to import
     except ImportError as error:

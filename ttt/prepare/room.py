@@ -57,8 +57,8 @@ def is_full(error: BaseException) -> bool:
 
 
 @contextmanager
-def told(out: Path) -> Iterator[None]:
-    """Within it, an error of a full disk says so.
+def reporting_full(out: Path) -> Iterator[None]:
+    """Turn the error of a full disk into a sentence about it.
 
     Raises:
         DataError: The disk is full.

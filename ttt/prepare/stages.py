@@ -85,7 +85,7 @@ def resumable_folder(out: Path) -> Iterator[Path]:
     lock = os.open(partial, os.O_RDONLY)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        with room.told(out):
+        with room.reporting_full(out):
             yield partial
         partial.rename(out)
     except TttError:

@@ -1,6 +1,6 @@
 """Which classes and functions a configuration may name (`_target_`), and as which part of a run.
 
-A configuration can come from elsewhere: a run folder that goes on, somebody's YAML file, rank 0.
+A configuration can come from elsewhere: a run folder that goes on, a file of others, rank 0.
 ttt calls the classes that it names with the values that it gives, so it may not name all that
 Python can import. ttt judges a name before it imports anything, and the class before it calls it.
 Hydra refuses dangerous names, too, but knows no parts: it accepts every other class.

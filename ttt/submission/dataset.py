@@ -23,7 +23,7 @@ _CHOSEN = re.compile(r"(benchmark|data)=[\w-]+")  # a name: anything else would 
 def expected(frozen: Config, run: Path) -> dict[str, Any]:
     """What a data set must have to be that of the runs.
 
-    Its manifest is the one that the run kept of it. The configuration of somebody else's run may
+    Its manifest is the one that the run kept of it. The configuration of another person's run may
     name any folder as data.root, so none is looked into; a run that kept no manifest has null.
 
     Args:

@@ -52,7 +52,7 @@ class Entry:
         power: Folder of the run's power files.
         power_logs: How many of them are there, one for each node.
         implementation: Folder of the code, in somebody else's tree.
-        tree: The folder of somebody else's submission; None where the log lies in none.
+        tree: The folder of another person's submission; None where the log lies in none.
         config: What a run folder's configuration says; empty without one.
         frozen: The text of that, None without one.
         environment: What ttt wrote down of commit, command and versions.

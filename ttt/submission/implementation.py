@@ -99,7 +99,7 @@ def _constraints(result: Result, tested: Path) -> str:
 def _copy_own(config: Mapping[str, Any], config_dir: Path | None, folder: Path) -> str:
     """A user's own configuration beside the scripts; a sentence about it, "" if there is none.
 
-    The command of somebody else's run may name any folder, so only one is copied that the packager
+    The command of another person's run may name any folder, so only one is copied that the packager
     has named.
     """
     if typed.config_dir(typed.command(config)) is None:

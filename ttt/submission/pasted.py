@@ -1,6 +1,6 @@
 """Checks the texts of a run folder that go into scripts and lists of a package.
 
-The folder may be somebody else's. A shell and pip execute a package's files, so each text must have
+The folder may be a stranger's. A shell and pip execute a package's files, so each text must have
 the right form. May not read or write a file.
 """
 

@@ -77,7 +77,7 @@ def plan(entries: Sequence[Entry], wish: Wish) -> Plan:
         of_system(name, runs, wish, reasons)
     if not wanted:
         reasons.add("there is no run to package; allowed: run folders, or a tree of results")
-    return Plan(wish=wish, results=tuple(results), problems=reasons.told(), notes=tuple(notes))
+    return Plan(wish=wish, results=tuple(results), problems=reasons.sentences(), notes=tuple(notes))
 
 
 def _groups(entries: Iterable[Entry]) -> dict[tuple[str, str], list[Entry]]:

@@ -55,7 +55,7 @@ class Reasons:
         """Remember a reason, which is about something or by itself."""
         self._about.setdefault(reason, []).extend([about] if about else [])
 
-    def told(self) -> tuple[str, ...]:
+    def sentences(self) -> tuple[str, ...]:
         """A sentence for each reason."""
         return tuple(_sentence(reason, about) for reason, about in self._about.items())
 

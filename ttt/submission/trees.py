@@ -1,4 +1,4 @@
-"""Decides which files of somebody else's tree may be copied, and which no tool may read.
+"""Decides which files of another person's tree may be copied, and which no tool may read.
 
 A tree is unpacked from an archive or cloned, and may hold links to anything the packager can read:
 a key, a password file. So only regular files are copied, and only if their true place is inside the
