@@ -11,14 +11,29 @@ from conftest import PROJECT
 from ttt.__main__ import COMMANDS
 from ttt.dist.meeting import _EACH_ITS_OWN
 
+DOCUMENTS = [PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", *(PROJECT / "docs").glob("*.md")]
 
-def test_links_lead_somewhere():
-    text = (PROJECT / "README.md").read_text()
-    targets = re.findall(r"\]\((?!https?:)([^)#]+)\)", text)
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
+def test_links_lead_somewhere(document):
+    text = document.read_text()
+    targets = re.findall(r"\]\((?!https?:)([^)]+)\)", text)
     targets += re.findall(r"src=\"([^\"]+)\"", text)
-    assert targets
     for target in targets:
-        assert (PROJECT / target).exists(), target
+        path, _, heading = target.partition("#")
+        file = (document.parent / path).resolve() if path else document
+        assert file.exists(), target
+        if heading:
+            titles = re.findall(r"^#+ (.*)$", file.read_text(), re.MULTILINE)
+            anchors = [re.sub(r"[^\w -]", "", one.lower()).replace(" ", "-") for one in titles]
+            assert heading in anchors, target
+
+
+def test_the_readme_fits_on_three_screens_and_leads_to_every_document():
+    text = (PROJECT / "README.md").read_text()
+    assert text.count("\n") <= 150
+    for document in (PROJECT / "docs").glob("*.md"):
+        assert f"docs/{document.name}" in text, document.name
 
 
 def test_the_readme_names_five_files_to_read_in_order():
