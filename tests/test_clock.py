@@ -34,6 +34,22 @@ def test_a_span_that_raises_still_counts():
     assert clock.total("eval") == 4
 
 
+def test_after_an_exception_nothing_waits_for_the_device():
+    time, syncs = FakeTime(), []
+    clock = Clock(time, lambda: syncs.append(time()))
+
+    def lose_a_peer():
+        with clock.span("train"):
+            time.sleep(4)
+            raise ConnectionError("closed by peer")
+
+    with pytest.raises(ConnectionError):
+        lose_a_peer()
+    assert syncs == [1000]  # at the beginning
+    assert clock.total("train") == 4
+    assert clock.totals == {"train": 4}  # and the span is closed
+
+
 def test_the_run_stops_where_it_is_told_not_where_time_is():
     time = FakeTime(100)
     clock = Clock(time)

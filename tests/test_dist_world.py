@@ -1,9 +1,11 @@
+import os
 import time
 
 import pytest
 import torch
 
 from ranks import on_ranks
+from ttt.clock import Clock
 from ttt.dist.world import Solo, lost_peer
 
 
@@ -90,6 +92,25 @@ def test_a_peer_that_does_not_answer_in_time_is_an_error():
     with pytest.raises(AssertionError, match="rank 0 gave up: True") as failure:
         on_ranks(2, wait_in_vain)
     assert "rank 1 came" in str(failure.value)
+
+
+def lose(world):
+    """Rank 1 goes in the middle of a span. Rank 0's device would wait for it for ever."""
+    syncs, never = [], os.pipe()[0]
+    clock = Clock(time.time, lambda: syncs.append(1) if not syncs else os.read(never, 1))
+    world.barrier()
+    if world.rank == 1:
+        raise ValueError("rank 1 went")
+    try:
+        with clock.span("train"):
+            world.sum([1])
+    except RuntimeError as error:
+        raise ValueError(f"rank 0 was told: {lost_peer(error)}") from error
+
+
+def test_a_span_that_lost_a_peer_does_not_wait_for_the_device():
+    with pytest.raises(AssertionError, match="rank 0 was told: True"):
+        on_ranks(2, lose)
 
 
 def first_of_node(world):

@@ -25,7 +25,8 @@ class Clock:
 
     Args:
         now: Seconds, on any monotonic scale; the same scale as the event log's.
-        sync: Waits until the device has finished what was queued; called at both ends of a span.
+        sync: Waits until the device has finished what was queued; called at both ends of a span
+            that no exception ends.
     """
 
     def __init__(self, now: Callable[[], float], sync: Callable[[], None] = lambda: None) -> None:
@@ -38,13 +39,17 @@ class Clock:
 
     @contextmanager
     def span(self, name: str) -> Iterator[None]:
-        """Add the time between entry and exit to the total of `name`, exceptions included."""
+        """Add the time between entry and exit to the total of `name`, exceptions included.
+
+        After an exception nothing waits for the device, which may itself wait for a process that
+        is gone; the total then ends where the host was.
+        """
         self._sync()
         begin = self._open[name] = self.now()
         try:
             yield
-        finally:
             self._sync()
+        finally:
             del self._open[name]
             self._totals[name] += self.now() - begin
 

@@ -150,9 +150,9 @@ def train(parts: Parts, batches: Iterator[Batch], step: int, stop: int) -> tuple
         step += 1
         parts.meter.mark()
         if step % parts.check_every == 0 or step == stop:
-            bad, loss = parts.learner.health(wait=step == stop)
-            if answer:
+            if answer:  # first: it raises if a process is gone, and the device may wait for that
                 verdict = _judged(parts, step, answer())
+            bad, loss = parts.learner.health(wait=step == stop)
             answer = parts.world.minimum_later(_seen(parts, bad))
             parts.log.emit(Kind.PROGRESS, step, loss=loss, **parts.position(step))
     if answer and not verdict.final:
