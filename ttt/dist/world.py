@@ -8,7 +8,7 @@ import itertools
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
@@ -33,10 +33,33 @@ from ttt.protocols import Shard
 A = TypeVar("A")
 T = TypeVar("T")
 
-# Entries of NCCL's flight recorder; the second is what newer releases of torch call it.
-_FLIGHT_RECORDER = ("TORCH_NCCL_TRACE_BUFFER_SIZE", "TORCH_FR_BUFFER_SIZE")
+# Variables of torch's ProcessGroupNCCL, where the user has set none.
+_NCCL = {
+    # Entries of the flight recorder; the second is what newer releases of torch call it.
+    "TORCH_NCCL_TRACE_BUFFER_SIZE": "2000",
+    "TORCH_FR_BUFFER_SIZE": "2000",
+    # What torch's own watchdog thread meets, a CUDA error or one of NCCL, by default ends the
+    # process by SIGABRT (Watchdog::run in torch/csrc/distributed/c10d/ProcessGroupNCCL.cpp), before
+    # the main thread can show the CUDA error with its traceback. With 0 that thread only logs it
+    # and ends. NCCL is not aborted then (TORCH_NCCL_ASYNC_ERROR_HANDLING is 3 by default): no rank
+    # goes on with half of a sum. What a rank waits for in vain, `ttt.telemetry.pulse` finds.
+    "TORCH_NCCL_RETHROW_CUDA_ERRORS": "0",
+}
 # Where torch itself writes it when it finds a collective stuck.
 _FLIGHT_FILES = ("TORCH_NCCL_DEBUG_INFO_TEMP_FILE", "TORCH_FR_DUMP_TEMP_FILE")
+# In messages of torch and NCCL that only say that another process is gone or does not answer.
+_OF_A_PEER = (
+    "gloo",  # whatever it says: nearly always that a connection is closed or timed out
+    "ncclremoteerror",  # getNcclErrorDetailStr in torch/csrc/distributed/c10d/NCCLUtils.cpp
+    "remote process exited or there was a network error",  # ncclGetErrorString in NCCL's init.cc
+    "nccl communicator was aborted",  # NCCLComm::getNcclComm: this rank gave up on another before
+    "collective operation timeout",  # WorkNCCL::checkTimeout in ProcessGroupNCCL.cpp
+    "timed out in blocking wait",  # WorkNCCL::wait, with TORCH_NCCL_BLOCKING_WAIT=1
+    "via c10d key-value store",  # broadcastUniqueNCCLID: rank 0 was gone before NCCL began
+    "connection closed by",  # NCCL's sockets, within a system error
+    "connection reset by peer",
+    "broken pipe",
+)
 _DEVICE_SECONDS = 60.0  # that CUDA may take to start on one node, and not on another
 _INIT_TIMEOUT = timedelta(minutes=30)  # MLPerf's own limit for initialisation, closed division
 
@@ -198,11 +221,14 @@ def recorded(function: Callable[[A], T], argument: A) -> T:
 
 
 def lost_peer(error: BaseException) -> bool:
-    """Whether an error only says that another process is gone or does not answer."""
-    gone = dist.DistNetworkError | dist.DistBackendError | dist.DistStoreError | LostRankZero
-    if isinstance(error, gone):
+    """Whether an error only says that another process is gone or does not answer.
+
+    An error of NCCL may also be this rank's own: CUDA's, a full /dev/shm, two ranks on one GPU.
+    """
+    if isinstance(error, dist.DistNetworkError | dist.DistStoreError | LostRankZero):
         return True
-    return isinstance(error, RuntimeError) and "gloo" in str(error).lower()
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and any(words in text for words in _OF_A_PEER)
 
 
 def flight_record() -> bytes | None:
@@ -211,6 +237,15 @@ def flight_record() -> bytes | None:
         return None
     dump = getattr(c10d, "_dump_nccl_trace", None)  # builds for CPUs have none
     return bytes(dump()) if dump else None
+
+
+def set_up_nccl(environment: MutableMapping[str, str]) -> None:
+    """Set the variables that torch's ProcessGroupNCCL reads when it is made; the user's win."""
+    for name, value in _NCCL.items():
+        environment.setdefault(name, value)
+    if not environment.keys() & set(_FLIGHT_FILES):  # torch's own are of a known name in /tmp
+        prefix = os.path.join(tempfile.gettempdir(), "flight_record_rank_")
+        environment.update(dict.fromkeys(_FLIGHT_FILES, prefix))
 
 
 @contextmanager
@@ -252,11 +287,7 @@ def join(
     limit = seconds + _DEVICE_SECONDS
     device = take(store, placement, partial(choose, text), limit, secret, show)
     if device.type == "cuda":
-        for name in _FLIGHT_RECORDER:
-            os.environ.setdefault(name, "2000")
-        if not os.environ.keys() & set(_FLIGHT_FILES):  # torch's own are of a known name in /tmp
-            prefix = os.path.join(tempfile.gettempdir(), "flight_record_rank_")
-            os.environ.update(dict.fromkeys(_FLIGHT_FILES, prefix))
+        set_up_nccl(os.environ)
     dist.init_process_group(
         backend="cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo",
         store=agreement.ours(store, "world"),
