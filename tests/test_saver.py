@@ -139,9 +139,9 @@ def test_a_copy_does_not_follow_the_training():
 class Training:
     """A run of which a saver sees what it needs; a step takes a second."""
 
-    def __init__(self, folder, every):
+    def __init__(self, folder, every, sync=lambda: None):
         self.time, self.record = FakeTime(), Recorder()
-        clock = Clock(self.time)
+        clock = Clock(self.time, sync)
         clock.start(self.time())
         self.learner = SimpleNamespace(steps=0, state=lambda: a_state(self.learner.steps))
         self.saver = Saver(
@@ -181,9 +181,27 @@ def test_it_is_saved_every_so_often_and_all_is_told(tmp_path):
     training.until(13)
     training.saver.finish()
     assert training.saved() == [5, 9, 13]
-    assert checkpoint.find(tmp_path / CHECKPOINT) == Progress(13, 1, 1013.0, {})
+    assert checkpoint.find(tmp_path / CHECKPOINT) == Progress(13, 1, 1013.0, {"checkpoint": 0.0})
     data = training.record.last(Kind.CHECKPOINT).data
     assert (data["bytes"] > 0, data["copy_s"]) == (True, 0.0)
+
+
+def test_steps_that_a_gpu_has_in_its_queue_are_no_part_of_the_copy(tmp_path, monkeypatch):
+    queued, part = [3.0], checkpoint.part  # seconds of work
+
+    def drain():
+        training.time.sleep(queued.pop() if queued else 0)
+
+    def copied(*arguments, **settings):
+        drain()  # a copy to the host waits for what was queued before
+        training.time.sleep(0.5)
+        return part(*arguments, **settings)
+
+    monkeypatch.setattr(checkpoint, "part", copied)
+    training = Training(tmp_path, every=2, sync=drain)
+    training.until(3)
+    training.saver.finish()
+    assert training.record.last(Kind.CHECKPOINT).data["copy_s"] == 0.5
 
 
 def test_no_rank_copies_while_one_is_still_writing(tmp_path):
