@@ -14,10 +14,18 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from conftest import PROJECT
+from ttt.installed import DALI
 
 # torch's CUDA build asks for these, its CPU build does not: the first by exact version itself.
 CUDA_OF_TORCH = ("cuda-", "nvidia-", "triton")
 ONLY_TO_BUILD = {"editables"}  # what hatchling asks for when it builds a ttt that can be edited
+# DALI for CUDA 13 overwrites the files of DALI for CUDA 12, so no environment has both, and this
+# test reads requirements from what is installed. CONTRIBUTING.md says how to list these.
+ELSEWHERE = "dali-cuda13"
+ONLY_ELSEWHERE = set(
+    "nvidia-dali-cuda130 nvidia-libnvcomp-cu13 nvidia-nvimgcodec-cu13 nvidia-nvjpeg"
+    " nvidia-nvjpeg2k-cu13 nvidia-nvtiff-cu13".split()
+)
 
 
 def requirements(name: str, extra: str) -> Iterator[Requirement]:
@@ -52,9 +60,11 @@ def pins() -> dict[str, Requirement]:
 
 @pytest.fixture(scope="module")
 def installed() -> set[str]:
-    """Everything that pyproject.toml leads to, with all extras; it need not be here."""
+    """Everything that pyproject.toml leads to, with all extras that fit together."""
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
-    groups = [project["dependencies"], *project["optional-dependencies"].values()]
+    extras = project["optional-dependencies"]
+    assert [Requirement(text).name for text in extras.pop(ELSEWHERE)] == [DALI[13]]
+    groups = [project["dependencies"], *extras.values()]
     return {
         name
         for found in map(Requirement, chain(*groups))
@@ -76,7 +86,19 @@ def test_everything_that_is_installed_is_pinned_and_nothing_else(
     built_with = {canonicalize_name(Requirement(text).name) for text in build}
     assert built_with <= set(pins)
     assert sorted(installed - set(pins)) == [], "not in constraints.txt"
-    assert sorted(set(pins) - installed - built_with - ONLY_TO_BUILD) == [], "not needed any more"
+    rest = set(pins) - installed - built_with - ONLY_TO_BUILD
+    assert rest == ONLY_ELSEWHERE, "not needed any more"
+
+
+def test_dali_and_its_libraries_have_one_version_for_each_cuda(pins: dict[str, Requirement]):
+    twelve = {
+        name.replace("cu12", "cu13").replace(DALI[12], DALI[13]): pin.specifier
+        for name, pin in pins.items()
+        if (name.startswith("nvidia-") and "cu12" in name) or name == DALI[12]
+    }
+    twelve["nvidia-nvjpeg"] = pins["nvidia-nvjpeg"].specifier  # numbered as CUDA itself
+    del twelve["nvidia-nvjpeg-cu13"]
+    assert twelve == {name: pins[name].specifier for name in ONLY_ELSEWHERE}
 
 
 @pytest.mark.skipif(

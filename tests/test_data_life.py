@@ -141,10 +141,12 @@ def test_closing_ends_the_threads(loader, folder):
     assert threads() <= before
 
 
+@pytest.mark.parametrize(("cuda", "extra"), [(None, "dali"), ("13.0", "dali-cuda13")])
 @LOADERS
-def test_dali_missing_says_what_to_install(loader, folder, monkeypatch):
+def test_dali_missing_says_what_to_install(loader, cuda, extra, folder, monkeypatch):
+    monkeypatch.setattr(torch.version, "cuda", cuda)
     monkeypatch.setitem(sys.modules, "nvidia.dali", None)
-    monkeypatch.delitem(sys.modules, "ttt.data.pipeline")
+    monkeypatch.delitem(sys.modules, "ttt.data.pipeline", raising=False)
     importlib.reload(loader)  # can be imported without
-    with pytest.raises(MissingExtra, match=r"pip install 'ttt\[dali\]'"):
+    with pytest.raises(MissingExtra, match=rf"pip install 'ttt\[{extra}\]'"):
         make(loader, folder)

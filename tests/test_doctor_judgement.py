@@ -58,6 +58,59 @@ def test_what_the_benchmark_needs_and_is_not_installed_is_named():
     assert "pip install 'ttt[dali]'" in dali.advice
 
 
+def software_with(*dali: str, cuda: str | None = "13.0") -> software.Software:
+    return software.Software(SAME, dali, cuda)
+
+
+@pytest.mark.parametrize(
+    ("there", "said", "advice"),
+    [
+        (
+            software_with("nvidia-dali-cuda120"),
+            "nvidia-dali-cuda120 is not built for CUDA 13.0, as torch is, on a, b;"
+            " nvidia-dali-cuda130 is",
+            "pip uninstall nvidia-dali-cuda120, then pip install 'ttt[dali-cuda13]'",
+        ),
+        (
+            software_with("nvidia-dali-cuda130", cuda="12.8"),
+            "nvidia-dali-cuda130 is not built for CUDA 12.8, as torch is, on a, b;"
+            " nvidia-dali-cuda120 is",
+            "pip uninstall nvidia-dali-cuda130, then pip install 'ttt[dali]'",
+        ),
+        (
+            software_with("nvidia-dali-cuda130", "nvidia-dali-cuda120"),
+            "nvidia-dali-cuda130, nvidia-dali-cuda120 overwrite each other's files, on a, b",
+            "pip uninstall nvidia-dali-cuda130 nvidia-dali-cuda120, then"
+            " pip install 'ttt[dali-cuda13]'",
+        ),
+        (
+            software_with(),
+            "nvidia-dali is not installed, and data.loader=dali decodes with it",
+            "pip install 'ttt[dali-cuda13]' where training will run",
+        ),
+    ],
+)
+def test_dali_is_there_once_and_fits_torch(there, said, advice):
+    _, found = software.judge(seen(there, there), RunConfig(data=ImageDataConfig()))
+    assert (found.level, found.name) == (Level.warning, "dali")
+    assert (found.text, found.advice) == (said, advice)
+    assert len(list(software.judge(seen(there, there), RunConfig()))) == 1  # reads no images
+
+
+@pytest.mark.parametrize(
+    ("package", "cuda"),
+    [
+        ("nvidia-dali-cuda130", "13.0"),
+        ("nvidia-dali-cuda120", "12.8"),
+        ("nvidia-dali-cuda110", None),  # on the CPU any will do
+        ("nvidia-dali-cuda110", "11.8"),
+    ],
+)
+def test_a_dali_that_fits_needs_no_word(package, cuda):
+    there = software_with(package, cuda=cuda)
+    assert one(software.judge(seen(there), RunConfig(data=ImageDataConfig()))).level is Level.ok
+
+
 def test_a_small_dev_shm_and_few_files_are_warned_of():
     good = limits.Limits(None, 8 << 30, 65536, ("mlx5_0",))
     assert one(limits.judge(seen(good))).level is Level.ok

@@ -145,6 +145,12 @@ def test_versions_that_were_not_tested_together_are_not_mixed(folder: Path, tmp_
     assert versions(found) == ["rich==15.0.0", "torch==2.6.0"]
 
 
+def test_the_dali_of_the_runs_is_installed():
+    said = scripts.setup([frozen()], "3.12.3", {"nvidia-dali-cuda130": "2.4.0", "torch": "2.13.0"})
+    assert "[dali-cuda13,digits,text]" in said
+    assert "[dali,digits,text]" in scripts.setup([frozen()], None, {"nvidia-dali-cuda130": None})
+
+
 def test_of_a_project_around_an_installed_ttt_nothing_is_taken(tmp_path: Path, monkeypatch):
     """A virtual environment often lies in somebody's repository, whose commits are not ttt's."""
     git = ["git", "-C", str(tmp_path), "-c", "user.name=n", "-c", "user.email=e@x"]
@@ -215,7 +221,7 @@ def test_a_strangers_run_folder_puts_nothing_of_its_own_into_a_script(tmp_path: 
     config = frozen(f"a={evil}", f"$(touch made)=/{evil}", f"b$(touch made)={evil}")
     config["data"] = {"root": f"data/{evil}"}
     texts = {
-        "setup.sh": scripts.setup([config], evil),
+        "setup.sh": scripts.setup([config], evil, {"nvidia-dali-cuda130": evil}),
         "init_datasets.sh": scripts.init_datasets(config, None),
         "run_and_time.sh": scripts.run_and_time([config], 1).replace("\nttt run", "\necho"),
     }

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import socket
 from types import SimpleNamespace
 
@@ -7,10 +8,11 @@ import pytest
 import torch
 from mlperf_logging.system_desc_checker.system_desc_checker import check_system_desc
 
-from ttt import config
+from ttt import config, installed
 from ttt.dist.world import Solo
 from ttt.schema.system import FIELDS
 from ttt.telemetry import description, hardware
+from ttt.telemetry.system import environment
 
 CPU = torch.device("cpu")
 
@@ -104,34 +106,81 @@ def test_what_the_kernel_hides_is_unknown(tmp_path):
     assert set(told.values()) == {""}
 
 
-def test_a_gpu_is_told_as_far_as_the_driver_answers(monkeypatch):
+def refuse(*_):
+    raise hardware.pynvml.NVMLError(hardware.pynvml.NVML_ERROR_NOT_SUPPORTED)
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """An H100 whose driver answers nothing; each test lets it answer something."""
     nvml = hardware.pynvml
-    properties = SimpleNamespace(name="NVIDIA H100", total_memory=80 * 2**30, uuid="1-2")
-    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: properties)
-    gpu = torch.device("cuda", 0)
-    known = {"accelerator_model_name": "NVIDIA H100", "accelerator_memory_capacity": "80 GiB"}
-
-    def refuse(*_):
-        raise nvml.NVMLError(nvml.NVML_ERROR_NOT_SUPPORTED)
-
-    monkeypatch.setattr(nvml, "nvmlInit", refuse)
-    assert hardware.accelerator(gpu) == known
+    found = SimpleNamespace(
+        name="NVIDIA H100", total_memory=80 * 2**30, uuid="1-2", major=9, minor=0
+    )
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: found)
     monkeypatch.setattr(nvml, "nvmlInit", lambda: None)
     monkeypatch.setattr(nvml, "nvmlDeviceGetHandleByUUID", lambda uuid: uuid)
-    monkeypatch.setattr(nvml, "nvmlDeviceGetMaxClockInfo", refuse)
+    for name in "MaxClockInfo MaxPcieLinkGeneration MaxPcieLinkWidth NvLinkState".split():
+        monkeypatch.setattr(nvml, f"nvmlDeviceGet{name}", refuse)
+    return found
+
+
+H100 = {"accelerator_model_name": "NVIDIA H100", "accelerator_memory_capacity": "80 GiB"}
+
+
+def test_a_gpu_is_told_as_far_as_the_driver_answers(gpu, monkeypatch):
+    device = torch.device("cuda", 0)
+    names = ("accelerator_frequency", "accelerator_host_interconnect", "accelerator_interconnect")
+    assert hardware.accelerator(device) == H100 | dict.fromkeys(names, "")
+    nvml = hardware.pynvml
     monkeypatch.setattr(nvml, "nvmlDeviceGetMaxPcieLinkGeneration", lambda handle: 5)
     monkeypatch.setattr(nvml, "nvmlDeviceGetMaxPcieLinkWidth", lambda handle: 16)
-    links = iter([True, True, False])
-    monkeypatch.setattr(
-        nvml, "nvmlDeviceGetNvLinkState", lambda handle, link: next(links) if link < 3 else refuse()
-    )
-    monkeypatch.setattr(nvml, "nvmlDeviceGetNvLinkVersion", lambda handle, link: 4)
-    assert hardware.accelerator(gpu) == known | {
-        "accelerator_frequency": "",
-        "accelerator_host_interconnect": "PCIe Gen5 x16",
-        "accelerator_interconnect": "NVLink 4, 2 links",
-    }
+    told = H100 | dict.fromkeys(names, "") | {"accelerator_host_interconnect": "PCIe Gen5 x16"}
+    assert hardware.accelerator(device) == told
+    monkeypatch.setattr(nvml, "nvmlInit", refuse)
+    assert hardware.accelerator(device) == H100
     assert hardware.accelerator(CPU) == {}
+
+
+@pytest.mark.parametrize(
+    ("capability", "up", "said"),
+    [
+        ((9, 0), range(18), "NVLink 4, 18 links"),
+        ((8, 0), range(12), "NVLink 3, 12 links"),
+        ((9, 0), (0, 1, 5), "NVLink 4, 3 links"),  # those between are no links of this GPU
+        ((8, 6), (0,), "NVLink 3, 1 link"),
+        ((99, 9), range(4), "NVLink, 4 links"),  # not out yet
+        ((9, 0), (), ""),
+    ],
+)
+def test_nvlink_is_told_by_its_generation_and_the_links_that_are_up(
+    gpu, monkeypatch, capability, up, said
+):
+    def state(handle, link):
+        return 1 if link in up else 0 if link == 2 else refuse()
+
+    gpu.major, gpu.minor = capability
+    monkeypatch.setattr(hardware.pynvml, "nvmlDeviceGetNvLinkState", state)
+    told = hardware.accelerator(torch.device("cuda", 0))
+    assert told["accelerator_interconnect"] == said
+
+
+@pytest.mark.parametrize(
+    ("number", "said"), [(91002, "9.10.2"), (90100, "9.1.0"), (8902, "8.9.2"), (None, "")]
+)
+def test_cudnn_has_the_version_that_its_maker_writes(monkeypatch, number, said):
+    monkeypatch.setattr(torch.backends.cudnn, "version", lambda: number)
+    assert hardware.cudnn() == said
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+def test_a_real_gpu_is_told():
+    told = hardware.accelerator(torch.device("cuda", 0))
+    assert re.fullmatch(r"up to \d{3,4} MHz", told["accelerator_frequency"])
+    assert re.fullmatch(r"PCIe Gen\d x\d+", told["accelerator_host_interconnect"])
+    assert re.fullmatch(r"(NVLink( \d)?, \d+ links?)?", told["accelerator_interconnect"])
+    assert re.fullmatch(r"\d+\.\d+\.\d+", hardware.cudnn())
 
 
 def system(tmp_path, *overrides):
@@ -151,6 +200,14 @@ def test_the_official_checker_accepts_it(tmp_path, ruleset):
     assert told["framework"] == f"PyTorch {torch.__version__}"
     assert told["accelerators_per_node"] == "0"
     assert socket.gethostname() not in [word for text in told.values() for word in text.split()]
+
+
+def test_dali_has_the_name_of_the_package_that_is_installed(tmp_path, monkeypatch):
+    monkeypatch.setattr(installed, "dali", lambda: {"nvidia-dali-cuda130": "2.4.0"})
+    stack = system(tmp_path)["description"]["other_software_stack"].split(", ")
+    assert [part for part in stack if "dali" in part] == ["nvidia-dali-cuda130 2.4.0"]
+    packages = environment(CPU, [])["packages"]
+    assert {name: packages[name] for name in packages if "dali" in name} == installed.dali()
 
 
 def test_what_a_person_says_counts_more_than_what_the_machine_says(tmp_path):

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from ttt import installed
 from ttt.data.images import ImageSet
 from ttt.data.recipe import Arrays, Recipe
 from ttt.errors import MissingExtra
@@ -19,7 +20,7 @@ from ttt.errors import MissingExtra
 try:
     from nvidia.dali import fn, math, pipeline_def, types
 except ImportError as error:
-    raise MissingExtra("nvidia-dali-cuda120", "dali", "reading images") from error
+    raise MissingExtra(*installed.dali_for(torch.version.cuda), "reading images") from error
 
 Node = Any  # DALI has no types of its own: a value inside the graph, one tensor a sample
 Pipeline = Any  # nvidia.dali.Pipeline

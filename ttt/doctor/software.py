@@ -4,23 +4,30 @@ import platform
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib import metadata
 
 import ttt
+from ttt import installed
 from ttt.doctor.findings import Finding, Seen, failure, names, ok, warning
 from ttt.schema.run import RunConfig
 
 # One rank with another torch computes something else, or cannot talk to the others at all.
 _MUST_AGREE = ("python", "ttt", "torch")
 _OTHERS = ("numpy", "hydra-core", "mlperf-logging", "mpi4py")
-_DALI = ("nvidia-dali-cuda130", "nvidia-dali-cuda120", "nvidia-dali-cuda110")  # one wheel per CUDA
 
 
 @dataclass(frozen=True, slots=True)
 class Software:
-    """Versions by name; None for what is not installed."""
+    """What one process would import.
+
+    Attributes:
+        versions: Versions by name; None for what is not installed.
+        dali: Names of the DALI packages that are installed.
+        cuda: Version of CUDA that torch was built for; None without CUDA, or without torch.
+    """
 
     versions: dict[str, str | None]
+    dali: tuple[str, ...] = ()
+    cuda: str | None = None
 
 
 def look() -> Software:
@@ -30,9 +37,11 @@ def look() -> Software:
         "ttt": ttt.__version__,
     }
     for name in ("torch", *_OTHERS):
-        versions[name] = _version(name)
-    versions["dali"] = next(filter(None, map(_version, _DALI)), None)
-    return Software(versions)
+        versions[name] = installed.version(name)
+    dali = installed.dali()
+    named = ", ".join(f"{version} ({name})" for name, version in dali.items())
+    versions["dali"] = named or None
+    return Software(versions, tuple(dali), installed.torch_cuda())
 
 
 def judge(seen: Sequence[Seen[Software]], run: RunConfig) -> Iterator[Finding]:
@@ -61,16 +70,32 @@ def judge(seen: Sequence[Seen[Software]], run: RunConfig) -> Iterator[Finding]:
             clock_spread_s=None,
         )
     loader = getattr(run.data, "loader", None)  # a user's own data may come without
-    if loader is not None and first["dali"] is None:
+    if loader is not None:
+        yield from _dali(seen, loader)
+
+
+def _dali(seen: Sequence[Seen[Software]], loader: str) -> Iterator[Finding]:
+    """Whether DALI is there, once, and built for the same CUDA as torch."""
+    if not seen[0].facts.dali:
+        _, extra = installed.dali_for(seen[0].facts.cuda)
         yield warning(
             "dali",
             f"nvidia-dali is not installed, and data.loader={loader} decodes with it",
-            "pip install 'ttt[dali]' where training will run",
+            f"pip install 'ttt[{extra}]' where training will run",
         )
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
+    hosts = defaultdict(set)
+    for one in seen:
+        hosts[one.facts.dali, one.facts.cuda].add(one.host)
+    for (present, cuda), where in hosts.items():
+        wanted, extra = installed.dali_for(cuda)
+        replace = f"pip uninstall {' '.join(present)}, then pip install 'ttt[{extra}]'"
+        if len(present) > 1:
+            text = f"{names(present)} overwrite each other's files, on {names(sorted(where))}"
+            yield warning("dali", text, replace)
+        elif present and not installed.dali_fits(present[0], cuda):
+            yield warning(
+                "dali",
+                f"{present[0]} is not built for CUDA {cuda}, as torch is, on"
+                f" {names(sorted(where))}; {wanted} is",
+                replace,
+            )

@@ -61,8 +61,9 @@ def write(result: Result, folder: Path, config_dir: Path | None = None) -> None:
 
 def _files(result: Result, configs: Sequence[Mapping[str, Any]], tree: Path) -> dict[str, str]:
     first, config = result.entries[0], configs[0]
+    told = first.environment
     found = {
-        scripts.SETUP: scripts.setup(configs, first.environment.get("python")),
+        scripts.SETUP: scripts.setup(configs, told.get("python"), told.get("packages") or {}),
         scripts.INIT: scripts.init_datasets(config, dataset.preparation(config)),
         scripts.RUN: scripts.run_and_time(configs, _nodes(first)),
         scripts.EXPECTED: json.dumps(dataset.expected(config, first.path), indent=2) + "\n",

@@ -10,6 +10,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ttt import installed
 from ttt.errors import one_line
 from ttt.submission.typed import command_line, data_root, value_of
 
@@ -28,9 +29,17 @@ _HERE = 'here=$(CDPATH="" cd -- "$(dirname -- "$0")" && pwd)\n'
 _PATH = 'PATH="${VENV:-.venv}/bin:$PATH"\n'
 
 
-def setup(configs: Sequence[Mapping[str, Any]], python: str | None) -> str:
-    """Installs ttt and the versions of these results into a virtual environment."""
-    extras = ["dali", "digits", "text"]
+def setup(
+    configs: Sequence[Mapping[str, Any]], python: str | None, packages: Mapping[str, Any]
+) -> str:
+    """Installs ttt and the versions of these results into a virtual environment.
+
+    Args:
+        configs: Of the results.
+        python: Version of Python that made them; None if unknown.
+        packages: Names and versions that made them, as in environment.json.
+    """
+    extras = [installed.dali_extra(packages), "digits", "text"]
     extras += ["mpi"] if _any(configs, "launcher._target_", "mpi") else []
     extras += ["wandb"] if _any(configs, "tracking.name", "wandb") else []
     return (

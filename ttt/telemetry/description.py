@@ -13,13 +13,13 @@ from typing import Any
 import torch
 
 import ttt
+from ttt import installed
 from ttt.protocols import World
 from ttt.schema.run import RunConfig
 from ttt.schema.system import FIELDS
 from ttt.telemetry import hardware
-from ttt.telemetry.system import package_version
 
-_SOFTWARE = ("nvidia-dali-cuda120", "sentencepiece", "sacrebleu")  # torch is `framework`
+_SOFTWARE = ("sentencepiece", "sacrebleu")  # torch is `framework`
 
 
 def system(run_config: RunConfig, world: World) -> dict[str, Any]:
@@ -73,10 +73,11 @@ def _software(device: torch.device) -> str:
     stack = {"Python": sys.version.split()[0]}
     if device.type == "cuda":
         stack["CUDA"] = torch.version.cuda or ""
-        stack["cuDNN"] = str(torch.backends.cudnn.version())
+        stack["cuDNN"] = hardware.cudnn()
         stack["NCCL"] = ".".join(map(str, torch.cuda.nccl.version()))
         stack["NVIDIA driver"] = hardware.driver()
-    stack |= {name: package_version(name) or "" for name in _SOFTWARE}
+    stack |= installed.dali()
+    stack |= {name: installed.version(name) or "" for name in _SOFTWARE}
     stack["ttt"] = ttt.__version__
     stack["kernel"] = platform.release()
     return ", ".join(f"{name} {version}" for name, version in stack.items() if version)

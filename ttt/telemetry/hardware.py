@@ -1,7 +1,7 @@
 """What this machine is made of, as the kernel and the GPU driver tell it; "" is not known.
 
 Reads /sys, /proc and NVML, never the data set. What a container hides or a virtual machine does not
-tell stays unknown: no table of products is kept here.
+tell stays unknown: no table of products is kept here, only one of the generations of NVLink.
 """
 
 import os
@@ -16,6 +16,21 @@ import torch
 from ttt.affinity import topology
 
 _SYS = Path("/sys")
+# Generation of NVLink by compute capability, from NVIDIA's white papers of P100, V100, Turing,
+# A100, GA102, H100, Blackwell (B200, B300). What nvmlDeviceGetNvLinkVersion gives is the number of
+# an enumeration, and which one depends on the driver: in nvml.h (nvmlNvlinkVersion_t) NVLink 4.0 is
+# 6 and 5.0 is 7, in the kernel module (ctrl2080nvlink.h) 3.0 is 5 and 4.0 is 7. Users saw 5 from an
+# A100 (hwloc's issue 658) and 7 from an H100.
+_NVLINK = {
+    (6, 0): 1,
+    (7, 0): 2,
+    (7, 5): 2,
+    (8, 0): 3,
+    (8, 6): 3,
+    (9, 0): 4,
+    (10, 0): 5,
+    (10, 3): 5,
+}
 
 
 def processor(sys: Path = _SYS, cpuinfo: Path = Path("/proc/cpuinfo")) -> dict[str, str]:
@@ -121,7 +136,7 @@ def accelerator(device: torch.device) -> dict[str, str]:
     return told | {
         "accelerator_frequency": _ask(megahertz),
         "accelerator_host_interconnect": _ask(express),
-        "accelerator_interconnect": _nvlink(handle),
+        "accelerator_interconnect": _nvlink(handle, (properties.major, properties.minor)),
     }
 
 
@@ -130,16 +145,31 @@ def driver() -> str:
     return _ask(lambda: str(pynvml.nvmlSystemGetDriverVersion()))
 
 
-def _nvlink(handle: object) -> str:
-    """How many links are up, and of which version; "" where there are none."""
-    versions = []
+def cudnn() -> str:
+    """Version of cuDNN, as "9.10.2"; "" without one.
+
+    torch gives one number, CUDNN_VERSION of cudnn_version.h: 91002, and 8902 up to cuDNN 8.
+    """
+    number = torch.backends.cudnn.version()
+    if number is None:
+        return ""
+    major, rest = divmod(number, 10_000 if number >= 90_000 else 1000)
+    return f"{major}.{rest // 100}.{rest % 100}"
+
+
+def _nvlink(handle: object, capability: tuple[int, int]) -> str:
+    """How many links are up, and of which generation, if known; "" where there are none."""
+    up = 0
     for link in range(pynvml.NVML_NVLINK_MAX_LINKS):
         try:
-            if pynvml.nvmlDeviceGetNvLinkState(handle, link):
-                versions.append(pynvml.nvmlDeviceGetNvLinkVersion(handle, link))
-        except pynvml.NVMLError:  # this GPU has no more of them, or none
-            break
-    return f"NVLink {max(versions)}, {len(versions)} links" if versions else ""
+            up += pynvml.nvmlDeviceGetNvLinkState(handle, link) == pynvml.NVML_FEATURE_ENABLED
+        except pynvml.NVMLError:  # this GPU does not have this link
+            continue
+    if not up:
+        return ""
+    generation = _NVLINK.get(capability)
+    name = "NVLink" if generation is None else f"NVLink {generation}"
+    return f"{name}, {up} link{'s' if up > 1 else ''}"
 
 
 def _ask(question: Callable[[], str]) -> str:

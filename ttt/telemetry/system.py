@@ -4,7 +4,6 @@ import os
 import platform
 import subprocess
 import sys
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +11,10 @@ import psutil
 import torch
 
 import ttt
-from ttt import config, redact
+from ttt import config, installed, redact
+from ttt.telemetry import hardware
 
-_PACKAGES = (
-    "ttt torch numpy nvidia-dali-cuda120 hydra-core omegaconf mlperf-logging rich psutil"
-).split()
+_PACKAGES = "ttt torch numpy hydra-core omegaconf mlperf-logging rich psutil".split()
 # Prefixes and names that change how a run behaves. Anything else, secrets above all, stays out.
 _PREFIXES = ("CUDA_", "NCCL_", "GLOO_", "OMP_", "MKL_", "DALI_", "TORCH_", "TORCHINDUCTOR_")
 _NAMES = ("SLURM_JOB_ID", "SLURM_JOB_NUM_NODES", "SLURM_NTASKS", "LD_PRELOAD", "PYTHONHASHSEED")
@@ -29,7 +27,7 @@ def environment(device: torch.device, command: list[str]) -> dict[str, Any]:
         "ttt": ttt.__version__,
         "git": _git(Path(ttt.__file__).parent, config.folder()),
         "python": sys.version.split()[0],
-        "packages": {name: package_version(name) for name in _PACKAGES},
+        "packages": {name: installed.version(name) for name in _PACKAGES} | installed.dali(),
         "host": platform.node(),
         "system": platform.platform(),
         "processor": _processor(),
@@ -50,7 +48,7 @@ def accelerator(device: torch.device) -> dict[str, Any] | None:
         "name": properties.name,
         "memory_bytes": properties.total_memory,
         "cuda": torch.version.cuda,
-        "cudnn": torch.backends.cudnn.version(),
+        "cudnn": hardware.cudnn() or None,
         "nccl": ".".join(map(str, torch.cuda.nccl.version())),
     }
 
@@ -62,14 +60,6 @@ def variables(environment: Any) -> dict[str, str]:
         for name, value in sorted(environment.items())
         if (name in _NAMES or name.startswith(_PREFIXES)) and not redact.named(name)
     }
-
-
-def package_version(package: str) -> str | None:
-    """Version of an installed package; None if it is not."""
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def _git(package: Path, conf: Path) -> dict[str, Any] | None:
