@@ -55,7 +55,6 @@ def test_dense_weights_get_the_dense_update_beside_sparse_ones():
     linear = torch.nn.Linear(3, 2)
     model = torch.nn.ModuleList([bags(sparse=True), linear])
     optimizer = adagrad.build(model, lr=0.1, **RULES)
-    assert [group["lr"] for group in optimizer.param_groups] == [0.1, 0.1]
     before = linear.weight.detach().clone()
     (model[0](torch.ones(1, 6, dtype=torch.int64)).sum() + linear.weight.sum()).backward()
     optimizer.step()

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from ttt.models.resnet_small import ResNetSmall
-from ttt.optim import lars, sgd
+from ttt.optim import adagrad, lars, sgd
 
 STEPS = 3
 
@@ -222,6 +222,9 @@ def test_no_optimizer_waits_for_the_gpu():
     for build in (
         lambda m: lars.build(m, lr=0.1),
         lambda m: sgd.build(m, lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.1),
+        lambda m: adagrad.build(
+            m, lr=0.1, epsilon=1e-8, initial_accumulator_value=0.0, lr_decay=0.1, weight_decay=0.1
+        ),
     ):
         module = model().cuda()
         optimizer = build(module)

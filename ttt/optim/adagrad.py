@@ -1,15 +1,136 @@
 """Adagrad as recommendation benchmarks use it, for tables updated in part as for dense weights.
 
 Every weight has a rate of its own that falls with the squares of its gradients so far (Duchi, Hazan
-and Singer 2011, JMLR 12, algorithm 1 with a diagonal matrix). The update is torch.optim.Adagrad's.
+and Singer 2011, JMLR 12, algorithm 1 with a diagonal matrix). The update is torch.optim.Adagrad's;
+the way it is computed lets a GradScaler skip an update without the host waiting for the device.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, overload
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ttt.errors import ConfigError
+
+
+class Adagrad(torch.optim.Adagrad):
+    """torch.optim.Adagrad that reads the scale and the overflow flag of a GradScaler on the device.
+
+    torch's own class does so only in its fused form, which has no kernel for sparse gradients and,
+    in older versions of torch, none for CUDA. Without a GradScaler the update is torch's to the
+    last bit, but for sparse gradients with `lr_decay`, which differ by rounding. After an update
+    that overflowed, weights, sums and step counts are as before.
+
+    The state is torch's: `sum`, and `step`, which counts updates and is on the weight's device.
+
+    Args:
+        params: Parameters or groups.
+        settings: Those of torch.optim.Adagrad, without `foreach`, `fused`, `maximize` and
+            `differentiable`.
+    """
+
+    # GradScaler looks for this name: it then always calls step(), with `grad_scale` (None where
+    # gradients are unscaled already) and `found_inf` set on the optimizer for that call only.
+    _step_supports_amp_scaling = True
+
+    def __init__(self, params: Any, **settings: Any) -> None:
+        super().__init__(params, **settings)
+        for weight, state in self.state.items():
+            state["step"] = torch.zeros((), device=weight.device)
+
+    @overload
+    def step(self, closure: None = None) -> None: ...
+
+    @overload
+    def step(self, closure: Callable[[], float]) -> float: ...
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+        """Update every parameter that has a gradient; gradients themselves are left as they are.
+
+        Where a gradient is sparse, the host waits for the number of its different rows.
+        """
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        found_inf: Tensor | None = getattr(self, "found_inf", None)
+        skip = None if found_inf is None else found_inf.squeeze() > 0
+        for group in self.param_groups:
+            weights = [p for p in group["params"] if p.grad is not None]
+            dense = [p for p in weights if not p.grad.is_sparse]
+            if dense:
+                self._update(dense, group, skip)
+            for weight in weights:
+                if weight.grad.is_sparse:
+                    self._update_rows(weight, group, skip)
+        return loss
+
+    def _update(self, weights: list[Tensor], group: dict[str, Any], skip: Tensor | None) -> None:
+        """Update weights with dense gradients, all of them in each operation."""
+        sums = [self.state[w]["sum"] for w in weights]
+        steps = [self.state[w]["step"] for w in weights]
+        changed = [*weights, *sums, *steps]
+        before = [] if skip is None else [tensor.clone() for tensor in changed]
+        torch._foreach_add_(steps, 1)
+        grads = self._unscaled([w.grad for w in weights if w.grad is not None])
+        if group["weight_decay"]:
+            grads = list(torch._foreach_add(grads, weights, alpha=group["weight_decay"]))
+        torch._foreach_addcmul_(sums, grads, grads, value=1)
+        roots = torch._foreach_sqrt(sums)
+        torch._foreach_add_(roots, group["eps"])
+        changes = torch._foreach_mul(grads, _falling(steps, group))
+        torch._foreach_addcdiv_(weights, changes, roots)
+        if skip is not None:
+            for tensor, old in zip(changed, before, strict=True):
+                tensor.copy_(torch.where(skip, old, tensor))
+
+    def _update_rows(self, weight: Tensor, group: dict[str, Any], skip: Tensor | None) -> None:
+        """Update the rows of one weight that its sparse gradient has.
+
+        No copy of a table is made to go back to: after an overflow zeros are added.
+        """
+        assert weight.grad is not None
+        state, grad = self.state[weight], weight.grad.coalesce()  # the square wants rows summed
+        (values,) = self._unscaled([grad._values()])
+        state["step"] += 1 if skip is None else torch.where(skip, 0.0, 1.0)
+        state["sum"].add_(_rows(grad, _unless(skip, values.pow(2))))
+        roots = state["sum"].sparse_mask(grad)._values().sqrt_().add_(group["eps"])
+        changes, rate = _unless(skip, values / roots), _falling([state["step"]], group)
+        if isinstance(rate, float):
+            weight.add_(_rows(grad, changes), alpha=rate)
+        else:
+            weight.add_(_rows(grad, changes * rate[0]))
+
+    def _unscaled(self, grads: list[Tensor]) -> list[Tensor]:
+        scale: Tensor | None = getattr(self, "grad_scale", None)
+        if scale is None:
+            return grads
+        return list(torch._foreach_mul(grads, scale.squeeze().double().reciprocal().float()))
+
+
+def _falling(steps: list[Tensor], group: dict[str, Any]) -> float | list[Tensor]:
+    """What the next change is multiplied by, below 0: one number, or one for each count of steps.
+
+    A rate that depends on the count stays on the device. It is computed in fp64, as Python would.
+    """
+    if not group["lr_decay"]:
+        return -float(group["lr"])
+    done = torch.stack(steps).double() - 1
+    return list((-group["lr"] / (1 + done * group["lr_decay"])).float().unbind())
+
+
+def _unless(skip: Tensor | None, values: Tensor) -> Tensor:
+    """The values, or zeros where the update is skipped."""
+    return values if skip is None else torch.where(skip, 0.0, values)
+
+
+def _rows(like: Tensor, values: Tensor) -> Tensor:
+    """A sparse tensor with the rows of another one."""
+    return torch.sparse_coo_tensor(like._indices(), values, like.size())
 
 
 def build(
@@ -20,7 +141,7 @@ def build(
     initial_accumulator_value: float,
     lr_decay: float,
     weight_decay: float,
-) -> torch.optim.Adagrad:
+) -> Adagrad:
     """Build Adagrad over a model's trained parameters.
 
     With g the gradient of a weight w and s the sum of its squares, which begins at
@@ -48,7 +169,7 @@ def build(
     Raises:
         ConfigError: Weights that only move when they are looked up cannot all decay.
     """
-    looked_up = _looked_up(model)
+    looked_up = _has_looked_up(model)
     if looked_up and weight_decay:
         raise ConfigError(
             [
@@ -58,14 +179,8 @@ def build(
         )
     if looked_up:  # torch else warns, once, that it does not verify the gradients it made itself
         torch.sparse.check_sparse_tensor_invariants.disable()
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    # Apart, because a group with one sparse gradient is updated tensor by tensor.
-    groups = [
-        {"params": [p for p in trained if id(p) not in looked_up], "foreach": True},
-        {"params": [p for p in trained if id(p) in looked_up], "foreach": False},
-    ]
-    return torch.optim.Adagrad(
-        [group for group in groups if group["params"]],
+    return Adagrad(
+        [parameter for parameter in model.parameters() if parameter.requires_grad],
         lr=lr,
         lr_decay=lr_decay,
         weight_decay=weight_decay,
@@ -74,11 +189,9 @@ def build(
     )
 
 
-def _looked_up(model: nn.Module) -> set[int]:
-    """Ids of the parameters whose gradients are sparse."""
-    return {
-        id(parameter)
+def _has_looked_up(model: nn.Module) -> bool:
+    """Whether any of the model's own tables gets sparse gradients."""
+    return any(
+        getattr(module, "sparse", False) and any(True for _ in module.parameters(recurse=False))
         for module in model.modules()
-        if getattr(module, "sparse", False)
-        for parameter in module.parameters(recurse=False)
-    }
+    )

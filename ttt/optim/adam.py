@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from ttt.optim.sgd import decay_groups
+from ttt.optim.sgd import decay_groups, kernels
 
 
 def build(
@@ -24,10 +24,6 @@ def build(
 ) -> torch.optim.Adam:
     """Build Adam (Kingma and Ba 2014, arXiv:1412.6980, algorithm 1) over the trained parameters.
 
-    On a GPU it is the fused kernel: one launch for all parameters, and under a GradScaler it reads
-    the scale and the overflow flag on the device, so that a step never waits. On a CPU it is the
-    multi-tensor form.
-
     Args:
         model: Already on its device.
         lr: First learning rate; a schedule may replace it before every step.
@@ -40,7 +36,4 @@ def build(
         The optimizer.
     """
     groups = decay_groups(model, weight_decay=weight_decay, decay_norm_and_bias=False)
-    on_gpu = all(p.is_cuda for group in groups for p in group["params"])
-    return torch.optim.Adam(
-        groups, lr=lr, betas=(beta_1, beta_2), eps=epsilon, fused=on_gpu, foreach=not on_gpu
-    )
+    return torch.optim.Adam(groups, lr=lr, betas=(beta_1, beta_2), eps=epsilon, **kernels(groups))

@@ -38,6 +38,17 @@ def decay_groups(
     return [group for group in groups if group["params"]]
 
 
+def kernels(groups: list[dict[str, Any]]) -> dict[str, bool]:
+    """Settings of a torch.optim optimizer: fused where all parameters are on a GPU, else foreach.
+
+    A fused kernel is one launch for all parameters. Under a GradScaler it reads the scale and the
+    overflow flag on the device. Every other optimizer of torch makes the host wait for that flag in
+    each step (`GradScaler._maybe_opt_step`).
+    """
+    on_gpu = all(p.is_cuda for group in groups for p in group["params"])
+    return {"fused": on_gpu, "foreach": not on_gpu}
+
+
 def build(
     model: nn.Module,
     *,
@@ -49,9 +60,10 @@ def build(
 ) -> torch.optim.SGD:
     """Build SGD over a model's trained parameters.
 
-    On a GPU it is the fused kernel: one launch for all parameters, and under a GradScaler it reads
-    the scale and the overflow flag on the device, so that a step never waits. On a CPU it is the
-    multi-tensor form.
+    The velocities are made here, as zeros. torch's fused SGD makes them in its first step, without
+    values (`torch.empty_like` in `torch.optim.sgd._fused_sgd`), and the kernel returns before it
+    writes them if that step overflows. The next step would then add up old contents of the memory.
+    A velocity of 0 gives the same first step.
 
     Args:
         model: Already on its device.
@@ -65,7 +77,10 @@ def build(
         The optimizer.
     """
     groups = decay_groups(model, weight_decay=weight_decay, decay_norm_and_bias=decay_norm_and_bias)
-    on_gpu = all(p.is_cuda for group in groups for p in group["params"])
-    return torch.optim.SGD(
-        groups, lr=lr, momentum=momentum, nesterov=nesterov, fused=on_gpu, foreach=not on_gpu
+    optimizer = torch.optim.SGD(
+        groups, lr=lr, momentum=momentum, nesterov=nesterov, **kernels(groups)
     )
+    if momentum:
+        for weight in (p for group in groups for p in group["params"]):
+            optimizer.state[weight]["momentum_buffer"] = torch.zeros_like(weight)
+    return optimizer
