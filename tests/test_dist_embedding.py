@@ -204,7 +204,7 @@ def test_tables_that_do_not_fit_are_refused():
     rows = [10**10] * 3
     huge = DlrmDcnV2Config(dense=4, rows=rows, hots=[1] * 3, sharding="auto", memory_gb=80)
     model = build("model", huge)
-    with pytest.raises(ConfigError, match="at least 768 processes"):
+    with pytest.raises(ConfigError, match="at least 384 processes"):
         spread_tables(model, ALONE)
 
 

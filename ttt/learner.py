@@ -1,6 +1,5 @@
 """How a model is updated: gradients, precision, accumulation, schedule; not what it learns."""
 
-import copy
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
@@ -10,7 +9,7 @@ from torch import nn
 
 from ttt.dist.gradients import GradientTimes
 from ttt.dist.parallel import accumulating, parallelize
-from ttt.dist.state import restore_training, training_state
+from ttt.dist.state import Undo, restore_training, training_state
 from ttt.protocols import Batch, Breakdown, Metric, State, Synthetic, Task, World
 from ttt.telemetry.health import LossWatch
 
@@ -125,8 +124,7 @@ class StandardLearner:
         starts from exactly the weights that were made before.
         """
         device = self._world.device
-        before = copy.deepcopy(self.model.state_dict())
-        optimizer = copy.deepcopy(self._optimizer.state_dict())
+        undo = Undo(self.model, self._optimizer)
         scaler = self._scaler.state_dict()
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
             for batch in synthetic.train:
@@ -135,8 +133,7 @@ class StandardLearner:
                 for batch in synthetic.eval:
                     metric.update(self._task.predict(model, batch), batch)
             metric.compute(self._world)
-        self.model.load_state_dict(before)
-        self._optimizer.load_state_dict(optimizer)
+        undo.put_back()
         self._scaler.load_state_dict(scaler)
         self._losses = LossWatch(device)
         self._times = GradientTimes(self._parallel)

@@ -32,9 +32,10 @@ from ttt.dist.parallel import leave_local
 from ttt.dist.sharding_plan import Piece, Plan, plan
 from ttt.protocols import World
 
-# fp32 weights and Adagrad's sums, and a copy of both that the warm-up keeps to put them back.
-_BYTES_PER_WEIGHT = 16
-_TABLES_SHARE = 0.8  # of a GPU's free memory; the rest is for activations, gradients and messages
+# fp32 weights and Adagrad's sums. The warm-up copies the rows that it changes, not the tables.
+_BYTES_PER_WEIGHT = 8
+# Of a GPU's free memory; the rest is for activations, gradients, messages and the warm-up's copies.
+_TABLES_SHARE = 0.8
 _ROWS_AT_ONCE = 65_536  # sent to process 0 where tables are written down
 
 
