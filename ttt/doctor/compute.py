@@ -1,4 +1,6 @@
-"""How fast each device multiplies matrices, and with which libraries. Needs torch.
+"""How fast each device multiplies matrices, compared with its peak, and with which libraries.
+
+Needs torch.
 
 All ranks compute at once, as in training: a node whose GPUs share too little power or cooling shows
 it only then.
@@ -7,23 +9,35 @@ it only then.
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 
+import pynvml
 import torch
 
+from ttt.dist.device import identity
 from ttt.dist.rank import gpu_index
+from ttt.doctor import nvml, peaks
 from ttt.doctor.findings import Finding, Seen, failure, names, ok, slow, warning
 
 _SECONDS = 0.3  # for one kind of number
-_SIZES = {
-    "cuda": 8192,
-    "cpu": 768,
-}  # rows and columns: large enough to be busy, small enough to end
+# Rows and columns: large enough to be busy, small enough to end. A CPU without instructions for
+# bf16 computes it a hundred times slower than fp32.
+_SIZES = {"cuda": 8192, "cpu": 768}
+_SMALL = {("cpu", "bf16"): 256}
 _BURST = {"cuda": 10, "cpu": 1}  # products that are timed together
-_DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
+_DTYPES = {
+    "fp32": torch.float32,
+    "tf32": torch.float32,
+    "bf16": torch.bfloat16,
+    "fp16": torch.float16,
+}
 # GPUs of one model differ by a few percent (silicon, temperature); a tenth is a fault worth
 # finding, because every step waits for the slowest.
 _SHARE = 0.9
+# Of the peak. A large product on random numbers reaches two thirds to nine tenths of it; half is a
+# clock that is held down, by a power cap, heat or a setting.
+_OF_PEAK = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +52,7 @@ class Compute:
         cudnn: Version; None without.
         nccl: Version; None without.
         gpus: Whether the driver shows GPUs to this rank, usable or not.
+        peaks: What the device could do at most, as `flop_per_s`; None is unknown.
     """
 
     device: str
@@ -47,6 +62,7 @@ class Compute:
     cudnn: str | None
     nccl: str | None
     gpus: bool
+    peaks: dict[str, float | None] = field(default_factory=dict)
 
 
 def choose(device: str, local_rank: int) -> torch.device:
@@ -58,6 +74,42 @@ def choose(device: str, local_rank: int) -> torch.device:
     """
     index = None if device == "cpu" else gpu_index(local_rank, torch.cuda.device_count())
     return torch.device("cpu") if index is None else torch.device("cuda", index)
+
+
+def kinds(device: torch.device) -> list[str]:
+    """The kinds of number worth measuring on a device, by the names of `precision`."""
+    if device.type == "cpu":
+        return ["bf16", "fp32"]
+    if torch.cuda.get_device_capability(device) >= (8, 0):  # Ampere: the first with tf32 and bf16
+        return ["bf16", "fp16", "tf32", "fp32"]
+    return ["fp16", "fp32"]
+
+
+@contextmanager
+def arithmetic(kind: str) -> Iterator[torch.dtype]:
+    """Where fp32 is fp32, and tf32 is tf32, in products and convolutions; gives the tensors' type.
+
+    Args:
+        kind: By the names of `precision`.
+    """
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = matmul.allow_tf32, cudnn.allow_tf32
+    matmul.allow_tf32 = cudnn.allow_tf32 = kind == "tf32"
+    try:
+        yield _DTYPES[kind]
+    finally:
+        matmul.allow_tf32, cudnn.allow_tf32 = before
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute on one core: several wait longer for each other than a small computation takes."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def look(device: torch.device, *, gpus: bool) -> Compute:
@@ -72,18 +124,33 @@ def look(device: torch.device, *, gpus: bool) -> Compute:
     return Compute(
         device=torch.cuda.get_device_name(device) if gpu else "CPU",
         threads=torch.get_num_threads(),
-        flop_per_s={name: rate(device, dtype) for name, dtype in _DTYPES.items()},
+        flop_per_s={kind: rate(device, kind) for kind in kinds(device)},
         cuda=torch.version.cuda,
         cudnn=None if cudnn is None else str(cudnn),
         nccl=".".join(map(str, torch.cuda.nccl.version())) if gpu else None,
         gpus=gpus,
+        peaks=_peaks(device) if gpu else {},
     )
 
 
-def rate(device: torch.device, dtype: torch.dtype) -> float:
+def _peaks(device: torch.device) -> dict[str, float | None]:
+    own = torch.cuda.get_device_properties(device)
+    with nvml.opened(identity(device)) as handle:
+        clock = nvml.asked(pynvml.nvmlDeviceGetMaxClockInfo, handle, pynvml.NVML_CLOCK_SM)
+    capability, sms = (own.major, own.minor), own.multi_processor_count
+    return {
+        kind: peaks.flop_per_s(kind, capability, own.name, sms, clock) for kind in kinds(device)
+    }
+
+
+def rate(device: torch.device, kind: str) -> float:
     """FLOP/s of the best burst of matrix products; fp32 is fp32, never tf32."""
-    size, burst = _SIZES[device.type], _BURST[device.type]
-    torch.backends.cuda.matmul.allow_tf32 = False
+    with arithmetic(kind) as dtype:
+        size = _SMALL.get((device.type, kind), _SIZES[device.type])
+        return _best(device, dtype, size, _BURST[device.type])
+
+
+def _best(device: torch.device, dtype: torch.dtype, size: int, burst: int) -> float:
     left = torch.randn(size, size, device=device, dtype=dtype)
     right, out = torch.randn_like(left), torch.empty_like(left)
     _multiply(left, right, out, 1)  # the library loads and chooses a kernel
@@ -122,7 +189,7 @@ def judge(seen: Sequence[Seen[Compute]]) -> Iterator[Finding]:
     for one in seen:
         models[one.facts.device].append(one)
     for model, alike in models.items():
-        for dtype in _DTYPES:
+        for dtype in alike[0].facts.flop_per_s:
             yield _judge_rates(model, dtype, alike)
 
 
@@ -135,21 +202,36 @@ def _judge_rates(model: str, dtype: str, alike: Sequence[Seen[Compute]]) -> Find
     if model == "CPU":
         threads = sorted({one.facts.threads for one in alike})
         said += f", {names(threads)} thread{'s' if threads != [1] else ''} each"
-    name, data = "matrix product", {"dtype": dtype, "device": model, "flop_per_s": rates}
+    peak = {one.rank: one.facts.peaks.get(dtype) for one in alike}
+    shares = {rank: rates[rank] / most for rank, most in peak.items() if most}
+    if shares:
+        most = max(filter(None, peak.values())) / 1e12
+        said += f", {min(shares.values()):.0%} of the {most:,.0f} at its highest clock"
+    name = "matrix product"
+    data = {"dtype": dtype, "device": model, "flop_per_s": rates, "peak_flop_per_s": peak}
     behind = slow(rates, _SHARE)
-    if not behind:
-        return ok(name, said, **data)
-    worst = [
-        f"rank {rank} on {hosts[rank]} at {share:.0%} of the median"
-        for rank, share in sorted(behind.items(), key=lambda item: item[1])
-    ]
-    return warning(
-        name,
-        f"{said}; slow: {names(worst)}",
-        "look for other processes, heat and power caps there (top, nvidia-smi), or leave it out",
-        outliers=sorted(behind),
-        **data,
-    )
+    if behind:
+        worst = [
+            f"rank {rank} on {hosts[rank]} at {share:.0%} of the median"
+            for rank, share in sorted(behind.items(), key=lambda item: item[1])
+        ]
+        return warning(
+            name,
+            f"{said}; slow: {names(worst)}",
+            "look for other processes, heat and power caps there (top, nvidia-smi), or leave it"
+            " out",
+            outliers=sorted(behind),
+            **data,
+        )
+    if any(share < _OF_PEAK for share in shares.values()):
+        return warning(
+            name,
+            f"{said}; less than {_OF_PEAK:.0%}",
+            "look for a low clock, a power cap or other processes: nvidia-smi -q -d"
+            " CLOCK,POWER,PERFORMANCE",
+            **data,
+        )
+    return ok(name, said, **data)
 
 
 def _multiply(left: torch.Tensor, right: torch.Tensor, out: torch.Tensor, times: int) -> None:

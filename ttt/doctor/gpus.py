@@ -5,7 +5,7 @@ What NVML does not say on a model or driver is None.
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,6 +14,7 @@ import pynvml
 from ttt.dist import gpus as cuda
 from ttt.dist.rank import gpu_index
 from ttt.doctor.findings import Finding, Seen, failure, names, ok, warning
+from ttt.doctor.nvml import asked
 
 # Reasons for a low clock that mean trouble; idling and a power cap at full load are normal.
 _SLOWDOWNS = {
@@ -238,16 +239,16 @@ def _health(which: str, gpu: Gpu) -> Iterator[Finding]:
 def _gpu(handle: Any) -> Gpu:
     card = cuda.card(handle)
     memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
-    reasons = _asked(pynvml.nvmlDeviceGetCurrentClocksThrottleReasons, handle)
-    persistent = _asked(pynvml.nvmlDeviceGetPersistenceMode, handle)
-    mig = _asked(pynvml.nvmlDeviceGetMigMode, handle)
+    reasons = asked(pynvml.nvmlDeviceGetCurrentClocksThrottleReasons, handle)
+    persistent = asked(pynvml.nvmlDeviceGetPersistenceMode, handle)
+    mig = asked(pynvml.nvmlDeviceGetMigMode, handle)
     return Gpu(
         uuid=card.uuid,
         bus_id=str(pynvml.nvmlDeviceGetPciInfo(handle).busId),
         name=str(pynvml.nvmlDeviceGetName(handle)),
         memory_bytes=int(memory.total),
         used_bytes=int(memory.used),
-        ecc_errors=_asked(
+        ecc_errors=asked(
             pynvml.nvmlDeviceGetTotalEccErrors,
             handle,
             pynvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED,
@@ -260,11 +261,3 @@ def _gpu(handle: Any) -> Gpu:
         mig=None if mig is None else bool(mig[0]),
         instances=card.instances,
     )
-
-
-def _asked(question: Callable[..., Any], *arguments: Any) -> Any:
-    """NVML's answer; None where this GPU has none."""
-    try:
-        return question(*arguments)
-    except pynvml.NVMLError:
-        return None
