@@ -1,0 +1,156 @@
+"""Does DALI decode JPEGs to the right pixels on this rank's device, and how fast.
+
+Decodes a made-up picture through the pipeline of a run: on a GPU with DALI's "mixed" decoder.
+"""
+
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pynvml
+import torch
+
+from ttt.data.decoder import Decoder
+from ttt.data.images import ImageSet
+from ttt.data.order import DRAWS, Rows
+from ttt.data.recipe import Recipe
+from ttt.data.samples import one_image
+from ttt.dist.device import identity
+from ttt.dist.world import Solo
+from ttt.doctor import nvml, picture
+from ttt.doctor.findings import Finding, Seen, failure, names, ok
+from ttt.errors import MissingExtra
+
+_BLOCKS = 32  # rows and columns of the picture, in blocks of 8 pixels
+_BATCH = {"cuda": 64, "cpu": 4}
+_SECONDS = {"cuda": 1.0, "cpu": 0.1}
+_THREADS = 2
+# Of 255. The blocks are flat, so that decoders differ only in how they round colours.
+_DIFFERENCE = 3
+_NAME = "image decoding"
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """What one rank's decoder did.
+
+    Attributes:
+        decoder: DALI's word for it: "mixed" on a GPU, else "cpu".
+        difference: Largest difference from the true picture, of 255.
+        images_per_s: Pictures of 256 x 256 pixels, which have next to no detail.
+        engine: Use of the GPU's JPEG engine meanwhile, in percent; None where NVML does not know.
+        absent: Why nothing was decoded; all else is None then.
+    """
+
+    decoder: str | None = None
+    difference: int | None = None
+    images_per_s: float | None = None
+    engine: int | None = None
+    absent: str | None = None
+
+
+def look(device: torch.device) -> Decoded:
+    """Decode for a moment."""
+    blocks = picture.colours(_BLOCKS, _BLOCKS, seed=1)
+    try:
+        with tempfile.TemporaryDirectory() as folder, nvml.opened(identity(device)) as handle:
+            path = Path(folder) / "blocks.jpg"
+            path.write_bytes(picture.jpeg(blocks))
+            return _decode(path, device, picture.pixels(blocks), handle)
+    except MissingExtra as error:
+        return Decoded(absent=str(error).partition("\n")[0])
+
+
+def _decode(path: Path, device: torch.device, truth: picture.Colours, handle: Any) -> Decoded:
+    images, batch = _set(len(truth)), _BATCH[device.type]
+    rows = Rows(np.zeros(batch, np.int64), np.zeros((batch, DRAWS), np.float32))
+    deadline: float | None = None  # from the first batch on: before it, libraries load
+
+    def batches() -> Iterator[Rows]:
+        while deadline is None or time.perf_counter() < deadline:
+            yield rows
+
+    recipe = Recipe("none", False, None, False, False)
+    decoder = Decoder(images, recipe, Solo(device), batch=batch, evaluation=True)
+    difference, count, engine, begin = 0, 0, None, 0.0
+    try:
+        for pixels, _, _ in decoder.run(one_image(images, path), batches()):
+            if deadline is None:
+                difference = _difference(pixels[:: batch - 1].cpu(), truth)
+                begin = time.perf_counter()
+                deadline = begin + _SECONDS[device.type]
+                continue
+            count += batch
+            used = nvml.asked(pynvml.nvmlDeviceGetJpgUtilization, handle)
+            engine = max(engine or 0, used[0]) if used else engine
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        rate = count / (time.perf_counter() - begin)
+    finally:
+        decoder.close()
+    return Decoded("mixed" if device.type == "cuda" else "cpu", difference, rate, engine)
+
+
+def _difference(decoded: torch.Tensor, truth: picture.Colours) -> int:
+    expected = torch.from_numpy(truth).int()
+    return int((decoded.int() - expected).abs().max())
+
+
+def _set(side: int) -> ImageSet:
+    """The settings of a set of one picture of which nothing is cut."""
+    return ImageSet(
+        root=tempfile.gettempdir(),
+        train_samples=1,
+        eval_samples=1,
+        classes=1,
+        size=side,
+        global_batch=1,
+        eval_batch=1,
+        augment="none",
+        pad=0,
+        area=(1.0, 1.0),
+        ratio=(1.0, 1.0),
+        flip=False,
+        eval_resize=None,
+        mean=(0.0, 0.0, 0.0),
+        std=(1.0, 1.0, 1.0),
+        threads=_THREADS,
+        prefetch=2,
+        on_error="error",
+    )
+
+
+def judge(seen: Sequence[Seen[Decoded]]) -> Iterator[Finding]:
+    """Whether every rank's decoder gives the picture; without DALI, that nothing was decoded."""
+    known = [one for one in seen if one.facts.absent is None]
+    if not known:
+        yield ok(_NAME, f"not examined: {seen[0].facts.absent}", difference=None)
+        return
+    differences = {one.rank: one.facts.difference for one in known}
+    rates = {one.rank: one.facts.images_per_s for one in known}
+    engines = {one.rank: one.facts.engine for one in known}
+    data = {"difference": differences, "images_per_s": rates, "jpeg_engine_percent": engines}
+    worst = max(one.facts.difference or 0 for one in known)
+    wrong = [one for one in known if (one.facts.difference or 0) > _DIFFERENCE]
+    if wrong:
+        yield failure(
+            _NAME,
+            f"DALI's {wrong[0].facts.decoder} decoder gives pixels that are wrong by up to"
+            f" {worst} of 255:"
+            f" {names(f'rank {one.rank} on {one.host}' for one in wrong)}",
+            "another release of DALI or of the driver; data.hw_decoder_load=0 decodes without the"
+            " GPU's JPEG engine, device=cpu without the GPU",
+            **data,
+        )
+        return
+    slowest = min(one.facts.images_per_s or 0.0 for one in known)
+    said = f"DALI {known[0].facts.decoder}: pixels are right to {worst} of 255"
+    said += f", {slowest:,.0f} images/s of flat blocks"
+    used = [value for value in engines.values() if value is not None]
+    if used:
+        said += f"; JPEG engine {f'{min(used)} % busy' if min(used) else 'idle'}"
+    yield ok(_NAME, said, **data)
