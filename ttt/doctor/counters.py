@@ -1,0 +1,260 @@
+"""Do NVML's counters agree with each other and with torch, while the GPU is kept busy.
+
+ttt takes a run's energy from the counter of joules (`ttt.telemetry.power`). Here the counter is
+compared with the power that NVML shows. On some GPUs the sensor sees only a part of the time (Yang
+et al. 2023, "Part-time Power Measurements", arXiv:2312.02741).
+"""
+
+import statistics
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import pynvml
+import torch
+
+from ttt.dist.device import identity
+from ttt.doctor import nvml
+from ttt.doctor.findings import Finding, Seen, ok, warning
+
+_SIZE, _BURST = 4096, 20  # matrix products between two samples
+# The shown power may be a mean over the last second, so that samples begin after one.
+_WARM_SECONDS, _BUSY_SECONDS = 1.2, 1.5
+_BYTES = 512 << 20
+_ENERGY_SHARE = 0.25  # that two ways to measure energy may differ
+_MEMORY_SHARE = 0.1  # the driver rounds up
+_CLOCK_SHARE = 0.5
+_NAME = "NVML counters"
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One moment of a busy GPU; None is unknown.
+
+    Attributes:
+        seconds: When.
+        watts: Shown power.
+        joules: The counter of energy.
+        megahertz: Clock of the SMs.
+        percent: Time that any kernel ran, lately.
+    """
+
+    seconds: float
+    watts: float | None = None
+    joules: float | None = None
+    megahertz: int | None = None
+    percent: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """What one rank saw; None is unknown.
+
+    Attributes:
+        counted_j: By the counter of energy.
+        shown_j: By the shown power, over the same time.
+        megahertz: Median clock while busy.
+        most_megahertz: Highest clock there is.
+        percent: Highest utilization while busy.
+        allocated_bytes: What torch took from the driver.
+        risen_bytes: By how much NVML's used memory rose.
+        absent: Why nothing was asked; all else is None then.
+    """
+
+    counted_j: float | None = None
+    shown_j: float | None = None
+    megahertz: float | None = None
+    most_megahertz: int | None = None
+    percent: int | None = None
+    allocated_bytes: int | None = None
+    risen_bytes: int | None = None
+    absent: str | None = None
+
+
+def look(device: torch.device) -> Counters:
+    """Keep the GPU busy and read its counters."""
+    if device.type == "cpu":
+        return Counters(absent="there is no GPU")
+    with nvml.opened(identity(device)) as handle:
+        if handle is None:
+            return Counters(absent="NVML does not know this GPU")
+        allocated, risen = _memory(device, handle)
+        samples = _busy(device, handle)
+        most = nvml.asked(pynvml.nvmlDeviceGetMaxClockInfo, handle, pynvml.NVML_CLOCK_SM)
+    counted, shown = energies(samples)
+    clocks = [one.megahertz for one in samples if one.megahertz is not None]
+    used = [one.percent for one in samples if one.percent is not None]
+    return Counters(
+        counted_j=counted,
+        shown_j=shown,
+        megahertz=statistics.median(clocks) if clocks else None,
+        most_megahertz=most,
+        percent=max(used, default=None),
+        allocated_bytes=allocated,
+        risen_bytes=risen,
+    )
+
+
+def _memory(device: torch.device, handle: Any) -> tuple[int, int | None]:
+    torch.cuda.empty_cache()
+    before, reserved = _used(handle), torch.cuda.memory_reserved(device)
+    block = torch.empty(_BYTES, dtype=torch.uint8, device=device)
+    after, allocated = _used(handle), torch.cuda.memory_reserved(device) - reserved
+    del block
+    return allocated, None if before is None or after is None else after - before
+
+
+def _used(handle: Any) -> int | None:
+    memory = nvml.asked(pynvml.nvmlDeviceGetMemoryInfo, handle)
+    return None if memory is None else int(memory.used)
+
+
+def _busy(device: torch.device, handle: Any) -> list[Sample]:
+    """Samples of a GPU that multiplies matrices; one burst waits while another is computed."""
+    left = torch.randn(_SIZE, _SIZE, device=device, dtype=torch.float16)
+    right, out = torch.randn_like(left), torch.empty_like(left)
+    flying: deque[torch.cuda.Event] = deque()
+    samples = []
+    begin = time.perf_counter()
+    while (now := time.perf_counter() - begin) < _WARM_SECONDS + _BUSY_SECONDS:
+        for _ in range(_BURST):
+            torch.mm(left, right, out=out)
+        done = torch.cuda.Event()
+        done.record()
+        flying.append(done)
+        if len(flying) > 1:
+            flying.popleft().synchronize()
+        if now > _WARM_SECONDS:
+            samples.append(_sample(handle))
+    torch.cuda.synchronize(device)
+    return samples
+
+
+def _sample(handle: Any) -> Sample:
+    millijoules = nvml.asked(pynvml.nvmlDeviceGetTotalEnergyConsumption, handle)
+    rates = nvml.asked(pynvml.nvmlDeviceGetUtilizationRates, handle)
+    return Sample(
+        time.perf_counter(),
+        _watts(handle),
+        None if millijoules is None else millijoules / 1e3,
+        nvml.asked(pynvml.nvmlDeviceGetClockInfo, handle, pynvml.NVML_CLOCK_SM),
+        None if rates is None else int(rates.gpu),
+    )
+
+
+def _watts(handle: Any) -> float | None:
+    """The power of this moment; where the driver has none, of the last second or so."""
+    fields = nvml.asked(pynvml.nvmlDeviceGetFieldValues, handle, [pynvml.NVML_FI_DEV_POWER_INSTANT])
+    if fields is not None and fields[0].nvmlReturn == pynvml.NVML_SUCCESS:
+        return float(fields[0].value.uiVal) / 1e3
+    milliwatts = nvml.asked(pynvml.nvmlDeviceGetPowerUsage, handle)
+    return None if milliwatts is None else milliwatts / 1e3
+
+
+def energies(samples: Sequence[Sample]) -> tuple[float | None, float | None]:
+    """Joules by the counter and by the shown power, between the counter's first and last change.
+
+    The counter moves a few times a second only. Where one of the two is unknown, so is its sum.
+    """
+    if any(one.joules is None for one in samples):
+        return None, None
+    moved = [now for before, now in pairwise(samples) if now.joules != before.joules]
+    if len(moved) < 2:
+        return (0.0 if samples else None), None
+    first, last = moved[0], moved[-1]
+    between = [one for one in samples if first.seconds <= one.seconds <= last.seconds]
+    shown = [
+        (one.watts + two.watts) / 2 * (two.seconds - one.seconds)
+        for one, two in pairwise(between)
+        if one.watts is not None and two.watts is not None
+    ]
+    counted = (last.joules or 0.0) - (first.joules or 0.0)
+    return counted, sum(shown) if len(shown) == len(between) - 1 else None
+
+
+def judge(seen: Sequence[Seen[Counters]]) -> Iterator[Finding]:
+    """Whether the counters agree."""
+    known = [one for one in seen if one.facts.absent is None]
+    if not known:
+        yield ok(_NAME, f"not examined: {seen[0].facts.absent}", counted_j=None)
+        return
+    problems = [problem for one in known for problem in _judge(one)]
+    yield from problems
+    if not problems:
+        yield ok(_NAME, _told(known[0].facts), **_data(known))
+
+
+def _told(one: Counters) -> str:
+    parts = []
+    if one.counted_j is None:
+        parts.append("no counter of energy: ttt reports no joules of GPUs here")
+    elif one.shown_j:
+        parts.append(f"energy counter {one.counted_j / one.shown_j:.0%} of the shown power")
+    if one.megahertz is not None and one.most_megahertz:
+        parts.append(f"SM clock {one.megahertz:.0f} of {one.most_megahertz} MHz")
+    if one.percent is not None:
+        parts.append(f"{one.percent} % busy")
+    if one.risen_bytes is not None and one.allocated_bytes:
+        parts.append(f"memory {one.risen_bytes / one.allocated_bytes:.0%} of what torch took")
+    return ", ".join(parts) or "NVML has none of them for this GPU"
+
+
+def _data(known: Sequence[Seen[Counters]]) -> dict[str, Any]:
+    return {
+        name: {one.rank: getattr(one.facts, name) for one in known}
+        for name in Counters.__dataclass_fields__
+        if name != "absent"
+    }
+
+
+def _judge(one: Seen[Counters]) -> Iterator[Finding]:
+    where, facts = f"rank {one.rank} on {one.host}", one.facts
+    data = _data([one])
+    if facts.counted_j == 0.0:
+        yield warning(
+            _NAME,
+            f"the energy counter does not move while the GPU is busy: {where}",
+            "system.energy=off, or another driver: nvidia-smi -q -d POWER",
+            **data,
+        )
+    elif facts.counted_j and facts.shown_j:
+        ratio = facts.counted_j / facts.shown_j
+        if abs(ratio - 1) > _ENERGY_SHARE:
+            yield warning(
+                _NAME,
+                f"the energy counter has {facts.counted_j:.0f} J where the shown power makes"
+                f" {facts.shown_j:.0f} J: {where}",
+                "ttt takes the counter; compare it with a power meter before you publish joules, or"
+                " type system.energy=off",
+                **data,
+            )
+    if facts.percent == 0:
+        yield warning(
+            _NAME,
+            f"NVML shows a busy GPU as idle: {where}",
+            "do not trust its utilization; a MIG instance or a virtual GPU has none of its own",
+            **data,
+        )
+    if facts.megahertz and facts.most_megahertz:
+        share = facts.megahertz / facts.most_megahertz
+        if share < _CLOCK_SHARE:
+            yield warning(
+                "GPU clock",
+                f"{facts.megahertz:.0f} MHz under load, {share:.0%} of its highest: {where}",
+                "look for a locked clock, a power cap or heat: nvidia-smi -q -d"
+                " CLOCK,POWER,PERFORMANCE; nvidia-smi -rgc unlocks the clock",
+                **data,
+            )
+    if facts.risen_bytes is not None and facts.allocated_bytes:
+        off = abs(facts.risen_bytes - facts.allocated_bytes)
+        if off > _MEMORY_SHARE * facts.allocated_bytes:
+            yield warning(
+                _NAME,
+                f"torch took {facts.allocated_bytes / 2**20:.0f} MiB and NVML's used memory rose by"
+                f" {facts.risen_bytes / 2**20:.0f} MiB: {where}",
+                "look for other processes on this GPU: nvidia-smi",
+                **data,
+            )
