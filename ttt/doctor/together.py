@@ -15,6 +15,7 @@ from ttt.dist import bench, mpi
 from ttt.dist import world as dist_world
 from ttt.dist.rank import Placement
 from ttt.doctor import alone, clocks, compute, exchange
+from ttt.doctor import device as examination
 from ttt.doctor.alone import Everybody, Facts, Failed, attempt
 from ttt.doctor.findings import Finding, Seen, failure, ok
 from ttt.errors import TttError
@@ -84,10 +85,10 @@ def _measure(run: RunConfig, world: World, mine: Facts) -> Iterator[Finding]:
     device = compute.choose(run.device, world.local_rank)
     world.barrier()
     gpus = not isinstance(mine["GPUs"], Failed) and bool(mine["GPUs"].visible)
-    look = attempt(lambda: compute.look(device, gpus=gpus))
-    facts = Everybody({"matrix product": look}, world.gather)
-    yield from facts.judged("matrix product", compute.judge_libraries)
-    yield from facts.judged("matrix product", compute.judge)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)  # else what names no device opens GPU 0 from every rank
+    checks = examination.checks(device, gpus=gpus)
+    yield from examination.examine(device, checks, world.gather)
     if world.size == 1:
         yield ok(
             "collectives",

@@ -1,0 +1,168 @@
+"""Do training steps on this device come to the weights that they come to in float64 on the CPU.
+
+A small network with a convolution, BatchNorm and a linear layer makes some updates with ttt's own
+learner, by each optimizer that ttt has, in each precision. That goes through cuDNN, cuBLAS, the
+fused optimizers, autocast and the loss scaling of fp16.
+"""
+
+import copy
+import importlib
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from ttt.dist.world import Solo
+from ttt.doctor import compute
+from ttt.doctor.findings import Finding, Seen, failure, names, ok
+from ttt.learner import StandardLearner
+from ttt.schema import nodes
+from ttt.tasks.image import ImageClassification
+
+_UPDATES = 3  # the first has no momentum yet, and Adam's first is a sign
+_SIDE, _CLASSES, _BATCH = 8, 10, 16
+# Of the distance that the weights moved. Gradients in fp32 have relative errors of 1e-6, in 16 bits
+# of 1e-2, in tf32 between. Adam and Adagrad make steps of one size out of gradients of any size, so
+# that a small gradient's error is a step in the wrong direction. An update that is left out, or
+# made with a scale that was not taken out, is an error of 1 or more.
+_LIMITS = {"fp32": 1e-2, "tf32": 0.2, "fp16": 0.2, "bf16": 0.4}
+
+Optimizer = Callable[[nn.Module], torch.optim.Optimizer]
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """How far the weights of one rank's device are from those of the CPU.
+
+    Attributes:
+        errors: By optimizer and precision: ||w - w64|| / ||w64 - w0|| over all weights.
+    """
+
+    errors: dict[str, dict[str, float]]
+
+
+def optimizers() -> dict[str, tuple[float, Optimizer]]:
+    """The rate and the maker of every optimizer that the configuration offers, by its name."""
+    found: dict[str, tuple[float, Optimizer]] = {}
+    for schema in nodes.SCHEMAS.values():
+        target = str(getattr(schema, "_target_", ""))
+        module, _, maker = target.rpartition(".")
+        if not module.startswith("ttt.optim.") or maker != "build":  # the others are schedules
+            continue
+        made = schema()
+        settings = {one.name: getattr(made, one.name) for one in fields(made)}
+        name = settings.pop("name")
+        del settings["_target_"]
+        build = getattr(importlib.import_module(module), maker)
+        found[str(name)] = settings["lr"], partial(build, **settings)
+    return found
+
+
+@compute.one_thread()
+def look(device: torch.device) -> Steps:
+    """Make the updates on the device, and the same in float64 on the CPU."""
+    drawn = torch.Generator().manual_seed(1)
+    model = _model(drawn)
+    pixels = torch.randn(_BATCH, 3, _SIDE, _SIDE, generator=drawn)
+    batch = pixels, torch.randint(_CLASSES, (_BATCH,), generator=drawn)
+    start, found = _weights(model), {}
+    for name, optimizer in optimizers().items():
+        exact = copy.deepcopy(model).double()
+        twice = batch[0].double(), batch[1]
+        reference = _trained(exact, twice, torch.device("cpu"), "fp32", optimizer)
+        moved = (reference - start).norm()
+        found[name] = {
+            kind: float(
+                (_trained(copy.deepcopy(model), batch, device, kind, optimizer) - reference).norm()
+                / moved
+            )
+            for kind in compute.kinds(device)
+        }
+    return Steps(found)
+
+
+def _model(drawn: torch.Generator) -> nn.Module:
+    model = nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1, bias=False),  # BatchNorm takes a bias away again
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(8 * _SIDE**2, _CLASSES),
+    )
+    with torch.no_grad():
+        for one in model.parameters():
+            if one.ndim > 1:
+                one.copy_(torch.randn(one.shape, generator=drawn) / one[0].numel() ** 0.5)
+    return model
+
+
+def _trained(
+    model: nn.Module,
+    batch: tuple[Tensor, Tensor],
+    device: torch.device,
+    kind: str,
+    optimizer: tuple[float, Optimizer],
+) -> Tensor:
+    """All weights after the updates, float64 on the CPU."""
+    rate, build = optimizer
+    with compute.arithmetic(kind):
+        learner = StandardLearner(
+            model.to(device),
+            ImageClassification(label_smoothing=0.0),
+            Solo(device),
+            optimizer=build,
+            schedule=lambda step: rate,
+            precision=kind,
+            accumulate=1,
+            clip_norm=None,
+            compile=False,
+        )
+        for _ in range(_UPDATES):
+            learner.step((batch[0].to(device), batch[1].to(device)))
+    return _weights(learner.model)
+
+
+def _weights(model: nn.Module) -> Tensor:
+    return torch.cat([one.detach().cpu().double().flatten() for one in model.parameters()])
+
+
+def judge(seen: Sequence[Seen[Steps]]) -> Iterator[Finding]:
+    """Whether every optimizer comes to the same weights, as closely as a precision allows."""
+    problems = []
+    worst: dict[str, float] = {}
+    for name, kinds in seen[0].facts.errors.items():
+        for kind in kinds:
+            errors = {one.rank: one.facts.errors[name][kind] for one in seen}
+            # Written so that NaN is bad.
+            bad = [one for one in seen if not errors[one.rank] <= _LIMITS[kind]]
+            worst[kind] = max(worst.get(kind, 0.0), *errors.values())
+            if bad:
+                problems.append(_wrong(name, kind, bad))
+    yield from problems
+    if not problems:
+        told = ", ".join(f"{kind} {value:.1e}" for kind, value in worst.items())
+        optimizers = names(seen[0].facts.errors)
+        yield ok(
+            "training step",
+            f"{optimizers}: {_UPDATES} updates differ from float64 on the CPU by {told} of their"
+            " length",
+            relative_error={one.rank: one.facts.errors for one in seen},
+        )
+
+
+def _wrong(name: str, kind: str, bad: Sequence[Seen[Steps]]) -> Finding:
+    errors = {one.rank: one.facts.errors[name][kind] for one in bad}
+    ranks = names(f"rank {one.rank} on {one.host}" for one in bad)
+    return failure(
+        "training step",
+        f"{name} in {kind}: {_UPDATES} updates come to other weights than on the CPU, by"
+        f" {errors[bad[0].rank]:.2g} of their length; allowed is {_LIMITS[kind]:g}: {ranks}",
+        f"do not train with precision={kind} here; compare the versions of torch, CUDA and cuDNN"
+        " with those of a machine where this is well",
+        optimizer=name,
+        kind=kind,
+        relative_error={rank: v if math.isfinite(v) else None for rank, v in errors.items()},
+    )
