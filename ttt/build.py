@@ -11,7 +11,7 @@ from ttt.clock import Clock
 from ttt.dist.embedding import spread_tables
 from ttt.errors import ConfigError
 from ttt.events import EventLog, Kind
-from ttt.learner import StandardLearner
+from ttt.learner import StandardLearner, set_arithmetic
 from ttt.loop import Parts
 from ttt.protocols import Metric, World
 from ttt.schema.logged import Spread
@@ -85,17 +85,6 @@ def keep_compiled(run_config: RunConfig, log: EventLog) -> None:
     """If the model is compiled, keep the compiled code for later runs, or say why not."""
     if run_config.compile and (sentence := scratch.keep_compiled()):
         log.emit(Kind.WARNING, message=sentence)
-
-
-def set_arithmetic(precision: str) -> None:
-    """Make fp32 mean fp32: left alone, cuDNN computes convolutions in tf32, and logs would lie.
-
-    Kernels are chosen by measuring them, which happens in the warm-up, off the clock.
-    """
-    tf32 = precision == "tf32"
-    torch.backends.cuda.matmul.allow_tf32 = tf32
-    torch.backends.cudnn.allow_tf32 = tf32
-    torch.backends.cudnn.benchmark = True
 
 
 def asked_for(metric: Metric, run_config: RunConfig) -> Metric:

@@ -16,6 +16,17 @@ from ttt.telemetry.health import LossWatch
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
+def set_arithmetic(precision: str) -> None:
+    """Make fp32 mean fp32: left alone, cuDNN computes convolutions in tf32, and logs would lie.
+
+    Kernels are chosen by measuring them, which happens in the warm-up, off the clock.
+    """
+    tf32 = precision == "tf32"
+    torch.backends.cuda.matmul.allow_tf32 = tf32
+    torch.backends.cudnn.allow_tf32 = tf32
+    torch.backends.cudnn.benchmark = True
+
+
 class StandardLearner:
     """One model, one optimizer. Implements `ttt.protocols.Learner`.
 

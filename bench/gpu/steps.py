@@ -1,0 +1,112 @@
+"""How fast updates are, how much memory they take, and whether the host is ahead of the device.
+
+    python3 bench/gpu/steps.py [--benchmarks digits clicks ...] [--precisions fp32 bf16] [--compile]
+
+For each benchmark and precision: milliseconds an update by events around many of them, queued one
+after the other; milliseconds the host needs to queue one, measured on an idle device; memory.
+The host is ahead where it queues an update in less time than the device takes for it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+from itertools import cycle, islice
+
+import figures
+import parts
+import torch
+
+ALL = ("digits", "cifar10", "clicks", "dates", "resnet", "transformer", "gnmt", "dlrm_dcnv2")
+SMALL = ("digits", "clicks", "dates")  # as a CPU can do them in seconds
+PRECISIONS = ("bf16", "fp32", "tf32", "fp16")  # by what is asked for most
+_SECONDS = 1.0  # that the updates timed together should take
+_FEWEST, _MOST = 5, 200
+_ALONE = 10  # updates whose queueing is timed one by one
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure; returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--benchmarks", nargs="+", default=None)
+    parser.add_argument("--precisions", nargs="+", default=PRECISIONS)
+    parser.add_argument("--compile", action="store_true")
+    options = figures.options(parser, arguments)
+    section = figures.Section("compiled" if options.compile else "steps", options)
+    names = options.benchmarks or (ALL if section.cuda else SMALL)
+
+    def measure(section: figures.Section) -> None:
+        for precision in options.precisions:
+            for name in names:
+                with section.part(f"{name} {precision}"):
+                    one(section, name, precision, compile=options.compile)
+
+    return figures.run(section, measure)
+
+
+def one(section: figures.Section, name: str, precision: str, *, compile: bool) -> None:
+    """Measure one benchmark in one precision."""
+    if section.cuda:
+        torch.cuda.reset_peak_memory_stats(section.device)
+    begin = time.perf_counter()
+    built = parts.build(name, section.device, precision=precision, compile=compile)
+    section.synchronize()
+    said = f"{name} {precision}" + (" compiled" if compile else "")
+    section.add(f"{said} build and warm-up", time.perf_counter() - begin, "s", built.said)
+    batches = built.synthetic.train[:1]
+    timed(section, built, batches, 2)
+    if section.cuda:
+        section.add(f"{said} peak in warm-up", torch.cuda.max_memory_allocated() / 1e9, "GB")
+        torch.cuda.reset_peak_memory_stats(section.device)
+    trial = timed(section, built, batches, 3)
+    count = max(_FEWEST, min(_MOST, round(1000 * _SECONDS / trial)))
+    each = timed(section, built, batches, count)
+    section.add(f"{said} step", each, "ms")
+    section.add(f"{said} rate", 1000 * len(batches[0][0]) / each, "samples/s")
+    if hasattr(batches[0], "target_out"):
+        words = int((batches[0].target_out != 0).sum())
+        section.add(f"{said} words", 1000 * words / each, "target tokens/s")
+    if not section.cuda:
+        return
+    host = queueing(section, built, batches)
+    section.add(f"{said} host", host, "ms")
+    section.add(f"{said} host ahead", host < each)
+    section.add(f"{said} allocated", torch.cuda.max_memory_allocated() / 1e9, "GB")
+    section.add(f"{said} reserved", torch.cuda.max_memory_reserved() / 1e9, "GB")
+
+
+def timed(section: figures.Section, built: parts.Built, batches: Sequence, count: int) -> float:
+    """Milliseconds an update, of `count` that are queued one after the other."""
+    section.synchronize()
+    ends = [torch.cuda.Event(enable_timing=True) for _ in range(2)] if section.cuda else []
+    begin = time.perf_counter()
+    if ends:
+        ends[0].record()
+    for batch in islice(cycle(batches), count):
+        built.learner.step(batch)
+    if ends:
+        ends[1].record()
+        section.synchronize()
+        return float(ends[0].elapsed_time(ends[1])) / count
+    return 1000 * (time.perf_counter() - begin) / count
+
+
+def queueing(section: figures.Section, built: parts.Built, batches: Sequence) -> float:
+    """Milliseconds the host needs to queue an update on an idle device, the median."""
+    found = []
+    for batch in islice(cycle(batches), _ALONE):
+        section.synchronize()
+        begin = time.perf_counter()
+        built.learner.step(batch)
+        found.append(1000 * (time.perf_counter() - begin))
+    section.synchronize()
+    return statistics.median(found)
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stdout.flush()
+    figures.leave(code)
