@@ -98,9 +98,8 @@ def nvml(section: figures.Section) -> None:
     add("driver", pynvml.nvmlSystemGetDriverVersion)
     add("CUDA of the driver", lambda: pynvml.nvmlSystemGetCudaDriverVersion() / 1000)
     add("SM clock", lambda: pynvml.nvmlDeviceGetClockInfo(gpu, pynvml.NVML_CLOCK_SM), "MHz")
-    add(
-        "SM clock, most", lambda: pynvml.nvmlDeviceGetMaxClockInfo(gpu, pynvml.NVML_CLOCK_SM), "MHz"
-    )
+    most = pynvml.nvmlDeviceGetMaxClockInfo
+    add("SM clock, most", lambda: most(gpu, pynvml.NVML_CLOCK_SM), "MHz")
     add("memory clock", lambda: pynvml.nvmlDeviceGetClockInfo(gpu, pynvml.NVML_CLOCK_MEM), "MHz")
     add("power", lambda: pynvml.nvmlDeviceGetPowerUsage(gpu) / 1e3, "W")
     add("power limit", lambda: pynvml.nvmlDeviceGetEnforcedPowerLimit(gpu) / 1e3, "W")

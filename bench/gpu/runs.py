@@ -1,4 +1,4 @@
-"""`ttt run` of the benchmarks that make their data set, on the GPU and on the CPU, to the target."""
+"""`ttt run` of the benchmarks that make their own data, on the GPU and the CPU, to the target."""
 
 from __future__ import annotations
 
