@@ -107,3 +107,67 @@ def test_a_silent_node_suspends_it_and_a_hang_ends_it(seat, monkeypatch, gone, k
     assert ended(seat)[0] is kind
     [told] = failure.read(seat.logs)
     assert told.primary is not gone  # slurm/job.sbatch looks for it
+
+
+def fail(*arguments, **names):
+    raise RuntimeError("on purpose")
+
+
+@pytest.mark.parametrize(
+    "place", ["failure.write", "dist_world.flight_record", "EventLog.close", "EventLog.emit", None]
+)
+def test_whatever_fails_a_rank_that_hangs_says_the_rest_and_ends(seat, monkeypatch, capfd, place):
+    left = []
+    monkeypatch.setattr(os, "_exit", left.append)
+    monkeypatch.setattr("ttt.seat.dist_world.flight_record", lambda: b"of NCCL")
+    if place:
+        monkeypatch.setattr(f"ttt.seat.{place}", fail)
+    seat.hang(STUCK)
+    assert left == [5]
+    assert ("on purpose" in capfd.readouterr().err) == bool(place)
+    done = {
+        "failure.write": bool(failure.read(seat.logs)),
+        "EventLog.emit": bool(seat.record.events),
+        "EventLog.close": seat.record.closed,
+        "dist_world.flight_record": (seat.logs / "rank_0.nccl_trace").exists(),
+    }
+    assert [name for name, is_done in done.items() if not is_done] == ([place] if place else [])
+
+
+def test_a_full_disk_does_not_keep_a_rank_that_hangs(seat, monkeypatch):
+    left = []
+    monkeypatch.setattr(os, "_exit", left.append)
+    monkeypatch.setattr("ttt.seat.dist_world.flight_record", lambda: b"of NCCL")
+    (seat.logs / "rank_0.nccl_trace").mkdir()  # cannot be written
+    monkeypatch.setattr("sys.stderr", None)  # and nor can it be said
+    seat.hang(STUCK)
+    assert left == [5]
+
+
+def test_of_a_rank_that_has_ended_its_launcher_says_why(seat, monkeypatch):
+    monkeypatch.delenv(stop.REQUEUE)
+    monkeypatch.setattr(os, "_exit", lambda code: None)
+    seat.hang(replace(STUCK, gone=True, ended=True))
+    assert ended(seat)[0] is Kind.RUN_STOP
+    [told] = failure.read(seat.logs)
+    assert not told.primary
+
+
+def test_the_last_words_close_the_log_though_the_record_cannot_be_ended(seat, monkeypatch):
+    monkeypatch.setattr(seat.log, "emit", fail)
+    seat.last_words(signal.SIGTERM)
+    assert seat.record.closed
+
+
+def test_a_main_thread_that_ends_by_itself_is_not_taken_for_one_that_waits(seat):
+    assert not seat.pulse.leaving
+    seat.abort(LOST)
+    assert seat.pulse.leaving
+
+
+def test_a_time_out_that_torch_does_not_take_does_not_end_the_watch(seat):
+    world = SimpleNamespace(expect_answers_within=fail)
+    timeout = SimpleNamespace(init_seconds=1800, step_seconds=300)
+    assert seat._patience(world, timeout) == 1800
+    seat.pulse.steady = True
+    assert seat._patience(world, timeout) == 300

@@ -1,11 +1,24 @@
 """Who holds the others up is found out from what ranks say of themselves."""
 
 import json
+import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 
+import pytest
+
+from ttt import deadline
 from ttt.telemetry.pulse import Note, Pulse, Stuck, Watchdog, diagnose
+
+
+@pytest.fixture(autouse=True)
+def ends(monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, int]]:
+    """When this process would have been ended, whatever hangs, and with which code."""
+    asked: list[tuple[float, int]] = []
+    monkeypatch.setattr(deadline, "end_within", lambda *arguments: asked.append(arguments))
+    return asked
 
 
 def note(rank, beats=10, *, place="step (ttt/learner.py:70)", waits=True, alarmed=True):
@@ -60,6 +73,7 @@ class FakeBoard:
     def __init__(self, other: Note, *, broken: bool = False) -> None:
         self.kept = {1: json.dumps({name: getattr(other, name) for name in Note.__slots__})}
         self.alarm = self.broken = broken
+        self.ended: int | None = None
 
     def put(self, text: str) -> None:
         if self.broken:
@@ -75,8 +89,17 @@ class FakeBoard:
     def rung(self) -> bool:
         return self.alarm
 
+    def lost(self) -> int | None:
+        return self.ended
 
-def watch(pulse: Pulse, board: FakeBoard, patience: float | None, seconds: float) -> list[Stuck]:
+
+def watch(
+    pulse: Pulse,
+    board: FakeBoard,
+    patience: float | None,
+    seconds: float,
+    has_work: Callable[[], bool] | None = None,
+) -> list[Stuck]:
     """What a watchdog finds within some seconds."""
     found: list[Stuck] = []
     over = threading.Event()
@@ -85,7 +108,7 @@ def watch(pulse: Pulse, board: FakeBoard, patience: float | None, seconds: float
         found.append(stuck)
         over.set()
 
-    dog = Watchdog(pulse, board, lambda: patience, tell)
+    dog = Watchdog(pulse, board, lambda: patience, tell, has_work)
     dog._period = 0.02
     dog.start()
     over.wait(seconds)
@@ -128,3 +151,60 @@ def test_it_listens_to_the_alarm_of_another_rank():
 def test_a_lost_board_is_rank_0_that_is_gone():
     [stuck] = watch(Pulse(), FakeBoard(note(1), broken=True), 0.1, 10)
     assert "rank 0 does not answer" in stuck.text
+
+
+def test_a_process_that_has_ended_is_found_at_once(ends):
+    board = FakeBoard(note(1, 2, alarmed=False))
+    board.ended = 1
+    [stuck] = watch(Pulse("training", 7, 3), board, 1000, 10)
+    assert (stuck.rank, stuck.host, stuck.gone, stuck.ended) == (1, "n0", True, True)
+    assert stuck.text == "has ended, last seen training at step 5, and the others wait for it"
+    assert [code for _, code in ends] == [5]
+
+
+def test_a_main_thread_that_ends_by_itself_may_take_its_time():
+    board = FakeBoard(note(1))
+    board.ended = 1
+    assert watch(Pulse("training", 7, 3, leaving=True), board, 1000, 0.3) == []
+
+
+@pytest.mark.parametrize(("busy", "waits"), [(None, False), (False, False), (True, True)])
+def test_a_rank_whose_gpu_has_work_may_wait_for_another(busy, waits):
+    """The line it is at does not say: `int(tensor)` is a call of C, and so is a sleep."""
+    board = FakeBoard(note(1, 3))
+    has_work = None if busy is None else lambda: busy
+    stood = threading.Event()
+    thread = threading.Thread(target=stood.wait)
+    thread.start()
+    pulse = Pulse("training", 7, 3)
+    found: list[Stuck] = []
+    dog = Watchdog(pulse, board, lambda: 0.0, found.append, has_work)
+    dog._period, dog._main = 0.02, thread.ident  # in threading.py, not in torch
+    dog.start()
+    dog.join()
+    stood.set()
+    thread.join()
+    assert Note(**json.loads(board.kept[0])).waits is waits
+    [stuck] = found
+    assert ("messages between them" in stuck.text) is waits  # else rank 0 is named alone
+    assert waits or stuck.text.startswith("is stuck")
+
+
+def test_a_gpu_that_does_not_answer_counts_as_one_with_work():
+    def broken() -> bool:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    board = FakeBoard(note(1, 3))
+    watch(Pulse("training", 7, 3), board, 0.1, 10, broken)
+    assert Note(**json.loads(board.kept[0])).waits
+
+
+def test_whatever_fails_in_an_alarm_the_process_ends(monkeypatch, ends):
+    board = FakeBoard(note(1, 2))
+    board.kept[1] = '{"of another": "program"}'
+    monkeypatch.setattr(sys, "stderr", None)
+    [stuck] = watch(Pulse("training", 7, 3), board, 0.1, 10)
+    assert "rank 0 does not answer" in stuck.text
+    [(seconds, code)] = ends
+    assert seconds < 10
+    assert code == 5

@@ -56,6 +56,9 @@ class Board(Protocol):
     def rung(self) -> bool:
         """Whether somebody did."""
 
+    def lost(self) -> int | None:
+        """A rank whose process is known to have ended; None if none is."""
+
 
 class World(Protocol):
     """The processes of one run, as seen from one of them. Only `ttt.dist` implements it."""

@@ -9,13 +9,14 @@ import os
 import sys
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from ttt import failure, owner, redact, saver, scratch, stop
 from ttt.dist import world as dist_world
+from ttt.dist.device import has_work
 from ttt.dist.rank import Placement, to_go_on
 from ttt.errors import ESCAPE, LAUNCH_FAILED, LaunchError, TttError, shown
 from ttt.events import EventLog, Kind
@@ -116,7 +117,8 @@ class Seat:
             yield
             return
         patience = partial(self._patience, world, timeout)
-        self._dog = Watchdog(self.pulse, board, patience, self.hang)
+        asks = partial(has_work, world.device) if world.device.type == "cuda" else None
+        self._dog = Watchdog(self.pulse, board, patience, self.hang, asks)
         self._dog.start()
         try:
             yield
@@ -128,7 +130,8 @@ class Seat:
         limit = timeout.step_seconds if self.pulse.steady else timeout.init_seconds
         if limit is not None and limit != self._expected:
             self._expected = limit
-            world.expect_answers_within(limit + _LATER_SECONDS)
+            with contextlib.suppress(Exception):  # the watch goes on with torch's time-outs as is
+                world.expect_answers_within(limit + _LATER_SECONDS)
         return limit
 
     def abort(self, error: BaseException) -> None:
@@ -137,6 +140,7 @@ class Seat:
         A run that may be requeued is only suspended, unless a rank has failed by itself: the
         others have lost that one, too.
         """
+        self.pulse.leaving = True
         if self._dog and self._dog.alarmed:
             self._dog.join()  # it knows why, and ends this process
         error = stop.cause(error)
@@ -164,9 +168,8 @@ class Seat:
     def last_words(self, number: int) -> None:
         """End the record in another thread, if the main thread was asked to stop but does not."""
         error = Interrupted(number)
-        self._end(str(error), goes_on=stop.ended_from_outside(error, lost_peer=False))
-        if self.log:
-            self.log.close()
+        goes_on = stop.ended_from_outside(error, lost_peer=False)
+        _attempt(partial(self._end, str(error), goes_on=goes_on), self._close)
 
     def show(self, error: TttError) -> None:
         """Leave word of what is about to end this process, before its launcher may end it."""
@@ -189,19 +192,32 @@ class Seat:
         """End this process from beside its main thread, which does not come back.
 
         Every rank that lives does this at about the same time, its traceback in its log already;
-        what NCCL was doing goes where torch's `torchfrtrace` can read it.
+        what NCCL was doing goes where torch's `torchfrtrace` can read it. What fails here, such as
+        a full disk, does not keep the process; of what hangs the watchdog's timer takes care.
         """
-        reason = failure.hang(stuck.rank, stuck.host, stuck.text)
-        goes_on = stuck.gone and stop.REQUEUE in os.environ
-        reason = replace(reason, primary=not goes_on)
-        self._end(f"rank {stuck.rank} on {stuck.host} {stuck.text}", goes_on=goes_on)
+        try:
+            reason = failure.hang(stuck.rank, stuck.host, stuck.text)
+            goes_on = stuck.gone and stop.REQUEUE in os.environ
+            # Of a process that has ended, itself or its launcher says why.
+            reason = replace(reason, primary=not (goes_on or stuck.ended))
+            sentence = f"rank {stuck.rank} on {stuck.host} {stuck.text}"
+            _attempt(
+                partial(self._tell, reason, aloud=self.rank == stuck.teller),
+                partial(self._end, sentence, goes_on=goes_on),
+                self._close,
+                self._keep_flight_record,  # last: NCCL may be what hangs
+            )
+        finally:
+            scratch.end(LAUNCH_FAILED)
+
+    def _close(self) -> None:
         if self.log:
             self.log.close()
-        self._tell(reason, aloud=self.rank == stuck.teller)
-        record = dist_world.flight_record()  # last: NCCL may be what hangs
+
+    def _keep_flight_record(self) -> None:
+        record = dist_world.flight_record()
         if record and self.logs:
             (self.logs / f"rank_{self.rank}.nccl_trace").write_bytes(record)
-        scratch.end(LAUNCH_FAILED)
 
     def leave(self, *, suspended: bool) -> None:
         """Leave, as nothing failed; say how a suspended run goes on, unless others say or do it.
@@ -224,6 +240,16 @@ class Seat:
         if aloud and not (self.logs and os.environ.get(failure.LAUNCHED_BY_TTT)):
             sentence = f"ttt: rank {reason.rank} on {reason.host}: {reason.text.rstrip()}\n"
             os.write(self.terminal[1], shown(sentence).encode())
+
+
+def _attempt(*steps: Callable[[], None]) -> None:
+    """Do all of them; the log of this rank has the traceback of one that fails."""
+    for step in steps:
+        try:
+            step()
+        except Exception:
+            with contextlib.suppress(Exception):  # the log may be on the disk that is full
+                traceback.print_exc()
 
 
 def brief(error: BaseException) -> str:

@@ -27,6 +27,7 @@ from ttt.data import manifest
 from ttt.data.guard import guarded
 from ttt.dist import mpi
 from ttt.dist import world as dist_world
+from ttt.dist.device import finish_queue
 from ttt.dist.meeting import JOIN_SECONDS
 from ttt.dist.rank import JOIN_VARIABLE, Placement, from_environment, gpu_index
 from ttt.errors import ESCAPE, NOT_REACHED, OK, SUSPENDED, ConfigError
@@ -109,6 +110,7 @@ def work(placement: Placement | None, seat: Seat) -> Verdict:
         past = Past(**message["past"]) if message["past"] else None
         with seat.watched(world, run_config.timeout):
             verdict = conduct(run_config, world, seat, past)
+            seat.pulse.leaving = True  # after the barrier the others may end at any moment
             world.barrier()  # rank 0 is still writing results when the others are done
             stop.go_deaf()
         seat.parts = None  # what communicates goes before that by which it does
@@ -179,8 +181,7 @@ def conduct(run_config: RunConfig, world: World, seat: Seat, past: Past | None) 
     """Everything between joining and leaving the world."""
     assert seat.folder is not None
     now = steady_wall_clock()
-    sync = partial(torch.cuda.synchronize, world.device) if world.device.type == "cuda" else None
-    clock = Clock(now, sync) if sync else Clock(now)
+    clock = Clock(now, partial(finish_queue, world.device))
     recalled = attempt.recall(seat.folder) if past and world.rank == 0 else []
     sinks = open_sinks(run_config, seat, recalled) if world.rank == 0 else []
     log = seat.log = EventLog(now, sinks, recalled)

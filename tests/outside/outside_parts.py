@@ -1,7 +1,9 @@
 """Parts that a user might bring from outside, used by tests of what goes wrong and right."""
 
+import ctypes
 import os
 import resource
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ttt.dist import world
 from ttt.dist.rank import from_environment
 from ttt.events import Event
 from ttt.metrics.accuracy import Top1
@@ -57,6 +60,27 @@ class Trouble(ImageClassification):
                 torch.ones(2**36)
             case "hang":
                 time.sleep(600)
+
+
+class DeadPeer(ImageClassification):
+    """Rank 1 is killed while it trains; rank 0 then waits as for a GPU in a collective with it.
+
+    Nothing wakes such a wait: no error of a connection, no exception of Python's. NCCL's flight
+    record hangs as well, with Python's lock, as torch's does if NCCL does not answer.
+    """
+
+    losses = 0
+
+    def loss(self, model: nn.Module, batch: ImageBatch) -> Tensor:
+        self.losses += 1
+        placement = from_environment()
+        if placement and self.losses == 10:
+            if placement.rank == 1:
+                Path(os.environ["FAULT_MARK"]).touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+            world.flight_record = lambda: ctypes.PyDLL(None).sleep(600)
+            os.read(os.pipe()[0], 1)
+        return super().loss(model, batch)
 
 
 class BrokenSink(ImageClassification):

@@ -47,6 +47,26 @@ def identity(device: torch.device) -> str | None:
     return f"GPU-{torch.cuda.get_device_properties(device).uuid}"
 
 
+def finish_queue(device: torch.device) -> None:
+    """Wait until a GPU has done what this thread queued on its current stream.
+
+    The stream and not the device, which would also wait for batches that DALI decodes ahead on
+    streams of its own. What NCCL does on a stream of its own is waited for: `Work.wait` of a
+    collective makes the current stream wait for NCCL's, and DDP's reducer calls it for every bucket
+    before backward returns (finalize_backward in torch/csrc/distributed/c10d/reducer.cpp).
+    """
+    if device.type == "cuda":
+        torch.cuda.current_stream(device).synchronize()
+
+
+def has_work(device: torch.device) -> bool:
+    """Whether a GPU is not done with what the main thread queued; may be asked in any thread.
+
+    ttt trains and evaluates on the default stream. A current stream belongs to a thread.
+    """
+    return device.type == "cuda" and not torch.cuda.default_stream(device).query()
+
+
 def take(
     store: Store,
     placement: Placement,

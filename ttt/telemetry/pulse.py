@@ -3,8 +3,13 @@
 All ranks walk through the same sequence of turns, so when nobody gets on, the rank with the fewest
 beats is the one the others wait for. What processes tell each other goes over a `Board`, apart from
 the communication that may be stuck.
+
+A process that waits for its GPU may wait for another rank: the GPU may be in a collective. So of
+ranks that are equally far, only one that is outside of torch, and whose GPU has nothing left to do,
+is taken for the one that holds the others up.
 """
 
+import contextlib
 import faulthandler
 import json
 import socket
@@ -14,9 +19,15 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
+from ttt import deadline
+from ttt.errors import LAUNCH_FAILED
 from ttt.protocols import Board
 
 _LISTEN_PERIODS = 3  # how long to hear from the others, once one finds that nothing moves
+# How long a main thread may take to learn by itself that a process has ended, and end in order.
+_LOST_PERIODS = 3
+_LAST_SECONDS = 8.0  # from an alarm to the end of the process, listening not included
+_STDERR = 2  # the file of this rank, whatever became of sys.stderr
 
 
 @dataclass
@@ -27,6 +38,7 @@ class Pulse:
     step: int = 0
     beats: int = 0
     steady: bool = False  # past what may take long: compiling, the first batch
+    leaving: bool = False  # ends by itself, whether others have ended or not
 
     def beat(self, phase: str, step: int) -> None:
         """Leave a beat: this process gets on."""
@@ -45,7 +57,7 @@ class Note:
         step: Updates done.
         beats: Turns taken so far.
         place: The code it is in, outside of torch; "" while it gets on.
-        waits: Whether it is inside torch, where ranks wait for each other.
+        waits: Whether it may wait for another rank: it is inside torch, or its GPU has work left.
         alarmed: Whether it knows that nothing moves: so it lives.
     """
 
@@ -69,6 +81,7 @@ class Stuck:
         text: What to tell the user.
         teller: The lowest rank that lives: the one to tell it.
         gone: Whether the rank gives no sign of life, for example because its node lost its power.
+        ended: Whether its process is known to have ended; why, itself or its launcher says.
     """
 
     rank: int
@@ -76,6 +89,7 @@ class Stuck:
     text: str
     teller: int
     gone: bool = False
+    ended: bool = False
 
 
 class Watchdog(threading.Thread):
@@ -92,6 +106,8 @@ class Watchdog(threading.Thread):
         board: For what the others say.
         patience: Seconds without a beat that are allowed right now; None for any number.
         on_hang: Called in this thread, once; must end the process.
+        has_work: Whether this process's GPU is not done with what was queued, asked once nothing
+            moves; None on a CPU.
     """
 
     def __init__(
@@ -100,10 +116,11 @@ class Watchdog(threading.Thread):
         board: Board,
         patience: Callable[[], float | None],
         on_hang: Callable[[Stuck], None],
+        has_work: Callable[[], bool] | None = None,
     ) -> None:
         super().__init__(name="watchdog", daemon=True)
         self._pulse, self._board = pulse, board
-        self._patience, self._on_hang = patience, on_hang
+        self._patience, self._on_hang, self._has_work = patience, on_hang, has_work
         self._main = threading.main_thread().ident
         self._done = threading.Event()
         self.alarmed = False
@@ -112,19 +129,28 @@ class Watchdog(threading.Thread):
 
     def run(self) -> None:
         """Watch until `stop`."""
-        beats, since = -1, time.monotonic()
+        beats, since, lost = -1, time.monotonic(), None
         while not self._done.wait(self._period):
-            if self._pulse.beats != beats:
+            rung, gone = self._exchange()
+            if self._pulse.beats != beats or (lost is None and gone is not None):
                 beats, since = self._pulse.beats, time.monotonic()
-            patience = self._patience()
-            late = patience is not None and time.monotonic() - since > patience
-            try:
-                self._board.put(self._note(alarmed=False))
-                rung = self._board.rung()
-            except Exception:  # the board is on another rank, which may be what is stuck
-                rung = False
-            if late or rung:
-                return self._alarm(time.monotonic() - since)
+                lost = gone if lost is None else lost  # the first: others end because of it
+            seconds, patience = time.monotonic() - since, self._patience()
+            too_long = seconds > _LOST_PERIODS * self._period
+            if lost is not None and too_long and not self._pulse.leaving:
+                return self._alarm(seconds, lost)
+            if rung or (patience is not None and seconds > patience):
+                return self._alarm(seconds)
+
+    def _exchange(self) -> tuple[bool, int | None]:
+        """Leave a note; whether another rank found that nothing moves, and a rank that ended."""
+        rung = False
+        with contextlib.suppress(Exception):  # the board is on another rank, which may be stuck
+            self._board.put(self._note())
+            rung = self._board.rung()
+        with contextlib.suppress(Exception):
+            return rung, self._board.lost()
+        return rung, None
 
     def stop(self) -> None:
         """Stop watching; a thread still inside the store would crash the interpreter's end.
@@ -134,27 +160,50 @@ class Watchdog(threading.Thread):
         self._done.set()
         self.join()
 
-    def _alarm(self, seconds: float) -> None:
+    def _alarm(self, seconds: float, lost: int | None = None) -> None:
+        """Find out who it is and end this process, whatever fails or hangs on the way."""
         self.alarmed = True
-        faulthandler.dump_traceback(all_threads=True)  # while every thread is where it hangs
-        notes: Sequence[str | None] = []
+        listening = 2 * _LISTEN_PERIODS * self._period if lost is None else 0.0
+        deadline.end_within(listening + _LAST_SECONDS, LAUNCH_FAILED)
+        with contextlib.suppress(Exception):
+            faulthandler.dump_traceback(_STDERR, all_threads=True)  # while all are where they hang
+        self._on_hang(self._find_out(seconds) if lost is None else self._ended(lost))
+
+    def _find_out(self, seconds: float) -> Stuck:
+        rank, size = self._board.rank, self._board.size
         try:
-            self._board.ring()
-            self._board.put(self._note(alarmed=True))
-            time.sleep(_LISTEN_PERIODS * self._period)
-            notes = self._board.notes()
+            known = self._listen()
         except Exception:
-            pass  # then rank 0, which keeps the board, does not answer
-        known = [Note(**json.loads(note)) if note else None for note in notes]
-        stuck = diagnose(known, self._board.rank, self._board.size, seconds)
-        if self._board.rank != stuck.teller:
+            known = []  # then rank 0, which keeps the board, does not answer
+        stuck = diagnose(known, rank, size, seconds)
+        if rank != stuck.teller:
             # Whoever ends first makes the launcher end the rest: first the one that tells, please.
             time.sleep(_LISTEN_PERIODS * self._period)
-        self._on_hang(stuck)
+        return stuck
 
-    def _note(self, *, alarmed: bool) -> str:
+    def _listen(self) -> list[Note | None]:
+        """Tell the others that nothing moves; what each says of itself."""
+        self._board.ring()
+        # On a GPU not to know is to wait: the next line may hang like the main thread.
+        self._board.put(self._note(alarmed=True, device_waits=self._has_work is not None))
+        if self._has_work is not None:
+            with contextlib.suppress(Exception):  # CUDA's, of a GPU that is broken
+                self._board.put(self._note(alarmed=True, device_waits=self._has_work()))
+        time.sleep(_LISTEN_PERIODS * self._period)
+        return [Note(**json.loads(note)) if note else None for note in self._board.notes()]
+
+    def _ended(self, rank: int) -> Stuck:
+        """What to say of a rank whose process has ended while this one waits."""
+        host, doing = "unknown host", "never seen"
+        with contextlib.suppress(Exception):
+            last = Note(**json.loads(self._board.notes()[rank] or ""))
+            host, doing = last.host, f"last seen {last.phase} at step {last.step}"
+        text = f"has ended, {doing}, and the others wait for it"
+        return Stuck(rank, host, text, rank, gone=True, ended=True)
+
+    def _note(self, *, alarmed: bool = False, device_waits: bool = False) -> str:
         place, waits = _whereabouts(self._main) if alarmed else ("", False)
-        pulse, host = self._pulse, socket.gethostname()
+        pulse, host, waits = self._pulse, socket.gethostname(), waits or device_waits
         note = Note(
             self._board.rank, host, pulse.phase, pulse.step, pulse.beats, place, waits, alarmed
         )
