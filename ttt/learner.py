@@ -17,14 +17,26 @@ _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def set_arithmetic(precision: str) -> None:
-    """Make fp32 mean fp32: left alone, cuDNN computes convolutions in tf32, and logs would lie.
+    """Make fp32 mean fp32, and choose kernels off the clock.
 
-    Kernels are chosen by measuring them, which happens in the warm-up, off the clock.
+    Left alone, cuDNN computes fp32 convolutions in tf32, and logs would name a precision that is
+    not the run's. In bf16 and fp16, autocast leaves cuDNN nothing in fp32, and the flag decides
+    something else: cuDNN's LSTM in bf16 may use tensor cores only where tf32 is allowed (PyTorch,
+    ATen/cudnn/Descriptors.h, `RNNDescriptor::set`).
+
+    cuDNN chooses a convolution's kernel by measuring, once for each shape. All shapes of images
+    come in the warm-up. PyTorch prefers cuDNN's attention in bf16 and fp16 on GPUs of compute
+    capability 9.x and 10.x (`check_prefer_cudnn_attention` in ATen/native/transformers/cuda/
+    sdp_utils.cpp), and cuDNN makes an execution plan for each shape: 0.44 s forward and 0.55 s
+    backward were measured on a B200 (modelscope/FunASR, issue 3704). Batches of text have hundreds
+    of shapes, which no warm-up covers. So cuDNN's is off, and PyTorch takes its flash and
+    memory-efficient kernels, which are compiled already and take any shape.
     """
     tf32 = precision == "tf32"
     torch.backends.cuda.matmul.allow_tf32 = tf32
-    torch.backends.cudnn.allow_tf32 = tf32
+    torch.backends.cudnn.allow_tf32 = precision != "fp32"
     torch.backends.cudnn.benchmark = True
+    torch.backends.cuda.enable_cudnn_sdp(False)
 
 
 class StandardLearner:

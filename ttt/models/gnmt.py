@@ -24,11 +24,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from ttt.models.lstm import Hidden, Lstm
 from ttt.vocabulary import PAD
 
 _SPREAD = 0.1  # initial weights are uniform within this of 0
-
-Hidden = tuple[Tensor, Tensor]  # an LSTM's output and cell, each [1, N, D]
 
 
 class Source(NamedTuple):
@@ -86,8 +85,9 @@ class NormedAttention(nn.Module):
     """Additive attention, score = g v/|v| . tanh(W q + U k + b), with one length g to learn.
 
     The weights' form is that of Salimans and Kingma 2016 (arXiv:1602.07868). The sum inside,
-    [B, T, S, D], is the largest tensor there is: compiled, the forward pass never has it as a
-    whole, and nothing of that size is kept for the backward pass.
+    [B, T, S, D], is the largest tensor there is. It is made once, in the precision of the keys;
+    compiled, the forward pass never has it as a whole, and nothing of that size is kept for the
+    backward pass.
     """
 
     def __init__(self, width: int) -> None:
@@ -100,9 +100,14 @@ class NormedAttention(nn.Module):
 
     def forward(self, query_BTD: Tensor, source: Source) -> Tensor:
         """The share that each query wants of each of the source's values, fp32 [B, T, S]."""
-        sum_BTSD = (self.query(query_BTD) + self.bias)[:, :, None] + source.keys[:, None]
+        # Under autocast the product is in its data type and the bias in fp32, which would make an
+        # fp32 tensor of all that follows. Both [B, T, S, D] share their memory: tanh's gradient
+        # needs its result only.
+        asked_BTD = self.query(query_BTD)
+        asked_BTD = asked_BTD + self.bias.to(asked_BTD.dtype)
+        tanh_BTSD = (asked_BTD[:, :, None] + source.keys[:, None]).tanh_()
         weight_D = self.direction * (self.length / self.direction.norm())
-        scores_BTS = (sum_BTSD.tanh() @ weight_D.to(sum_BTSD.dtype)).float()
+        scores_BTS = (tanh_BTSD @ weight_D.to(tanh_BTSD.dtype)).float()
         shares_BTS: Tensor = scores_BTS.masked_fill(~source.words, -torch.inf).softmax(dim=-1)
         return shares_BTS
 
@@ -112,9 +117,9 @@ class Encoder(nn.Module):
 
     def __init__(self, width: int, layers: int, dropout: float) -> None:
         super().__init__()
-        self.forth, self.back = _lstm(width, width), _lstm(width, width)
-        self.joining = _lstm(2 * width, width)
-        self.residual = nn.ModuleList(_lstm(width, width) for _ in range(layers - 2))
+        self.forth, self.back = Lstm(width, width), Lstm(width, width)
+        self.joining = Lstm(2 * width, width)
+        self.residual = nn.ModuleList(Lstm(width, width) for _ in range(layers - 2))
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x_BSD: Tensor, source_BS: Tensor) -> Tensor:
@@ -143,7 +148,7 @@ class Decoder(nn.Module):
         super().__init__()
         self.attention = NormedAttention(width)
         self.layers = nn.ModuleList(
-            _lstm(width if i == 0 else 2 * width, width) for i in range(layers)
+            Lstm(width if i == 0 else 2 * width, width) for i in range(layers)
         )
         self.dropout = nn.Dropout(dropout)
 
@@ -241,10 +246,6 @@ class Gnmt(nn.Module):
         words_BS = source_BS != PAD
         words_BS[:, 0] = True  # a softmax over nothing would be NaN
         return Source(values_BSD, self.decoder.attention.key(values_BSD), words_BS[:, None])
-
-
-def _lstm(inputs: int, width: int) -> nn.LSTM:
-    return nn.LSTM(inputs, width, batch_first=True)
 
 
 def _mirrored(source_BS: Tensor) -> Tensor:
