@@ -129,9 +129,42 @@ def test_nothing_is_opened_before_the_first_batch(root):
         iterators = data.train(SOLO.data, 1), data.eval(SOLO.data)
     assert next(iterators[0]).source.shape[0] > 0
     assert next(iter(iterators[1])).source.shape[0] > 0
-    assert [len(batch.source) for batch in synthetic.train] == [8, 16, 32]
+    assert [len(batch.source) for batch in synthetic.train] == [8, 15, 30]
     [sentences] = synthetic.eval
     assert len(sentences.source) == len(sentences.references) == len(sentences.decode([[], []] * 4))
+
+
+class Pooled(torch.nn.Module):
+    """The least that depends on all sizes of a batch."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding = torch.nn.Embedding(RECIPE.vocabulary, 2)
+
+    def forward(self, source, target):
+        return self.embedding(target) @ self.embedding(source).transpose(1, 2)
+
+
+@pytest.mark.filterwarnings("ignore:.*script_method:DeprecationWarning")  # torch's own imports
+@pytest.mark.parametrize("batch_by", ["tokens", "sentences"])
+def test_a_compiled_model_is_not_compiled_again_for_real_batches(root, batch_by):
+    graphs = []
+
+    def backend(graph, inputs):
+        graphs.append(graph)
+        return graph.forward
+
+    data = loader(SOLO, root, batch_by=batch_by, global_batch=200 if batch_by == "tokens" else 24)
+    torch._dynamo.reset()
+    model = Pooled()
+    model.compile(backend=backend)
+    for batch in data.synthetic(Shard(0, 3)).train:
+        model(batch.source, batch.target_in)
+    warm = len(graphs)
+    for index in range(3):
+        for batch in epoch(data, Shard(index, 3), steps=10):
+            model(batch.source, batch.target_in)
+    assert len(graphs) == warm > 0
 
 
 def shares(world, root):

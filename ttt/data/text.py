@@ -129,16 +129,20 @@ class ParallelText:
         """Noise in the largest shapes a run can see and in some smaller ones, largest first.
 
         Text comes in more shapes than could be tried. What is reserved for the largest serves them
-        all, and a compiler that has seen three lengths makes code for any.
+        all, and a compiler that has seen three lengths makes code for any. What is alike in all
+        batches it takes for fixed, and compiles again on the clock where a batch differs. So only
+        the first batch has sources and targets of one length, none has one tensor for both, and
+        numbers of rows differ.
         """
         lengths = sorted({max(2, self._max_length // part) for part in (1, 2, 4)}, reverse=True)
         train = []
-        for length in lengths:
+        for number, length in enumerate(lengths):
             rows = self._global_batch // length if self._by_tokens else self._global_batch
-            part = max(1, rows // shard.count)
-            words = self._noise(part, length)
+            part = max(1, rows // shard.count - number)
+            source = self._noise(part, max(2, length - number))
+            inputs, expected = (self._noise(part, length) for _ in range(2))
             weight = torch.full((part,), 1 / (part * length), device=self._world.device)
-            train.append(Pairs(words, words, words, weight))
+            train.append(Pairs(source, inputs, expected, weight))
         sources = self._noise(self._eval_batch, self._max_length)
         sentences = Sentences(sources, [""] * self._eval_batch, lambda ids: [""] * len(ids))
         return Synthetic(train=train, eval=[sentences])
