@@ -28,7 +28,12 @@ BUILDERS = {
     ),
     "adam": partial(adam.build, lr=0.1, weight_decay=1e-3),
     "adagrad": partial(adagrad.build, **ADAGRAD, lr_decay=0.0, weight_decay=1e-3),
-    "adagrad, falling": partial(adagrad.build, **ADAGRAD, lr_decay=0.1, weight_decay=0.0),
+    "adagrad, falling": partial(
+        adagrad.build,
+        **ADAGRAD | {"epsilon": 0.0, "initial_accumulator_value": 0.0},
+        lr_decay=1.0,
+        weight_decay=0.0,
+    ),
     "lars": partial(lars.build, lr=0.1),
 }
 

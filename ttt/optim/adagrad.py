@@ -73,30 +73,28 @@ class Adagrad(torch.optim.Adagrad):
         """Update weights with dense gradients, all of them in each operation."""
         sums = [self.state[w]["sum"] for w in weights]
         steps = [self.state[w]["step"] for w in weights]
-        changed = [*weights, *sums, *steps]
-        before = [] if skip is None else [tensor.clone() for tensor in changed]
-        torch._foreach_add_(steps, 1)
         grads = self._unscaled([w.grad for w in weights if w.grad is not None])
         if group["weight_decay"]:
             grads = list(torch._foreach_add(grads, weights, alpha=group["weight_decay"]))
+        grads = [_unless(skip, grad) for grad in grads]
+        if skip is None:
+            torch._foreach_add_(steps, 1)
+        else:  # a list, because a single tensor is read by the host
+            torch._foreach_add_(steps, [(~skip).float()] * len(steps))
         torch._foreach_addcmul_(sums, grads, grads, value=1)
         roots = torch._foreach_sqrt(sums)
         torch._foreach_add_(roots, group["eps"])
+        if skip is not None:
+            torch._foreach_add_(roots, [skip.float()] * len(roots))  # no division of 0 by 0
         changes = torch._foreach_mul(grads, _falling(steps, group))
         torch._foreach_addcdiv_(weights, changes, roots)
-        if skip is not None:
-            for tensor, old in zip(changed, before, strict=True):
-                tensor.copy_(torch.where(skip, old, tensor))
 
     def _update_rows(self, weight: Tensor, group: dict[str, Any], skip: Tensor | None) -> None:
-        """Update the rows of one weight that its sparse gradient has.
-
-        No copy of a table is made to go back to: after an overflow zeros are added.
-        """
+        """Update the rows of one weight that its sparse gradient has."""
         assert weight.grad is not None
         state, grad = self.state[weight], weight.grad.coalesce()  # the square wants rows summed
         (values,) = self._unscaled([grad._values()])
-        state["step"] += 1 if skip is None else torch.where(skip, 0.0, 1.0)
+        state["step"] += 1 if skip is None else (~skip).float()
         state["sum"].add_(_rows(grad, _unless(skip, values.pow(2))))
         roots = state["sum"].sparse_mask(grad)._values().sqrt_().add_(group["eps"])
         changes, rate = _unless(skip, values / roots), _falling([state["step"]], group)
@@ -119,12 +117,12 @@ def _falling(steps: list[Tensor], group: dict[str, Any]) -> float | list[Tensor]
     """
     if not group["lr_decay"]:
         return -float(group["lr"])
-    done = torch.stack(steps).double() - 1
+    done = (torch.stack(steps).double() - 1).clamp(min=0)  # a skipped first step is no step
     return list((-group["lr"] / (1 + done * group["lr_decay"])).float().unbind())
 
 
 def _unless(skip: Tensor | None, values: Tensor) -> Tensor:
-    """The values, or zeros where the update is skipped."""
+    """The values, or zeros if the update is skipped: adding those changes nothing."""
     return values if skip is None else torch.where(skip, 0.0, values)
 
 
