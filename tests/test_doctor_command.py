@@ -33,6 +33,11 @@ def test_alone_it_judges_this_machine(ttt, digits: Path, tmp_path: Path):
     assert found["collectives"]["data"]["sizes"] is None
     assert found["read rate"]["data"]["files_per_s"] > 0
     assert found["matrix product"]["data"]["flop_per_s"]["0"] > 0
+    assert found["precision"]["data"]["relative_error"]["fp32"] < 1e-5
+    assert set(found["training step"]["data"]["relative_error"]["0"]) >= {"sgd", "lars", "adam"}
+    assert found["copy rate"]["data"]["inside_bytes_per_s"]["0"] > 0
+    assert found["image decoding"]["data"]["difference"]["0"] <= 1
+    assert found["NVML counters"]["data"]["counted_j"] is None
     lines = done.stdout.splitlines()
     assert all(line == line.rstrip() for line in lines)
     # In a pipe a finding is a line, and what to do another; only small tables have more.

@@ -68,6 +68,13 @@ def test_without_dali_it_says_so(monkeypatch: pytest.MonkeyPatch):
     assert finding.data["difference"] is None
 
 
+def test_a_benchmark_without_images_needs_no_dali(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(decoding, "_decode", lambda *arguments: pytest.fail("decodes"))
+    [finding] = decoding.judge(seen(decoding.look(CPU, needed=False)))
+    assert finding.level is Level.ok
+    assert finding.text == "not examined: this benchmark reads no images"
+
+
 @pytest.mark.parametrize(
     ("engine", "said"),
     [

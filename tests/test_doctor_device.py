@@ -8,12 +8,14 @@ import pytest
 import torch
 
 from conftest import HUNG, environment
-from ttt import config
 from ttt.doctor import compute, device, exactness, peaks, steps
 from ttt.doctor.device import Check
 from ttt.doctor.findings import Level, Seen, ok
+from ttt.schema.parts import ImageDataConfig
+from ttt.schema.run import RunConfig
 
 CPU = torch.device("cpu")
+RUN = RunConfig(data=ImageDataConfig())
 GPU = [
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU"),
@@ -121,6 +123,8 @@ def test_tf32_that_is_not_used_is_a_warning():
 
 
 def test_every_optimizer_of_the_configuration_is_tried():
+    from ttt import config  # Hydra: the machine with the first GPU may have none
+
     files = {path.stem for path in (config.folder() / "optim").glob("*.yaml")}
     assert set(steps.optimizers()) == files
 
@@ -218,7 +222,7 @@ class TestOnAGpu:
     def test_all_checks_pass_within_a_minute(self):
         there = compute.choose("auto", 0)
         begin = time.monotonic()
-        found = list(device.examine(there, device.checks(there, gpus=True), alone))
+        found = list(device.examine(there, device.checks(RUN, there, gpus=True), alone))
         assert time.monotonic() - begin < 60
         print(*found, sep="\n")
         assert [one for one in found if one.level is Level.failure] == []

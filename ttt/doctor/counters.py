@@ -20,7 +20,7 @@ from ttt.dist.device import identity
 from ttt.doctor import nvml
 from ttt.doctor.findings import Finding, Seen, ok, warning
 
-_SIZE, _BURST = 4096, 20  # matrix products between two samples
+_SIZE, _BURST = 4096, 50  # matrix products between two samples
 # The shown power may be a mean over the last second, so that samples begin after one.
 _WARM_SECONDS, _BUSY_SECONDS = 1.2, 1.5
 _BYTES = 512 << 20

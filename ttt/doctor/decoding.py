@@ -53,8 +53,15 @@ class Decoded:
     absent: str | None = None
 
 
-def look(device: torch.device) -> Decoded:
-    """Decode for a moment."""
+def look(device: torch.device, *, needed: bool = True) -> Decoded:
+    """Decode for a moment.
+
+    Args:
+        device: Of this rank.
+        needed: Whether the benchmark reads images; DALI may be missing or broken for the others.
+    """
+    if not needed:
+        return Decoded(absent="this benchmark reads no images")
     blocks = picture.colours(_BLOCKS, _BLOCKS, seed=1)
     try:
         with tempfile.TemporaryDirectory() as folder, nvml.opened(identity(device)) as handle:
@@ -125,7 +132,7 @@ def _set(side: int) -> ImageSet:
 
 
 def judge(seen: Sequence[Seen[Decoded]]) -> Iterator[Finding]:
-    """Whether every rank's decoder gives the picture; without DALI, that nothing was decoded."""
+    """Whether every rank's decoder gives the picture; else, why nothing was decoded."""
     known = [one for one in seen if one.facts.absent is None]
     if not known:
         yield ok(_NAME, f"not examined: {seen[0].facts.absent}", difference=None)

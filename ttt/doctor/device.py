@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -17,6 +18,7 @@ from ttt.doctor import compute, copies, counters, decoding, exactness, steps
 from ttt.doctor.alone import Everybody, Failed, attempt
 from ttt.doctor.findings import Finding, Gather, Seen
 from ttt.errors import LAUNCH_FAILED
+from ttt.schema.run import RunConfig
 
 # A check takes seconds. A GPU that does not come back cannot be interrupted from Python.
 STUCK_SECONDS = 100.0  # less than other ranks wait for an answer
@@ -30,19 +32,21 @@ class Check(NamedTuple):
     judge: Callable[[Sequence[Seen[Any]]], Iterator[Finding]]
 
 
-def checks(device: torch.device, *, gpus: bool) -> list[Check]:
+def checks(run: RunConfig, device: torch.device, *, gpus: bool) -> list[Check]:
     """All of them, the shortest way to a verdict first.
 
     Args:
+        run: What would be run.
         device: Of this rank.
         gpus: Whether the driver shows GPUs here.
     """
+    images = getattr(run.data, "loader", None) is not None  # a user's own data may come without
     return [
         Check("matrix product", lambda: compute.look(device, gpus=gpus), _judge_compute),
         Check("precision", lambda: exactness.look(device), exactness.judge),
         Check("training step", lambda: steps.look(device), steps.judge),
         Check("copy rate", lambda: copies.look(device), copies.judge),
-        Check("image decoding", lambda: decoding.look(device), decoding.judge),
+        Check("image decoding", lambda: decoding.look(device, needed=images), decoding.judge),
         Check("NVML counters", lambda: counters.look(device), counters.judge),
     ]
 
@@ -67,12 +71,18 @@ def examine(device: torch.device, made: Sequence[Check], gather: Gather) -> Iter
     for name, look, judge in made:
         if lost is None:
             with watched(name):
-                facts = attempt(look)
+                facts = attempt(partial(_there, device, look))
                 if isinstance(facts, Failed) and not _answers(device):
                     lost = name
         else:
             facts = Failed(f"the GPU of this process does not answer since the check '{lost}'")
         yield from Everybody({name: facts}, gather).judged(name, judge)
+
+
+def _there(device: torch.device, look: Callable[[], Any]) -> Any:
+    if device.type == "cuda":
+        torch.cuda.set_device(device)  # else what names no device opens GPU 0 from every rank
+    return look()
 
 
 def _answers(device: torch.device) -> bool:

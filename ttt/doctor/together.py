@@ -85,9 +85,7 @@ def _measure(run: RunConfig, world: World, mine: Facts) -> Iterator[Finding]:
     device = compute.choose(run.device, world.local_rank)
     world.barrier()
     gpus = not isinstance(mine["GPUs"], Failed) and bool(mine["GPUs"].visible)
-    if device.type == "cuda":
-        torch.cuda.set_device(device)  # else what names no device opens GPU 0 from every rank
-    checks = examination.checks(device, gpus=gpus)
+    checks = examination.checks(run, device, gpus=gpus)
     yield from examination.examine(device, checks, world.gather)
     if world.size == 1:
         yield ok(
