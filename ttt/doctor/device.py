@@ -1,7 +1,8 @@
 """The checks of each rank's device, one after the other, made by all ranks at once. Needs torch.
 
-On a GPU they say in half a minute whether what ttt uses of CUDA works there: products, precisions,
-training steps, image decoding, copies, NVML. The same is done on a CPU, as far as it has it.
+On a GPU they say whether what ttt uses of CUDA works there: products, precisions, training steps,
+image decoding, copies, NVML. Together they may take a minute, which a test on a GPU asserts. A CPU
+gets what of this it can.
 """
 
 import os
