@@ -168,6 +168,15 @@ def test_weights_that_are_no_numbers_are_wrong():
     assert finding.data["relative_error"] == {0: None}
 
 
+def test_ranks_may_have_other_precisions():
+    first, second = steps.Steps({"sgd": {"fp32": 1e-6}}), steps.Steps({"sgd": {"bf16": 0.9}})
+    [finding] = steps.judge(seen(first, second))
+    assert finding.level is Level.failure
+    assert finding.text.endswith("by 0.9 of their length; allowed is 0.4: rank 1 on b")
+    [fine] = steps.judge(seen(first, steps.Steps({"sgd": {"bf16": 0.01}})))
+    assert "by fp32 1.0e-06, bf16 1.0e-02 of their length" in fine.text
+
+
 def broken():
     raise RuntimeError("CUDA error: out of memory\nmore lines")
 
@@ -242,8 +251,9 @@ class TestOnAGpu:
             "gpu = torch.device('cuda', 0)\n"
             "def outside():\n"
             "    return torch.zeros(1, device=gpu)[torch.tensor([9], device=gpu)].cpu()\n"
-            "checks = [device.Check(name, outside, lambda seen: iter([])) for name in 'ab']\n"
-            "for one in device.examine(gpu, checks, lambda value: [value]): print(one.text)\n"
+            "checks = [device.Check(name, outside, lambda seen: iter(())) for name in 'ab']\n"
+            "for one in device.examine(gpu, checks, lambda value: [value]):\n"
+            "    print(one.text, flush=True)\n"
         )
         assert "device-side assert" in done.stdout.splitlines()[0]
         assert "does not answer since the check 'a'" in done.stdout.splitlines()[1]

@@ -89,16 +89,19 @@ def kinds(device: torch.device) -> list[str]:
 def arithmetic(kind: str) -> Iterator[torch.dtype]:
     """Where fp32 is fp32, and tf32 is tf32, in products and convolutions; gives the tensors' type.
 
+    cuDNN measures its kernels to choose one, as in a run.
+
     Args:
         kind: By the names of `precision`.
     """
     matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
-    before = matmul.allow_tf32, cudnn.allow_tf32
+    before = matmul.allow_tf32, cudnn.allow_tf32, cudnn.benchmark
     matmul.allow_tf32 = cudnn.allow_tf32 = kind == "tf32"
+    cudnn.benchmark = True
     try:
         yield _DTYPES[kind]
     finally:
-        matmul.allow_tf32, cudnn.allow_tf32 = before
+        matmul.allow_tf32, cudnn.allow_tf32, cudnn.benchmark = before
 
 
 @contextmanager

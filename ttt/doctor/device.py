@@ -21,7 +21,7 @@ from ttt.doctor.findings import Finding, Gather, Seen
 from ttt.errors import LAUNCH_FAILED
 from ttt.schema.run import RunConfig
 
-# A check takes seconds. A GPU that does not come back cannot be interrupted from Python.
+# A check takes seconds. Python cannot interrupt a call into a driver that does not return.
 STUCK_SECONDS = 100.0  # less than other ranks wait for an answer
 
 
@@ -117,7 +117,8 @@ def _end(name: str, seconds: float) -> None:
     try:
         print(
             f"ttt: the check '{name}' on {os.uname().nodename} has not returned for {seconds:g} s:"
-            " the device or its driver is stuck; look for Xid in dmesg, and at nvidia-smi -q",
+            " the device, its driver or a file system is stuck; look for Xid in dmesg, and at"
+            " nvidia-smi -q",
             file=sys.stderr,
             flush=True,
         )

@@ -24,6 +24,7 @@ _ROUNDINGS = 4
 # Rounding to the 24 bits of fp32 and adding 512 terms is below 2e-6, a fast convolution by
 # Winograd's method below 2e-5; tf32 is above 2e-4.
 _FP32 = 5e-5
+_UNSET = "unset TORCH_ALLOW_TF32_CUBLAS_OVERRIDE and NVIDIA_TF32_OVERRIDE; if neither is set, "
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +90,7 @@ def _judge(kind: str, seen: Sequence[Seen[Exactness]]) -> Iterator[Finding]:
                 "precision",
                 f"the {kind} {operation} is wrong by {errors[bad[0]]:.1e}, allowed is {limit:.0e}:"
                 f" {names(where[rank] for rank in bad)}",
-                "unset TORCH_ALLOW_TF32_CUBLAS_OVERRIDE and NVIDIA_TF32_OVERRIDE; else test the"
-                " memory of the GPU: dcgmi diag -r 3",
+                (_UNSET if kind == "fp32" else "") + "test the GPU: dcgmi diag -r 3",
                 **data,
             )
         exact = [rank for rank, value in errors.items() if value <= _FP32]

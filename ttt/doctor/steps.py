@@ -131,24 +131,25 @@ def _weights(model: nn.Module) -> Tensor:
 
 def judge(seen: Sequence[Seen[Steps]]) -> Iterator[Finding]:
     """Whether every optimizer comes to the same weights, as closely as a precision allows."""
-    problems = []
+    every = [  # ranks with another kind of GPU may have other precisions
+        (name, kind, value, one)
+        for one in seen
+        for name, errors in one.facts.errors.items()
+        for kind, value in errors.items()
+    ]
+    wrong: dict[tuple[str, str], list[Seen[Steps]]] = {}
     worst: dict[str, float] = {}
-    for name, kinds in seen[0].facts.errors.items():
-        for kind in kinds:
-            errors = {one.rank: one.facts.errors[name][kind] for one in seen}
-            # Written so that NaN is bad.
-            bad = [one for one in seen if not errors[one.rank] <= _LIMITS[kind]]
-            worst[kind] = max(worst.get(kind, 0.0), *errors.values())
-            if bad:
-                problems.append(_wrong(name, kind, bad))
-    yield from problems
-    if not problems:
+    for name, kind, value, one in every:
+        if not value <= _LIMITS[kind]:  # written so that NaN is wrong
+            wrong.setdefault((name, kind), []).append(one)
+        worst[kind] = max(worst.get(kind, 0.0), value)
+    yield from (_wrong(name, kind, ranks) for (name, kind), ranks in wrong.items())
+    if not wrong:
         told = ", ".join(f"{kind} {value:.1e}" for kind, value in worst.items())
-        optimizers = names(seen[0].facts.errors)
         yield ok(
             "training step",
-            f"{optimizers}: {_UPDATES} updates differ from float64 on the CPU by {told} of their"
-            " length",
+            f"{names(seen[0].facts.errors)}: {_UPDATES} updates differ from float64 on the CPU by"
+            f" {told} of their length",
             relative_error={one.rank: one.facts.errors for one in seen},
         )
 
