@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from conftest import HUNG, environment
+from ttt import shipped
 from ttt.doctor import compute, device, exactness, peaks, steps
 from ttt.doctor.device import Check
 from ttt.doctor.findings import Level, Seen, ok
@@ -123,9 +124,7 @@ def test_tf32_that_is_not_used_is_a_warning():
 
 
 def test_every_optimizer_of_the_configuration_is_tried():
-    from ttt import config  # Hydra: the machine with the first GPU may have none
-
-    files = {path.stem for path in (config.folder() / "optim").glob("*.yaml")}
+    files = {path.stem for path in (shipped.conf() / "optim").glob("*.yaml")}
     assert set(steps.optimizers()) == files
 
 
