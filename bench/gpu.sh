@@ -45,7 +45,7 @@ trap 'rm -rf "$work"' EXIT
 export TTT_BENCH_COMMAND="bench/gpu.sh $*"
 export TTT_BENCH_FIGURES=$figures
 export PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
-export PYTHONPATH=$root:$root/bench/gpu${PYTHONPATH:+:$PYTHONPATH}
+export PYTHONPATH=$root:$root/bench${PYTHONPATH:+:$PYTHONPATH}
 
 python=${PYTHON:-python3}
 budget=${BUDGET:-540}
@@ -90,7 +90,7 @@ section() {
         echo "$name, at most $limit s"
         TTT_BENCH_SECONDS=$limit timeout --kill-after=5 "$limit" "$@" >"$log" 2>&1 </dev/null || code=$?
     fi
-    "$python" bench/gpu/summary.py --record "$figures" "$name" $((SECONDS - begin)) "$code" "$log"
+    "$python" -m gpu.summary --record "$figures" "$name" $((SECONDS - begin)) "$code" "$log"
     { printf '\n===== %s\n' "$name" && cat "$log"; } >>"$out/log.txt"
     rm "$log"
     if ((code != 0 && code != 77)); then failed=1; fi
@@ -99,13 +99,13 @@ section() {
 measure() {
     local name=$1 limit=$2 file=$3
     shift 3
-    section "$name" "$limit" "$python" "bench/gpu/$file.py" --device "$device" \
+    section "$name" "$limit" "$python" -m "gpu.$file" --device "$device" \
         --figures "$figures" "$@"
 }
 
 mapfile -t tests < <(grep -l 'mark\.gpu' tests/test_*.py)
 measure environment 30 environment
-section tests 120 "$python" bench/gpu/tests.py "${tests[@]}"
+section tests 120 "$python" -m gpu.tests "${tests[@]}"
 measure syncs 90 syncs
 measure steps 150 steps
 measure repeat 60 repeat
@@ -117,5 +117,5 @@ measure doctor 60 doctor
 measure energy 30 energy
 measure compiled 120 steps --compile --benchmarks digits clicks cifar10 resnet --precisions bf16
 
-"$python" bench/gpu/summary.py "$figures" | tee "$out/summary.txt"
+"$python" -m gpu.summary "$figures" | tee "$out/summary.txt"
 exit "$failed"

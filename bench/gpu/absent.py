@@ -1,6 +1,6 @@
 """A plugin of pytest: what needs a package that is not installed is skipped, by the package's name.
 
-    PYTHONPATH=bench/gpu python3 -m pytest -p absent -m gpu tests/...
+    PYTHONPATH=bench python3 -m pytest -p gpu.absent -m gpu tests/...
 
 The suite itself has all packages, and there an import that fails is a failure.
 """
@@ -12,9 +12,9 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-import figures
 import pytest
 
+from gpu import figures
 from ttt.errors import MissingExtra
 
 

@@ -14,12 +14,13 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-import figures
-import parts
 import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
+
+from gpu import figures, parts
+from gpu.steps import PRECISIONS
 
 _MARKS = ("_scaled_dot_product", "_fused_attention", "_cudnn_attention", "_flash_attention")
 _SHAPES = 20
@@ -31,19 +32,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Look; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--benchmark", default=None, help="transformer on a GPU, dates without")
+    parser.add_argument("--precisions", nargs="+", default=PRECISIONS)
     options = figures.options(parser, arguments)
     section = figures.Section("attention", options)
     name = options.benchmark or ("transformer" if section.cuda else "dates")
 
     def look(section: figures.Section) -> None:
-        for precision in ("fp32", "tf32", "bf16", "fp16"):
-            with section.part(f"kernels {precision}"):
-                kernels(section, name, precision)
+        for precision in options.precisions:
+            section.part(f"kernels {precision}", kernels, name, precision)
         for dtype in (torch.bfloat16, torch.float16, torch.float32):
-            with section.part(f"shapes {dtype}"):
-                shapes(section, dtype)
-        with section.part("lstm"):
-            lstm(section)
+            section.part(f"shapes {dtype}", shapes, dtype)
+        section.part("LSTM", lstm)
 
     return figures.run(section, look)
 
@@ -108,11 +107,15 @@ def attend(section: figures.Section, dtype: torch.dtype, length: int) -> float:
 
 
 def lstm(section: figures.Section) -> None:
-    """In which type an LSTM computes under autocast to bf16: cuDNN's was computed in fp16."""
+    """In which type cuDNN's LSTM computes under autocast to bf16; CPUs without bf16 have none."""
+    name = "LSTM under autocast to bf16 gives"
+    if not section.cuda:
+        section.add(name, None, why="needs a GPU")
+        return
     module = nn.LSTM(64, 64).to(section.device)
     with torch.autocast(section.device.type, dtype=torch.bfloat16):
         out, _ = module(torch.randn(5, 4, 64, device=section.device))
-    section.add("LSTM under autocast to bf16 gives", str(out.dtype).removeprefix("torch."))
+    section.add(name, str(out.dtype).removeprefix("torch."))
 
 
 if __name__ == "__main__":

@@ -18,11 +18,10 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-import figures
-import parts
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
+from gpu import figures, parts
 from ttt.dist import world as dist_world
 from ttt.dist.parallel import parallelize
 from ttt.dist.rank import Placement
@@ -49,15 +48,9 @@ def measure(section: figures.Section) -> None:
     with dist_world.join(Placement(), json.dumps({}), lambda *_: section.device) as (world, _):
         section.add("join a world of one", time.perf_counter() - begin, "s")
         assert isinstance(world, dist_world.Group)
-        with section.part("average"):
-            averages(section, world)
-        with section.part("exchange"):
-            given = torch.arange(1000, device=section.device)
-            [back] = world.exchange([given])
-            assert torch.equal(back, given)
-            assert torch.equal(world.concat(given), given)
-        with section.part("DistributedDataParallel"):
-            updates(section, world)
+        section.part("average", averages, world)
+        section.part("exchange", exchanges, world)
+        section.part("DistributedDataParallel", updates, world)
 
 
 def averages(section: figures.Section, world: Any) -> None:
@@ -69,16 +62,26 @@ def averages(section: figures.Section, world: Any) -> None:
     section.add("first average", time.perf_counter() - begin, "s")
     assert float(first) == 1.0
     for name, elements in _SIZES.items():
+        if elements > 1 and not section.cuda:
+            continue
         tensor = torch.ones(elements, device=section.device)
         world.average([tensor])
         found = []
-        for _ in range(_TIMES if section.cuda else 2):
+        for _ in range(_TIMES):
             section.synchronize()
             begin = time.perf_counter()
             world.average([tensor])
             section.synchronize()
             found.append(1e6 * (time.perf_counter() - begin))
         section.add(f"average of {name}, median", statistics.median(found), "us")
+
+
+def exchanges(section: figures.Section, world: Any) -> None:
+    """What a process gives to itself comes back."""
+    given = torch.arange(1000, device=section.device)
+    [back] = world.exchange([given])
+    assert torch.equal(back, given)
+    assert torch.equal(world.concat(given), given)
 
 
 def updates(section: figures.Section, world: Any) -> None:

@@ -17,10 +17,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import figures
 import numpy as np
 import torch
 
+from gpu import figures
 from ttt.data.images import made_up_jpeg
 from ttt.dist.device import identity
 from ttt.dist.world import Solo
@@ -50,19 +50,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             loads = (None, 0.0, 1.0) if section.cuda else (None,)
             for root in (photographs, grey):
                 for load in loads:
-                    with section.part(f"{root.name}, hw_decoder_load={load}"):
-                        rate(section, root, load, options)
-            with section.part("pixels, whole images"):
-                pixels(section, photographs, options, augment="none")
-            with section.part("pixels, image_slice"):
-                pixels(section, photographs, options, augment="random_resized_crop")
+                    section.part(f"{root.name}, hw_decoder_load={load}", rate, root, load, options)
+            for augment in ("none", "random_resized_crop"):  # the second decodes by image_slice
+                section.part(f"pixels, {augment}", pixels, photographs, options, augment)
 
     return figures.run(figures.Section("decode", options), measure)
 
 
 def photograph(number: int) -> bytes:
     """A JPEG with smooth colours and some noise, 4:2:0 as cameras make them."""
-    from PIL import Image  # noqa: PLC0415
+    from PIL import Image
 
     random = np.random.default_rng(number)
     coarse = Image.fromarray(random.integers(0, 256, (12, 16, 3), dtype=np.uint8))
@@ -84,7 +81,7 @@ def write(root: Path, files: Sequence[bytes]) -> None:
 
 def loader(root: Path, device: torch.device, options: argparse.Namespace, **other: Any) -> Any:
     """The streaming loader of such a set, as a run has it."""
-    from ttt.data.dali import Images  # noqa: PLC0415
+    from ttt.data.dali import Images
 
     settings = {
         **{"root": str(root), "train_samples": options.images, "eval_samples": options.images},
@@ -125,7 +122,7 @@ def engine(section: figures.Section) -> Any:
     """How busy the GPU's JPEG engine is, in percent, as a call; None where NVML does not say."""
     if not section.cuda:
         return None
-    import pynvml  # noqa: PLC0415
+    import pynvml
 
     try:
         pynvml.nvmlInit()
@@ -136,9 +133,7 @@ def engine(section: figures.Section) -> Any:
     return lambda: pynvml.nvmlDeviceGetJpgUtilization(gpu)[0]
 
 
-def pixels(
-    section: figures.Section, root: Path, options: argparse.Namespace, *, augment: str
-) -> None:
+def pixels(section: figures.Section, root: Path, options: argparse.Namespace, augment: str) -> None:
     """The same batch by this device and by the CPU.
 
     Raises:

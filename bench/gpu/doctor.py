@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-import figures
+from gpu import figures
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

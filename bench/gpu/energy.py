@@ -12,9 +12,9 @@ import time
 from collections.abc import Sequence
 from itertools import pairwise
 
-import figures
 import torch
 
+from gpu import figures
 from ttt.dist.device import identity
 
 _SECONDS = 4.0
@@ -36,7 +36,7 @@ def measure(section: figures.Section) -> None:
     """
     if not section.cuda:
         raise figures.Skip("needs a GPU: NVML knows no CPU")
-    import pynvml  # noqa: PLC0415
+    import pynvml
 
     pynvml.nvmlInit()
     gpu = pynvml.nvmlDeviceGetHandleByUUID(identity(section.device))

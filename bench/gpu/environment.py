@@ -12,9 +12,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import figures
 import psutil
 import torch
+
+from gpu import figures
 
 _PACKAGES = (
     *("torch", "triton", "numpy", "scipy", "nvidia-ml-py", "hydra-core", "omegaconf"),
@@ -53,8 +54,7 @@ def look(section: figures.Section) -> None:
     section.add("multiprocessors", found.multi_processor_count)
     section.add("GPU memory", found.total_memory / 2**30, "GiB")
     section.add("GPUs", torch.cuda.device_count())
-    with section.part("NVML"):
-        nvml(section)
+    section.part("NVML", nvml)
 
 
 def commit() -> str | None:
@@ -82,9 +82,9 @@ def installed(package: str) -> str | None:
 
 def nvml(section: figures.Section) -> None:
     """What NVML shows of the first GPU; what it does not support is null."""
-    import pynvml  # noqa: PLC0415
+    import pynvml
 
-    from ttt.dist.device import identity  # noqa: PLC0415
+    from ttt.dist.device import identity
 
     pynvml.nvmlInit()
     gpu = pynvml.nvmlDeviceGetHandleByUUID(identity(section.device))

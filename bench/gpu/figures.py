@@ -13,9 +13,9 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -105,14 +105,20 @@ class Section:
         """Whether the time of this section is up, so that no further part should begin."""
         return time.monotonic() > self._end
 
-    @contextmanager
-    def part(self, name: str) -> Iterator[None]:
-        """Do one part; if it fails or cannot be done, say so and go on with the next."""
+    def part(self, name: str, do: Callable[..., None], *args: Any, **more: Any) -> None:
+        """Do one part; if it fails or cannot be done, say so and go on with the next.
+
+        Args:
+            name: Of the part.
+            do: Called with this section and the other arguments.
+            args: Of `do`.
+            more: Of `do`.
+        """
         if self.late():
             self.skipped.append(f"{name}: no time left")
             return
         try:
-            yield
+            do(self, *args, **more)
         except (Skip, MissingExtra) as skip:
             self.skipped.append(f"{name}: {skip}")
             print(f"{name}: skipped: {skip}", flush=True)

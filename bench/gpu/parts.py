@@ -133,7 +133,12 @@ class Built:
 
 
 def build(
-    benchmark: str, device: torch.device, *, precision: str | None = None, compile: bool = False
+    benchmark: str,
+    device: torch.device,
+    *,
+    precision: str | None = None,
+    compile: bool = False,
+    changes: dict[str, Any] | None = None,
 ) -> Built:
     """Build and warm up a benchmark's learner as a run does.
 
@@ -142,11 +147,12 @@ def build(
         device: Where.
         precision: Instead of the benchmark's own.
         compile: As `compile=true`.
+        changes: Settings of the groups to change, as {"data": {"global_batch": 8}}.
 
     Raises:
         MissingExtra: A package that this benchmark needs is not installed.
     """
-    run = settings(benchmark)
+    run = _merged(settings(benchmark), changes or {})
     precision = precision or str(run["precision"])
     set_arithmetic(precision)
     torch.manual_seed(run["seed"])

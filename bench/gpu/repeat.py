@@ -11,11 +11,10 @@ import copy
 import sys
 from collections.abc import Sequence
 
-import figures
-import parts
 import torch
-from steps import ALL, SMALL
 
+from gpu import figures, parts
+from gpu.steps import ALL, SMALL
 from ttt.dist.state import random_state, restore_random
 from ttt.dist.world import Solo
 
@@ -33,15 +32,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def compare(section: figures.Section) -> None:
         for name in names:
-            with section.part(f"{name} evaluation"):
-                built = parts.build(name, section.device)
-                for _ in range(_BEFORE):
-                    built.learner.step(built.synthetic.train[0])
-                evaluation(section, name, built)
-            with section.part(f"{name} restored"):
-                restored(section, name, built)
+            section.part(name, one, name)
 
     return figures.run(section, compare)
+
+
+def one(section: figures.Section, name: str) -> None:
+    """Compare with one benchmark; whatever differs, both are looked at."""
+    built = parts.build(name, section.device)
+    for _ in range(_BEFORE):
+        built.learner.step(built.synthetic.train[0])
+    section.part(f"{name} evaluation", evaluation, name, built)
+    section.part(f"{name} restored", restored, name, built)
 
 
 def evaluation(section: figures.Section, name: str, built: parts.Built) -> None:

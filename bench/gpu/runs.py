@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import figures
+from gpu import figures
 
 # What a benchmark needs beside Hydra and mlperf-logging.
 _NEEDS = {
@@ -35,9 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         devices = ("cuda", "cpu") if section.cuda else ("cpu",)
         for name in options.benchmarks:
             for device in devices:
-                with section.part(f"{name} on {device}"):
-                    figures.need(*_NEEDS[name])
-                    one(section, name, device, options.seconds)
+                section.part(f"{name} on {device}", one, name, device, options.seconds)
 
     return figures.run(figures.Section("runs", options), measure)
 
@@ -47,7 +45,9 @@ def one(section: figures.Section, name: str, device: str, seconds: float) -> Non
 
     Raises:
         AssertionError: It did not reach its target, or failed.
+        Skip: A package that it needs is absent.
     """
+    figures.need(*_NEEDS[name])
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "ttt", "run", f"benchmark={name}", f"device={device}"]
         begin = time.perf_counter()

@@ -1,6 +1,6 @@
 """How fast updates are, how much memory they take, and whether the host is ahead of the device.
 
-    python3 bench/gpu/steps.py [--benchmarks digits clicks ...] [--precisions fp32 bf16] [--compile]
+    python3 -m gpu.steps [--benchmarks digits clicks ...] [--precisions fp32 bf16] [--compile]
 
 For each benchmark and precision: milliseconds an update by events around many of them, queued one
 after the other; milliseconds the host needs to queue one, measured on an idle device; memory.
@@ -16,9 +16,9 @@ import time
 from collections.abc import Sequence
 from itertools import cycle, islice
 
-import figures
-import parts
 import torch
+
+from gpu import figures, parts
 
 ALL = ("digits", "cifar10", "clicks", "dates", "resnet", "transformer", "gnmt", "dlrm_dcnv2")
 SMALL = ("digits", "clicks", "dates")  # as a CPU can do them in seconds
@@ -33,6 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--benchmarks", nargs="+", default=None)
     parser.add_argument("--precisions", nargs="+", default=PRECISIONS)
+    parser.add_argument("--updates", type=int, help=f"timed together; default: {_SECONDS:g} s")
     parser.add_argument("--compile", action="store_true")
     options = figures.options(parser, arguments)
     section = figures.Section("compiled" if options.compile else "steps", options)
@@ -41,20 +42,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def measure(section: figures.Section) -> None:
         for precision in options.precisions:
             for name in names:
-                with section.part(f"{name} {precision}"):
-                    one(section, name, precision, compile=options.compile)
+                section.part(f"{name} {precision}", one, name, precision, options)
 
     return figures.run(section, measure)
 
 
-def one(section: figures.Section, name: str, precision: str, *, compile: bool) -> None:
+def one(section: figures.Section, name: str, precision: str, options: argparse.Namespace) -> None:
     """Measure one benchmark in one precision."""
     if section.cuda:
         torch.cuda.reset_peak_memory_stats(section.device)
     begin = time.perf_counter()
-    built = parts.build(name, section.device, precision=precision, compile=compile)
+    built = parts.build(name, section.device, precision=precision, compile=options.compile)
     section.synchronize()
-    said = f"{name} {precision}" + (" compiled" if compile else "")
+    said = f"{name} {precision}" + (" compiled" if options.compile else "")
     section.add(f"{said} build and warm-up", time.perf_counter() - begin, "s", built.said)
     batches = built.synthetic.train[:1]
     timed(section, built, batches, 2)
@@ -62,7 +62,7 @@ def one(section: figures.Section, name: str, precision: str, *, compile: bool) -
         section.add(f"{said} peak in warm-up", torch.cuda.max_memory_allocated() / 1e9, "GB")
         torch.cuda.reset_peak_memory_stats(section.device)
     trial = timed(section, built, batches, 3)
-    count = max(_FEWEST, min(_MOST, round(1000 * _SECONDS / trial)))
+    count = options.updates or max(_FEWEST, min(_MOST, round(1000 * _SECONDS / trial)))
     each = timed(section, built, batches, count)
     section.add(f"{said} step", each, "ms")
     section.add(f"{said} rate", 1000 * len(batches[0][0]) / each, "samples/s")

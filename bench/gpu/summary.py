@@ -1,7 +1,7 @@
 """The table at the end of bench/gpu.sh, and the lines that say how each section ended.
 
-    python3 summary.py --record FIGURES SECTION SECONDS CODE LOG
-    python3 summary.py FIGURES
+    python3 -m gpu.summary --record FIGURES SECTION SECONDS CODE LOG
+    python3 -m gpu.summary FIGURES
 
 Needs Python alone, so that there is a table also where torch cannot be imported.
 """

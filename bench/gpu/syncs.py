@@ -12,10 +12,10 @@ import warnings
 from collections import Counter
 from collections.abc import Sequence
 
-import figures
-import parts
 import torch
-from steps import ALL, PRECISIONS, SMALL
+
+from gpu import figures, parts
+from gpu.steps import ALL, PRECISIONS, SMALL
 
 _UPDATES = 2
 
@@ -32,8 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def look(section: figures.Section) -> None:
         for precision in options.precisions:
             for name in names:
-                with section.part(f"{name} {precision}"):
-                    one(section, name, precision)
+                section.part(f"{name} {precision}", one, name, precision)
         if not section.cuda:
             raise figures.Skip("needs a GPU: updates were made, and a CPU has nothing to wait for")
 

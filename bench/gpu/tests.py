@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-import figures
+from gpu import figures
 
 _WANTED = ("pytest", "hypothesis", "pytest_timeout")  # what pyproject.toml's options ask for
 
@@ -14,9 +14,9 @@ def main(files: list[str]) -> int:
     if missing := figures.absent(*_WANTED):
         print(f"needs {', '.join(missing)}, not installed")
         return figures.SKIPPED
-    import pytest  # noqa: PLC0415
+    import pytest
 
-    options = ["-m", "gpu", "-p", "absent", "-p", "no:cacheprovider", "--timeout=60", "-q"]
+    options = ["-m", "gpu", "-p", "gpu.absent", "-p", "no:cacheprovider", "--timeout=60", "-q"]
     return int(pytest.main([*options, "--durations=10", "--tb=short", *files]))
 
 
