@@ -67,7 +67,7 @@ def test_shellcheck_has_nothing_to_say():
     if shutil.which("shellcheck") is None:
         pytest.skip("no shellcheck here: apt-get install shellcheck")
     scripts = [*PROJECT.glob("slurm/*.s*"), *GOLDEN.glob("*.sbatch"), *PROJECT.glob("launch/*.sh")]
-    scripts += PROJECT.glob("ttt/cli/shells/*.bash")
+    scripts += [*PROJECT.glob("ttt/cli/shells/*.bash"), *PROJECT.glob("bench/*.sh")]
     assert len(scripts) >= 4
     done = subprocess.run(["shellcheck", *scripts], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
