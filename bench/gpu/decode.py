@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from itertools import islice
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from ttt.protocols import Shard
 
 _WIDTH, _HEIGHT = 500, 375  # of most of ImageNet's photographs
 _SIZE = 224
+_DIFFERENT = 64  # photographs; the others are copies, which are read and decoded all the same
 _CLASSES = 2
 # How far GPU and CPU pixels may be apart on average, in 1/255: they upsample colour differently.
 _APART = 2.0
@@ -45,7 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         figures.need("nvidia.dali", "PIL")
         with tempfile.TemporaryDirectory() as folder:
             photographs, grey = Path(folder, "photographs"), Path(folder, "grey")
-            write(photographs, [photograph(number) for number in range(options.images)])
+            different = [photograph(number) for number in range(min(_DIFFERENT, options.images))]
+            write(photographs, [*islice(cycle(different), options.images)])
             write(grey, [made_up_jpeg(_HEIGHT, _WIDTH)] * options.images)
             loads = (None, 0.0, 1.0) if section.cuda else (None,)
             for root in (photographs, grey):
