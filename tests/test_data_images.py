@@ -3,7 +3,6 @@
 Also the small image folders and the worlds that the other loader tests use.
 """
 
-import io
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ttt.data.images import ImageSet, list_eval, list_train, made_up_jpeg
+from ttt.data.images import ImageSet, list_eval, list_train
 from ttt.errors import DataError
 from ttt.protocols import Shard
 
@@ -163,14 +162,6 @@ def test_a_wrong_set_is_reported_with_what_to_type(tmp_path, break_it, changes, 
         [list_part(images) for list_part in (list_train, list_eval)]
     for words in said:
         assert words in str(caught.value)
-
-
-@pytest.mark.parametrize("shape", [(8, 8), (1, 1), (32, 32), (37, 50), (256, 256)])
-def test_the_made_up_jpeg_is_a_jpeg(shape):
-    with Image.open(io.BytesIO(made_up_jpeg(*shape))) as image:
-        pixels = np.asarray(image.convert("RGB"))
-    assert pixels.shape == (*shape, 3)
-    assert (pixels == 128).all()
 
 
 def test_shared_cifar10_lists_if_present(tmp_path):

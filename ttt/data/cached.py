@@ -63,7 +63,8 @@ class Images(dali.Images):
     def synthetic(self, shard: Shard) -> Synthetic:
         """Noise in every shape to come; builds the pipelines and takes the memory."""
         images = self._images
-        self._train.warm([self._part])
+        for batch in self._train.warm([self._part]):
+            self._keep(batch, np.arange(self._part))  # a row is written anew before its first use
         ids, draws = np.zeros(self._part, np.int64), np.zeros((self._part, DRAWS), np.float32)
         train = Decoded(*self._crops.cut(*self._store(), ids, draws), ids)
         evaluation = self._eval.warm(dali.eval_sizes(images, shard))
@@ -84,19 +85,14 @@ class Images(dali.Images):
                 start=start,
             )
 
-        store, labels = self._store()
+        stored = self._store()
         decoded = self._train.run(list_train(self._images), self._missing(batches()))
         places = _Places(self.train_samples, self._kept)
         for rows in batches():
             taken, fresh = places.take(rows.ids)
             if len(fresh):
-                batch = next(decoded)
-                where = torch.from_numpy(taken[fresh])
-                if store.is_cuda:
-                    where = where.pin_memory().to(store.device, non_blocking=True)
-                self._crops.inner(store).index_copy_(0, where, batch.pixels)
-                labels.index_copy_(0, where, batch.labels)
-            yield Decoded(*self._crops.cut(store, labels, taken, rows.draws), rows.ids)
+                self._keep(next(decoded), taken[fresh])
+            yield Decoded(*self._crops.cut(*stored, taken, rows.draws), rows.ids)
 
     def close(self) -> None:
         """Free the pipelines, their threads and the kept images."""
@@ -114,6 +110,15 @@ class Images(dali.Images):
             _, fresh = places.take(rows.ids)
             if len(fresh):
                 yield Rows(rows.ids[fresh], rows.draws[fresh])
+
+    def _keep(self, batch: Decoded, places: Ids) -> None:
+        """Write a decoded batch into these rows of the store."""
+        store, labels = self._store()
+        where = torch.from_numpy(places)
+        if store.is_cuda:
+            where = where.pin_memory().to(store.device, non_blocking=True)
+        self._crops.inner(store).index_copy_(0, where, batch.pixels)
+        labels.index_copy_(0, where, batch.labels)
 
     def _store(self) -> tuple[Tensor, Tensor]:
         """Rows for the images that are kept, then rows for those of one batch that are not."""

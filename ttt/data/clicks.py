@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from ttt.data.order import Ids, train_rows
-from ttt.data.records import Words, open_part
+from ttt.data.records import Words, open_part, pack
 from ttt.protocols import Shard, Synthetic, World
 
 ClickBatch = tuple[Tensor, Tensor, Tensor]  # dense fp32 [B, D], ids int64 [B, H], labels fp32 [B]
@@ -152,14 +152,14 @@ class Clicks:
         return dense.view(torch.float32).contiguous(), ids.long(), labels[:, 0].float()
 
     def _noise(self, size: int, shard: Shard) -> ClickBatch:
-        """A made-up batch, with allowed ids, and with labels of both kinds for the metric."""
-        clicks, device = self._clicks, self._device
-        rows = torch.tensor(clicks.rows, device=device)
-        rows_H = rows.repeat_interleave(torch.tensor(clicks.hots, device=device))
-        drawn_BH = torch.rand(size, len(rows_H), device=device, dtype=torch.float64)
-        labels = (torch.arange(size, device=device) + shard.index) % 2
-        dense = torch.randn(size, clicks.dense, device=device)
-        return dense, (drawn_BH * rows_H).long(), labels.float()
+        """Made-up records, taken apart as real ones; labels are of both kinds, for the metric."""
+        clicks = self._clicks
+        rows_H = torch.tensor(clicks.rows).repeat_interleave(torch.tensor(clicks.hots))
+        drawn_BH = torch.rand(size, len(rows_H), dtype=torch.float64) * rows_H
+        labels = (np.arange(size) + shard.index) % 2
+        records = pack(labels, torch.randn(size, clicks.dense).numpy(), drawn_BH.long().numpy())
+        words = self._gather(records, np.arange(size))
+        return self._batch(words.to(self._device, non_blocking=True))
 
 
 def in_order(*, samples: int, global_batch: int, shard: Shard, start: int = 0) -> Iterator[Ids]:

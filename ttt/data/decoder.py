@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -131,15 +131,35 @@ class Decoder:
         self._idle: tuple[Pipeline, _Source] | None = None
         self._readers = ThreadPoolExecutor(READERS)  # no thread before there is a shard to read
 
-    def warm(self, sizes: Sequence[int]) -> list[Decoded]:
-        """Decode made-up images in batches of the given sizes; later runs find all built."""
+    def warm(self, sizes: Sequence[int]) -> Iterator[Decoded]:
+        """Decode made-up photographs in batches of the given sizes; later runs find all built.
+
+        The first size is decoded until the pipeline has as many batches in flight as it ever has:
+        those that it works ahead, one that is being used and one that is asked for. It does not let
+        go of the memory. A photograph is larger than what is made of it, so that the kernels which
+        scale it run too.
+
+        Args:
+            sizes: Images in each batch, the largest first.
+
+        Yields:
+            One batch of each size.
+        """
+        if not sizes:
+            return
         side = max(self.images.size, self.images.eval_resize or 0)
+        width, height = 2 * side, 3 * side // 2
+        if self.images.largest is not None:
+            width, height = map(min, (width, height), self.images.largest)
+        ahead = self.images.prefetch + 1
         with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "grey.jpg"
-            path.write_bytes(made_up_jpeg(side, side))
-            grey = one_image(self.images, path)
-            batches = [Rows(np.zeros(n, np.int64), np.zeros((n, DRAWS), np.float32)) for n in sizes]
-            return list(self.run(grey, batches))
+            path = Path(folder) / "photograph.jpg"
+            path.write_bytes(made_up_jpeg(height, width))
+            batches = [
+                Rows(np.zeros(size, np.int64), np.full((size, DRAWS), 0.5, np.float32))
+                for size in [sizes[0]] * ahead + list(sizes)
+            ]
+            yield from islice(self.run(one_image(self.images, path), batches), ahead, None)
 
     def run(self, samples: Samples, batches: Iterable[Rows]) -> Iterator[Decoded]:
         """Yield each batch in turn, the next ones decoding meanwhile.

@@ -180,22 +180,34 @@ def _listing(found: Classes | None, wrong: Sequence[str]) -> Listing:
 
 
 def made_up_jpeg(height: int, width: int) -> bytes:
-    """A grey JPEG of the given size, to warm decoders up with no encoder and no data set.
+    """A JPEG of the given size in pixels, to warm decoders up with no encoder and no data set.
 
-    The smallest baseline file there is (ITU-T T.81, annex B): one all-ones quantization table, and
-    Huffman tables with a single one-bit code each, "no difference" (DC) and "end of block" (AC), so
-    that every block of 8 x 8 pixels in each of the three components is two zero bits.
+    In all that may decide how it is decoded it is what most photographs are: a baseline file with a
+    JFIF header, one scan without restarts, chroma of half the size both ways (4:2:0), and tables
+    for luma and for chroma apart, with a code for every symbol. nvJPEG decides by this header
+    whether an image goes to a GPU's JPEG engine (nvjpegDecodeBatchedSupported); nvImageCodec, by
+    which DALI calls it, wants 4:2:0, 4:2:2, 4:4:4, 4:4:0 or grey. Every block of 8 x 8 samples has
+    25 bytes, as in an ImageNet file of 110 kB and 500 x 375 pixels. The format is ITU-T T.81,
+    annexes B and F.
     """
-    bits = 2 * 3 * -(-height // 8) * -(-width // 8)
-    scan = bytes(bits // 8) + (bytes([0xFF >> bits % 8]) if bits % 8 else b"")
-    one_code = bytes([1]) + bytes(15) + bytes([0])
-    components = bytes([1, 0x11, 0, 2, 0x11, 0, 3, 0x11, 0])
+    sampling = bytes([1, 0x22, 0, 2, 0x11, 1, 3, 0x11, 1])  # component, samples, quantization
+    steps = bytes([4] * 64)
+    # 12 codes of 4 bits for differences of DC. Of AC the end of a block has 4 bits, a 1 without
+    # zeros before it has 7, and the other 160 symbols have 8: codes grow by one from 0 on, and are
+    # shifted where they get longer. So 0000 is "no difference" as well as "end of block".
+    dc = bytes([0, 0, 0, 12, *[0] * 12, *range(12)])
+    rest = [run << 4 | size for run in range(16) for size in range(1, 11) if (run, size) != (0, 1)]
+    ac = bytes([0, 0, 0, 1, 0, 0, 1, 160, *[0] * 8, 0x00, 0x01, *rest, 0xF0])
     segments = (
-        (0xDB, bytes([0]) + bytes([1] * 64)),
-        (0xC0, struct.pack(">BHHB", 8, height, width, 3) + components),
-        (0xC4, bytes([0x00]) + one_code),
-        (0xC4, bytes([0x10]) + one_code),
-        (0xDA, bytes([3, 1, 0, 2, 0, 3, 0, 0, 63, 0])),
+        (0xE0, b"JFIF\0" + bytes([1, 1, 0, 0, 1, 0, 1, 0, 0])),
+        (0xDB, b"\x00" + steps),
+        (0xDB, b"\x01" + steps),
+        (0xC0, struct.pack(">BHHB", 8, height, width, 3) + sampling),
+        *((0xC4, bytes([place]) + (ac if place & 0x10 else dc)) for place in (0, 0x10, 1, 0x11)),
+        (0xDA, bytes([3, 1, 0x00, 2, 0x11, 3, 0x11, 0, 63, 0])),
     )
     packed = b"".join(struct.pack(">BBH", 0xFF, m, len(p) + 2) + p for m, p in segments)
+    # No difference; 24 coefficients, +1 and -1 by turns (0001000 and a bit for the sign); the end.
+    block = int("0000" + "0001000100010000" * 12 + "0000", 2).to_bytes(25, "big")
+    scan = block * (6 * -(-height // 16) * -(-width // 16))  # four of luma, two of chroma
     return b"\xff\xd8" + packed + scan + b"\xff\xd9"

@@ -7,7 +7,7 @@ are computed differs, so the two give equal batches up to rounding.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -60,6 +60,9 @@ class Images(EvalSamples):
         self.eval_samples = images.eval_samples
         self.steps_per_epoch = images.train_samples / images.global_batch
         self._world = world
+        # Parts go by process, not by shard: `concat` joins what the processes give, in rank order.
+        bounds = [images.train_samples * rank // world.size for rank in range(world.size + 1)]
+        self._mine = np.arange(*bounds[world.rank : world.rank + 2], dtype=np.int64)
         self._crops = Crops(images, world.device, channels_last=channels_last)
         whole = Recipe("none", False, None, False, False)
         middle = Recipe("none", False, images.eval_resize, False, False)
@@ -77,29 +80,26 @@ class Images(EvalSamples):
         return -(-samples // self._images.global_batch)
 
     def synthetic(self, shard: Shard) -> Synthetic:
-        """Noise in every shape to come; builds the pipelines and runs each kernel once."""
+        """Noise in every shape to come.
+
+        Both sets are loaded as they will be, in their whole size but with a chunk of made-up
+        photographs: the pipelines, the exchange between processes and every kernel have run, and
+        what loading needs of a GPU's memory is known to fit. The memory itself is given back.
+        """
         images = self._images
         part = images.global_batch // shard.count
-        (grey,) = self._train.warm([1])
-        store, labels = self._padded(grey.pixels), grey.labels
         ids, draws = np.zeros(part, np.int64), np.zeros((part, DRAWS), np.float32)
-        train = Decoded(*self._crops.cut(store, labels, ids, draws), ids)
-        sizes = eval_sizes(images, shard)
-        eval_grey = self._eval.warm([min(CHUNK, max(sizes))]) if sizes else []
+        stored = self._exchanged(self._train.warm(_chunk(len(self._mine))))
+        train = Decoded(*self._crops.cut(*stored, ids, draws), ids)
+        del stored
+        count, sizes = len(eval_ids(images.eval_samples, shard)), eval_sizes(images, shard)
+        pixels, labels = self._joined(self._eval.warm(_chunk(count)), count)
+        evaluation = [
+            Decoded(self._crops.normalized(pixels[:size]), labels[:size], ids) for size in sizes
+        ]
         return Synthetic(
             train=[noise(train, images.classes) for _ in range(2)],
-            eval=[
-                noise(
-                    Decoded(
-                        self._crops.normalized(batch.pixels[:1].expand(size, -1, -1, -1)),
-                        batch.labels[:1].expand(size),
-                        batch.ids,
-                    ),
-                    images.classes,
-                )
-                for batch in eval_grey
-                for size in sizes
-            ],
+            eval=[noise(batch, images.classes) for batch in evaluation],
         )
 
     def train(self, shard: Shard, seed: int, *, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
@@ -132,7 +132,7 @@ class Images(EvalSamples):
             return
         if self._eval_stored is None:
             batches = self._eval.run(self._listed(), plain_rows(ids, CHUNK))
-            self._eval_stored = _joined(batches)
+            self._eval_stored = self._joined(batches, len(ids))
             self._eval.close()
         step = self._images.eval_batch
         parts = (torch.split(stored, step) for stored in self._eval_stored)
@@ -154,15 +154,30 @@ class Images(EvalSamples):
         self._stored = self._eval_stored = None
 
     def _load_train(self) -> tuple[Tensor, Tensor]:
-        listing = list_train(self._images)
-        # Parts go by process, not by shard: `concat` joins what the processes give, in rank order.
-        bounds = [
-            self.train_samples * rank // self._world.size for rank in range(self._world.size + 1)
-        ]
-        mine = np.arange(*bounds[self._world.rank : self._world.rank + 2], dtype=np.int64)
-        pixels, labels = _joined(self._train.run(listing, plain_rows(mine, CHUNK)))
+        chunks = plain_rows(self._mine, CHUNK)
+        stored = self._exchanged(self._train.run(list_train(self._images), chunks))
         self._train.close()
+        return stored
+
+    def _exchanged(self, batches: Iterable[Decoded]) -> tuple[Tensor, Tensor]:
+        """The whole training set, from this process's part of it and those of the others."""
+        pixels, labels = self._joined(batches, len(self._mine))
         return self._padded(self._world.concat(pixels)), self._world.concat(labels)
+
+    def _joined(self, batches: Iterable[Decoded], count: int) -> tuple[Tensor, Tensor]:
+        """Batches one after another: uint8 [count, S, S, 3] and int64 [count].
+
+        They are copied as they come, so that the pipeline's memory is that of a few chunks.
+        """
+        size, device = self._images.size, self._world.device
+        pixels = torch.empty(count, size, size, 3, dtype=torch.uint8, device=device)
+        labels = torch.empty(count, dtype=torch.int64, device=device)
+        place = 0
+        for batch in batches:
+            end = place + len(batch.labels)
+            pixels[place:end], labels[place:end] = batch.pixels, batch.labels
+            place = end
+        return pixels, labels
 
     def _padded(self, pixels: Tensor) -> Tensor:
         """Put a border of the mean colour around each image, uint8 [N, side, side, 3]."""
@@ -173,6 +188,6 @@ class Images(EvalSamples):
         return store
 
 
-def _joined(batches: Iterator[Decoded]) -> tuple[Tensor, Tensor]:
-    pixels, labels, _ = zip(*batches, strict=True)
-    return torch.cat(pixels), torch.cat(labels)
+def _chunk(count: int) -> list[int]:
+    """The size of the first chunk of so many images, if there is any."""
+    return [min(CHUNK, count)] if count else []

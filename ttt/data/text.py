@@ -139,11 +139,11 @@ class ParallelText:
         for number, length in enumerate(lengths):
             rows = self._global_batch // length if self._by_tokens else self._global_batch
             part = max(1, rows // shard.count - number)
-            source = self._noise(part, max(2, length - number))
-            inputs, expected = (self._noise(part, length) for _ in range(2))
+            [source] = self._noise(part, max(2, length - number), tables=1)
+            inputs, expected = self._noise(part, length, tables=2)
             weight = torch.full((part,), 1 / (part * length), device=self._world.device)
             train.append(Pairs(source, inputs, expected, weight))
-        sources = self._noise(self._eval_batch, self._max_length)
+        [sources] = self._noise(self._eval_batch, self._max_length, tables=1)
         sentences = Sentences(sources, [""] * self._eval_batch, lambda ids: [""] * len(ids))
         return Synthetic(train=train, eval=[sentences])
 
@@ -247,10 +247,11 @@ class ParallelText:
             },
         )
 
-    def _noise(self, rows: int, length: int) -> Tensor:
+    def _noise(self, rows: int, length: int, *, tables: int) -> list[Tensor]:
+        """Equal tables of made-up words, on the device by the way that real ones take."""
         words = torch.randint(EOS + 1, self._vocabulary, (rows, length))
         words[:, -1] = EOS
-        return words.to(self._world.device)
+        return _on_device([words.numpy()] * tables, self._world.device)
 
 
 class _Training(NamedTuple):
