@@ -1,4 +1,6 @@
-# ttt on NVIDIA's PyTorch image, which brings torch, NCCL and DALI built for each other.
+# ttt on NVIDIA's PyTorch image, which brings torch, NCCL and DALI built for each other: 26.07 has
+# Python 3.12, CUDA 13.3 and torch 2.13.0a0 (2.13 is what ttt is tested with) and DALI for CUDA 13. The
+# build prints the versions of torch and DALI, and stops if one is missing or would be replaced.
 #   docker build -t ttt .
 #   mkdir -p runs && docker run --rm --gpus all --ipc=host --user "$(id -u):$(id -g)" \
 #       -v "$PWD/runs:/work/runs" ttt run launcher=torchrun
@@ -7,7 +9,7 @@
 # sudo chown 10001 runs. If the folder is missing, Docker makes it for root alone, hence mkdir.
 # Our tests lint this file and run its awk program. They do not build the image: none of our machines can.
 # NVIDIA may move a tag; --build-arg BASE=nvcr.io/nvidia/pytorch@sha256:... always names the same image.
-ARG BASE=nvcr.io/nvidia/pytorch:25.09-py3
+ARG BASE=nvcr.io/nvidia/pytorch:26.07-py3
 FROM ${BASE}
 SHELL ["/bin/bash", "-o", "pipefail", "-c"]
 
@@ -16,16 +18,22 @@ COPY pyproject.toml constraints.txt README.md LICENSE Dockerfile ./
 COPY ttt ttt
 COPY conf conf
 COPY slurm slurm
-# The packages of the image stay as they are. All other packages, and those that pip builds with, get
-# the versions that ttt was tested with. The image's own constraints, in PIP_CONSTRAINT, hold as well.
+# The image sets PIP_CONSTRAINT to a file that pins every package of its own build, tools included
+# (release notes, since 25.03), and pip cannot satisfy it and constraints.txt at once. It is set anew here:
+# - What the image has compiled for its GPUs, or against it, stays as it is: pip must fail rather than
+#   bring another torch, DALI or numpy. No extra of ttt asks for one: `dali` and `dev` are left out.
+# - Other packages of the image stay, too, unless a package of ttt needs a newer one.
+# - All that the image lacks, and what pip builds with, gets the version that ttt was tested with.
 # hadolint ignore=DL3013
-RUN pip list --format=freeze | awk -F '[ =@]' ' \
+RUN pip list --format=freeze > /tmp/image.txt \
+    && awk -F '[ =@]' ' \
         { name = tolower($1); gsub("[-_.]+", "-", name) } \
-        NR == FNR { present[name]; next } \
-        !(name in present)' - constraints.txt > /tmp/constraints.txt \
-    && export PIP_BUILD_CONSTRAINT="/tmp/constraints.txt ${PIP_CONSTRAINT:-}" \
-    && export PIP_CONSTRAINT="$PIP_BUILD_CONSTRAINT" \
+        NR == FNR { present[name] } \
+        NR == FNR && name ~ /^(torch|triton|pytorch-triton|nvidia-|cuda-|numpy$)/ { print } \
+        NR != FNR && !(name in present) { print }' /tmp/image.txt constraints.txt > /tmp/constraints.txt \
+    && export PIP_CONSTRAINT=/tmp/constraints.txt PIP_BUILD_CONSTRAINT=/tmp/constraints.txt \
     && pip install --no-cache-dir '.[digits,text,energy,report,wandb]' \
+    && python -c 'import nvidia.dali, torch; print("torch", torch.__version__, "DALI", nvidia.dali.__version__)' \
     && chmod -R a+rX /opt/ttt
 
 # The user that --user names may write here, and needs no entry in /etc/passwd.

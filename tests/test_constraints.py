@@ -118,17 +118,44 @@ def test_what_pip_builds_from_source_is_built_with_pinned_packages():
     assert "PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt" in text
 
 
-def test_the_image_keeps_what_it_has_and_gets_the_rest_pinned():
+def test_the_image_keeps_what_it_has_and_gets_the_rest_pinned(tmp_path: Path):
     """Docker is not there; what decides in the Dockerfile is awk, which is."""
     dockerfile = (PROJECT / "Dockerfile").read_text()
-    [program] = re.findall(r"awk -F .*? - constraints\.txt", dockerfile, re.DOTALL)
-    has = "torch==2.9.0a0+50eac811a6.nv25.9\nNumPy==1.26.4\ntyping.extensions==4.15.0\n"
+    [program] = re.findall(r"awk -F .*? /tmp/image\.txt constraints\.txt", dockerfile, re.DOTALL)
+    compiled = [
+        "NumPy==2.1.0",
+        "nvidia-dali-cuda130==2.1.0",
+        "torch==2.13.0a0+9186a08b2c.nv26.7.59513937",
+        "triton==3.7.1+gitf797708c.nv26.7",
+    ]
+    image = tmp_path / "image.txt"
+    image.write_text("\n".join([*compiled, "PyYAML==6.0.1", "typing.extensions==4.15.0", ""]))
     done = subprocess.run(
-        program, shell=True, cwd=PROJECT, input=has, capture_output=True, text=True, check=True
+        program.replace("/tmp/image.txt", str(image)),
+        shell=True,
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=True,
     )
-    pinned = (PROJECT / "constraints.txt").read_text().splitlines()
-    left_out = [line for line in pinned if line not in done.stdout.splitlines()]
-    assert [line.partition("==")[0] for line in left_out] == ["numpy", "torch", "typing_extensions"]
+    given, pinned = done.stdout.splitlines(), (PROJECT / "constraints.txt").read_text().splitlines()
+    assert given[: len(compiled)] == compiled  # pip can bring no other
+    left_out = [line.partition("==")[0] for line in pinned if line not in given]
+    assert left_out == ["numpy", "PyYAML", "torch", "typing_extensions"]
+    assert set(given) - set(compiled) <= set(pinned)
+
+
+def test_the_image_is_built_without_its_own_constraints_and_without_torch_or_dali():
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
+    dockerfile = (PROJECT / "Dockerfile").read_text()
+    assert "export PIP_CONSTRAINT=/tmp/constraints.txt PIP_BUILD_CONSTRAINT=" in dockerfile
+    assert "${PIP_CONSTRAINT" not in dockerfile
+    [extras] = re.findall(r"pip install .*'\.\[(.*)\]'", dockerfile)
+    for extra in extras.split(","):
+        for text in project["optional-dependencies"][extra]:
+            found = Requirement(text)
+            needed = closure(canonicalize_name(found.name), found.extras)
+            assert not [name for name in needed if name.startswith(("torch", "nvidia-dali"))]
 
 
 def test_the_container_runs_without_root():
