@@ -13,13 +13,16 @@ from torch.utils._pytree import tree_leaves
 
 import click_logs
 from test_data_images import EVAL, TRAIN, OneProcess, settings, write_set
+from test_dist_undo import most_bytes
+from test_parallel_truth import parts_of, small_run
 from texts import loader, prepared
-from ttt.data import cached, dali, pipeline, resident
+from ttt.data import cached, dali, decoder, pipeline, resident
 from ttt.data.clicks import Clicks
 from ttt.data.decoder import Decoder
 from ttt.data.images import ImageSet, made_up_jpeg
 from ttt.data.recipe import Recipe
 from ttt.dist.world import Solo
+from ttt.errors import ConfigError
 from ttt.protocols import Shard
 
 SOLO, WHOLE = Solo(torch.device("cpu")), Shard()
@@ -103,6 +106,13 @@ def test_the_resident_loader_is_warmed_with_the_chunks_that_it_loads(chunk, fold
     train.clear()
     next(data.train(WHOLE, 1))
     assert max(train) == min(chunk, TRAIN)
+
+
+def test_the_resident_loader_warms_up_in_the_memory_that_it_loads_in(folder):
+    data = images(resident, folder, **CROPS, size=32, global_batch=1, eval_batch=1)
+    warm = most_bytes(lambda: data.synthetic(WHOLE))
+    store = TRAIN * 36 * 36 * 3
+    assert store < warm < 1.1 * most_bytes(lambda: next(data.train(WHOLE, 1)))
 
 
 def test_every_batch_in_flight_is_warmed(folder, monkeypatch):
@@ -199,6 +209,43 @@ def test_dali_takes_every_setting_of_a_gpus_decoder(augment):
     graph._build_graph()
     [decoder] = [op._op.schema.Name() for op in graph._ops if op._op.device == "mixed"]
     assert decoder == f"decoders__{'ImageSlice' if augment == 'random_resized_crop' else 'Image'}"
+
+
+working = Decoder._next
+
+
+def broken(self, pipeline):
+    working(self, pipeline)
+    raise RuntimeError("nvImageCodec failure: '#8'\nCurrent pipeline object is no longer valid.")
+
+
+@pytest.mark.parametrize("on_error", ["error", "skip"])
+@pytest.mark.parametrize(
+    ("where", "name", "instead", "reason"),
+    [
+        (Decoder, "_next", broken, "nvImageCodec failure: '#8'"),
+        (decoder, "made_up_jpeg", lambda height, width: b"\xff\xd8", "peek_image_shape"),
+    ],
+)
+def test_a_decoder_that_does_not_work_is_said_so(
+    where, name, instead, reason, on_error, folder, monkeypatch
+):
+    """It is no fault of the data set, which nobody has looked at."""
+    monkeypatch.setattr(where, name, instead)
+    with pytest.raises(ConfigError, match="DALI cannot decode a made-up JPEG on cpu") as caught:
+        images(dali, folder, on_error=on_error).synthetic(WHOLE)
+    assert reason in str(caught.value)
+    assert "data.hw_decoder_load=0" in str(caught.value)
+
+
+@pytest.mark.parametrize("loader", ["dali", "resident"])
+def test_a_run_begins_with_the_random_numbers_of_its_seed(loader, tmp_path):
+    """However much was drawn for made-up data."""
+    run = small_run(tmp_path / "not there yet", _target_=f"ttt.data.{loader}.Images")
+    parts_of(SOLO, run).data.close()
+    begun = torch.get_rng_state()
+    torch.manual_seed(run.seed)
+    assert torch.equal(begun, torch.get_rng_state())
 
 
 def decoded_on(device, folder, augment):

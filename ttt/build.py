@@ -53,9 +53,6 @@ def build(run_config: RunConfig, world: World, clock: Clock, log: EventLog, puls
         clip_norm=run_config.clip_norm,
         compile=run_config.compile,
     )
-    # The same weights everywhere, but every shard drops out units of its own.
-    # (On a CPU torch heeds the lower 32 bits of a seed only.)
-    torch.manual_seed(run_config.seed + 1_000_003 * world.data.index)
     metric = asked_for(task.metric(), run_config)
     log.emit(
         Kind.CONFIG,
@@ -64,7 +61,11 @@ def build(run_config: RunConfig, world: World, clock: Clock, log: EventLog, puls
         tables=str(tables) if tables else None,
     )
     pulse.beat("warming up", 0)
-    learner.warm_up(data.synthetic(world.data), metric)
+    made_up = data.synthetic(world.data)
+    # The same weights everywhere, but every shard drops out units of its own. What was drawn for
+    # made-up data does not count. (On a CPU torch heeds the lower 32 bits of a seed only.)
+    torch.manual_seed(run_config.seed + 1_000_003 * world.data.index)
+    learner.warm_up(made_up, metric)
     return Parts(
         task=task,
         learner=learner,

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from ttt.data.pipeline import Pipeline
 
 _TRIED = 64  # samples after a batch of which none is readable
+_WORDS = 400  # characters of what DALI says, which may go on with its stack
 WRONG = -1  # the label of an evaluation sample that could not be read: no prediction equals it
 
 
@@ -144,6 +145,9 @@ class Decoder:
 
         Yields:
             One batch of each size.
+
+        Raises:
+            ConfigError: DALI does not decode here.
         """
         if not sizes:
             return
@@ -159,7 +163,17 @@ class Decoder:
                 Rows(np.zeros(size, np.int64), np.full((size, DRAWS), 0.5, np.float32))
                 for size in [sizes[0]] * ahead + list(sizes)
             ]
-            yield from islice(self.run(one_image(self.images, path), batches), ahead, None)
+            try:
+                yield from islice(self.run(one_image(self.images, path), batches), ahead, None)
+            except (DataError, RuntimeError) as error:
+                reason = " ".join(str(error.__context__ or error).split())[:_WORDS]
+                raise ConfigError(
+                    [
+                        f"DALI cannot decode a made-up JPEG on {self.device} ({reason}); allowed:"
+                        " versions of DALI and nvImageCodec that can; data.hw_decoder_load=0 if"
+                        " the GPU's JPEG engine is the cause, or device=cpu"
+                    ]
+                ) from error
 
     def run(self, samples: Samples, batches: Iterable[Rows]) -> Iterator[Decoded]:
         """Yield each batch in turn, the next ones decoding meanwhile.

@@ -61,8 +61,9 @@ class ImageSet:
         on_error: An unreadable image ends the run ("error") or is replaced and counted ("skip").
         hw_decoder_load: Share of a batch that a GPU's JPEG engine decodes, the rest being left to
             its other cores and the CPU; None: DALI's own default. Not for a CPU.
-        largest: Width and height, in pixels, of the largest image to expect: a GPU's decoder has
-            memory for it from the start. None: it grows when it must, the clock running.
+        largest: Width and height, in pixels, of the largest image to expect: a GPU's JPEG engine
+            has memory for it from the start (DALI's preallocate_width_hint and _height_hint). None:
+            it grows when it must, the clock running.
         cache_mb: Memory for decoded images that are then not decoded again, in MB a process.
     """
 

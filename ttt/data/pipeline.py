@@ -113,7 +113,13 @@ def _graph(
 
 
 def _decoding(images: ImageSet, gpu: bool) -> dict[str, Any]:
-    """How any decoder is to work, as its keyword arguments."""
+    """How any decoder is to work, as its keyword arguments.
+
+    `image_slice` takes them as `image` does. For a part of an image, too, nvImageCodec asks nvJPEG
+    whether the JPEG engine can decode it (NVIDIA/nvImageCodec 0.8, extensions/nvjpeg,
+    hw_decoder.cpp, canDecode). Its 0.9.0, which DALI 2.4 needs, was reported to fail on parts,
+    with an error or a crash of the process, depending on the GPU (its issue 55, with DALI 2.3).
+    """
     settings: dict[str, Any] = {"device": "mixed" if gpu else "cpu", "output_type": types.RGB}
     if gpu and images.hw_decoder_load is not None:
         settings["hw_decoder_load"] = images.hw_decoder_load
