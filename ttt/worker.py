@@ -5,10 +5,15 @@ process elsewhere may be given "-" and gets the configuration from rank 0. Start
 whose run was suspended, or lost with its node, it goes on with that run.
 """
 
+import gc
+
 from ttt import stop
 
 if __name__ == "__main__":
     stop.begin()  # before torch, which takes seconds to load
+    # What is imported and built lives to the end: `loop.begin` collects what does not, once, and
+    # turns this on again. Looking for garbage among modules takes up to a quarter of a start.
+    gc.disable()
 
 import json
 import os
