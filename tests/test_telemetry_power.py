@@ -1,5 +1,6 @@
 import itertools
 import json
+import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -43,6 +44,19 @@ def measured(*counters: Counter) -> Spent:
         while len(meter.spent.watts) < 5 and meter.spent.reason is None:
             time.sleep(0.002)
     return meter.spent
+
+
+def test_a_counter_that_never_answers_does_not_keep_the_run(monkeypatch):
+    monkeypatch.setattr(power, "_LAST_SECONDS", 0.1)
+    reads, lost = itertools.count(), threading.Event()
+
+    def read() -> float:
+        return 0.0 if next(reads) == 0 else float(lost.wait())  # the GPU has gone
+
+    with PowerMeter([Counter("gpu", read)], ticking(), period=3600) as meter:
+        pass
+    assert meter.spent.reason == "a counter did not answer within 0.1 s"
+    lost.set()
 
 
 def test_joules_are_counted_by_part_though_a_counter_wraps():

@@ -31,6 +31,7 @@ from ttt.errors import MissingExtra
 from ttt.protocols import World
 from ttt.schema.choices import Energy
 
+_LAST_SECONDS = 5.0  # for the last reading
 _PERIOD_SECONDS = 1.0  # MLPerf's power rules: at least a sample a second
 
 
@@ -195,7 +196,9 @@ class PowerMeter:
     ) -> None:
         if self._thread.is_alive():
             self._done.set()
-            self._thread.join()
+            self._thread.join(_LAST_SECONDS)  # NVML may never answer for a GPU that is lost
+            if self._thread.is_alive():
+                self.spent.reason = f"a counter did not answer within {_LAST_SECONDS:g} s"
 
     def _watch(self) -> None:
         """Read once a second, and once more at the end."""
