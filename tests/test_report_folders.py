@@ -70,15 +70,18 @@ def test_what_the_record_tells_of_the_course(tmp_path):
 
 def test_what_other_files_tell(tmp_path):
     ranks = [{"rank": 0, "host": "a", "data_wait_s": 1}, {"rank": 1, "exposed_ms": 2.5}]
-    folder = finished(tmp_path, 1, ranks=ranks, communication_fraction=0.25, energy_j=9.5)
+    ranks[1]["peak_memory_reserved_bytes"] = 7
+    told = {"peak_memory_bytes": 5, "peak_memory_reserved_bytes": 7, "device_memory_used_bytes": 9}
+    folder = finished(tmp_path, 1, ranks=ranks, communication_fraction=0.25, energy_j=9.5, **told)
     (folder / "system.json").write_text('{"id": "box", "description": {"cooling": "air"}}')
     config = (folder / "config.yaml").read_text()
     (folder / "config.yaml").write_text(f"{config}submission: {{org: Acme}}\nprecision: bf16\n")
     (run,) = find([folder]).runs
-    assert run.ranks == (Rank(0, "a", 1.0), Rank(1, exposed_ms=2.5))
+    assert run.ranks == (Rank(0, "a", 1.0), Rank(1, exposed_ms=2.5, peak_memory_reserved_bytes=7))
     assert (run.system, run.description) == ("box", {"cooling": "air"})
     assert (run.submitter, run.precision, run.communication_fraction) == ("Acme", "bf16", 0.25)
     assert run.energy_j == 9.5
+    assert {name: getattr(run, name) for name in told} == told
 
 
 def test_nobody_submits_by_default(tmp_path):

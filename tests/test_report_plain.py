@@ -31,7 +31,7 @@ def test_results_have_what_is_known_and_null_for_the_rest():
     assert first["score_minutes"] == pytest.approx(10.2)
     assert first["scaled_score_minutes"] is None
     assert first["cost"] is first["samples_per_j"] is None
-    assert first["energy_j"] == [None] * 3
+    assert first["energy_j"] == first["peak_memory_reserved_bytes"] == [None] * 3
     assert first["interval_s"][0] < 612 < first["interval_s"][1]
     assert first["evaluation_interval_s"] == first["resolution_s"] == pytest.approx(122.4)
     assert [line for line in first["warnings"] if line.startswith("evaluations are 2.04 min apart")]

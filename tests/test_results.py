@@ -1,6 +1,6 @@
 import pytest
 
-from ttt.results import block_times, communication_fraction
+from ttt.results import block_times, communication_fraction, largest
 from ttt.telemetry.timing import BlockTimes
 
 
@@ -33,3 +33,8 @@ def test_blocks_are_told_by_the_update_they_ended_with():
     ]
     assert block_times(125, [mine, others]) == expected
     assert block_times(0, [[], []]) == []
+
+
+def test_memory_is_that_of_the_rank_with_most_as_far_as_it_is_known():
+    ranks = [{"a": 3, "b": None, "c": None}, {"a": 5, "b": 7, "c": None}]
+    assert largest(ranks, ["a", "b", "c"]) == {"a": 5, "b": 7, "c": None}

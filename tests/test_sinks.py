@@ -238,6 +238,7 @@ def test_the_summary_holds_what_was_measured_and_null_for_the_rest(tmp_path):
     assert summary["samples"] == 2944
     assert summary["world_size"] == 2
     assert summary["energy_j"] is summary["cost"] is summary["peak_memory_bytes"] is None
+    assert summary["peak_memory_reserved_bytes"] is summary["device_memory_used_bytes"] is None
     assert summary["compliance"] == dict.fromkeys(
         ("ruleset", "division", "passed", "official", "problems")
     )
@@ -374,6 +375,15 @@ def test_a_failed_check_says_why():
 def test_of_what_is_not_known_there_is_no_line():
     assert [name for name, _ in result_rows(ended(world_size=1))] == ["time to train", "compliance"]
     assert dict(result_rows(ended(step_ms_p99=2.0)))["step time"] == "2.0 ms p99"
+
+
+def test_memory_is_said_as_far_as_it_is_known():
+    said = ended(peak_memory_bytes=1_234_500_000)
+    assert dict(result_rows(said))["peak memory"] == "1,234 MB in one process"
+    said |= {"peak_memory_reserved_bytes": 2e9, "device_memory_used_bytes": 3e9}
+    assert dict(result_rows(said))["peak memory"] == (
+        "1,234 MB in one process, 2,000 MB reserved, 3,000 MB of its GPU in use at the end"
+    )
 
 
 def test_a_line_stays_one_in_a_pipe_and_wraps_in_a_terminal(monkeypatch):

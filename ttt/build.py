@@ -16,7 +16,7 @@ from ttt.loop import Parts
 from ttt.protocols import Metric, World
 from ttt.schema.logged import Spread
 from ttt.schema.run import RunConfig
-from ttt.telemetry import system
+from ttt.telemetry import memory, system
 from ttt.telemetry.pulse import Pulse
 from ttt.telemetry.timing import Meter
 
@@ -66,6 +66,7 @@ def build(run_config: RunConfig, world: World, clock: Clock, log: EventLog, puls
     # made-up data does not count. (On a CPU torch heeds the lower 32 bits of a seed only.)
     torch.manual_seed(run_config.seed + 1_000_003 * world.data.index)
     learner.warm_up(made_up, metric)
+    memory.reset_peaks(world.device)
     return Parts(
         task=task,
         learner=learner,

@@ -1,7 +1,7 @@
 """What is known only once the clock has stopped: measurements over ranks, MLCommons' verdict."""
 
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ def statistics(parts: Parts) -> dict[str, Any]:
         "eval_fraction": clock.total("eval") / clock.elapsed,
         "communication_fraction": communication_fraction(ranks),
         "recompiles": max(recompiles),
-        "peak_memory_bytes": max(rank["peak_memory_bytes"] for rank in ranks),
+        **largest(ranks, memory.peaks(world.device)),
         "accelerator_memory_bytes": memory.total_bytes(world.device),
         "data": dict(parts.data.details()),
         "skipped_samples": len(skipped),
@@ -69,8 +69,14 @@ def _rank(parts: Parts) -> dict[str, Any]:
         "compute_ms": breakdown.compute_ms,
         "communication_ms": breakdown.communication_ms,
         "exposed_ms": breakdown.exposed_ms,
-        "peak_memory_bytes": memory.peak_bytes(parts.world.device),
+        **memory.peaks(parts.world.device),
     }
+
+
+def largest(ranks: Sequence[Mapping[str, Any]], names: Iterable[str]) -> dict[str, int | None]:
+    """The largest of some values over all ranks; None where no rank knows its own."""
+    known = {name: [rank[name] for rank in ranks if rank[name] is not None] for name in names}
+    return {name: max(values, default=None) for name, values in known.items()}
 
 
 def communication_fraction(ranks: Sequence[dict[str, Any]]) -> float | None:

@@ -1,8 +1,9 @@
 """How long a process computes and how long it exchanges gradients, told by DDP's own reducer.
 
 The reducer times the first ten updates and then every hundredth, by events on a GPU, and keeps the
-latest of them. Nothing is added to a training step; whoever wants more than the last has to look
-from time to time.
+latest of them. On a GPU the reducer itself waits for these events, at the start of the forward pass
+after a timed update (torch's reducer_cuda.cpp). ttt adds nothing to a training step; whoever wants
+more than the last has to look from time to time.
 """
 
 import statistics

@@ -49,7 +49,10 @@ class Rank:
         compute_ms: Median forward and backward of its own, without waiting for others.
         communication_ms: Median time in which gradients were exchanged, late peers included.
         exposed_ms: As much of that as no computation went on beside.
-        peak_memory_bytes: Most memory it held.
+        peak_memory_bytes: Most memory it held: on a GPU in tensors after the warm-up, on a CPU
+            resident since it started.
+        peak_memory_reserved_bytes: Most that torch's allocator took from the GPU.
+        device_memory_used_bytes: What of the GPU was in use at the end, torch's or not.
     """
 
     rank: int
@@ -60,6 +63,8 @@ class Rank:
     communication_ms: float | None = None
     exposed_ms: float | None = None
     peak_memory_bytes: int | None = None
+    peak_memory_reserved_bytes: int | None = None
+    device_memory_used_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +109,7 @@ class Run:
         skipped_samples: Unreadable samples that were replaced, each counted once.
         energy_source: What measured it.
         energy_reason: Why there is no energy.
+        peak_memory_bytes: Of the process that held most; see `Rank`. The next two likewise.
         price_per_hour: Of one node.
         lost_s: Seconds on the clock that came to nothing: from what was saved of a run to where it
             went on.
@@ -174,6 +180,8 @@ class Run:
     energy_reason: str | None = None
     samples_per_j: float | None = None
     peak_memory_bytes: int | None = None
+    peak_memory_reserved_bytes: int | None = None
+    device_memory_used_bytes: int | None = None
     accelerator_memory_bytes: int | None = None
     price_per_hour: float | None = None
     cost: float | None = None

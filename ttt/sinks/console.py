@@ -256,13 +256,16 @@ def result_rows(summary: dict) -> list[tuple[str, str]]:  # type: ignore[type-ar
         ("evaluation", known("eval_fraction", ".1f", " % of the time", 100)),
     ]
     peak = known("peak_memory_bytes", ",.0f", " MB in one process", 1e-6)
+    if peak:
+        peak += known("peak_memory_reserved_bytes", ",.0f", " MB reserved", 1e-6)
+        peak += known("device_memory_used_bytes", ",.0f", " MB of its GPU in use at the end", 1e-6)
     return [
         *((name, text) for name, texts in rows for text in texts),
         *_batches(summary),
         *_checkpoints(summary),
         *_resumes(summary),
         *_communication(summary),
-        *(("peak memory", text) for text in peak),
+        *([("peak memory", ", ".join(peak))] if peak else []),
         *_spent(summary),
         ("compliance", _verdict(summary)),
         *_kept(summary),

@@ -14,7 +14,8 @@ _FIELDS = (
     " elapsed_s train_s eval_s init_s epochs samples steps world_size nodes accelerators"
     " accelerator_name samples_per_s step_ms_p50 step_ms_p90 step_ms_p99 data_wait_fraction"
     " eval_fraction eval_interval_s communication_fraction recompiles energy_j energy_reason energy"
-    " samples_per_j peak_memory_bytes accelerator_memory_bytes skipped_samples price_per_hour cost"
+    " samples_per_j peak_memory_bytes peak_memory_reserved_bytes device_memory_used_bytes"
+    " accelerator_memory_bytes skipped_samples price_per_hour cost"
     " checkpoints checkpoint_s checkpoint_bytes resumed lost_s data ranks kept"
 ).split()
 _FROM_CONFIG = (
@@ -24,7 +25,8 @@ _FROM_CONFIG = (
 _FROM_STATISTICS = (
     "train_s eval_s samples_per_s step_ms_p50 step_ms_p90 step_ms_p99 data_wait_fraction"
     " eval_fraction communication_fraction recompiles energy_j energy_reason energy samples_per_j"
-    " peak_memory_bytes accelerator_memory_bytes skipped_samples data ranks"
+    " peak_memory_bytes peak_memory_reserved_bytes device_memory_used_bytes"
+    " accelerator_memory_bytes skipped_samples data ranks"
 ).split()
 
 

@@ -26,6 +26,7 @@ _AGREED = (
     " accelerator_name nodes world_size global_batch precision ruleset_reason"
 ).split()
 
+_MEMORY = ("peak_memory_bytes", "peak_memory_reserved_bytes", "device_memory_used_bytes")
 _SPREAD = tuple(each.name for each in dataclasses.fields(Spread))
 _RCP = tuple(each.name for each in dataclasses.fields(Rcp))
 _WEAK = tuple(each.name for each in dataclasses.fields(Weak))
@@ -109,6 +110,7 @@ def _result(result: Result, unit: str) -> dict[str, Any]:
         "energy_j": [run.energy_j for run in group.runs],
         "energy_source": _agreed(group, "energy_source"),
         "energy_reason": _agreed(group, "energy_reason"),
+        **{name: [getattr(run, name) for run in group.runs] for name in _MEMORY},
         "seeds": [run.seed for run in group.runs],
         "statuses": [run.status for run in group.runs],
         "skipped_samples": [run.skipped_samples for run in group.runs],
