@@ -6,6 +6,7 @@ from functools import partial
 import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.nn.attention import SDPBackend
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -155,6 +156,38 @@ def test_lstms_on_a_gpu_are_cudnns_and_near_those_of_the_cpu(precision, arithmet
     ]:
         atol = tolerance * float(exact.abs().max())
         torch.testing.assert_close(found.float().cpu(), exact, rtol=0, atol=atol)
+
+
+class Choices(TorchFunctionMode):
+    """Notes which kernels PyTorch takes for attention."""
+
+    def __init__(self):
+        super().__init__()
+        self.found = set()
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        if getattr(func, "__name__", "") == "scaled_dot_product_attention":
+            self.found.add(SDPBackend(torch._fused_sdp_choice(*args, **(kwargs or {}))))
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("precision", LOWER)
+def test_attention_on_a_gpu_takes_kernels_that_are_compiled_already(precision, arithmetic):
+    if not torch.cuda.is_available():
+        pytest.skip("no NVIDIA GPU")
+    set_arithmetic(precision)
+    model = transformer(width=128, heads=2).train().cuda()
+    words = sentences(9, 4).cuda(), prefixes(5, 7).cuda()
+    with torch.autocast("cuda", dtype=LOWER[precision]), Choices() as training:
+        model(*words).float().sum().backward()
+    model.eval()
+    with torch.autocast("cuda", dtype=LOWER[precision]), torch.no_grad(), Choices() as decoding:
+        state = model.start(words[0], beam=2, max_length=5)
+        for _ in range(3):
+            model.advance(torch.ones(4, dtype=torch.int64, device="cuda"), state)
+    assert training.found == {SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION}
+    assert decoding.found == {SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION}
 
 
 def attention(B=2, T=7, S=5, D=8):

@@ -141,10 +141,12 @@ class StandardLearner:
         self.steps = state["steps"]
 
     def warm_up(self, synthetic: Synthetic, metric: Metric) -> None:
-        """Go through every shape once, then forget it: weights, statistics, state, RNG.
+        """Go through every shape of `synthetic` once, then forget weights, statistics, state, RNG.
 
         Compilation, memory pools, communicators and kernels are ready afterwards, and the run
-        starts from exactly the weights that were made before.
+        starts from exactly the weights that were made before. Text has more shapes than can be
+        tried. For a new one cuBLAS and cuDNN's LSTM choose a kernel by rules, without measuring,
+        and CUDA loads a kernel from the library at its first use: that is left on the clock.
         """
         device = self._world.device
         undo = Undo(self.model, self._optimizer)
