@@ -69,7 +69,7 @@ def registered() -> None:
     config.register()
 
 
-@pytest.mark.parametrize("name", steps.ALL)
+@pytest.mark.parametrize("name", parts.ALL)
 @pytest.mark.usefixtures("registered")
 def test_settings_without_hydra_are_those_hydra_composes(name: str):
     run = config.resolve(config.compose([f"benchmark={name}", "seed=1"]))
@@ -197,18 +197,18 @@ def test_a_section_that_fails_or_hangs_ends_no_other(tmp_path: Path):
     python = stub(
         tmp_path,
         "*gpu.environment*) echo some words; echo the reason; exit 1 ;;\n"
-        "*gpu.syncs*) echo no GPU; exit 77 ;;\n"
-        "*gpu.steps*) echo begun; sleep 300 ;;",
+        "*gpu.steps*) echo no GPU; exit 77 ;;\n"
+        "*gpu.repeat*) echo begun; sleep 300 ;;",
     )
     out = tmp_path / "out"
-    wanted = "environment syncs steps repeat"
-    done = gpu_sh(out, PYTHON=python, SECTIONS=wanted, BUDGET="6")
+    wanted = "environment steps repeat attention"
+    done = gpu_sh(out, PYTHON=python, SECTIONS=wanted, BUDGET="12")
     assert done.returncode == 1
     found = outcomes(out)
     assert found["environment"] == ("failed", "the reason")
-    assert found["syncs"] == ("skipped", "no GPU")
-    assert re.fullmatch(r"stopped after \d+ s; begun", found["steps"][1])
-    assert found["repeat"] == ("skipped", "no time left of BUDGET=6")
+    assert found["steps"] == ("skipped", "no GPU")
+    assert re.fullmatch(r"stopped after \d+ s; begun", found["repeat"][1])
+    assert found["attention"] == ("skipped", "no time left of BUDGET=12")
     assert "===== environment\nsome words\nthe reason\n" in (out / "log.txt").read_text()
 
 

@@ -20,7 +20,7 @@ from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
 from gpu import figures, parts
-from gpu.steps import PRECISIONS
+from gpu.parts import PRECISIONS
 
 _MARKS = ("_scaled_dot_product", "_fused_attention", "_cudnn_attention", "_flash_attention")
 _SHAPES = 20

@@ -28,6 +28,9 @@ from ttt.protocols import Shard, Synthetic, Task
 from ttt.schema import nodes
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
+ALL = ("digits", "cifar10", "clicks", "dates", "resnet", "transformer", "gnmt", "dlrm_dcnv2")
+SMALL = ("digits", "clicks", "dates")  # as a CPU can do them in seconds
+PRECISIONS = ("bf16", "fp32", "tf32", "fp16")  # by what is asked for most
 GROUPS = ("data", "model", "task", "optim", "schedule")
 SETTINGS = ("benchmark", "seed", "precision", "channels_last", "accumulate", "clip_norm", "target")
 # GPUs that share a batch of a closed benchmark: their batches are those of published entries on 8.

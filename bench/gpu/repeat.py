@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import torch
 
 from gpu import figures, parts
-from gpu.steps import ALL, SMALL
+from gpu.parts import ALL, SMALL
 from ttt.dist.state import random_state, restore_random
 from ttt.dist.world import Solo
 

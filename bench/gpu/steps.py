@@ -1,10 +1,11 @@
-"""How fast updates are, how much memory they take, and whether the host is ahead of the device.
+"""How fast updates are, what memory they take, and whether the host is ahead or waits.
 
     python3 -m gpu.steps [--benchmarks digits clicks ...] [--precisions fp32 bf16] [--compile]
 
 For each benchmark and precision: milliseconds an update by events around many of them, queued one
 after the other; milliseconds the host needs to queue one, measured on an idle device; memory.
-The host is ahead where it queues an update in less time than the device takes for it.
+The host is ahead where it queues an update in less time than the device takes for it. And where, in
+an update, the host waits for the device: see `gpu.syncs`.
 """
 
 from __future__ import annotations
@@ -18,11 +19,9 @@ from itertools import cycle, islice
 
 import torch
 
-from gpu import figures, parts
+from gpu import figures, parts, syncs
+from gpu.parts import ALL, PRECISIONS, SMALL
 
-ALL = ("digits", "cifar10", "clicks", "dates", "resnet", "transformer", "gnmt", "dlrm_dcnv2")
-SMALL = ("digits", "clicks", "dates")  # as a CPU can do them in seconds
-PRECISIONS = ("bf16", "fp32", "tf32", "fp16")  # by what is asked for most
 _SECONDS = 1.0  # that the updates timed together should take
 _FEWEST, _MOST = 5, 200
 _ALONE = 10  # updates whose queueing is timed one by one
@@ -69,9 +68,14 @@ def one(section: figures.Section, name: str, precision: str, options: argparse.N
     if hasattr(batches[0], "target_out"):
         words = int((batches[0].target_out != 0).sum())
         section.add(f"{said} words", 1000 * words / each, "target tokens/s")
-    if not section.cuda:
-        return
-    host = queueing(section, built, batches)
+    if section.cuda:
+        resources(section, said, built, each)
+    section.part(f"{said} waits", syncs.check, said, built)
+
+
+def resources(section: figures.Section, said: str, built: parts.Built, each: float) -> None:
+    """Whether the host is ahead, and memory, since the warm-up."""
+    host = queueing(section, built, built.synthetic.train[:1])
     section.add(f"{said} host", host, "ms")
     section.add(f"{said} host ahead", host < each)
     section.add(f"{said} allocated", torch.cuda.max_memory_allocated() / 1e9, "GB")

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 _LONGEST = 11_000  # characters of the whole; more is in the figures
-_COLUMNS = ("step", "rate", "host", "allocated", "reserved")
+_COLUMNS = ("step", "rate", "host", "waits", "allocated", "reserved")
 _TABLES = ("steps", "compiled")
 _SKIPPED, _OUT_OF_TIME = 77, (124, 137)
 
