@@ -1,6 +1,6 @@
 # ttt on NVIDIA's PyTorch image, which brings torch, NCCL and DALI built for each other: 26.07 has
-# Python 3.12, CUDA 13.3 and torch 2.13.0a0 (2.13 is what ttt is tested with) and DALI for CUDA 13. The
-# build prints the versions of torch and DALI, and stops if one is missing or would be replaced.
+# Python 3.12, CUDA 13.3 and torch 2.13.0a0; ttt is tested with 2.13.0. We have not seen the number of its
+# DALI. The build prints the versions of both, and stops if one is missing or would be replaced.
 #   docker build -t ttt .
 #   mkdir -p runs && docker run --rm --gpus all --ipc=host --user "$(id -u):$(id -g)" \
 #       -v "$PWD/runs:/work/runs" ttt run launcher=torchrun
