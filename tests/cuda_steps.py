@@ -5,6 +5,7 @@ Start it with the library that `fake_cuda.cpp` becomes: `python cuda_steps.py LI
 
 import ctypes
 import json
+import os
 import sys
 import time
 import traceback
@@ -192,3 +193,4 @@ if __name__ == "__main__":
     warnings.filterwarnings("ignore", "Grad strides do not match")
     for answer in answers():
         print(json.dumps(answer), flush=True)
+    os._exit(0)  # to take the interpreter apart takes longer than a benchmark
