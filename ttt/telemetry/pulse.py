@@ -19,8 +19,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
-from ttt import deadline
-from ttt.errors import LAUNCH_FAILED
 from ttt.protocols import Board
 
 _LISTEN_PERIODS = 3  # how long to hear from the others, once one finds that nothing moves
@@ -164,7 +162,10 @@ class Watchdog(threading.Thread):
         """Find out who it is and end this process, whatever fails or hangs on the way."""
         self.alarmed = True
         listening = 2 * _LISTEN_PERIODS * self._period if lost is None else 0.0
-        deadline.end_within(listening + _LAST_SECONDS, LAUNCH_FAILED)
+        # Ends the process with code 1 even if a library hangs and holds the GIL, as torch's dump of
+        # NCCL's flight record does (`_dump_nccl_trace` in torch/csrc/distributed/c10d/init.cpp):
+        # the thread that does this is not Python's. The log then shows where each thread hangs.
+        faulthandler.dump_traceback_later(listening + _LAST_SECONDS, exit=True, file=_STDERR)
         with contextlib.suppress(Exception):
             faulthandler.dump_traceback(_STDERR, all_threads=True)  # while all are where they hang
         self._on_hang(self._find_out(seconds) if lost is None else self._ended(lost))
