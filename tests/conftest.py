@@ -23,7 +23,8 @@ PROJECT = Path(__file__).parent.parent
 HUNG = 240.0
 # Files by the time they take, without test_; the order of all others does not matter.
 LONGEST = (
-    *("slurm_runs", "faults", "slurm_testbed", "run", "closed_rules", "interrupt", "shell"),
+    *("slurm_runs", "faults", "slurm_testbed", "run", "closed_rules", "cuda_steps"),
+    *("interrupt", "shell"),
     *("submission_implementation", "mpi", "saver", "resume", "dist_meeting", "claim", "keep"),
     *("run_mistakes", "compliance_vendors", "completion", "report_official", "sinks_wandb"),
 )

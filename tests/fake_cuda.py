@@ -11,10 +11,10 @@ and the ones that make the host wait for the device.
 Replaced are: calls of `torch.cuda`; values that the host reads, and results whose size depends on
 values (all elements count as selected); cuDNN's LSTM; DDP's comparisons between processes; DALI.
 
-What this cannot see: which kernels run and how long they take, streams, memory, NCCL, DALI, and
-compiled models. Attention is counted as the products it is made of, because torch chooses a fused
-kernel only on a GPU. DDP reorders its buckets after the first step and, in the first ten steps and
-in every hundredth, waits for the events by which it timed the step before: both are left out.
+What this cannot see: which kernels run and how long they take, streams, memory, NCCL, DALI, the
+way of a real batch to the device, and compiled models. Attention is counted as the products it is
+made of, because torch chooses a fused kernel only on a GPU. DDP waits, in the first ten steps and
+in every hundredth, for the events by which it timed the step before: that is left out.
 """
 
 from __future__ import annotations
