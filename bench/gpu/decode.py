@@ -130,7 +130,7 @@ def engine(section: figures.Section) -> Any:
         pynvml.nvmlInit()
         gpu = pynvml.nvmlDeviceGetHandleByUUID(identity(section.device))
         pynvml.nvmlDeviceGetJpgUtilization(gpu)
-    except pynvml.NVMLError:
+    except (pynvml.NVMLError, AttributeError):  # an older NVML, or its binding
         return None
     return lambda: pynvml.nvmlDeviceGetJpgUtilization(gpu)[0]
 

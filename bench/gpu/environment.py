@@ -92,7 +92,7 @@ def nvml(section: figures.Section) -> None:
     def add(name: str, read: Callable[[], Any], unit: str = "") -> None:
         try:
             section.add(name, read(), unit)
-        except pynvml.NVMLError as error:
+        except (pynvml.NVMLError, AttributeError) as error:  # an older NVML, or its binding
             section.add(name, None, unit, why=str(error))
 
     add("driver", pynvml.nvmlSystemGetDriverVersion)

@@ -7,6 +7,7 @@ reason in "why". A section ends with exit code 0, FAILED, or SKIPPED with a reas
 from __future__ import annotations
 
 import argparse
+import gc
 import importlib.util
 import json
 import os
@@ -127,6 +128,7 @@ class Section:
             traceback.print_exc()
         finally:
             if self.cuda:
+                gc.collect()  # a model in a cycle of references would keep its memory
                 torch.cuda.empty_cache()
 
     def synchronize(self) -> None:

@@ -19,7 +19,7 @@ from ttt.dist.state import random_state, restore_random
 from ttt.dist.world import Solo
 
 _BEFORE = 3  # updates, so that the state is not the first
-_DIFFERENCE = {"fp32": 1e-5, "tf32": 1e-3, "bf16": 1e-2, "fp16": 1e-2}  # relative, of the next loss
+_DIFFERENCE = {"fp32": 1e-4, "tf32": 1e-3, "bf16": 1e-2, "fp16": 1e-2}  # relative, of the next loss
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -33,8 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def measure(section: figures.Section) -> None:
         figures.need("hydra", "omegaconf", "mlperf_logging")
         devices = ("cuda", "cpu") if section.cuda else ("cpu",)
-        for name in options.benchmarks:
-            for device in devices:
+        for device in devices:
+            for name in options.benchmarks:
                 section.part(f"{name} on {device}", one, name, device, options.seconds)
 
     return figures.run(figures.Section("runs", options), measure)
