@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from conftest import HUNG, command, environment
+from processes import EASY
 from ttt.errors import ConfigError, LaunchError
 from ttt.launch import endpoint as places
 from ttt.launch import guests, messages, nodes
@@ -463,7 +464,7 @@ def test_one_node_needs_no_name_of_its_own(tmp_path: Path, digits: Path):
         pytest.skip("this user may not give a process another host name")
     typed = ["run", "launcher=torchrun", "launcher.procs=2", f"data.root={digits}"]
     done = subprocess.run(
-        [*nameless, *command(*typed, "target.threshold=0.1", "target.max_epochs=1")],
+        [*nameless, *command(*typed, *EASY)],
         cwd=tmp_path,
         env=environment(),
         capture_output=True,

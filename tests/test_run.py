@@ -153,7 +153,7 @@ def test_an_unreachable_target_ends_with_3(ttt: Command, tmp_path: Path, digits:
 
 
 def test_a_diverging_run_names_its_step(ttt: Command, tmp_path: Path, digits: Path):
-    done = ttt("run", "optim.lr=1e30", "clear_cache=off", f"data.root={digits}")
+    done = ttt("run", "optim.lr=1e30", *TINY, "clear_cache=off", f"data.root={digits}")
     assert done.returncode == 3, done.stdout + done.stderr
     assert "the loss was not finite at step " in done.stdout
 

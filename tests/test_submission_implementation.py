@@ -14,6 +14,7 @@ import yaml
 
 from conftest import HUNG, PROJECT, environment
 from conftest import Command as Ttt
+from processes import EASY
 from submissions import commit, launch
 from ttt import config
 from ttt.cli import package
@@ -52,14 +53,15 @@ def script(folder: Path, name: str, cwd: Path, *arguments: str) -> subprocess.Co
 
 def test_the_scripts_of_a_package_make_its_result_again(ttt: Ttt, tmp_path: Path):
     data = f"data.root={tmp_path / 'images'}"  # as on a machine where data sets have their disk
-    assert ttt("run", "launcher=torchrun", "launcher.procs=2", data).returncode == 0
+    done = ttt("run", "launcher=torchrun", "launcher.procs=2", data, *EASY)
+    assert done.returncode == 0, done.stderr
     folder = packaged(tmp_path / "runs", tmp_path / "out")
     text = "".join(file.read_text() for file in folder.iterdir() if file.is_file())
     assert str(tmp_path) not in text
     assert "DATADIR=${DATADIR:-data/images}" in text
     [log] = (tmp_path / "out").rglob("result_0.txt")
     [named] = re.findall(r'"config_filename", "value": "([^"]+)"', log.read_text())
-    assert config.load((folder / named).read_text()).target.threshold == 0.97
+    assert config.load((folder / named).read_text()).target.threshold == 0.05
 
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
