@@ -42,7 +42,7 @@ def version(program: str) -> str:
 
 @pytest.fixture(scope="session")
 def mpirun() -> list[str]:
-    """The mpirun that is here, asked for four processes on this machine."""
+    """The mpirun that is here, asked for three processes on this machine."""
     program = shutil.which("mpirun", path=BESIDE)
     absent = [
         name
@@ -54,7 +54,7 @@ def mpirun() -> list[str]:
         (pytest.fail if os.environ.get("TTT_REQUIRE_MPI") else pytest.skip)(reason)
     family = family_of(version(program))
     assert family is not None
-    request = Request(procs=4, oversubscribe=True, as_root=os.geteuid() == 0)
+    request = Request(procs=3, oversubscribe=True, as_root=os.geteuid() == 0)
     return [program, *render(family, request)]
 
 
@@ -242,7 +242,7 @@ def test_mpi_tells_where_rank_0_is_and_is_gone_afterwards(mpirun: list[str], tmp
         assert mpi.joined()
         store.set(f"rank {placement.rank}", "is here")
         told = mpi.gather((placement.rank, os.getpid()))
-        assert [store.get(f"rank {rank}") for rank, _ in told] == [b"is here"] * 4
+        assert [store.get(f"rank {rank}") for rank, _ in told] == [b"is here"] * 3
         assert told[placement.rank][1] == os.getpid()
         mpi.leave()
         assert not mpi.joined()
@@ -252,7 +252,7 @@ def test_mpi_tells_where_rank_0_is_and_is_gone_afterwards(mpirun: list[str], tmp
         if placement.rank:  # rank 0 has one that serves the store
             assert len(os.listdir("/proc/self/task")) == threads
         store.add("ready", 1)
-        while store.add("ready", 0) < 4:
+        while store.add("ready", 0) < 3:
             time.sleep(0.01)
         print([rank for rank, _ in told])
         """)
@@ -265,7 +265,7 @@ def test_mpi_tells_where_rank_0_is_and_is_gone_afterwards(mpirun: list[str], tmp
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count("[0, 1, 2, 3]") == 4
+    assert done.stdout.count("[0, 1, 2]") == 3
 
 
 def test_typed_under_mpirun_it_makes_one_run_folder(
@@ -281,7 +281,7 @@ def test_typed_under_mpirun_it_makes_one_run_folder(
     )
     assert done.returncode == 0, done.stdout + done.stderr
     summary = json.loads((run_folder(tmp_path) / "summary.json").read_text())
-    assert summary["world_size"] == 4
+    assert summary["world_size"] == 3
     assert summary["status"] == "success"
     assert summary["compliance"]["passed"] is True
     assert done.stdout.count("run folder") == 1
