@@ -296,19 +296,27 @@ def _to(module: nn.Module, device: torch.device, memory_format: torch.memory_for
     return module
 
 
-def _lstm(x: Tensor, hidden: Any, weights: Any, biases: bool, *settings: Any) -> Any:
-    """cuDNN's LSTM: one operation, and in half precision under autocast of whatever type.
+def _lstm(
+    x: Tensor,
+    hidden: Any,
+    weights: Any,
+    *,
+    has_biases: bool,
+    num_layers: int,
+    dropout: float,
+    train: bool,
+    bidirectional: bool,
+    batch_first: bool,
+) -> Any:
+    """cuDNN's LSTM as `ttt.models.lstm` calls it: one operation, here in the type of `x`.
 
-    Source: torch's ATen/native/cudnn/RNN.cpp and ATen/cudnn/AutocastRNN.cpp.
+    Source: torch's ATen/native/cudnn/RNN.cpp.
     """
-    layers, dropout, training, both_ways, batch_first = settings
     output, cell = hidden
-    if torch.is_autocast_enabled("cuda"):
-        x, output, cell, *weights = (part.half() for part in (x, output, cell, *weights))
     flat = x.new_empty(sum(weight.numel() for weight in weights))
     return torch.ops.aten._cudnn_rnn(
-        *(x, weights, 4 if biases else 2, flat, output, cell, 2, output.shape[-1], 0),
-        *(layers, batch_first, dropout, training, both_ways, [], None),
+        *(x, weights, 4 if has_biases else 2, flat, output, cell, 2, output.shape[-1], 0),
+        *(num_layers, batch_first, dropout, train, bidirectional, [], None),
     )[:3]
 
 
@@ -340,6 +348,7 @@ def _change_torch() -> None:
         "get_rng_state": np.zeros(16),
         "set_rng_state": None,
         "set_device": None,
+        "reset_peak_memory_stats": None,
         "_lazy_init": None,
     }
     for name, value in answers.items():
@@ -353,7 +362,7 @@ def _change_torch() -> None:
     FakeTensor.__deepcopy__ = lambda tensor, memo: tensor.detach().clone()
     FakeTensor.tolist = _tolist  # type: ignore[method-assign]
     nn.Module.to = _to  # type: ignore[assignment,method-assign]
-    torch._VF.lstm = _lstm
+    torch.lstm = _lstm
     # They compare or reorder what other processes have, in memory that fake tensors lack.
     ddp._verify_param_shape_across_processes = lambda *args: None
     c10d.Reducer._rebuild_buckets = _rebuild_buckets

@@ -153,11 +153,11 @@ class Clicks:
 
     def _noise(self, size: int, shard: Shard) -> ClickBatch:
         """Made-up records, taken apart as real ones; labels are of both kinds, for the metric."""
-        clicks = self._clicks
-        rows_H = torch.tensor(clicks.rows).repeat_interleave(torch.tensor(clicks.hots))
-        drawn_BH = torch.rand(size, len(rows_H), dtype=torch.float64) * rows_H
+        clicks, random = self._clicks, np.random.default_rng(shard.index)
+        rows_H = np.repeat(clicks.rows, clicks.hots)
+        ids_BH = (random.random((size, len(rows_H))) * rows_H).astype(np.int64)
         labels = (np.arange(size) + shard.index) % 2
-        records = pack(labels, torch.randn(size, clicks.dense).numpy(), drawn_BH.long().numpy())
+        records = pack(labels, random.standard_normal((size, clicks.dense), np.float32), ids_BH)
         words = self._gather(records, np.arange(size))
         return self._batch(words.to(self._device, non_blocking=True))
 

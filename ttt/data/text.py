@@ -249,9 +249,9 @@ class ParallelText:
 
     def _noise(self, rows: int, length: int, *, tables: int) -> list[Tensor]:
         """Equal tables of made-up words, on the device by the way that real ones take."""
-        words = torch.randint(EOS + 1, self._vocabulary, (rows, length))
+        words = np.random.default_rng(length).integers(EOS + 1, self._vocabulary, (rows, length))
         words[:, -1] = EOS
-        return _on_device([words.numpy()] * tables, self._world.device)
+        return _on_device([words] * tables, self._world.device)
 
 
 class _Training(NamedTuple):
