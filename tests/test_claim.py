@@ -137,7 +137,7 @@ def test_a_users_file_of_the_same_name_does_not_take_the_definitions_place(tmp_p
     run = composed("benchmark=resnet", config_dir=tmp_path)
     if run.data.size == 64:  # Hydra took it
         assert any("data.size=64 is not" in one for one in claim.problems(run))
-    assert claim.definition(run).data.size == 224
+    assert claim.examine(run)[1].data.size == 224
 
 
 def test_the_same_run_under_its_own_id_is_nobodys_business():

@@ -28,8 +28,26 @@ def problems(run: RunConfig) -> list[str]:
 
     ttt accepts any claim of a name that no ruleset knows.
     """
-    named = _problems_of_names(run)
-    return named + _problems_of_settings(run) if run.benchmark.id in DEFINITIONS else named
+    return examine(run)[0]
+
+
+def examine(run: RunConfig) -> tuple[list[str], RunConfig | None]:
+    """`problems`, and what the run is held to; both from one comparison, which takes a while.
+
+    Returns:
+        The problems; and the official benchmark with all that this run may choose as the run has
+        it, and what is derived from a choice, as the interval between evaluations from the batch.
+        Of several files that define the benchmark it is the most similar one; of an id that is not
+        in `DEFINITIONS`, None.
+    """
+    found = _problems_of_names(run)
+    if run.benchmark.id not in DEFINITIONS:
+        return found, None
+    defined, changes = _nearest(run)
+    found += [_refusal(run, name, *values) for name, values in changes.items()]
+    if run.benchmark.division == "closed":
+        found += broken_rules(defined) + _batch_problems(defined)
+    return found, defined
 
 
 def holds(run: RunConfig) -> bool:
@@ -47,18 +65,6 @@ def remarks(run: RunConfig) -> list[str]:
         f" reference convergence point of {run.benchmark.id} (ruleset {run.benchmark.ruleset}):"
         " MLCommons' rcp_checker will want as many epochs of it as of that one"
     ]
-
-
-def definition(run: RunConfig) -> RunConfig:
-    """The official benchmark, with all that this run may choose as the run has it.
-
-    What is derived from a choice, as the interval between evaluations from the batch, follows.
-
-    Args:
-        run: One of an id in `DEFINITIONS`; of several files that define it the most similar one is
-            taken.
-    """
-    return _chosen(run, _nearest(run)[0])
 
 
 def seeds(run: RunConfig) -> list[int]:
@@ -115,15 +121,6 @@ def _problems_of_names(run: RunConfig) -> list[str]:
     return found
 
 
-def _problems_of_settings(run: RunConfig) -> list[str]:
-    file, changes = _nearest(run)
-    found = [_refusal(run, name, *values) for name, values in changes.items()]
-    if run.benchmark.division == "closed":
-        defined = _chosen(run, file)
-        found += broken_rules(defined) + _batch_problems(defined)
-    return found
-
-
 def _batches(run: RunConfig) -> tuple[int, int] | None:
     """The bounds of a closed run's global batch; None where there are none."""
     ruleset = run.benchmark.ruleset
@@ -152,10 +149,11 @@ def _shipped(name: str) -> Any:
     return config.compose([f"benchmark={name}"])
 
 
-def _nearest(run: RunConfig) -> tuple[str, dict[str, tuple[Any, Any]]]:
-    """The file that a run differs least from, and how; see `_changes`."""
-    files = DEFINITIONS[run.benchmark.id]
-    return min(((file, _changes(run, file)) for file in files), key=lambda pair: len(pair[1]))
+def _nearest(run: RunConfig) -> tuple[RunConfig, dict[str, tuple[Any, Any]]]:
+    """What `_chosen` makes of the file that a run differs least from, and `_changes` of it."""
+    chosen = [(file, _chosen(run, file)) for file in DEFINITIONS[run.benchmark.id]]
+    found = [(defined, _changes(run, file, defined)) for file, defined in chosen]
+    return min(found, key=lambda pair: len(pair[1]))
 
 
 def _chosen(run: RunConfig, file: str) -> RunConfig:
@@ -167,7 +165,7 @@ def _chosen(run: RunConfig, file: str) -> RunConfig:
     return config.resolve(config.changed(_shipped(file), choices))
 
 
-def _changes(run: RunConfig, file: str) -> dict[str, tuple[Any, Any]]:
+def _changes(run: RunConfig, file: str, defined: RunConfig) -> dict[str, tuple[Any, Any]]:
     """Settings that are not as a shipped file has them, each with its value and the right one.
 
     What is derived from others is right if it follows from the run's own: told is the cause, not
@@ -179,7 +177,7 @@ def _changes(run: RunConfig, file: str) -> dict[str, tuple[Any, Any]]:
     derived = {name for name, value in written.items() if isinstance(value, str) and "${" in value}
     causes = {name: value for name, value in mine.items() if name not in derived}
     followed = config.plain(config.resolve(config.changed(shipped, causes)))
-    right = config.plain(_chosen(run, file))
+    right = config.plain(defined)
     right |= {name: followed[name] for name in derived if not adjustable.covered(name, free)}
     found = {}
     for name in dict.fromkeys([*right, *mine]):

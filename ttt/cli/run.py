@@ -28,7 +28,7 @@ from ttt.dist import key
 from ttt.dist.rank import JOIN_VARIABLE, Placement, from_environment, half_told
 from ttt.errors import OK, ConfigError, TttError, one_line, show
 from ttt.launch.job import Job, Launcher, worst
-from ttt.schema.closed import DEFINITIONS, typed_seed
+from ttt.schema.closed import typed_seed
 from ttt.schema.rules import unknown, unnamed
 from ttt.schema.run import RunConfig
 
@@ -235,9 +235,9 @@ def claim_problems(run: RunConfig) -> list[str]:
     The official checker is shown the definition with what the run chooses: what else the run has
     changed has its own sentence already.
     """
-    found = claim.problems(run)
-    if run.benchmark.division == "closed" and run.benchmark.id in DEFINITIONS:
-        found += rehearse(claim.definition(run)) + typed_seed(run)
+    found, defined = claim.examine(run)
+    if defined and run.benchmark.division == "closed":
+        found += rehearse(defined) + typed_seed(run)
     return found
 
 
