@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from conftest import Command
-from processes import EASY, TINY
+from processes import EASY
 from ttt.errors import shown
 from ttt.prepare import imagenet
 from ttt.prepare.folder import content_hash
@@ -38,7 +38,7 @@ def odd(digits: Path, tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("launcher", ["local", "torchrun"])
 def test_an_unreadable_image_with_an_odd_name_is_named(launcher: str, ttt: Command, odd: Path):
-    done = ttt("run", f'data.root="{odd}"', f"launcher={launcher}", *TINY)
+    done = ttt("run", f'data.root="{odd}"', f"launcher={launcher}")
     assert done.returncode == 2
     assert "UnicodeEncodeError" not in done.stdout + done.stderr
     assert r"donn\xe9es/train/3/caf\xe9.png cannot be read: " in done.stderr
