@@ -1,5 +1,6 @@
 """Shared ground of the tests: real digits, a runner for the real command, one core each."""
 
+import fcntl
 import gc
 import os
 import signal
@@ -15,6 +16,7 @@ import torch
 from slurm_testbed import Cluster, missing
 
 torch.set_num_threads(1)
+gc.set_threshold(200_000, 20, 20)  # while tests are collected, next to nothing of it is garbage
 # A shell has what it starts with & ignore Ctrl-C, and ttt leaves an ignored signal ignored. Tests
 # send it to runs, which have it by default again whoever started the tests.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -56,12 +58,16 @@ def pytest_sessionfinish() -> None:
 
 @pytest.fixture(scope="session")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The handwritten digits as an image folder, made once."""
+    """The handwritten digits as an image folder, made once for all workers; only to be read."""
     from ttt.prepare.digits import prepare
 
-    root = tmp_path_factory.mktemp("data") / "digits"
-    prepare(root)
-    return root
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:  # each has a folder of its own in that of the session
+        folder = folder.parent
+    with (folder / "digits.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # until it is closed
+        prepare(folder / "data" / "digits")  # nothing, if it is there
+    return folder / "data" / "digits"
 
 
 @pytest.fixture
