@@ -1,5 +1,3 @@
-import gc
-
 import pytest
 
 from fakes import FakeData, FakeLearner, FakeTask, FakeTime, Recorder
@@ -160,14 +158,3 @@ def test_every_turn_leaves_a_beat():
     run(made)
     # Twenty steps, each with a batch and an update; two evaluations of ten batches.
     assert made.pulse.beats == 20 * 2 + 2 * (1 + 10)
-
-
-def test_garbage_is_collected_again_once_a_run_begins():
-    """A worker looks for none while it imports and builds, which lives to the end."""
-    _, made = parts([0.8])
-    gc.disable()
-    try:
-        run(made)
-        assert gc.isenabled()
-    finally:
-        gc.enable()

@@ -1,5 +1,6 @@
 """From a frozen configuration to the parts of a run: built, parallel and warm, before the clock."""
 
+import gc
 from functools import partial
 from typing import Any
 
@@ -60,6 +61,9 @@ def build(run_config: RunConfig, world: World, clock: Clock, log: EventLog, puls
         metric_details=dict(metric.details()),
         tables=str(tables) if tables else None,
     )
+    gc.collect()
+    gc.freeze()  # what is imported and built lives to the end
+    gc.enable()  # a worker starts without; garbage of the warm-up may hold memory of the device
     pulse.beat("warming up", 0)
     made_up = data.synthetic(world.data)
     # The same weights everywhere, but every shard drops out units of its own. What was drawn for

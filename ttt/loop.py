@@ -107,7 +107,6 @@ def begin(parts: Parts, past: Past | None) -> int:
     """
     gc.collect()
     gc.freeze()  # what was built lives to the end; collecting it again would only cost time
-    gc.enable()  # a worker starts without
     parts.world.barrier()
     if past:
         position = parts.position(past.step)  # may fail, and what has not gone on is not aborted

@@ -11,8 +11,8 @@ from ttt import stop
 
 if __name__ == "__main__":
     stop.begin()  # before torch, which takes seconds to load
-    # What is imported and built lives to the end: `loop.begin` collects what does not, once, and
-    # turns this on again. Looking for garbage among modules takes up to a quarter of a start.
+    # What is imported and built lives to the end: `build` collects what does not, once, and turns
+    # this on again before the warm-up.
     gc.disable()
 
 import json
