@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# All checks and figures that need a GPU, on one GPU, in under ten minutes. Whoever gets a GPU runs
-# this first, from a plain checkout; PyTorch and what comes with it is enough.
+# All checks and figures that need a GPU, on one GPU, in under ten minutes. Run this
+# first where there is a GPU, from a plain checkout; PyTorch and what comes with it is enough.
 #
 #   bench/gpu.sh [OUT]                 OUT: a new or empty folder; default gpu-figures
 #   WHEELS=DIR bench/gpu.sh OUT        with packages that are not installed there

@@ -198,7 +198,7 @@ class Seat:
         try:
             reason = failure.hang(stuck.rank, stuck.host, stuck.text)
             goes_on = stuck.gone and stop.REQUEUE in os.environ
-            # Of a process that has ended, itself or its launcher says why.
+            # A process that has ended, or its launcher, reports why.
             reason = replace(reason, primary=not (goes_on or stuck.ended))
             sentence = f"rank {stuck.rank} on {stuck.host} {stuck.text}"
             _attempt(

@@ -61,8 +61,10 @@ def kernels(section: figures.Section, name: str, precision: str) -> None:
             if any(mark in event.key for mark in _MARKS)
         }
     )
-    told = ", ".join(f"{key} x{count}" for key, count in counts.most_common())
-    section.add(f"{name} {precision} attention", told or None, why="" if told else "none was seen")
+    found = ", ".join(f"{key} x{count}" for key, count in counts.most_common())
+    section.add(
+        f"{name} {precision} attention", found or None, why="" if found else "none was seen"
+    )
 
 
 @contextmanager
@@ -88,9 +90,9 @@ def shapes(section: figures.Section, dtype: torch.dtype) -> None:
                 here = 2 * length + allowed
                 first.append(attend(section, dtype, here))
                 again.append(attend(section, dtype, here))
-        said = f"{str(dtype).removeprefix('torch.')} attention, cuDNN {'on' if allowed else 'off'}"
-        section.add(f"{said}, new shape, median", statistics.median(first), "ms")
-        section.add(f"{said}, known shape, median", statistics.median(again), "ms")
+        label = f"{str(dtype).removeprefix('torch.')} attention, cuDNN {'on' if allowed else 'off'}"
+        section.add(f"{label}, new shape, median", statistics.median(first), "ms")
+        section.add(f"{label}, known shape, median", statistics.median(again), "ms")
 
 
 def attend(section: figures.Section, dtype: torch.dtype, length: int) -> float:

@@ -112,11 +112,11 @@ def rate(
         if busy:
             used.append(busy())
     section.synchronize()
-    said = f"{root.name}, hw_decoder_load={'null' if load is None else load}"
-    section.add(f"{said}, rate", seen / (now - begin), "images/s")
+    label = f"{root.name}, hw_decoder_load={'null' if load is None else load}"
+    section.add(f"{label}, rate", seen / (now - begin), "images/s")
     if section.cuda:
         why = "" if busy else "NVML does not show it"
-        section.add(f"{said}, JPEG engine, most", max(used, default=None), "%", why)
+        section.add(f"{label}, JPEG engine, most", max(used, default=None), "%", why)
     images.close()
 
 

@@ -34,8 +34,8 @@ def examine(section: figures.Section) -> None:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         print(done.stdout, done.stderr)
         assert file.is_file(), done.stderr.strip()[-300:]
-        told = json.loads(file.read_text())
-    for finding in told["findings"]:
+        found = json.loads(file.read_text())
+    for finding in found["findings"]:
         section.add(finding["name"], finding["level"], why=finding["text"])
     assert done.returncode == 0, f"exit code {done.returncode}"
 

@@ -125,14 +125,14 @@ class Built:
         task: Of the benchmark.
         synthetic: Batches of noise, as one GPU of an MLPerf entry, or a process alone, gets them.
         precision: What the learner computes in.
-        said: What is different from the benchmark; empty if nothing is.
+        label: What is different from the benchmark; empty if nothing is.
     """
 
     learner: StandardLearner
     task: Task
     synthetic: Synthetic
     precision: str
-    said: str
+    label: str
 
 
 def build(
@@ -160,7 +160,7 @@ def build(
     set_arithmetic(precision)
     torch.manual_seed(run["seed"])
     world = Solo(device)
-    said = _shorten(run)
+    label = _shorten(run)
     layout = torch.channels_last if run["channels_last"] else torch.contiguous_format
     task: Task = make(run["task"])
     model = make(run["model"])
@@ -180,7 +180,7 @@ def build(
         compile=compile,
     )
     learner.warm_up(batches, task.metric())
-    return Built(learner, task, batches, precision, said)
+    return Built(learner, task, batches, precision, label)
 
 
 def synthetic(run: dict[str, Any], world: Solo) -> tuple[Synthetic, float | None]:

@@ -53,33 +53,33 @@ def one(section: figures.Section, name: str, precision: str, options: argparse.N
     begin = time.perf_counter()
     built = parts.build(name, section.device, precision=precision, compile=options.compile)
     section.synchronize()
-    said = f"{name} {precision}" + (" compiled" if options.compile else "")
-    section.add(f"{said} build and warm-up", time.perf_counter() - begin, "s", built.said)
+    label = f"{name} {precision}" + (" compiled" if options.compile else "")
+    section.add(f"{label} build and warm-up", time.perf_counter() - begin, "s", built.label)
     batches = built.synthetic.train[:1]
     timed(section, built, batches, 2)
     if section.cuda:
-        section.add(f"{said} peak in warm-up", torch.cuda.max_memory_allocated() / 1e9, "GB")
+        section.add(f"{label} peak in warm-up", torch.cuda.max_memory_allocated() / 1e9, "GB")
         torch.cuda.reset_peak_memory_stats(section.device)
     trial = timed(section, built, batches, 3)
     count = options.updates or max(_FEWEST, min(_MOST, round(1000 * _SECONDS / trial)))
     each = timed(section, built, batches, count)
-    section.add(f"{said} step", each, "ms")
-    section.add(f"{said} rate", 1000 * len(batches[0][0]) / each, "samples/s")
+    section.add(f"{label} step", each, "ms")
+    section.add(f"{label} rate", 1000 * len(batches[0][0]) / each, "samples/s")
     if hasattr(batches[0], "target_out"):
         words = int((batches[0].target_out != 0).sum())
-        section.add(f"{said} words", 1000 * words / each, "target tokens/s")
+        section.add(f"{label} words", 1000 * words / each, "target tokens/s")
     if section.cuda:
-        resources(section, said, built, each)
-    section.part(f"{said} waits", syncs.check, said, built)
+        resources(section, label, built, each)
+    section.part(f"{label} waits", syncs.check, label, built)
 
 
-def resources(section: figures.Section, said: str, built: parts.Built, each: float) -> None:
+def resources(section: figures.Section, label: str, built: parts.Built, each: float) -> None:
     """Whether the host is ahead, and memory, since the warm-up."""
     host = queueing(section, built, built.synthetic.train[:1])
-    section.add(f"{said} host", host, "ms")
-    section.add(f"{said} host ahead", host < each)
-    section.add(f"{said} allocated", torch.cuda.max_memory_allocated() / 1e9, "GB")
-    section.add(f"{said} reserved", torch.cuda.max_memory_reserved() / 1e9, "GB")
+    section.add(f"{label} host", host, "ms")
+    section.add(f"{label} host ahead", host < each)
+    section.add(f"{label} allocated", torch.cuda.max_memory_allocated() / 1e9, "GB")
+    section.add(f"{label} reserved", torch.cuda.max_memory_reserved() / 1e9, "GB")
 
 
 def timed(section: figures.Section, built: parts.Built, batches: Sequence, count: int) -> float:

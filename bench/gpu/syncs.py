@@ -47,5 +47,5 @@ def waits(section: figures.Section, built: parts.Built, batch: object) -> Counte
         finally:
             if section.cuda:
                 torch.cuda.set_sync_debug_mode("default")
-    told = [each for each in caught if "synchronizing CUDA operation" in str(each.message)]
-    return Counter(f"{each.filename}:{each.lineno}" for each in told)
+    found = [each for each in caught if "synchronizing CUDA operation" in str(each.message)]
+    return Counter(f"{each.filename}:{each.lineno}" for each in found)

@@ -1,11 +1,11 @@
-"""Notices at once that another process of the run has ended, whatever the main thread waits for.
+"""Notices at once that another process of the run has ended, while the main thread waits.
 
 When a process dies, the kernel closes its connections, and gloo ends what waits on them with an
 error. The main thread meets that error at its next exchange of small values. But a main thread may
 never come there: it waits for its GPU, and the GPU for a collective with the dead process. NCCL
 notices nothing between GPUs of one node, and torch waits a minute before it acts on what NCCL has
-noticed (`Watchdog::runLoop` in torch/csrc/distributed/c10d/ProcessGroupNCCL.cpp). So a thread of
-each process waits for a message of the next rank that never comes.
+noticed (`Watchdog::runLoop` in torch/csrc/distributed/c10d/ProcessGroupNCCL.cpp). So a
+thread of each process waits for a message that the next rank never sends.
 
 A node that loses its power closes no connection; the watchdog's time limit is for that.
 """

@@ -42,14 +42,14 @@ _NCCL = {
     # process by SIGABRT (Watchdog::run in torch/csrc/distributed/c10d/ProcessGroupNCCL.cpp), before
     # the main thread can show the CUDA error with its traceback. With 0 that thread only logs it
     # and ends. NCCL is not aborted then (TORCH_NCCL_ASYNC_ERROR_HANDLING is 3 by default): no rank
-    # goes on with half of a sum. What a rank waits for in vain, `ttt.telemetry.pulse` finds.
+    # goes on with half of a sum. `ttt.telemetry.pulse` ends a rank that waits for a peer that is gone.
     "TORCH_NCCL_RETHROW_CUDA_ERRORS": "0",
 }
 # Where torch itself writes it when it finds a collective stuck.
 _FLIGHT_FILES = ("TORCH_NCCL_DEBUG_INFO_TEMP_FILE", "TORCH_FR_DUMP_TEMP_FILE")
 # In messages of torch and NCCL that only say that another process is gone or does not answer.
 _OF_A_PEER = (
-    "gloo",  # whatever it says: nearly always that a connection is closed or timed out
+    "gloo",  # nearly all its errors are of a connection that is closed or timed out
     "ncclremoteerror",  # getNcclErrorDetailStr in torch/csrc/distributed/c10d/NCCLUtils.cpp
     "remote process exited or there was a network error",  # ncclGetErrorString in NCCL's init.cc
     "nccl communicator was aborted",  # NCCLComm::getNcclComm: this rank gave up on another before

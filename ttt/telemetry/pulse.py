@@ -79,7 +79,7 @@ class Stuck:
         text: What to tell the user.
         teller: The lowest rank that lives: the one to tell it.
         gone: Whether the rank gives no sign of life, for example because its node lost its power.
-        ended: Whether its process is known to have ended; why, itself or its launcher says.
+        ended: Whether its process is known to have ended; that process or its launcher reports why.
     """
 
     rank: int
