@@ -97,14 +97,16 @@ Ask = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
-def library(request: pytest.FixtureRequest) -> Path:
+def library(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`fake_cuda.cpp` compiled for the installed torch, once for each version of both."""
     if torch.version.cuda:
         pytest.skip("this torch is built for CUDA; the fake device needs one that is not")
     if not shutil.which("g++"):
         need = pytest.fail if os.environ.get("TTT_REQUIRE_GXX") else pytest.skip
         need("no g++ in PATH, which compiles tests/fake_cuda.cpp; apt-get install g++")
-    found = request.config.cache.mkdir("fake_cuda") / f"torch-{torch.__version__}.so"
+    cache = getattr(request.config, "cache", None)  # none with -p no:cacheprovider
+    kept = cache.mkdir("fake_cuda") if cache else tmp_path_factory.mktemp("library")
+    found = kept / f"torch-{torch.__version__}.so"
     if found.exists() and found.stat().st_mtime > SOURCE.stat().st_mtime:
         return found
     folder, made = Path(torch.__file__).parent, found.with_suffix(f".{os.getpid()}")

@@ -10,6 +10,7 @@ import pytest
 from conftest import PROJECT
 from ttt.__main__ import COMMANDS
 from ttt.dist.meeting import _EACH_ITS_OWN
+from ttt.sinks.summary import Summary
 
 DOCUMENTS = [PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", *(PROJECT / "docs").glob("*.md")]
 
@@ -70,3 +71,9 @@ def test_every_torchrun_line_over_several_nodes_makes_one_world_of_them():
         assert (said.rdzv_backend, said.rdzv_endpoint) == ("c10d", "HOST:29500"), line
         assert (said.min_nodes, said.nproc_per_node) == (2, 8), line
         assert program[:4] == ["-u", "-m", "ttt", "run"], line
+
+
+def test_each_key_of_a_summary_is_explained():
+    text = (PROJECT / "docs" / "run_folder.md").read_text()
+    known = set(re.findall(r"`(\w+)`", text))
+    assert set(Summary().result()) - known == set()

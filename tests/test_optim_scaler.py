@@ -128,6 +128,15 @@ def test_adagrad_is_torchs_to_the_last_bit(decay, scaled):
     assert_equal(*results)
 
 
+def test_a_loaded_count_of_updates_is_where_its_weight_is():
+    """A checkpoint is read to the CPU; `meta` stands for the GPU."""
+    saved = adagrad.Adagrad(network().parameters())
+    loaded = adagrad.Adagrad(network().to("meta").parameters())
+    loaded.load_state_dict(saved.state_dict())
+    for weight, state in loaded.state.items():
+        assert state["step"].device == state["sum"].device == weight.device
+
+
 @pytest.mark.parametrize("start", [0.0, 0.1])
 @pytest.mark.parametrize("scaled", [False, True])
 def test_adagrad_of_sparse_gradients_is_torchs_to_the_last_bit(start, scaled):

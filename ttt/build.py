@@ -14,7 +14,7 @@ from ttt.errors import ConfigError
 from ttt.events import EventLog, Kind
 from ttt.learner import StandardLearner, set_arithmetic
 from ttt.loop import Parts
-from ttt.protocols import Metric, World
+from ttt.protocols import Data, Metric, World
 from ttt.schema.logged import Spread
 from ttt.schema.run import RunConfig
 from ttt.telemetry import memory, system
@@ -61,16 +61,8 @@ def build(run_config: RunConfig, world: World, clock: Clock, log: EventLog, puls
         metric_details=dict(metric.details()),
         tables=str(tables) if tables else None,
     )
-    gc.collect()
-    gc.freeze()  # what is imported and built lives to the end
-    gc.enable()  # a worker starts without; garbage of the warm-up may hold memory of the device
     pulse.beat("warming up", 0)
-    made_up = data.synthetic(world.data)
-    # The same weights everywhere, but every shard drops out units of its own. What was drawn for
-    # made-up data does not count. (On a CPU torch heeds the lower 32 bits of a seed only.)
-    torch.manual_seed(run_config.seed + 1_000_003 * world.data.index)
-    learner.warm_up(made_up, metric)
-    memory.reset_peaks(world.device)
+    warm_up(learner, data, metric, world, run_config.seed)
     return Parts(
         task=task,
         learner=learner,
@@ -85,6 +77,19 @@ def build(run_config: RunConfig, world: World, clock: Clock, log: EventLog, puls
         check_every=run_config.target.check_every_steps,
         room_wanted=lambda: stop.room_wanted() is not None,
     )
+
+
+def warm_up(learner: StandardLearner, data: Data, metric: Metric, world: World, seed: int) -> None:
+    """Train and evaluate on made-up data; then nothing of that is left but what is warm."""
+    gc.collect()
+    gc.freeze()  # what is imported and built lives to the end
+    gc.enable()  # a worker starts without; garbage of the warm-up may hold memory of the device
+    synthetic = data.synthetic(world.data)
+    # The same weights everywhere, but every shard drops out units of its own. What was drawn for
+    # made-up data does not count. (On a CPU torch heeds the lower 32 bits of a seed only.)
+    torch.manual_seed(seed + 1_000_003 * world.data.index)
+    learner.warm_up(synthetic, metric)
+    memory.reset_peaks(world.device)
 
 
 def keep_compiled(run_config: RunConfig, log: EventLog) -> None:

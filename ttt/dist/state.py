@@ -137,8 +137,8 @@ def _row_by_row(state: Mapping[str, Any], rows: int) -> list[Tensor]:
 
 def _sum_of_bits(tensor: Tensor) -> Tensor:
     """The sum of all bytes; a part at a time, because torch makes 64-bit numbers of them first."""
-    parts = tensor.view(torch.uint8).split(_ROWS_AT_ONCE)
-    return torch.stack([part.sum() for part in parts]).sum()
+    parts = tensor.split(_ROWS_AT_ONCE)
+    return torch.stack([part.contiguous().view(torch.uint8).sum() for part in parts]).sum()
 
 
 def random_state(world: World) -> dict[str, torch.Tensor]:

@@ -42,7 +42,7 @@ _NCCL = {
     # process by SIGABRT (Watchdog::run in torch/csrc/distributed/c10d/ProcessGroupNCCL.cpp), before
     # the main thread can show the CUDA error with its traceback. With 0 that thread only logs it
     # and ends. NCCL is not aborted then (TORCH_NCCL_ASYNC_ERROR_HANDLING is 3 by default): no rank
-    # goes on with half of a sum. `ttt.telemetry.pulse` ends a rank that waits for a peer that is gone.
+    # goes on with half of a sum. `ttt.telemetry.pulse` ends a rank that waits for one that is gone.
     "TORCH_NCCL_RETHROW_CUDA_ERRORS": "0",
 }
 # Where torch itself writes it when it finds a collective stuck.

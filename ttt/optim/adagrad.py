@@ -12,6 +12,7 @@ from typing import Any, overload
 
 import torch
 from torch import Tensor, nn
+from torch.optim.optimizer import StateDict
 
 from ttt.errors import ConfigError
 
@@ -20,9 +21,9 @@ class Adagrad(torch.optim.Adagrad):
     """torch.optim.Adagrad that reads the scale and the overflow flag of a GradScaler on the device.
 
     torch's own class does so only in its fused form, which has no kernel for sparse gradients and,
-    in older versions of torch, none for CUDA. Without a GradScaler the update is torch's to the
-    last bit, but for sparse gradients with `lr_decay`, which differ by rounding. After an update
-    that overflowed, weights, sums and step counts are as before.
+    in older versions of torch, none for CUDA. Without a GradScaler the update of
+    fp32 weights is torch's to the last bit, but for sparse gradients with `lr_decay`, which differ
+    by rounding. After an update that overflowed, weights, sums and step counts are as before.
 
     The state is torch's: `sum`, and `step`, which counts updates and is on the weight's device.
 
@@ -40,6 +41,12 @@ class Adagrad(torch.optim.Adagrad):
         super().__init__(params, **settings)
         for weight, state in self.state.items():
             state["step"] = torch.zeros((), device=weight.device)
+
+    def load_state_dict(self, state_dict: StateDict) -> None:
+        """Load a state; torch would leave `step` on the device of the state, a checkpoint's CPU."""
+        super().load_state_dict(state_dict)
+        for weight, state in self.state.items():
+            state["step"] = torch.as_tensor(state["step"], dtype=torch.float32).to(weight.device)
 
     @overload
     def step(self, closure: None = None) -> None: ...
