@@ -63,6 +63,10 @@ class Planted:
     def cpu_tensor(self, loss: torch.Tensor) -> torch.Tensor:
         return (loss * torch.ones(2)).mean()
 
+    def changed_cpu_tensor(self, loss: torch.Tensor) -> torch.Tensor:
+        torch._foreach_add_([torch.zeros(())], [loss.detach()])
+        return loss
+
     def copied_cpu_tensor(self, loss: torch.Tensor) -> torch.Tensor:
         return loss * torch.ones(()).to(loss.device, non_blocking=True)
 

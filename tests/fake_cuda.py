@@ -91,6 +91,10 @@ class Recorder(TorchDispatchMode):
             with unset_fake_temporarily():  # the order of buckets, which C++ reads
                 kwargs.pop("device", None)
                 return func(*args, **kwargs)
+        # Fake tensors allow this in lists; CUDA's kernels do not.
+        changed = list(_tensors(args[:1])) if name.endswith("_") and name != "copy_" else []
+        if any(t.is_cuda for t in tensors) and not all(t.is_cuda for t in changed):
+            raise RuntimeError(f"{name} changes a tensor of the CPU by one of the device")
         if why := _wait(func, name, args, kwargs, tensors):
             self.wait(why)
         result = _stand_in(func, name, args, kwargs)

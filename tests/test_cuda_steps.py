@@ -89,6 +89,7 @@ FAULTS = {
     "device_sync": "torch.cuda.synchronize in __main__.Planted.device_sync",
     "mask": "indexing by a mask in __main__.Planted.mask",
     "copied_cpu_tensor": "copy from cpu to cuda in __main__.Planted.copied_cpu_tensor",
+    "changed_cpu_tensor": "_foreach_add_ changes a tensor of the CPU by one of the device",
     "cpu_tensor": "found at least two devices, cuda:0 and cpu",
     "ten_operations": "operations a step, ceiling",
 }
