@@ -213,15 +213,15 @@ def test_the_plan_is_told_in_lines():
     small = machine(2, 2, 2, smt=2)
     usable = everything(small) - {0, 8}
     assert describe(small, plan(small, usable, 3, [1, 3], quota=7.5)) == [
-        "2 sockets, 4 nodes, 8 cores, 16 CPUs",
-        "rank 0  GPU 0   nodes 0-1  cpus 1-3,9-11   2 threads  (GPU on node 1: all of socket 0,"
-        " quota of 7.5 CPUs)",
-        "rank 1  GPU 1   node 3     cpus 6-7,14-15  2 threads  (GPU on node 3: all of node 3)",
-        "rank 2  no GPU  node 2     cpus 4-5,12-13  2 threads  (no GPU: all of node 2)",
+        "2 sockets, 4 NUMA nodes, 8 cores, 16 CPUs",
+        "rank 0  GPU 0   NUMA nodes 0-1  cpus 1-3,9-11   2 threads  (GPU on node 1: all of socket"
+        " 0, quota of 7.5 CPUs)",
+        "rank 1  GPU 1   NUMA node 3     cpus 6-7,14-15  2 threads  (GPU on node 3: all of node 3)",
+        "rank 2  no GPU  NUMA node 2     cpus 4-5,12-13  2 threads  (no GPU: all of node 2)",
     ]
     assert describe(Topology(), plan(Topology(), frozenset({0}), 1)) == [
-        "the system tells nothing of its cores",
-        "rank 0  no GPU  node ?  cpus 0  1 thread  (no GPU: all of the machine)",
+        "the system does not report its cores",
+        "rank 0  no GPU  NUMA node ?  cpus 0  1 thread  (no GPU: all of the machine)",
     ]
 
 

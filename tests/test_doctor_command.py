@@ -1,6 +1,7 @@
 """`ttt doctor` as it is typed: alone, under torchrun, and where the processes cannot meet."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,10 @@ from pathlib import Path
 import pytest
 
 from conftest import HUNG, environment
+from ttt import config
+from ttt.cli import doctor
+from ttt.dist.rank import Placement
+from ttt.doctor.findings import unknown
 
 LEVELS = ("ok", "warning", "failure")
 
@@ -21,6 +26,8 @@ def check(report, ranks, nodes):
         assert set(one) == {"level", "name", "text", "advice", "data"}
         assert one["level"] in LEVELS
         assert one["level"] != "warning" or one["advice"]
+        nulls = {name for name, value in one["data"].items() if unknown(value)}
+        assert nulls == set(one["data"].get("why", ())), one["name"]
     return {one["name"]: one for one in report["findings"]}
 
 
@@ -74,13 +81,57 @@ def test_two_ranks_measure_how_they_talk(digits: Path, tmp_path: Path):
 
 
 def test_a_failure_is_an_exit_code(ttt, tmp_path: Path):
-    done = ttt("doctor", "benchmark=cifar10", f"data.root={tmp_path / 'no'}", "data.global_batch=0")
+    done = ttt("doctor", "benchmark=cifar10", "data.global_batch=0", "device=cpu")
     assert done.returncode == 5, done.stdout + done.stderr
-    assert "failure configuration" in done.stdout
+    refused = "failure configuration    `ttt run` refuses this configuration: "
+    assert f"{refused}data.root is not set;" in done.stdout
+    assert "made by: ttt data cifar10 --src" in done.stdout
+    assert f"{refused}data.global_batch=0" in done.stdout
     assert "-> data.global_batch=" in done.stdout
-    assert "failure data set" in done.stdout
     assert "2 failures" in done.stdout
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("placement", [None, Placement(0, 2, 0, 2, "torchrun")])
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ["benchmark=cifar10"],
+            "data.root is not set; .*; data.root=DIR, made by: ttt data cifar10",
+        ),
+        (["benchmark=cifar10", "data.root=no"], "data.root=no is not a folder"),
+        (["processes=3"], "processes=3 is filled in at launch"),
+        (["data.root=no", "data.prepare=nosuch"], "data.prepare=nosuch cannot make it"),
+        (["data.root=no", "data.prepare=ttt.clock"], "data.prepare=ttt.clock is not allowed"),
+    ],
+)
+def test_what_ttt_run_refuses_the_doctor_refuses(words, said, placement, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    config.register()
+    run = config.resolve(config.compose(words))
+    [sentence] = doctor.refusals(run, placement)
+    assert re.search(said, sentence)
+
+
+def test_a_launch_inside_a_launch_is_refused():
+    config.register()
+    run = config.resolve(config.compose(["launcher=torchrun", "runs=2"]))
+    inside, several = doctor.refusals(run, Placement(0, 2, 0, 2, "slurm"))
+    assert inside.startswith("launcher=torchrun, and this process is already one of 2")
+    assert several.startswith("runs=2 needs a fresh process for each")
+
+
+def test_help_has_the_exit_codes():
+    shown = doctor.parser().format_help()
+    for line in (
+        "  0  no check failed",
+        "  2  wrong use",
+        "  5  a check failed",
+        "torchrun itself",
+    ):
+        assert f"\n{line}" in shown
 
 
 def test_ranks_that_cannot_meet_say_what_they_know(ttt):
@@ -104,6 +155,7 @@ def test_ranks_that_cannot_meet_say_what_they_know(ttt):
         (["data.rot=1"], "data.root=1"),
         (["benchmark=cifar"], "benchmark=cifar10"),
         (["seed=x"], "seed=x"),
+        (["run_root=[redacted]"], "stands where ttt has hidden a secret"),
         (["--json", "no/such/report.json"], "--json no/such/report.json cannot be written"),
     ],
 )

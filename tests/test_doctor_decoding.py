@@ -80,7 +80,7 @@ def test_a_benchmark_without_images_needs_no_dali(monkeypatch: pytest.MonkeyPatc
     [
         (60, "; JPEG engine 60 % busy"),
         (0, "; JPEG engine idle"),
-        (None, " images/s of flat blocks"),
+        (None, "(photographs take longer)"),
     ],
 )
 def test_the_engine_is_told_where_it_is_known(engine, said):

@@ -10,7 +10,18 @@ from ttt.affinity.topology import Core, Topology
 from ttt.dist import gpus as cuda
 from ttt.dist.rank import Placement
 from ttt.doctor import alone, cpus, gpus, limits, network, reading, show, software, started, storage
-from ttt.doctor.findings import Finding, Level, Seen, failure, names, ok, slow, warning
+from ttt.doctor.findings import (
+    Finding,
+    Level,
+    Seen,
+    failure,
+    names,
+    ok,
+    reference,
+    slow,
+    unknown,
+    warning,
+)
 from ttt.schema.choices import Binding
 from ttt.schema.parts import ImageDataConfig
 from ttt.schema.run import RunConfig
@@ -29,7 +40,23 @@ def test_slow_is_relative_to_the_median():
     assert slow({0: 10, 1: 9.5, 2: 10, 3: 8.5}, 0.9) == {3: pytest.approx(8.5 / 9.75)}
     assert slow({0: 10, 1: 9.1}, 0.9) == {}
     assert slow({}, 0.9) == {}
+    assert reference({0: 10, 1: 9, 2: 8}) == "the median"
     assert names(range(8)) == "0, 1, 2, 3, 4, 5 and 2 more"
+
+
+def test_of_two_the_slower_must_be_far_below_the_faster():
+    """The slower of two is always below their mean: on a busy machine by a tenth, without cause."""
+    assert slow({0: 8.0, 1: 10.0}, 0.9) == {}
+    assert slow({0: 3.0, 1: 10.0}, 0.9) == {0: pytest.approx(0.3)}
+    assert slow({0: 3.0}, 0.9) == {}
+    assert reference({0: 3.0, 1: 10.0}) == "the faster"
+
+
+def test_only_what_is_unknown_has_a_reason():
+    why = {"a": "no sensor", "b": "no driver", "c": "no link"}
+    finding = ok("x", "", a={0: 1, 1: None}, b=2, c=[{"d": None}], why=why)
+    assert finding.data["why"] == {"a": "no sensor", "c": "no link"}
+    assert "why" not in ok("x", "", a=1, why=why).data
 
 
 SAME = {"python": "3.11.7", "ttt": "1", "torch": "2.13", "numpy": "2", "dali": "2"}
@@ -54,7 +81,10 @@ def test_what_the_benchmark_needs_and_is_not_installed_is_named():
     bare = seen(software.Software(SAME | {"torch": None, "dali": None}))
     _, torch, dali = software.judge(bare, RunConfig(data=ImageDataConfig()))
     assert torch.level is Level.warning
-    assert torch.data == {"arithmetic": None, "collectives": None, "clock_spread_s": None}
+    unmeasured = ("arithmetic", "collectives", "clock_spread_s")
+    assert torch.data == dict.fromkeys(unmeasured) | {
+        "why": dict.fromkeys(unmeasured, "torch is absent")
+    }
     assert "pip install 'ttt[dali]'" in dali.advice
 
 
@@ -164,7 +194,7 @@ def test_several_nodes_of_a_scheduler_on_one_machine_are_one_machine():
         (machine("n2", "10.0.0.2", names=(None,)), Level.warning, "-> no name"),
         (machine("n2", "10.0.0.2", seconds=1.5), Level.warning, "took 1.5 s"),
         (machine("n2", "", addresses=(), error="unknown"), Level.failure, "cannot resolve"),
-        (machine("n1", "10.0.0.2", boot="another"), Level.failure, "call themselves n1"),
+        (machine("n1", "10.0.0.2", boot="another"), Level.failure, "same host name: n1"),
     ],
 )
 def test_names_lead_to_nodes_and_back(second, level, said):
@@ -259,7 +289,7 @@ def test_variables_left_in_a_shell_are_named(environment, left):
         return
     first = next(one for one in findings if one.level is Level.warning)
     assert all(f"{name}={environment[name]}" in first.text for name in left.split())
-    assert first.advice.startswith(f"unset {left}, unless you mean them")
+    assert first.advice.startswith(f"unset {left}, unless they are intended")
 
 
 def test_variables_of_a_launch_are_no_left_overs():
@@ -304,7 +334,7 @@ def test_mixed_models_are_warned_of():
     ("change", "level", "said"),
     [
         ({"ecc_errors": 3}, Level.failure, "3 uncorrected memory errors"),
-        ({"slowdowns": ("power brake",)}, Level.warning, "held back: power brake"),
+        ({"slowdowns": ("power brake",)}, Level.warning, "runs at a reduced clock: power brake"),
         ({"used_bytes": 20 << 30}, Level.warning, "20.0 GiB in use"),
         ({"mig": True}, Level.warning, "MIG"),
         ({"persistent": False}, Level.warning, "persistence"),
@@ -401,7 +431,7 @@ def test_too_few_cpus_and_cores_far_from_the_gpu_are_warned_of():
     crossed = ranks_with([range(4, 8), range(4)], (0, 1))
     far, _ = cpus.judge(crossed, RunConfig(), launched=True)
     assert far.level is Level.warning
-    assert "rank 0 (cores of node 1, GPU on node 0)" in far.text
+    assert "rank 0 (cores of NUMA node 1, GPU on NUMA node 0)" in far.text
     # Each sees a GPU of its own alone, and has its cores beside it.
     first, second = ranks_with([range(4), range(4, 8)], (0,))
     second = replace(second, facts=replace(second.facts, gpu_nodes=(1,)))
@@ -460,7 +490,7 @@ SET = storage.Place("/set", True, LOCAL, 10**12, content="same")
         ([replace(SET, exists=False)], True, Level.ok, "`ttt run` makes it"),
         ([replace(SET, exists=False)], False, Level.failure, "not on a"),
         ([replace(SET, exists=False)] * 2, True, Level.warning, "on rank 0's node"),
-        ([None], False, Level.warning, "data.root is not set"),
+        ([None], False, Level.ok, "not examined: data.root is not set"),
     ],
 )
 def test_every_node_needs_the_same_data_set(places, made, level, said):
@@ -563,3 +593,21 @@ def test_a_check_that_breaks_is_a_finding_and_stops_no_other():
     assert broken.level is Level.failure
     assert "PermissionError: [Errno 13] Permission denied: '/data'" in broken.text
     assert one(everybody.judged("b", lambda seen: iter([ok("b", str(seen[0].facts))]))).text == "5"
+
+
+BLIND = [
+    *storage.judge_data(seen(replace(SET, mount=None)), made=False),
+    *storage.judge_runs(seen(replace(RUNS, mount=None, writable=False)), [False]),
+    *network.judge_names(seen(machine("n1", "", addresses=(), names=(None,), error="unknown"))),
+    *network.judge_ports(seen(replace(machine("n1", "10.0.0.1"), ports=None)), launched=False),
+    *limits.judge(seen(limits.Limits(None, None, 65536, ()))),
+    *reading.judge_cache(seen(None), "off"),
+    *software.judge(seen(software.Software(SAME | {"torch": None})), RunConfig()),
+]
+
+
+@pytest.mark.parametrize("finding", BLIND, ids=lambda finding: finding.name)
+def test_what_is_unknown_has_a_reason(finding):
+    nulls = {name for name, value in finding.data.items() if unknown(value)}
+    assert nulls == set(finding.data.get("why", ()))
+    assert nulls

@@ -1,5 +1,7 @@
 """Clocks, arithmetic, collectives: judged from made-up numbers, measured for real."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given
@@ -9,7 +11,7 @@ from ranks import on_ranks
 from ttt import config
 from ttt.dist import bench
 from ttt.dist.bench import Measured, Timing
-from ttt.doctor import clocks, compute, exchange
+from ttt.doctor import clocks, compute, exchange, show
 from ttt.doctor.findings import Level, Seen
 
 
@@ -72,6 +74,17 @@ def test_a_slow_rank_is_named_with_its_host():
         assert "rank 2 on c at 85% of the median" in finding.text
         assert finding.data["outliers"] == [2]
     assert {one.level for one in compute.judge(seen(*speeds(1e12, 0.95e12)))} == {Level.ok}
+
+
+def test_a_cpu_without_16_bit_instructions_is_named():
+    [fact] = speeds(1e9)
+    slower = replace(fact, flop_per_s={"bf16": 1e9, "fp32": 50e9})
+    bf16, fp32 = compute.judge(seen(slower))
+    assert (bf16.level, bf16.advice) == (Level.ok, "precision=fp32 on this CPU")
+    assert bf16.text.endswith("; 50.0 times slower than fp32")
+    assert fp32.advice is None
+    assert "-> precision=fp32 on this CPU" in show.line(bf16, 80).plain
+    assert {one.advice for one in compute.judge(seen(*speeds(1e12)))} == {None}
 
 
 def test_devices_are_compared_with_their_like():

@@ -56,12 +56,12 @@ def test_the_rate_of_a_link_is_that_of_its_generation(link, rate):
         (
             copied(link=Link(5, 8, 5, 16)),
             Level.warning,
-            "Gen5 x8 under load, and could as Gen5 x16",
+            "Gen5 x8 under load, and could run as Gen5 x16",
         ),
         (copied(link=Link(1, 16, 5, 16)), Level.warning, "runs as Gen1 x16 under load"),
         (copied(back=20e9), Level.warning, "back 20 (PCIe Gen5 x16: 63); in GPU memory"),
         (copied(inside=2e12), Level.warning, "less than 50% in GPU memory: rank 0 on a"),
-        (copied(to=380e9, back=300e9), Level.ok, "which is faster: another link carries them"),
+        (copied(to=380e9, back=300e9), Level.ok, "faster than PCIe: another link"),
         (copied(link=Link(), peak=None), Level.ok, "back 51; in GPU memory 4,000 GB/s"),
     ],
 )
@@ -110,11 +110,19 @@ WELL = {
 @pytest.mark.parametrize(
     ("changed", "level", "said"),
     [
-        ({}, Level.ok, "energy counter 102% of the shown power, SM clock 1750 of 1980 MHz, 100 %"),
-        ({"counted_j": None}, Level.ok, "no counter of energy: ttt reports no joules"),
+        (
+            {},
+            Level.ok,
+            "energy counter 102% of the energy by power readings, SM clock 1750 of 1980 MHz, 100 %",
+        ),
+        ({"counted_j": None}, Level.ok, "no energy counter: ttt reports no energy"),
         ({"shown_j": None, "percent": None}, Level.ok, "SM clock 1750 of 1980 MHz, memory 100%"),
         ({"counted_j": 0.0}, Level.warning, "the energy counter does not move"),
-        ({"counted_j": 500.0}, Level.warning, "has 500 J where the shown power makes 880 J"),
+        (
+            {"counted_j": 500.0},
+            Level.warning,
+            "shows 500 J, but the power readings add up to 880 J",
+        ),
         ({"percent": 0}, Level.warning, "shows a busy GPU as idle"),
         ({"megahertz": 345.0}, Level.warning, "345 MHz under load, 17% of its highest"),
         (

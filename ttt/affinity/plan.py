@@ -143,7 +143,7 @@ def describe(topology: Topology, shares: Sequence[Share]) -> list[str]:
         (
             f"rank {rank}",
             f"GPU {rank}" if share.gpu else "no GPU",
-            f"node{'s' * (len(share.numa) > 1)} {format_cpus(share.numa) or '?'}",
+            f"NUMA node{'s' * (len(share.numa) > 1)} {format_cpus(share.numa) or '?'}",
             f"cpus {format_cpus(share.cpus)}",
             _counted(share.threads, "thread"),
             f"({share.why})",
@@ -157,12 +157,12 @@ def describe(topology: Topology, shares: Sequence[Share]) -> list[str]:
 
 def _machine(topology: Topology) -> str:
     if not topology.cores:
-        return "the system tells nothing of its cores"
+        return "the system does not report its cores"
     sockets = {core.socket for core in topology.cores}
     nodes = {core.node for core in topology.cores}
     counts = [
         "? sockets" if None in sockets else _counted(len(sockets), "socket"),
-        "? nodes" if None in nodes else _counted(len(nodes), "node"),
+        "? NUMA nodes" if None in nodes else _counted(len(nodes), "NUMA node"),
         _counted(len(topology.cores), "core"),
         _counted(sum(len(core.cpus) for core in topology.cores), "CPU"),
     ]

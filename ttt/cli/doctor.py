@@ -1,4 +1,4 @@
-"""`ttt doctor`: what this machine or allocation can do, judged; typed alone or under a launcher.
+"""`ttt doctor`: examine this machine or allocation, alone or under a launcher.
 
 Composes as `ttt run` would, then becomes `python -m ttt.doctor`, which uses torch; this must not.
 """
@@ -10,20 +10,24 @@ import sys
 from pathlib import Path
 
 from ttt import config, redact, stop
-from ttt.cli import counted, overrides
-from ttt.cli.run import claim_problems, make_launcher
+from ttt.cli import confided, counted, overrides
+from ttt.cli.run import preparer, problems
 from ttt.dist.rank import Placement, from_environment
 from ttt.errors import OK, ConfigError
-from ttt.schema.rules import unnamed
 from ttt.schema.run import RunConfig
 
 _EPILOG = """\
 examples:
   ttt doctor benchmark=cifar10 data.root=DIR           this machine
-  torchrun --nproc-per-node 8 -m ttt doctor            and how its processes talk
+  torchrun --nproc-per-node 8 -m ttt doctor            and the network of its processes
   srun -N4 --ntasks-per-node=8 ttt doctor              a whole allocation (mpirun likewise)
 
-Exit codes: 0 nothing failed, 2 wrong use, 5 something failed.
+exit codes:
+  0  no check failed; there may be warnings
+  2  wrong use: a mistake in the command line
+  5  a check failed, or the processes did not meet
+torchrun itself ends with 1 where a process ends with 5, and prints a Python traceback of its own
+below the result. srun and mpirun pass 5 on.
 """
 
 
@@ -40,14 +44,20 @@ def main(arguments: list[str]) -> int:
     if options.json and not (folder := Path(options.json).absolute().parent).is_dir():
         raise ConfigError([f"--json {options.json} cannot be written: {folder} is not a folder"])
     config.register()
+    typed = ["--config-dir", options.config_dir] if options.config_dir else []
+    typed += options.overrides
+    if found := confided.masked(typed):
+        raise ConfigError(found)
+    if overrides.hollow(typed):
+        raise ConfigError(overrides.diagnose(typed, None, lambda run: []))
+    if found := overrides.shadowed(typed):
+        raise ConfigError(found)
     try:
         composed = counted.fill(config.compose(options.overrides, options.config_dir))
         run = config.resolve(composed)
     except config.CompositionError as error:
         stop.obey()
-        typed = ["--config-dir", options.config_dir] if options.config_dir else []
-        sentences = overrides.diagnose([*typed, *options.overrides], error, lambda run: [])
-        raise ConfigError(sentences) from error
+        raise ConfigError(overrides.diagnose(typed, error, lambda run: [])) from error
     message = {
         "config": config.freeze(run),
         "problems": redact.settings(refusals(run, placement)),
@@ -58,13 +68,17 @@ def main(arguments: list[str]) -> int:
 
 
 def refusals(run: RunConfig, placement: Placement | None) -> list[str]:
-    """Why `ttt run` would not start this; the data set's folder has findings of its own."""
-    launcher = make_launcher(run)
-    processes = placement.size if placement else launcher.processes()
-    found = run.problems(max(1, processes)) + claim_problems(run)
-    found += counted.problems(run, elsewhere=launcher.elsewhere)
-    found += unnamed(run.run_root) if launcher.elsewhere else []
-    return found if placement else found + launcher.problems()
+    """Why `ttt run` would not start this: its own sentences.
+
+    Faults inside the data set are left out: findings of their own show them, and look at more.
+    """
+    if found := problems(run, placement, contents=False):
+        return found
+    try:
+        preparer(run)
+    except ConfigError as error:
+        return list(error.problems)
+    return []
 
 
 def become(message: str) -> int:

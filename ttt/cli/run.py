@@ -12,7 +12,7 @@ import re
 import shlex
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -171,7 +171,11 @@ def make_launcher(run: RunConfig) -> Launcher:
 
 
 def problems(
-    run: RunConfig, placement: Placement | None = None, known: looked.Known | None = None
+    run: RunConfig,
+    placement: Placement | None = None,
+    known: looked.Known | None = None,
+    *,
+    contents: bool = True,
 ) -> list[str]:
     """Everything wrong with a launch, before any process starts; empty if nothing is.
 
@@ -179,6 +183,7 @@ def problems(
         run: The launch.
         placement: This process, where a launcher has started it.
         known: Faults of data sets that were looked at already, for many launches on one.
+        contents: Whether to look for faults inside the data set, too.
     """
     if found := config.foreign(run):
         return found
@@ -211,7 +216,10 @@ def problems(
     elif not (launcher.elsewhere or Path(root).is_dir() or getattr(run.data, "prepare", None)):
         found.append(f"data.root={root} is not a folder; data.root=DIR, as `ttt data` made it")
     elif (
-        not launcher.elsewhere and Path(root).is_dir() and (wrong := looked.faults(run.data, known))
+        contents
+        and not launcher.elsewhere
+        and Path(root).is_dir()
+        and (wrong := looked.faults(run.data, known))
     ):
         return found + wrong
     return found + counted.problems(run, elsewhere=launcher.elsewhere)
@@ -243,13 +251,27 @@ def claim_problems(run: RunConfig) -> list[str]:
 
 def prepare(run: RunConfig) -> bool:
     """Make a data set that ttt can make by itself, if it is not there yet; whether it was made."""
-    module = getattr(run.data, "prepare", None)
-    if module is None or Path(run.data.root).is_dir():
+    make = preparer(run)
+    if make is None:
         return False
     print(f"preparing {run.data.root}", file=sys.stderr)
+    with written(f"data.root={run.data.root}", "data.root=DIR"):
+        make(Path(run.data.root))
+    return True
+
+
+def preparer(run: RunConfig) -> Callable[[Path], object] | None:
+    """What makes the data set of this run; None where there is one already, or ttt cannot make it.
+
+    Raises:
+        ConfigError: The module that `data.prepare` names cannot be used.
+    """
+    module, root = getattr(run.data, "prepare", None), getattr(run.data, "root", "")
+    if module is None or not root or Path(root).is_dir():
+        return None
     sys.path.append(str(Path.cwd()))  # where workers find a user's own parts, too
     try:
-        make = importlib.import_module(module).prepare
+        make: Callable[[Path], object] = importlib.import_module(module).prepare
     except (ModuleNotFoundError, AttributeError) as error:
         raise ConfigError(
             [
@@ -258,9 +280,7 @@ def prepare(run: RunConfig) -> bool:
                 " lies, or data.root=DIR"
             ]
         ) from error
-    with written(f"data.root={run.data.root}", "data.root=DIR"):
-        make(Path(run.data.root))
-    return True
+    return make
 
 
 @contextlib.contextmanager

@@ -1,7 +1,7 @@
 """The checks that need no torch, in the order of the report: software, machine, network, files.
 
 `early` are those that need no configuration: they are made before the processes meet, so that a
-rank that cannot reach the others can still tell what is wrong on its node.
+rank that cannot reach the others can still report what is wrong on its node.
 """
 
 import os
@@ -114,13 +114,14 @@ def judge_configuration(run: RunConfig, problems: Sequence[str]) -> Iterator[Fin
     """
     for sentence in problems:
         problem, _, advice = sentence.rpartition("; ")
-        yield failure("configuration", problem or advice, advice if problem else None)
+        text = f"`ttt run` refuses this configuration: {problem or advice}"
+        yield failure("configuration", text, advice if problem else None)
     if not problems:
-        yield ok("configuration", f"{run.benchmark.id}, as `ttt run` accepts it")
+        yield ok("configuration", f"{run.benchmark.id}: `ttt run` would start it")
 
 
 def judge_early(run: RunConfig, everybody: Everybody, *, launched: bool) -> Iterator[Finding]:
-    """What is to be said of the facts of `early`."""
+    """The findings of the checks of `early`."""
     yield from everybody.judged("versions", lambda seen: software.judge(seen, run))
     yield from everybody.judged("launch", started.judge)
     yield from everybody.judged("GPUs", lambda seen: gpus.judge(seen, run.device))

@@ -56,7 +56,13 @@ def judge(seen: Sequence[Seen[Stamps]]) -> Iterator[Finding]:
     for one in seen:
         first.setdefault(one.host, offset(seen[0].facts, one.facts))
     if len(first) == 1:
-        yield ok("clocks", "one node, one clock", spread_s=None, uncertainty_s=None)
+        yield ok(
+            "clocks",
+            "not compared: all ranks are on one node and use its clock",
+            spread_s=None,
+            uncertainty_s=None,
+            why=dict.fromkeys(("spread_s", "uncertainty_s"), "there is only one node"),
+        )
         return
     low = min(first, key=lambda host: first[host].seconds)
     high = max(first, key=lambda host: first[host].seconds)

@@ -10,7 +10,8 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import pynvml
 import torch
@@ -18,13 +19,13 @@ import torch
 from ttt.dist.device import identity
 from ttt.dist.rank import gpu_index
 from ttt.doctor import nvml, peaks
-from ttt.doctor.findings import Finding, Seen, failure, names, ok, slow, warning
+from ttt.doctor.findings import Finding, Seen, failure, names, ok, reference, slow, warning
 
 _SECONDS = 0.3  # for one kind of number
 # Rows and columns: large enough to be busy, small enough to end. A CPU without instructions for
 # bf16 computes it a hundred times slower than fp32.
 _SIZES = {"cuda": 8192, "cpu": 768}
-_SMALL = {("cpu", "bf16"): 256}
+_SMALL = {("cpu", "bf16"): 256}  # tried first; enough where it is as slow as that
 _BURST = {"cuda": 10, "cpu": 1}  # products that are timed together
 _DTYPES = {
     "fp32": torch.float32,
@@ -38,6 +39,8 @@ _SHARE = 0.9
 # Of the peak. A large product on random numbers reaches two thirds to nine tenths of it; half is a
 # clock that is held down, by a power cap, heat or a setting.
 _OF_PEAK = 0.5
+_TIMES_SLOWER = 1.2  # than fp32, on a CPU: less may be noise
+_NO_PEAK = "ttt knows no peak for a CPU, for other GPUs than in ttt/doctor/peaks.py or without NVML"
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +152,11 @@ def _peaks(device: torch.device) -> dict[str, float | None]:
 def rate(device: torch.device, kind: str) -> float:
     """FLOP/s of the best burst of matrix products; fp32 is fp32, never tf32."""
     with arithmetic(kind) as dtype:
-        size = _SMALL.get((device.type, kind), _SIZES[device.type])
+        size, small = _SIZES[device.type], _SMALL.get((device.type, kind))
+        if small:
+            found = _best(device, dtype, small, _BURST[device.type])
+            if 2 * size**3 / found > _SECONDS:  # one product of the usual size takes as long
+                return found
         return _best(device, dtype, size, _BURST[device.type])
 
 
@@ -173,7 +180,8 @@ def judge_libraries(seen: Sequence[Seen[Compute]]) -> Iterator[Finding]:
     for one in seen:
         kinds[one.facts.cuda, one.facts.cudnn, one.facts.nccl].append(f"{one.rank} on {one.host}")
     cuda, cudnn, nccl = next(iter(kinds))
-    data = {"cuda": cuda, "cudnn": cudnn, "nccl": nccl}
+    data: dict[str, Any] = {"cuda": cuda, "cudnn": cudnn, "nccl": nccl}
+    data["why"] = dict.fromkeys(data, "this torch has none, or this process uses no GPU")
     if len(kinds) > 1:
         told = "; ".join(
             f"CUDA {c}, cuDNN {d}, NCCL {n}: rank {names(r)}" for (c, d, n), r in kinds.items()
@@ -181,7 +189,9 @@ def judge_libraries(seen: Sequence[Seen[Compute]]) -> Iterator[Finding]:
         yield failure("libraries", told, "install the same torch everywhere", **data)
     elif cuda is None and any(one.facts.gpus for one in seen):
         advice = "pip install torch for your CUDA, see pytorch.org"
-        yield failure("libraries", "GPUs are there, and this torch has no CUDA", advice, **data)
+        yield failure(
+            "libraries", "this node has GPUs, but this torch is built without CUDA", advice, **data
+        )
     elif cuda is not None:
         yield ok("libraries", f"CUDA {cuda}, cuDNN {cudnn}, NCCL {nccl}", **data)
 
@@ -209,32 +219,56 @@ def _judge_rates(model: str, dtype: str, alike: Sequence[Seen[Compute]]) -> Find
     shares = {rank: rates[rank] / most for rank, most in peak.items() if most}
     if shares:
         most = max(filter(None, peak.values())) / 1e12
-        said += f", {min(shares.values()):.0%} of the {most:,.0f} at its highest clock"
+        said += (
+            f", {min(shares.values()):.0%} of the peak of {most:,.0f} TFLOP/s at its highest clock"
+        )
     name = "matrix product"
-    data = {"dtype": dtype, "device": model, "flop_per_s": rates, "peak_flop_per_s": peak}
+    data: dict[str, Any] = {
+        "dtype": dtype,
+        "device": model,
+        "flop_per_s": rates,
+        "peak_flop_per_s": peak,
+    }
+    data["why"] = {"peak_flop_per_s": _NO_PEAK}
     behind = slow(rates, _SHARE)
     if behind:
         worst = [
-            f"rank {rank} on {hosts[rank]} at {share:.0%} of the median"
+            f"rank {rank} on {hosts[rank]} at {share:.0%} of {reference(rates)}"
             for rank, share in sorted(behind.items(), key=lambda item: item[1])
         ]
         return warning(
             name,
             f"{said}; slow: {names(worst)}",
-            "look for other processes, heat and power caps there (top, nvidia-smi), or leave it"
-            " out",
+            "look for other processes, heat and power caps there (top, nvidia-smi), or exclude"
+            " that node",
             outliers=sorted(behind),
             **data,
         )
     if any(share < _OF_PEAK for share in shares.values()):
         return warning(
             name,
-            f"{said}; less than {_OF_PEAK:.0%}",
+            f"{said}; expected is at least {_OF_PEAK:.0%}",
             "look for a low clock, a power cap or other processes: nvidia-smi -q -d"
             " CLOCK,POWER,PERFORMANCE",
             **data,
         )
-    return ok(name, said, **data)
+    finding = ok(name, said, **data)
+    times = _times_slower_than_fp32(model, dtype, alike)
+    if times is None:
+        return finding
+    return replace(
+        finding,
+        text=f"{said}; {times:.1f} times slower than fp32",
+        advice="precision=fp32 on this CPU",
+    )
+
+
+def _times_slower_than_fp32(model: str, dtype: str, alike: Sequence[Seen[Compute]]) -> float | None:
+    """On the slowest rank; None where a CPU gains by this kind, and for GPUs, which always do."""
+    if model != "CPU" or dtype == "fp32":
+        return None
+    times = max(one.facts.flop_per_s["fp32"] / one.facts.flop_per_s[dtype] for one in alike)
+    return times if times > _TIMES_SLOWER else None
 
 
 def _multiply(left: torch.Tensor, right: torch.Tensor, out: torch.Tensor, times: int) -> None:

@@ -26,6 +26,12 @@ _LANE = {1: 0.25e9, 2: 0.5e9, 3: 0.985e9, 4: 1.969e9, 5: 3.938e9, 6: 7.375e9}
 # A pinned copy reaches four fifths of the link or more.
 _SHARE = 0.5
 _NAME = "copy rate"
+_WHY = {
+    "nominal_bytes_per_s": "NVML does not report the PCIe link, or its generation is new",
+    "inside_peak_bytes_per_s": "NVML does not report the memory's bus width or highest clock",
+    "pcie_generation": "NVML does not report it",
+    "pcie_width": "NVML does not report it",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +155,9 @@ def judge(seen: Sequence[Seen[Copies]]) -> Iterator[Finding]:
     if not gpus:
         slowest = min(one.facts.inside for one in seen)
         inside = {one.rank: one.facts.inside for one in seen}
-        said = f"{slowest / 1e9:.3g} GB/s in the memory of the host, by each rank at once"
+        said = (
+            f"host memory {slowest / 1e9:.3g} GB/s, read and written, per rank while all ranks copy"
+        )
         yield ok(_NAME, said, inside_bytes_per_s=inside)
         return
     problems = [*_trained_down(gpus), *_slow_links(gpus), *_slow_memory(gpus)]
@@ -170,7 +178,7 @@ def _rates(gpus: Sequence[Seen[Copies]]) -> str:
         name = f"PCIe Gen{first.link.most_generation} x{first.link.most_width}"
         said += f" ({name}: {most / 1e9:.3g})"
         if to_device > most:
-            said += ", which is faster: another link carries them"
+            said += ", faster than PCIe: another link, such as NVLink-C2C, is in use"
     said += f"; in GPU memory {inside / 1e9:,.0f} GB/s"
     return said + (f" of {first.inside_peak / 1e9:,.0f}" if first.inside_peak else "")
 
@@ -187,6 +195,7 @@ def _data(gpus: Sequence[Seen[Copies]]) -> dict[str, Any]:
         "inside_peak_bytes_per_s": every(lambda one: one.inside_peak),
         "pcie_generation": every(lambda one: one.link and one.link.generation),
         "pcie_width": every(lambda one: one.link and one.link.width),
+        "why": _WHY,
     }
 
 
@@ -199,7 +208,7 @@ def _trained_down(gpus: Sequence[Seen[Copies]]) -> Iterator[Finding]:
     if bad and (link := bad[0].facts.link):
         yield warning(
             _NAME,
-            f"the PCIe link runs as Gen{link.generation} x{link.width} under load, and could as"
+            f"the PCIe link runs as Gen{link.generation} x{link.width} under load, and could run as"
             f" Gen{link.most_generation} x{link.most_width}: {_where(bad)}",
             "look at its slot and riser: nvidia-smi -q, under PCI; have the GPU reseated",
             **_data(gpus),
@@ -225,7 +234,7 @@ def _slow_links(gpus: Sequence[Seen[Copies]]) -> Iterator[Finding]:
             _NAME,
             f"{_rates(bad)}; less than {_SHARE:.0%}: {_where(bad)}",
             "bind each rank to the cores beside its GPU (binding=always); an IOMMU, a virtual"
-            " machine or GPUs that share a switch slow copies down, too",
+            " machine or GPUs that share a switch also slow copies down",
             **_data(gpus),
         )
 

@@ -179,7 +179,8 @@ def judge(seen: Sequence[Seen[Counters]]) -> Iterator[Finding]:
     """Whether the counters agree."""
     known = [one for one in seen if one.facts.absent is None]
     if not known:
-        yield ok(_NAME, f"not examined: {seen[0].facts.absent}", counted_j=None)
+        absent = seen[0].facts.absent
+        yield ok(_NAME, f"not examined: {absent}", counted_j=None, why={"counted_j": absent})
         return
     problems = [problem for one in known for problem in _judge(one)]
     yield from problems
@@ -190,24 +191,28 @@ def judge(seen: Sequence[Seen[Counters]]) -> Iterator[Finding]:
 def _told(one: Counters) -> str:
     parts = []
     if one.counted_j is None:
-        parts.append("no counter of energy: ttt reports no joules of GPUs here")
+        parts.append("no energy counter: ttt reports no energy of GPUs here")
     elif one.shown_j:
-        parts.append(f"energy counter {one.counted_j / one.shown_j:.0%} of the shown power")
+        parts.append(
+            f"energy counter {one.counted_j / one.shown_j:.0%} of the energy by power readings"
+        )
     if one.megahertz is not None and one.most_megahertz:
         parts.append(f"SM clock {one.megahertz:.0f} of {one.most_megahertz} MHz")
     if one.percent is not None:
         parts.append(f"{one.percent} % busy")
     if one.risen_bytes is not None and one.allocated_bytes:
         parts.append(f"memory {one.risen_bytes / one.allocated_bytes:.0%} of what torch took")
-    return ", ".join(parts) or "NVML has none of them for this GPU"
+    return ", ".join(parts) or "NVML reports none of its counters for this GPU"
 
 
 def _data(known: Sequence[Seen[Counters]]) -> dict[str, Any]:
-    return {
-        name: {one.rank: getattr(one.facts, name) for one in known}
-        for name in Counters.__dataclass_fields__
-        if name != "absent"
+    names = [name for name in Counters.__dataclass_fields__ if name != "absent"]
+    data: dict[str, Any] = {
+        name: {one.rank: getattr(one.facts, name) for one in known} for name in names
     }
+    why = dict.fromkeys(names, "NVML does not report it for this GPU")
+    why["shown_j"] = "the power or the energy counter is not reported, or the counter does not move"
+    return data | {"why": why}
 
 
 def _judge(one: Seen[Counters]) -> Iterator[Finding]:
@@ -225,9 +230,9 @@ def _judge(one: Seen[Counters]) -> Iterator[Finding]:
         if abs(ratio - 1) > _ENERGY_SHARE:
             yield warning(
                 _NAME,
-                f"the energy counter has {facts.counted_j:.0f} J where the shown power makes"
-                f" {facts.shown_j:.0f} J: {where}",
-                "ttt takes the counter; compare it with a power meter before you publish joules, or"
+                f"the energy counter shows {facts.counted_j:.0f} J, but the power readings add up"
+                f" to {facts.shown_j:.0f} J: {where}",
+                "ttt uses the counter; compare it with a power meter before you publish joules, or"
                 " type system.energy=off",
                 **data,
             )

@@ -72,7 +72,7 @@ def judge(seen: Sequence[Seen[Cpus]], run: RunConfig, *, launched: bool) -> Iter
     alike: dict[tuple[str, ...], list[str]] = defaultdict(list)
     for mates in nodes.values():
         machine = mates[0].facts.topology
-        if machine is None:  # its first rank could not tell
+        if machine is None:  # its first rank could not find out
             continue
         shares = _shares(mates, machine, run, launched=launched)
         alike[tuple(plan.describe(machine, shares))].append(mates[0].host)
@@ -127,15 +127,15 @@ def _far(host: str, mates: Sequence[Seen[Cpus]], shares: Sequence[plan.Share]) -
     """Ranks that a launcher has bound away from their GPU; ttt leaves its decision alone."""
     nodes = _own_nodes(mates)
     far = [
-        f"rank {one.rank} (cores of node {names(share.numa)}, GPU on node {node})"
+        f"rank {one.rank} (cores of NUMA node {names(share.numa)}, GPU on NUMA node {node})"
         for one, share, node in zip(mates, shares, nodes, strict=False)
         if share.gpu and node is not None and share.numa and node not in share.numa
     ]
     if far:
         yield warning(
             "CPU binding",
-            f"on {host} cores and GPU are on different nodes for {names(far)}",
+            f"on {host} cores and GPU are on different NUMA nodes for {names(far)}",
             "leave binding to ttt (srun --cpu-bind=none, mpirun --bind-to none), or bind to the"
-            " GPU's node (nvidia-smi topo -m)",
+            " GPU's NUMA node (nvidia-smi topo -m)",
             far=far,
         )

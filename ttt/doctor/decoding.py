@@ -26,6 +26,7 @@ from ttt.doctor.findings import Finding, Seen, failure, names, ok
 from ttt.errors import MissingExtra
 
 _BLOCKS = 32  # rows and columns of the picture, in blocks of 8 pixels
+_SIDE = 8 * _BLOCKS
 _BATCH = {"cuda": 64, "cpu": 4}
 _SECONDS = {"cuda": 1.0, "cpu": 0.1}
 _THREADS = 2
@@ -135,12 +136,18 @@ def judge(seen: Sequence[Seen[Decoded]]) -> Iterator[Finding]:
     """Whether every rank's decoder gives the picture; else, why nothing was decoded."""
     known = [one for one in seen if one.facts.absent is None]
     if not known:
-        yield ok(_NAME, f"not examined: {seen[0].facts.absent}", difference=None)
+        absent = seen[0].facts.absent
+        yield ok(_NAME, f"not examined: {absent}", difference=None, why={"difference": absent})
         return
     differences = {one.rank: one.facts.difference for one in known}
     rates = {one.rank: one.facts.images_per_s for one in known}
     engines = {one.rank: one.facts.engine for one in known}
-    data = {"difference": differences, "images_per_s": rates, "jpeg_engine_percent": engines}
+    data: dict[str, Any] = {
+        "difference": differences,
+        "images_per_s": rates,
+        "jpeg_engine_percent": engines,
+    }
+    data["why"] = {"jpeg_engine_percent": "no GPU decodes, or NVML does not report its JPEG engine"}
     worst = max(one.facts.difference or 0 for one in known)
     wrong = [one for one in known if (one.facts.difference or 0) > _DIFFERENCE]
     if wrong:
@@ -155,8 +162,9 @@ def judge(seen: Sequence[Seen[Decoded]]) -> Iterator[Finding]:
         )
         return
     slowest = min(one.facts.images_per_s or 0.0 for one in known)
-    said = f"DALI {known[0].facts.decoder}: pixels are right to {worst} of 255"
-    said += f", {slowest:,.0f} images/s of flat blocks"
+    said = f"DALI decoder {known[0].facts.decoder}: pixels differ from the test image by at most"
+    said += f" {worst} of 255; {slowest:,.0f} images/s of {_SIDE} x {_SIDE} pixels without detail"
+    said += " (photographs take longer)"
     used = [value for value in engines.values() if value is not None]
     if used:
         said += f"; JPEG engine {f'{min(used)} % busy' if min(used) else 'idle'}"

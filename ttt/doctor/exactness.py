@@ -1,12 +1,13 @@
 """Is each precision what its name says: products and convolutions against float64 on the CPU.
 
 A GPU that computes fp32 in tf32 is ten times faster and loses thirteen bits. cuDNN does so unless
-it is told not to, and an environment variable can have cuBLAS do so.
+it is configured otherwise, and an environment variable can have cuBLAS do so.
 """
 
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -72,7 +73,7 @@ def judge(seen: Sequence[Seen[Exactness]]) -> Iterator[Finding]:
     if not problems:
         worst = {kind: _worst(kind, seen) for kind in kinds}
         told = ", ".join(f"{kind} {value:.1e}" for kind, value in worst.items())
-        yield ok("precision", f"errors against float64: {told}", relative_error=worst)
+        yield ok("precision", f"relative errors against float64: {told}", relative_error=worst)
 
 
 def _judge(kind: str, seen: Sequence[Seen[Exactness]]) -> Iterator[Finding]:
@@ -84,12 +85,18 @@ def _judge(kind: str, seen: Sequence[Seen[Exactness]]) -> Iterator[Finding]:
         # Written so that NaN is bad.
         bad = [rank for rank, value in errors.items() if not value <= limit]
         finite = {rank: v if math.isfinite(v) else None for rank, v in errors.items()}
-        data = {"operation": operation, "kind": kind, "limit": limit, "relative_error": finite}
+        data: dict[str, Any] = {
+            "operation": operation,
+            "kind": kind,
+            "limit": limit,
+            "relative_error": finite,
+        }
+        data["why"] = {"relative_error": "the result is not finite"}
         if bad:
             yield failure(
                 "precision",
-                f"the {kind} {operation} is wrong by {errors[bad[0]]:.1e}, allowed is {limit:.0e}:"
-                f" {names(where[rank] for rank in bad)}",
+                f"the {kind} {operation} has a relative error of {errors[bad[0]]:.1e} against"
+                f" float64; allowed is {limit:.0e}: {names(where[rank] for rank in bad)}",
                 (_UNSET if kind == "fp32" else "") + "test the GPU: dcgmi diag -r 3",
                 **data,
             )

@@ -10,16 +10,16 @@ import torch
 
 from ttt import config
 from ttt.dist.bench import Measured, Timing
-from ttt.doctor.findings import Finding, failure, names, ok, slow, warning
+from ttt.doctor.findings import Finding, failure, names, ok, reference, slow, warning
 from ttt.schema.run import RunConfig
 
-LATENCY_BYTES = 4  # one number: all that is measured is how long it takes to say something
+LATENCY_BYTES = 4  # one number: the time is latency alone
 FIRST_BUCKET_BYTES, BUCKET_BYTES = 1 << 20, 25 << 20  # DistributedDataParallel's defaults
 _GRADIENT_BYTES = 4  # master weights are fp32, and so are their gradients
 # gloo over loopback needs 0.1 ms, NCCL over Ethernet 0.05 ms, and a step has a handful of buckets:
 # at this, a few of them cost what a whole step of a small model does.
 _SLOW_SECONDS = 0.01
-_BULK_BYTES = 1 << 20  # below this, time is mostly latency, and bandwidth says nothing
+_BULK_BYTES = 1 << 20  # below this, time is mostly latency, and bandwidth means nothing
 # 1 Gbit/s: a management network instead of the one for data. The usual reason for "two nodes are
 # slower than one".
 _SLOW_NETWORK = 0.125e9
@@ -30,7 +30,7 @@ _SAME = 1.0  # NCCL that is slower than gloo over the same wires has not found i
 def parameter_bytes(run: RunConfig) -> list[int]:
     """Bytes of the gradient of each parameter of the benchmark's model, in the model's order.
 
-    Without embedding tables that are to be spread over the processes: nobody averages those.
+    Without embedding tables that are spread over the processes: their gradients are not averaged.
 
     Raises:
         TttError: The model cannot be built.
@@ -164,7 +164,7 @@ def judge_links(measured: Measured, machines: Sequence[str]) -> Iterator[Finding
             continue
         told = [
             f"rank {(rank - 1) % size} on {machines[rank - 1]} to rank {rank} on {machines[rank]}"
-            f" at {share:.0%} of the median"
+            f" at {share:.0%} of {reference(rates)}"
             for rank, share in sorted(behind.items(), key=lambda item: item[1])
         ]
         yield warning(
@@ -183,6 +183,6 @@ def refused(said: str) -> Finding:
     return failure(
         "NCCL",
         f"cannot connect the GPUs: {lines[-1] if lines else 'no reason given'}",
-        "NCCL_DEBUG=INFO tells more; NCCL_SOCKET_IFNAME=INTERFACE if it chose the wrong network",
+        "NCCL_DEBUG=INFO shows more; NCCL_SOCKET_IFNAME=INTERFACE if it chose the wrong network",
         said=said,
     )

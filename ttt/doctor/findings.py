@@ -14,6 +14,7 @@ K = TypeVar("K", bound=Hashable)
 
 Gather = Callable[[Any], list[Any]]
 _NAMED = 6  # ranks or hosts in a sentence; the data has all of them
+_PAIR_SHARE = 1 / 3  # of the faster of two
 
 
 class Level(StrEnum):
@@ -33,7 +34,8 @@ class Finding:
         name: What was looked at.
         text: What was found.
         advice: What to do about it; None where there is nothing to do.
-        data: The numbers behind it, in units their names tell; null where not measured.
+        data: The numbers behind it, with the unit in the name. For each name with a None, in it or
+            below it, `why` holds the reason.
     """
 
     level: Level
@@ -60,17 +62,38 @@ class Seen(Generic[T]):
 
 def ok(name: str, text: str, **data: Any) -> Finding:
     """All is well."""
-    return Finding(Level.ok, name, text, None, data)
+    return Finding(Level.ok, name, text, None, explained(data))
 
 
 def warning(name: str, text: str, advice: str, **data: Any) -> Finding:
     """It will work, and not as well as it could, or the result will not be accepted."""
-    return Finding(Level.warning, name, text, advice, data)
+    return Finding(Level.warning, name, text, advice, explained(data))
 
 
 def failure(name: str, text: str, advice: str | None, **data: Any) -> Finding:
     """A run would fail, or its numbers would be wrong."""
-    return Finding(Level.failure, name, text, advice, data)
+    return Finding(Level.failure, name, text, advice, explained(data))
+
+
+def explained(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The same, with `why` cut down to the names that have a None; without `why` if none has.
+
+    Args:
+        data: Of a finding. Its `why`, if any, maps names to the reason why they may be None.
+    """
+    kept = {name: value for name, value in data.items() if name != "why"}
+    why = data.get("why", {})
+    why = {name: why[name] for name, value in kept.items() if name in why and unknown(value)}
+    return kept | {"why": why} if why else kept
+
+
+def unknown(value: Any) -> bool:
+    """Whether a value is None, or holds one."""
+    if isinstance(value, Mapping):
+        return any(map(unknown, value.values()))
+    if isinstance(value, list | tuple):
+        return any(map(unknown, value))
+    return value is None
 
 
 def by_host(seen: Sequence[Seen[T]]) -> dict[str, T]:
@@ -89,13 +112,24 @@ def names(items: Iterable[object]) -> str:
 
 
 def slow(rates: Mapping[K, float], share: float) -> dict[K, float]:
-    """The keys whose rate is below a share of the median, with their part of the median.
+    """The keys with a rate far below the others', with their part of what they are compared with.
+
+    From three values on, a rate is compared with the median. The median of two is their mean, which
+    the slower of them is always below, and small differences are noise. So of two, the slower is
+    compared with the faster and must be below a third: then it is also below half of the mean.
 
     Args:
         rates: Something measured alike everywhere, the more the better.
-        share: What of the median is still well, below 1.
+        share: What of the median is still well, below 1; not used for two.
     """
-    if not rates:
+    if len(rates) < 2:
         return {}
-    middle = statistics.median(rates.values())
-    return {key: rate / middle for key, rate in rates.items() if rate < share * middle}
+    pair = len(rates) == 2
+    compared = max(rates.values()) if pair else statistics.median(rates.values())
+    limit = (_PAIR_SHARE if pair else share) * compared
+    return {key: rate / compared for key, rate in rates.items() if rate < limit}
+
+
+def reference(rates: Mapping[K, float]) -> str:
+    """What `slow` compares these rates with, in words."""
+    return "the median" if len(rates) > 2 else "the faster"

@@ -38,8 +38,8 @@ class Gpu:
         used_bytes: What of it is in use now.
         ecc_errors: Uncorrected memory errors since the driver was loaded.
         slowdowns: Why its clock is being held back, if for a bad reason.
-        persistent: Whether the driver stays loaded when nobody uses it.
-        mig: Whether it is cut into instances.
+        persistent: Whether the driver stays loaded when no process uses it.
+        mig: Whether it is divided into instances.
         instances: Their UUIDs. An instance that a process sees stands here as a GPU: its own UUID,
             all else of the whole.
     """
@@ -125,7 +125,8 @@ def judge(seen: Sequence[Seen[Gpus]], device: str) -> Iterator[Finding]:
 
 def _none(first: Gpus, hosts: Mapping[str, Any], device: str) -> Finding:
     why = f"no driver: {first.absent}" if first.driver is None else f"driver {first.driver}"
-    data = {"driver": first.driver, "count": dict.fromkeys(hosts, 0)}
+    data: dict[str, Any] = {"driver": first.driver, "count": dict.fromkeys(hosts, 0)}
+    data["why"] = {"driver": first.absent}
     if device == "cuda":
         return failure(
             "GPUs",
@@ -153,7 +154,7 @@ def _inventory(hosts: Mapping[str, Mapping[str, Gpu]], seen: Sequence[Seen[Gpus]
         return warning(
             "GPUs",
             said,
-            "the slowest sets the pace: constrain the job to nodes that are alike"
+            "every step waits for the slowest GPU: restrict the job to identical nodes"
             " (CUDA_VISIBLE_DEVICES, or sbatch --constraint)",
             **data,
         )
@@ -207,7 +208,7 @@ def _health(which: str, gpu: Gpu) -> Iterator[Finding]:
     if gpu.slowdowns:
         yield warning(
             "GPU clock",
-            f"{which} is held back: {names(gpu.slowdowns)}",
+            f"{which} runs at a reduced clock: {names(gpu.slowdowns)}",
             "look at its cooling and power supply: nvidia-smi -q -d PERFORMANCE,TEMPERATURE",
             slowdowns=gpu.slowdowns,
             uuid=gpu.uuid,
@@ -216,21 +217,21 @@ def _health(which: str, gpu: Gpu) -> Iterator[Finding]:
         yield warning(
             "GPU memory",
             f"{which} has {gpu.used_bytes / 2**30:.1f} GiB in use already",
-            "end what else uses it: nvidia-smi",
+            "stop the other processes that use it: nvidia-smi",
             used_bytes=gpu.used_bytes,
             uuid=gpu.uuid,
         )
     if gpu.mig:
         yield warning(
             "GPU",
-            f"{which} is cut into MIG instances, which cannot talk to each other over NCCL",
+            f"{which} is divided into MIG instances, which cannot communicate over NCCL",
             "nvidia-smi -mig 0, for more than one process",
             uuid=gpu.uuid,
         )
     if gpu.persistent is False:
         yield warning(
             "GPU",
-            f"{which} has persistence mode off: the driver loads anew for each run",
+            f"{which} has persistence mode off: the driver is loaded again for each run",
             "nvidia-smi -pm 1, or start nvidia-persistenced",
             uuid=gpu.uuid,
         )

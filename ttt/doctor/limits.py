@@ -66,12 +66,14 @@ def judge(seen: Sequence[Seen[Limits]]) -> Iterator[Finding]:
         one = seen[0].facts
         yield ok(
             "limits",
-            f"/dev/shm {_gib(one.shared_bytes)}, pinned memory {_gib(one.pinned_bytes)},"
+            f"/dev/shm {_or(one.shared_bytes, 'absent')},"
+            f" pinned memory {_or(one.pinned_bytes, 'unlimited')},"
             f" {one.files} open files" + (f", {names(one.infiniband)}" if one.infiniband else ""),
             shared_bytes=one.shared_bytes,
             pinned_bytes=one.pinned_bytes,
             files=one.files,
             infiniband=one.infiniband,
+            why={"pinned_bytes": "unlimited", "shared_bytes": "this system has no /dev/shm"},
         )
 
 
@@ -114,13 +116,15 @@ def _files(hosts: dict[str, Limits], size: int) -> Iterator[Finding]:
     if few:
         yield warning(
             "open files",
-            f"ulimit -n is {min(few.values())} on {names(few)}; {size} ranks want {needed}",
+            f"ulimit -n is {min(few.values())} on {names(few)}; {size} ranks need {needed}",
             f"ulimit -n {max(needed, 65536)}",
             files=few,
         )
 
 
-def _gib(value: int | None) -> str:
-    if value is None:
-        return "unlimited"
+def _or(value: int | None, otherwise: str) -> str:
+    return otherwise if value is None else _gib(value)
+
+
+def _gib(value: int) -> str:
     return f"{value / 2**30:.1f} GiB" if value >= 2**30 else f"{value / 2**20:.0f} MiB"

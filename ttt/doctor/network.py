@@ -1,7 +1,7 @@
 """Do names lead to nodes, and nodes to names; are ports free? Knows no torch.
 
 The commonest reason why two nodes do not find each other is a host name that /etc/hosts maps to a
-loopback address: rank 0 then listens where nobody else can reach it.
+loopback address: rank 0 then listens where no other node can reach it.
 """
 
 import os
@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ttt.doctor.findings import Finding, Seen, failure, names, ok, warning
 
@@ -19,7 +20,7 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _PATIENCE_SECONDS = 2.0  # a name server that is there answers in milliseconds
 _SLOW_SECONDS = 0.5  # every connection to a peer looks its name up
-_TORCHRUN_PORT = 29500  # where torchrun meets unless told otherwise
+_TORCHRUN_PORT = 29500  # where torchrun meets by default
 _FEW_PORTS = 1000  # gloo and NCCL listen on several per rank, and open several to each peer
 
 
@@ -78,7 +79,7 @@ def look() -> Network:
 
 def resolve(name: str) -> Address:
     """Look a name up, and its addresses back; gives up on a resolver that does not answer."""
-    # In a thread that is left behind: the C library's time-outs are longer than anybody's patience.
+    # In a thread that is left behind: the C library's time-outs are too long to wait for.
     found = [Address(error=f"no answer from the resolver within {_PATIENCE_SECONDS:g} s")]
     thread = threading.Thread(target=lambda: found.append(_resolve(name)), daemon=True)
     thread.start()
@@ -99,8 +100,8 @@ def judge_names(seen: Sequence[Seen[Network]]) -> Iterator[Finding]:
             problems.append(
                 failure(
                     "host names",
-                    f"{len(ids)} machines all call themselves {name}",
-                    "give each a name of its own (hostnamectl set-hostname)",
+                    f"{len(ids)} machines have the same host name: {name}",
+                    "give each machine its own name (hostnamectl set-hostname)",
                     machines=ids,
                 )
             )
@@ -119,7 +120,16 @@ def judge_names(seen: Sequence[Seen[Network]]) -> Iterator[Finding]:
 
 def _judge_name(network: Network, several: bool) -> Iterator[Finding]:
     own, name = network.own, network.name
-    data = {"host": name, "addresses": own.addresses, "names": own.names, "seconds": own.seconds}
+    data: dict[str, Any] = {
+        "host": name,
+        "addresses": own.addresses,
+        "names": own.names,
+        "seconds": own.seconds,
+    }
+    data["why"] = {
+        "names": "an address has no reverse DNS record",
+        "seconds": own.error or "the resolver did not answer",
+    }
     fix = f"a line with its address and {name} in every node's /etc/hosts, or a DNS record"
     if own.error:
         report = failure if several else warning
@@ -139,7 +149,7 @@ def _judge_name(network: Network, several: bool) -> Iterator[Finding]:
         yield warning(
             "host names",
             f"{name} -> {names(own.addresses)} -> {names(back) or 'no name'}",
-            f"a reverse record (PTR) for {name}, for tools that ask who connects",
+            f"a reverse DNS record (PTR) for {name}: some tools look up the name of a peer",
             **data,
         )
     if own.seconds is not None and own.seconds > _SLOW_SECONDS:
@@ -162,7 +172,7 @@ def judge_way_to_rank_zero(
         near: The ranks on rank 0's machine, where loopback addresses are fine.
     """
     lost: Mapping[str, str] = {
-        one.host: one.facts.error or f"it leads to {names(one.facts.addresses)}"
+        one.host: one.facts.error or f"it resolves to {names(one.facts.addresses)}"
         for one in seen
         if one.rank not in near
         if one.facts.error or one.facts.loopback
@@ -195,7 +205,7 @@ def judge_ports(seen: Sequence[Seen[Network]], *, launched: bool) -> Iterator[Fi
     if few:
         yield warning(
             "ports",
-            f"only {min(few.values())} ports to connect from on {names(few)}",
+            f"only {min(few.values())} ports for outgoing connections on {names(few)}",
             "sysctl net.ipv4.ip_local_port_range='32768 60999'",
             ports=few,
         )
@@ -208,9 +218,10 @@ def judge_ports(seen: Sequence[Seen[Network]], *, launched: bool) -> Iterator[Fi
         )
     else:
         ports = seen[0].facts.ports
-        said = f"{ports} to connect from" if ports is not None else "range unknown"
+        said = f"{'unknown number of' if ports is None else ports} ports for outgoing connections"
         state = "in use (a launcher is running)" if seen[0].facts.taken else "free"
-        yield ok("ports", f"{said}; {_TORCHRUN_PORT} is {state}", ports=ports)
+        text = f"{said}; port {_TORCHRUN_PORT}, torchrun's default, is {state}"
+        yield ok("ports", text, ports=ports, why={"ports": f"this system has no {_RANGE}"})
 
 
 def _resolve(name: str) -> Address:

@@ -15,7 +15,7 @@ from itertools import islice
 from pathlib import Path
 
 from ttt.data.listing import is_litter, walk
-from ttt.doctor.findings import Finding, Seen, names, ok, slow, warning
+from ttt.doctor.findings import Finding, Seen, names, ok, reference, slow, warning
 from ttt.schema.run import RunConfig
 from ttt.telemetry import cache
 
@@ -24,6 +24,7 @@ _FILES = 4000  # looked at over all ranks: listing a million takes minutes
 _SECONDS = 1.0  # of reading
 _BYTES = 256 << 20  # or this much, whichever comes first
 _CHUNK = 1 << 20
+_NO_SET = "no data set here"
 _EVIDENCE = 200  # files whose pages are counted
 _EVIDENCE_BYTES = 1 << 30  # a larger file has too many pages to count quickly
 _LEFT = 0.01  # share of the sample that may stay, as for cache_clear
@@ -85,7 +86,9 @@ def judge(seen: Sequence[Seen[Reading | None]]) -> Iterator[Finding]:
     """Whether the set is read fast enough, and alike everywhere."""
     known = [(one.host, one.facts) for one in seen if one.facts and one.facts.seconds]
     if not known:
-        yield ok("read rate", "not measured: no data set here", bytes_per_s=None, files_per_s=None)
+        why = dict.fromkeys(("bytes_per_s", "files_per_s"), _NO_SET)
+        text = f"not measured: {_NO_SET}"
+        yield ok("read rate", text, bytes_per_s=None, files_per_s=None, why=why)
         return
     bytes_: dict[str, float] = defaultdict(float)  # per second, by node
     files: dict[str, float] = defaultdict(float)
@@ -110,8 +113,8 @@ def judge(seen: Sequence[Seen[Reading | None]]) -> Iterator[Finding]:
     behind = slow(bytes_, _SHARE)
     lowly = [h for h in bytes_ if bytes_[h] < _SLOW_BYTES and files[h] < _SLOW_FILES]
     if behind:
-        told = [f"{host} ({share:.0%} of the median)" for host, share in behind.items()]
-        advice = "look at its disk and network; a copy of the set on local disks evens it out"
+        told = [f"{host} ({share:.0%} of {reference(bytes_)})" for host, share in behind.items()]
+        advice = "look at its disk and network; or copy the set to local disks"
         yield warning("read rate", f"{said}; slow: {names(told)}", advice, **data)
     elif lowly:
         advice = "a copy of the set on local disks: data.root=DIR"
@@ -130,14 +133,15 @@ def judge_cache(seen: Sequence[Seen[Reading | None]], method: str) -> Iterator[F
     if method == "off":
         yield warning(
             "page cache",
-            "clear_cache=off: the log will hold no cache_clear, and not be compliant",
+            "clear_cache=off: the MLPerf log will have no cache_clear and will not be compliant",
             "clear_cache=auto",
             method=None,
+            why={"method": "clear_cache=off"},
         )
         return
     known = [(one.host, one.facts) for one in seen if one.facts]
     if not known:
-        yield ok("page cache", "not tried: no data set here", method=None)
+        yield ok("page cache", f"not tried: {_NO_SET}", method=None, why={"method": _NO_SET})
         return
     drops = {host for host, fact in known if fact.drop_caches}
     evicts = {host for host, _ in known} - {host for host, fact in known if not fact.evicted}
@@ -147,8 +151,8 @@ def judge_cache(seen: Sequence[Seen[Reading | None]], method: str) -> Iterator[F
     if unable:
         yield warning(
             "page cache",
-            f"cannot be cleared on {names(unable)} with clear_cache={method}; without cache_clear a"
-            " log is not compliant",
+            f"cannot be cleared on {names(unable)} with clear_cache={method}; without cache_clear"
+            " an MLPerf log is not compliant",
             "own the files of the data set, or clear_cache=drop_caches as root",
             **data,
         )

@@ -30,7 +30,7 @@ def line(finding: Finding, width: int) -> Text:
     text.append(f"{finding.name:<{_NAME_WIDTH}}{told[0]}", "default")
     for more in told[1:]:
         text.append(f"\n{'':{_INDENT}}{more}", "default")
-    if finding.advice and finding.level is not Level.ok:
+    if finding.advice:
         for number, more in enumerate(_wrapped(finding.advice, room - 3)):
             text.append(f"\n{'':{_INDENT}}{'   ' if number else '-> '}{more}", "cyan")
     return text

@@ -10,7 +10,7 @@ from ttt import installed
 from ttt.doctor.findings import Finding, Seen, failure, names, ok, warning
 from ttt.schema.run import RunConfig
 
-# One rank with another torch computes something else, or cannot talk to the others at all.
+# A rank with another torch computes something else, or cannot communicate with the others.
 _MUST_AGREE = ("python", "ttt", "torch")
 _OTHERS = ("numpy", "hydra-core", "mlperf-logging", "mpi4py")
 
@@ -50,7 +50,9 @@ def judge(seen: Sequence[Seen[Software]], run: RunConfig) -> Iterator[Finding]:
     said = ", ".join(f"{name} {version}" for name, version in first.items() if version)
     differing = [name for name in first if len({one.facts.versions[name] for one in seen}) > 1]
     if not differing:
-        yield ok("versions", said + (", the same on all ranks" if len(seen) > 1 else ""), **first)
+        same = ", the same on all ranks" if len(seen) > 1 else ""
+        why = dict.fromkeys(first, "not installed")
+        yield ok("versions", said + same, why=why, **first)
     for name in differing:
         ranks = defaultdict(list)
         for one in seen:
@@ -68,6 +70,7 @@ def judge(seen: Sequence[Seen[Software]], run: RunConfig) -> Iterator[Finding]:
             arithmetic=None,
             collectives=None,
             clock_spread_s=None,
+            why=dict.fromkeys(("arithmetic", "collectives", "clock_spread_s"), "torch is absent"),
         )
     loader = getattr(run.data, "loader", None)  # a user's own data may come without
     if loader is not None:

@@ -83,12 +83,13 @@ def judge(seen: Sequence[Seen[Started]]) -> Iterator[Finding]:
     data = {"ranks": len(seen), "nodes": nodes, **first.allocation}
     launcher = first.placement.launcher if first.placement else None
     said = f"{launcher}: {len(seen)} ranks on {nodes} node{'s' if nodes > 1 else ''}"
-    said = said if launcher else "1 process, by itself"
+    said = said if launcher else "1 process, started without a launcher"
     problems = [*_unfinished(seen), *_allocated(first, nodes, data), *_uneven(seen)]
     problems += _left_over(first)
     yield from problems
     if not problems:
-        yield ok("launch", said, launcher=launcher, **data)
+        why = {"launcher": "this process was started without one"}
+        yield ok("launch", said, launcher=launcher, why=why, **data)
     missing = [tool for tool in _TOOLS if tool not in first.tools]
     tools = f"found {names(first.tools) or 'none'}"
     yield ok(
@@ -111,8 +112,8 @@ def _left_over(first: Started) -> Iterator[Finding]:
         yield warning(
             "launch",
             f"{variables}: set in this shell, but not by a launch of these processes",
-            f"unset {' '.join(first.left)}, unless you mean them: sbatch, srun and torchrun take"
-            " them for options, and ttt some for its place in a run",
+            f"unset {' '.join(first.left)}, unless they are intended: sbatch, srun and torchrun"
+            " read them as options, and ttt reads some as its rank",
             left=first.left,
         )
 
@@ -122,8 +123,8 @@ def _allocated(first: Started, nodes: int, data: Mapping[str, object]) -> Iterat
     if nodes < allocated:
         yield warning(
             "launch",
-            f"{nodes} of the {allocated} nodes of job {first.allocation.get('SLURM_JOB_ID')} took"
-            " part: the others were not looked at",
+            f"{nodes} of the {allocated} nodes of job {first.allocation.get('SLURM_JOB_ID')} take"
+            " part: the others were not examined",
             f"srun -N{allocated} --ntasks-per-node=1 ttt doctor, or a task per accelerator",
             **data,
         )

@@ -148,8 +148,8 @@ def judge(seen: Sequence[Seen[Steps]]) -> Iterator[Finding]:
         told = ", ".join(f"{kind} {value:.1e}" for kind, value in worst.items())
         yield ok(
             "training step",
-            f"{names(seen[0].facts.errors)}: {_UPDATES} updates differ from float64 on the CPU by"
-            f" {told} of their length",
+            f"{names(seen[0].facts.errors)}: weights after {_UPDATES} updates, compared with"
+            f" float64 on the CPU; largest difference as a share of the change: {told}",
             relative_error={one.rank: one.facts.errors for one in seen},
         )
 
@@ -159,11 +159,13 @@ def _wrong(name: str, kind: str, bad: Sequence[Seen[Steps]]) -> Finding:
     ranks = names(f"rank {one.rank} on {one.host}" for one in bad)
     return failure(
         "training step",
-        f"{name} in {kind}: {_UPDATES} updates come to other weights than on the CPU, by"
-        f" {errors[bad[0].rank]:.2g} of their length; allowed is {_LIMITS[kind]:g}: {ranks}",
+        f"{name} in {kind}: weights after {_UPDATES} updates differ from float64 on the CPU by"
+        f" {errors[bad[0].rank]:.2g} of the change of the weights; allowed is {_LIMITS[kind]:g}:"
+        f" {ranks}",
         f"do not train with precision={kind} here; compare the versions of torch, CUDA and cuDNN"
-        " with those of a machine where this is well",
+        " with those of a machine that passes this check",
         optimizer=name,
         kind=kind,
         relative_error={rank: v if math.isfinite(v) else None for rank, v in errors.items()},
+        why={"relative_error": "the weights are not finite"},
     )

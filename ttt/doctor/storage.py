@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from ttt.data.listing import folders_in
 from ttt.doctor.findings import Finding, Gather, Seen, by_host, failure, names, ok, warning
@@ -25,6 +26,7 @@ _NETWORK = frozenset(
 )
 _LOW_BYTES = 1 << 30  # logs are small, and checkpoints of the models here some 100 MB
 _FULL_BYTES = 32 << 20  # events.jsonl and the logs of a long run
+_NO_TYPE = "/proc/self/mountinfo does not show the file system"
 _DEEP = 2  # levels of a data set's folders that are compared: split and class
 
 
@@ -38,7 +40,7 @@ class Mount:
 
     @property
     def shared(self) -> bool | None:
-        """Whether other machines can have it too; None if the type does not tell."""
+        """Whether other machines can have it too; None if the type does not show it."""
         if self.type in _NETWORK:
             return True
         return None if self.type.startswith("fuse") else False
@@ -51,7 +53,7 @@ class Place:
     Attributes:
         path: Absolute.
         exists: Whether there is such a folder here.
-        mount: What it lies, or would lie, on; None where the system does not tell.
+        mount: What it lies, or would lie, on; None where the system does not show it.
         free_bytes: Space left there for this user.
         writable: Whether this process may write there; None for a folder that is only read.
         content: A fingerprint of the names of its folders; None where there is none.
@@ -118,18 +120,19 @@ def mount_of(path: Path, mountinfo: str) -> Mount | None:
 
 
 def judge_runs(seen: Sequence[Seen[Place]], visible: Sequence[bool]) -> Iterator[Finding]:
-    """Whether rank 0 can write its run folder. Nobody else needs it.
+    """Whether rank 0, the only one that needs to, can write its run folder.
 
     Args:
         seen: The folder as each rank sees it.
         visible: Whether each rank saw rank 0's file, by rank.
     """
     mine = seen[0].facts
-    data = {
+    data: dict[str, Any] = {
         "path": mine.path,
         "type": mine.mount.type if mine.mount else None,
         "free_bytes": mine.free_bytes,
         "seen_by_all": all(visible) if mine.writable else None,
+        "why": {"type": _NO_TYPE, "seen_by_all": "rank 0 cannot write there"},
     }
     if not mine.writable:
         yield failure(
@@ -167,18 +170,20 @@ def judge_data(seen: Sequence[Seen[Place | None]], *, made: bool) -> Iterator[Fi
     """
     places = {host: place for host, place in by_host(seen).items() if place is not None}
     if not places:
-        yield warning(
+        # A failure of the configuration, which gives the command that prepares the set.
+        yield ok(
             "data set",
-            "data.root is not set: nothing is known of the data set",
-            "data.root=DIR",
+            "not examined: data.root is not set",
             path=None,
+            why={"path": "data.root is not set"},
         )
         return
     first = next(iter(places.values()))
-    data = {
+    data: dict[str, Any] = {
         "path": first.path,
         "type": {host: one.mount.type if one.mount else None for host, one in places.items()},
         "shared": first.mount.shared if first.mount else None,
+        "why": {"type": _NO_TYPE, "shared": "the type of the file system does not show it"},
     }
     absent = [host for host, one in places.items() if not one.exists]
     if len(absent) == len(places) and made:
@@ -197,7 +202,7 @@ def judge_data(seen: Sequence[Seen[Place | None]], *, made: bool) -> Iterator[Fi
 
 
 def _compare(
-    places: Mapping[str, Place], first: Place, data: Mapping[str, object]
+    places: Mapping[str, Place], first: Place, data: Mapping[str, Any]
 ) -> Iterator[Finding]:
     groups = defaultdict(list)
     for host, place in places.items():

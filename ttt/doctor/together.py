@@ -90,9 +90,10 @@ def _measure(run: RunConfig, world: World, mine: Facts) -> Iterator[Finding]:
     if world.size == 1:
         yield ok(
             "collectives",
-            "not measured: a process alone has nobody to exchange with; torchrun --nproc-per-node 2"
-            " -m ttt doctor, srun or mpirun measure them",
+            "not measured: there is only one process; to measure them, start several: torchrun"
+            " --nproc-per-node 2 -m ttt doctor (srun and mpirun likewise)",
             sizes=None,
+            why={"sizes": "there is only one process"},
         )
         return
     yield from _exchange(run, world, hosts, device)
