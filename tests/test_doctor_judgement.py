@@ -136,7 +136,7 @@ def test_dali_is_there_once_and_fits_torch(there, said, advice):
         ("nvidia-dali-cuda110", "11.8"),
     ],
 )
-def test_a_dali_that_fits_needs_no_word(package, cuda):
+def test_a_dali_that_fits_is_ok(package, cuda):
     there = software_with(package, cuda=cuda)
     assert one(software.judge(seen(there), RunConfig(data=ImageDataConfig()))).level is Level.ok
 

@@ -1,6 +1,6 @@
 """Which GPUs are there, are they alike, and is anything the matter with them. Asks NVML, not torch.
 
-What NVML does not say on a model or driver is None.
+What NVML does not report on a model or driver is None.
 """
 
 import os
@@ -37,7 +37,7 @@ class Gpu:
         memory_bytes: All of its memory.
         used_bytes: What of it is in use now.
         ecc_errors: Uncorrected memory errors since the driver was loaded.
-        slowdowns: Why its clock is being held back, if for a bad reason.
+        slowdowns: Why its clock is reduced, if for a bad reason.
         persistent: Whether the driver stays loaded when no process uses it.
         mig: Whether it is divided into instances.
         instances: Their UUIDs. An instance that a process sees stands here as a GPU: its own UUID,
