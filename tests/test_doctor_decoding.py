@@ -63,8 +63,11 @@ def test_without_dali_it_says_so(monkeypatch: pytest.MonkeyPatch):
     found = decoding.look(CPU)
     assert found.difference is None
     [finding] = decoding.judge(seen(found))
-    assert finding.level is Level.ok
-    assert "not examined: reading images needs nvidia-dali" in finding.text
+    assert finding.level is Level.failure  # as a run would be
+    assert "reading images needs nvidia-dali" in finding.text
+    assert "cannot be imported (" in finding.text  # the package is installed
+    assert finding.text.endswith("), for rank 0 on a")
+    assert finding.advice == "pip install 'ttt[dali]'"
     assert finding.data["difference"] is None
 
 

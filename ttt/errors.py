@@ -123,14 +123,13 @@ class DataError(TttError):
 
 
 class MissingExtra(TttError):
-    """An optional dependency is needed and not installed."""
+    """An optional dependency is needed, and not installed or broken."""
 
     exit_code = USAGE
 
-    def __init__(self, package: str, extra: str, purpose: str) -> None:
-        super().__init__(
-            f"{purpose} needs {package}, which is not installed: pip install 'ttt[{extra}]'"
-        )
+    def __init__(self, package: str, extra: str, purpose: str, broken: str | None = None) -> None:
+        fault = f"cannot be imported ({broken})" if broken else "is not installed"
+        super().__init__(f"{purpose} needs {package}, which {fault}: pip install 'ttt[{extra}]'")
 
 
 class LaunchError(TttError):

@@ -15,12 +15,14 @@ import torch
 from ttt import installed
 from ttt.data.images import ImageSet
 from ttt.data.recipe import Arrays, Recipe
-from ttt.errors import MissingExtra
+from ttt.errors import MissingExtra, one_line
 
 try:
     from nvidia.dali import fn, math, pipeline_def, types
 except ImportError as error:
-    raise MissingExtra(*installed.dali_for(torch.version.cuda), "reading images") from error
+    broken = one_line(str(error)) if installed.dali() else None
+    wanted = installed.dali_for(torch.version.cuda)
+    raise MissingExtra(*wanted, "reading images", broken) from error
 
 Node = Any  # DALI has no types of its own: a value inside the graph, one tensor a sample
 Pipeline = Any  # nvidia.dali.Pipeline

@@ -45,6 +45,7 @@ class Decoded:
         images_per_s: Pictures of 256 x 256 pixels, which have next to no detail.
         engine: Use of the GPU's JPEG engine meanwhile, in percent; None where NVML does not know.
         absent: Why nothing was decoded; all else is None then.
+        lacking: Whether a run would end for that reason, too.
     """
 
     decoder: str | None = None
@@ -52,6 +53,7 @@ class Decoded:
     images_per_s: float | None = None
     engine: int | None = None
     absent: str | None = None
+    lacking: bool = False
 
 
 def look(device: torch.device, *, needed: bool = True) -> Decoded:
@@ -70,7 +72,7 @@ def look(device: torch.device, *, needed: bool = True) -> Decoded:
             path.write_bytes(picture.jpeg(blocks))
             return _decode(path, device, picture.pixels(blocks), handle)
     except MissingExtra as error:
-        return Decoded(absent=str(error).partition("\n")[0])
+        return Decoded(absent=str(error).partition("\n")[0], lacking=True)
 
 
 def _decode(path: Path, device: torch.device, truth: picture.Colours, handle: Any) -> Decoded:
@@ -135,6 +137,12 @@ def _set(side: int) -> ImageSet:
 def judge(seen: Sequence[Seen[Decoded]]) -> Iterator[Finding]:
     """Whether every rank's decoder gives the picture; else, why nothing was decoded."""
     known = [one for one in seen if one.facts.absent is None]
+    if lacking := [one for one in seen if one.facts.lacking]:
+        problem, _, advice = str(lacking[0].facts.absent).rpartition(": ")
+        ranks = names(f"rank {one.rank} on {one.host}" for one in lacking)
+        why = {"difference": problem}
+        yield failure(_NAME, f"{problem}, for {ranks}", advice, difference=None, why=why)
+        return
     if not known:
         absent = seen[0].facts.absent
         yield ok(_NAME, f"not examined: {absent}", difference=None, why={"difference": absent})
