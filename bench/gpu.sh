@@ -2,15 +2,19 @@
 # All checks and figures that need a GPU, on one GPU, in under ten minutes. Run this
 # first where there is a GPU, from a plain checkout; PyTorch and what comes with it is enough.
 #
-#   bench/gpu.sh [OUT]                 OUT: a new or empty folder; default gpu-figures
-#   WHEELS=DIR bench/gpu.sh OUT        with packages that are not installed there
-#   SECTIONS="tests steps" DEVICE=cpu BUDGET=120 bench/gpu.sh OUT
+#   bench/gpu.sh [OUT]                     OUT: a new or empty folder; default gpu-figures
+#   PYTHON=.venv/bin/python bench/gpu.sh   with another Python than python3
+#   WHEELS=DIR bench/gpu.sh OUT            with packages that are not installed there
+#   SECTIONS="tests steps" BUDGET=240 bench/gpu.sh OUT
+#   DEVICE=cpu BUDGET=120 SECTIONS="environment steps" bench/gpu.sh OUT     without a GPU
 #
 # Writes OUT/figures.jsonl (every figure), OUT/log.txt (all that was printed) and OUT/summary.txt,
-# which it prints at the end, in under 12,000 characters. Sections run one after the other, by what
-# they are worth; each has a time limit, and one that fails ends no other. BUDGET is the seconds for
-# all. Exit code: 0 if no section failed, 1 otherwise. docs/performance.md says what is measured.
+# which it prints at the end, in under 12,000 characters. A section that fails ends no other. BUDGET
+# is the seconds for all sections, 540 if it is not set; each gets its part of them. Exit code: 0 if no
+# section failed, 1 if one did, 2 if what was typed cannot be run; then nothing is written.
+# docs/performance.md says what is measured, and how the time is shared.
 #
+# What must be installed: Python 3.11 or newer with torch, numpy, PyYAML, psutil and nvidia-ml-py.
 # Nothing is installed but, into a temporary folder, the wheels in WHEELS. Sections that need a package
 # which is absent are skipped by its name. Wheels for Python 3.12 on x86-64 and their sizes in MB:
 #
@@ -31,30 +35,45 @@
 #
 # A wheel may come in pieces (split --bytes 50M X.whl X.whl.part-); they are joined.
 set -euo pipefail
-root=$(cd "$(dirname "$0")/.." && pwd)
-out=${1:-gpu-figures}
-mkdir -p "$out"
-out=$(cd "$out" && pwd)
-figures=$out/figures.jsonl
-if [[ -s $figures ]]; then
-    echo "bench/gpu.sh: $figures is there; type another folder: bench/gpu.sh OUT" >&2
+case ${1:-} in -h | --help)
+    sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$0"
+    exit
+    ;;
+esac
+# Name, seconds and module of bench/gpu/ of each section, by what it is worth. 540 seconds in all.
+table='environment 25 environment
+tests 100 tests
+steps 165 steps
+repeat 30 repeat
+attention 30 attention
+collectives 25 collectives
+decode 35 decode
+runs 40 runs
+doctor 45 doctor
+energy 10 energy
+compiled 35 steps --compile'
+
+stop() {
+    echo "bench/gpu.sh: $1" >&2
     exit 2
-fi
-: >"$figures"
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-export TTT_BENCH_COMMAND="bench/gpu.sh $*"
-export TTT_BENCH_FIGURES=$figures
+}
+root=$(cd "$(dirname "$0")/.." && pwd)
+typed=${PYTHON:-python3}
+python=$(command -v "$typed") || stop "PYTHON=$typed is not a program; type PYTHON=/path/to/python3 bench/gpu.sh"
+if [[ $python != /* ]]; then python=$PWD/$python; fi
+budget=${BUDGET:-540}
+# OMP_* as ttt/launch/process.py sets them for `ttt run`; ttt/binding.py then lowers the threads.
+threads=${OMP_NUM_THREADS:-$(nproc)}
+export OMP_NUM_THREADS=$threads OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}
 export PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 export PYTHONPATH=$root:$root/bench${PYTHONPATH:+:$PYTHONPATH}
+export TTT_BENCH_COMMAND="bench/gpu.sh $*"
+mapfile -t names < <(cut -d ' ' -f 1 <<<"$table")
+device=$("$python" -m gpu.check "${names[*]}" "$@") || exit 2
 
-python=${PYTHON:-python3}
-budget=${BUDGET:-540}
-if ! here=$("$python" -c 'import torch; print(("cpu", "cuda")[torch.cuda.is_available()])'); then
-    echo "bench/gpu.sh: $python has no PyTorch; type PYTHON=/path/to/python3 bench/gpu.sh OUT" >&2
-    exit 2
-fi
-device=${DEVICE:-$here}
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+export HYPOTHESIS_STORAGE_DIRECTORY=$work/hypothesis
 
 # Install the wheels of a folder where this and no other program sees them.
 bring() {
@@ -66,7 +85,7 @@ bring() {
     done
     find "$1" "$work" -maxdepth 1 -name '*.whl' -print0 | xargs -0 "$python" -m pip install --quiet \
         --no-index --no-deps --no-compile --no-cache-dir --disable-pip-version-check \
-        --target "$work/site"
+        --target "$work/site" || return
     # An installed package `nvidia` would hide the parts that lie here, or these would hide its own.
     if [[ -d $work/site/nvidia ]]; then
         echo '__path__ = __import__("pkgutil").extend_path(__path__, __name__)' \
@@ -74,48 +93,45 @@ bring() {
     fi
     export PYTHONPATH=$PYTHONPATH:$work/site
 }
-if [[ -n ${WHEELS:-} ]]; then bring "$WHEELS"; fi
+if [[ -n ${WHEELS:-} ]]; then
+    bring "$WHEELS" || stop "pip cannot install the wheels in WHEELS=$WHEELS; the reason is above"
+fi
+out=${1:-gpu-figures}
+mkdir -p "$out" || exit 2
+out=$(cd "$out" && pwd)
+figures=$out/figures.jsonl
+export TTT_BENCH_FIGURES=$figures
 
 cd "$root"
-failed=0
-# section NAME LIMIT COMMAND ...: run a command for at most LIMIT seconds and note how it ended.
-section() {
-    local name=$1 limit=$2 log=$out/$1.log begin=$SECONDS code=0
-    shift 2
-    if [[ -n ${SECTIONS:-} && " $SECTIONS " != *" $name "* ]]; then return; fi
-    if ((limit > budget - SECONDS)); then limit=$((budget - SECONDS)); fi
+chosen=() total=0
+while read -r name seconds module; do
+    if [[ -z ${SECTIONS:-} || " $SECTIONS " == *" $name "* ]]; then
+        chosen+=("$name $seconds $module")
+        total=$((total + seconds))
+    fi
+done <<<"$table"
+begin=$SECONDS due=0 failed=0
+for section in "${chosen[@]}"; do
+    read -r name seconds module <<<"$section"
+    read -ra words <<<"$module" # a module, and options of it
+    # A section may run until its part and those of the sections before it are over: it gets what
+    # they have left.
+    due=$((due + seconds))
+    limit=$((begin + (budget - begin) * due / total - SECONDS))
+    log=$work/$name.log start=$SECONDS code=0
     if ((limit < 2)); then
-        code=77
-        echo "no time left of BUDGET=$budget" >"$log"
+        limit=0 code=124
+        : >"$log"
     else
         echo "$name, at most $limit s"
-        TTT_BENCH_SECONDS=$limit timeout --kill-after=5 "$limit" "$@" >"$log" 2>&1 </dev/null || code=$?
+        TTT_BENCH_SECONDS=$limit timeout --kill-after=5 "$limit" "$python" -m "gpu.${words[0]}" \
+            --device "$device" --figures "$figures" "${words[@]:1}" >"$log" 2>&1 </dev/null || code=$?
     fi
-    "$python" -m gpu.summary --record "$figures" "$name" $((SECONDS - begin)) "$code" "$log"
+    # The seconds it needed, its limit, and the seconds that it should get.
+    "$python" -m gpu.summary --record "$figures" "$name" $((SECONDS - start)) "$limit" "$seconds" \
+        "$code" "$log" || failed=1
     { printf '\n===== %s\n' "$name" && cat "$log"; } >>"$out/log.txt"
-    rm "$log"
-    if ((code != 0 && code != 77)); then failed=1; fi
-}
-# measure NAME LIMIT FILE ...: a section that a file of bench/gpu/ measures.
-measure() {
-    local name=$1 limit=$2 file=$3
-    shift 3
-    section "$name" "$limit" "$python" -m "gpu.$file" --device "$device" \
-        --figures "$figures" "$@"
-}
-
-mapfile -t tests < <(grep -l 'mark\.gpu' tests/test_*.py)
-measure environment 30 environment
-section tests 120 "$python" -m gpu.tests "${tests[@]}"
-measure steps 220 steps
-measure repeat 60 repeat
-measure attention 60 attention
-measure collectives 45 collectives
-measure decode 60 decode
-measure runs 90 runs
-measure doctor 60 doctor
-measure energy 30 energy
-measure compiled 120 steps --compile --benchmarks digits clicks cifar10 resnet --precisions bf16
+done
 
 "$python" -m gpu.summary "$figures" | tee "$out/summary.txt"
 exit "$failed"

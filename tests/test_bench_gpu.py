@@ -14,9 +14,21 @@ from typing import Any
 import pytest
 
 from conftest import HUNG, PROJECT
-from gpu import absent, attention, decode, energy, figures, parts, repeat, steps, summary, syncs
+from gpu import (
+    absent,
+    attention,
+    decode,
+    energy,
+    figures,
+    parts,
+    repeat,
+    steps,
+    summary,
+    syncs,
+)
 from ttt import config
 from ttt.errors import MissingExtra
+from ttt.launch.process import worker_environment
 
 # Makes packages look absent in a process that finds it as sitecustomize.
 HIDE = """
@@ -62,6 +74,12 @@ def gpu_sh(out: Path, **variables: str) -> subprocess.CompletedProcess[str]:
 def outcomes(out: Path) -> dict[str, tuple[str, str]]:
     found = [line for line in lines(out / "figures.jsonl") if line["name"] == "outcome"]
     return {line["section"]: (line["value"], line.get("why", "")) for line in found}
+
+
+@pytest.fixture(autouse=True)
+def keep_threads(monkeypatch):
+    """Tests keep their one thread; a section that runs as a program takes a worker's."""
+    monkeypatch.setattr(figures.binding, "settle", lambda *_: None)
 
 
 @pytest.fixture(scope="module")
@@ -151,35 +169,64 @@ def test_a_world_of_one_is_joined_and_changes_no_gradient(tmp_path: Path):
 
 def test_a_cpu_has_no_energy_counter(tmp_path: Path, capfd):
     assert energy.main(common(tmp_path / "figures.jsonl")) == figures.SKIPPED
-    assert capfd.readouterr().out == "needs a GPU: NVML knows no CPU\n"
+    assert capfd.readouterr().out.endswith("\nneeds a GPU: NVML knows no CPU\n")
 
 
 def test_images_are_skipped_without_dali(tmp_path: Path, monkeypatch, capfd):
     monkeypatch.setattr(figures, "_found", lambda module: module != "nvidia.dali")
     assert decode.main(common(tmp_path / "figures.jsonl")) == figures.SKIPPED
-    assert capfd.readouterr().out == "needs nvidia-dali-cuda130, not installed\n"
+    assert capfd.readouterr().out.endswith("\nneeds nvidia-dali-cuda130, not installed\n")
 
 
 def test_power_is_integrated_from_end_to_end():
     assert energy.integrated([(1.0, 100.0), (3.0, 200.0)], 0.0, 4.0) == 100 + 300 + 200
 
 
-def test_a_machine_with_pytorch_alone_is_measured_and_says_what_is_absent(tmp_path: Path):
+def test_tests_that_are_skipped_are_counted_by_reason(tmp_path: Path):
+    (tmp_path / "sitecustomize.py").write_text(HIDE)
+    (tmp_path / "test_a.py").write_text(
+        "import pytest\n\n@pytest.mark.gpu\ndef test_a():\n    import hydra\n\n"
+        "@pytest.mark.gpu\n@pytest.mark.parametrize('n', range(3))\ndef test_b(n):\n"
+        "    pytest.skip('needs two GPUs')\n"
+    )
+    file = tmp_path / "figures.jsonl"
+    place = {"PYTHONPATH": f"{tmp_path}:{PROJECT}:{PROJECT / 'bench'}", "PYTEST_ADDOPTS": PLUGINS}
+    done = subprocess.run(
+        [sys.executable, "-m", "gpu.tests", "--device", "cuda", str(tmp_path / "test_a.py")],
+        env=os.environ | place | {"TTT_BENCH_FIGURES": str(file)},
+        capture_output=True,
+        text=True,
+        timeout=HUNG,
+        check=False,
+        cwd=PROJECT,
+    )
+    assert done.returncode == figures.SKIPPED, done.stdout + done.stderr
+    found = values(file)
+    assert found["passed"] == found["failed"] == found["error"] == 0
+    assert found["skipped: needs two GPUs"] == 3
+    assert found["skipped: needs hydra-core, not installed"] == 1
+    assert len(found) == 6
+
+
+def test_a_machine_with_pytorch_alone_is_measured_and_says_what_is_absent(
+    tmp_path: Path, monkeypatch
+):
     (tmp_path / "sitecustomize.py").write_text(HIDE)
     out = tmp_path / "out"
     wanted = "environment tests runs"
-    done = gpu_sh(out, SECTIONS=wanted, PYTHONPATH=str(tmp_path), PYTEST_ADDOPTS=PLUGINS)
+    for name in ("OMP_NUM_THREADS", "OMP_WAIT_POLICY"):
+        monkeypatch.delenv(name, raising=False)
+    done = gpu_sh(out, SECTIONS=wanted, PYTHONPATH=str(tmp_path))
     assert done.returncode == 0, done.stdout + done.stderr
     found = outcomes(out)
     assert [*found] == wanted.split()
     hydra = "needs hydra-core, omegaconf, mlperf-logging, not installed"
     assert found["environment"] == ("ok", "")
-    assert found["tests"] == ("ok", "")
+    assert found["tests"] == ("skipped", "needs an NVIDIA GPU")
     assert found["runs"] == ("skipped", hydra)
-    figures_of = [line for line in lines(out / "figures.jsonl") if line["section"] == "tests"]
-    counts = {line["name"]: line["value"] for line in figures_of}
-    assert counts["failed"] == counts["error"] == 0
-    assert counts["skipped"] >= 8
+    ours = values(out / "figures.jsonl")
+    for name in ("OMP_NUM_THREADS", "OMP_WAIT_POLICY"):
+        assert ours[name] == worker_environment(1)[name]
     assert sorted(file.name for file in out.iterdir()) == [
         *("figures.jsonl", "log.txt", "summary.txt")
     ]
@@ -191,7 +238,7 @@ def stub(folder: Path, script: str) -> str:
     """A python that does what `script` says for a section, and is python for the rest."""
     file = folder / "python"
     file.write_text(
-        f'#!/usr/bin/env bash\ncase "$*" in\n*"import torch"*) echo cpu ;;\n{script}\n'
+        f'#!/usr/bin/env bash\ncase "$*" in\n*gpu.check*) echo cpu ;;\n{script}\n'
         f'*) exec {sys.executable} "$@" ;;\nesac\n'
     )
     file.chmod(0o755)
@@ -212,8 +259,8 @@ def test_a_section_that_fails_or_hangs_ends_no_other(tmp_path: Path):
     found = outcomes(out)
     assert found["environment"] == ("failed", "the reason")
     assert found["steps"] == ("skipped", "no GPU")
-    assert re.fullmatch(r"stopped after \d+ s; begun", found["repeat"][1])
-    assert found["attention"] == ("skipped", "no time left of BUDGET=12")
+    assert found["repeat"][0] == "cut"
+    assert re.match(r"BUDGET reached after its \d+ s; ", found["repeat"][1])
     assert "===== environment\nsome words\nthe reason\n" in (out / "log.txt").read_text()
 
 
@@ -241,7 +288,7 @@ def test_wheels_are_joined_and_found_beside_other_parts_of_a_package(tmp_path: P
 
 def test_a_second_run_does_not_mix_its_figures_with_the_first(tmp_path: Path):
     (tmp_path / "figures.jsonl").write_text("{}\n")
-    done = gpu_sh(tmp_path, PYTHON=stub(tmp_path, ""))
+    done = gpu_sh(tmp_path)
     assert done.returncode == 2
     assert "type another folder: bench/gpu.sh OUT" in done.stderr
 
@@ -253,7 +300,8 @@ def test_only_packages_that_may_be_absent_excuse_a_test():
     assert absent.reason(missing) == absent.reason(wrapped) == "needs hydra-core, not installed"
     dali = ModuleNotFoundError("No module named 'nvidia.dali'", name="nvidia.dali")
     assert absent.reason(dali) == "needs nvidia-dali-cuda130, not installed"
-    assert absent.reason(MissingExtra("sacrebleu", "text", "computing BLEU")) is not None
+    bleu = absent.reason(MissingExtra("sacrebleu", "text", "computing BLEU"))
+    assert bleu == "needs sacrebleu, which is not installed: pip install 'ttt[text]'"
     assert absent.reason(ModuleNotFoundError("No module named 'hydras'", name="hydras")) is None
     assert absent.reason(ModuleNotFoundError("No module named 'ttt.x'", name="ttt.x")) is None
     assert absent.reason(AssertionError()) is None

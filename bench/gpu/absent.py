@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -22,7 +23,7 @@ def reason(error: BaseException | None) -> str | None:
     """Why a test cannot run here, if an optional package is what it lacks."""
     while error is not None:
         if isinstance(error, MissingExtra):
-            return str(error)
+            return str(error)[str(error).find("needs ") :]  # by the package, whatever it is for
         if isinstance(error, ModuleNotFoundError) and error.name:
             for module, package in figures.OPTIONAL.items():
                 if f"{error.name}.".startswith(f"{module}."):
@@ -50,16 +51,22 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """The counts are figures, and so is every test that did not pass, with the reason."""
+    """Figures: the counts, each failed test with its reason, each reason to skip with its count.
+
+    A file that cannot be imported for want of a package counts as one test.
+    """
     if not (name := os.environ.get("TTT_BENCH_FIGURES")):
         return
     stats, lines = terminalreporter.stats, []
     for outcome in ("passed", "failed", "skipped", "error"):
         lines.append({"name": outcome, "value": len(stats.get(outcome, ())), "unit": "tests"})
-    for outcome in ("failed", "error", "skipped"):
+    for outcome in ("failed", "error"):
         for report in stats.get(outcome, ()):
             line = {"name": report.nodeid, "value": outcome, "unit": "", "why": _why(report)}
             lines.append(line)
+    skipped = Counter(_why(report) for report in stats.get("skipped", ()))
+    for why, count in skipped.most_common():
+        lines.append({"name": f"skipped: {why}", "value": count, "unit": "tests"})
     with open(name, "a") as file:
         file.writelines(json.dumps({"section": "tests"} | line) + "\n" for line in lines)
 

@@ -17,7 +17,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Examine; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     options = figures.options(parser, arguments)
-    return figures.run(figures.Section("doctor", options), examine)
+    return figures.run(figures.Section("doctor", options), examine, bound=False)
 
 
 def examine(section: figures.Section) -> None:

@@ -41,6 +41,9 @@ def look(section: figures.Section) -> None:
         section.add(name, installed(name))
     section.add("absent", figures.absent(*figures.OPTIONAL))
     section.add("cores", len(os.sched_getaffinity(0)))
+    section.add("compute threads", torch.get_num_threads())
+    for name in ("OMP_NUM_THREADS", "OMP_WAIT_POLICY"):
+        section.add(name, os.environ.get(name))
     section.add("memory", psutil.virtual_memory().total / 2**30, "GiB")
     section.add("CUDA", torch.version.cuda)
     if not section.cuda:

@@ -20,7 +20,10 @@ from typing import Any
 
 import torch
 
+from ttt import binding
+from ttt.dist.world import Solo
 from ttt.errors import MissingExtra
+from ttt.schema.choices import Binding
 
 FAILED = 1
 SKIPPED = 77  # as in automake's tests
@@ -118,14 +121,18 @@ class Section:
         if self.late():
             self.skipped.append(f"{name}: no time left")
             return
+        print(f"{name} ...", flush=True)
         try:
             do(self, *args, **more)
         except (Skip, MissingExtra) as skip:
             self.skipped.append(f"{name}: {skip}")
             print(f"{name}: skipped: {skip}", flush=True)
         except Exception as error:
-            self.failed.append(f"{name}: {type(error).__name__}: {error}")
+            reason = f"{name}: {type(error).__name__}: {error}"
+            self.failed.append(reason)
             traceback.print_exc()
+            # At once: it must be in the figures also if this section is stopped later.
+            self.add("failed", None, why=" ".join(reason.split())[:300])
         finally:
             if self.cuda:
                 gc.collect()  # a model in a cycle of references would keep its memory
@@ -140,27 +147,38 @@ class Section:
 def options(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read a section's command line, with what all sections take."""
     default = "cuda" if torch.cuda.is_available() else "cpu"
+    taken = "default: cuda where torch sees a GPU, cpu where it does not; here: %(default)s"
     # A part that has begun is to end before bench/gpu.sh ends the section.
     seconds = 0.75 * float(os.environ.get("TTT_BENCH_SECONDS", "80"))
-    parser.add_argument("--device", choices=("cuda", "cpu"), default=default)
+    parser.add_argument("--device", choices=("cuda", "cpu"), default=default, help=taken)
     parser.add_argument("--figures", default="figures.jsonl", help="file that lines are added to")
     parser.add_argument("--seconds", type=float, default=seconds, help="no part begins after these")
     return parser.parse_args(arguments)
 
 
-def run(section: Section, parts: Callable[[Section], None]) -> int:
-    """Do a section; returns its exit code. The last line printed is the reason, if it is not 0."""
+def run(section: Section, parts: Callable[[Section], None], *, bound: bool = True) -> int:
+    """Do a section; returns its exit code. The last line printed is the reason, if it is not 0.
+
+    Args:
+        section: What to do.
+        parts: Does its parts, in order.
+        bound: Take the cores and compute threads that a worker of `ttt run` takes. Not where the
+            section starts `ttt` itself, which would get no more cores than this process has.
+    """
+    if section.cuda and not torch.cuda.is_available():
+        return _close(FAILED, "--device cuda: torch sees no GPU; type --device cpu")
+    print(f"{section.name} on {section.device}", flush=True)
     try:
         if section.cuda:
             torch.cuda.set_device(section.device)
+        if bound:
+            binding.settle(Binding.auto, Solo(section.device))
         parts(section)
     except (Skip, MissingExtra) as skip:
         return _close(SKIPPED, str(skip))
     for reason in section.skipped:
         section.add("skipped", None, why=reason)
     if section.failed:
-        for each in section.failed:
-            section.add("failed", None, why=" ".join(each.split())[:300])
         return _close(FAILED, f"{len(section.failed)} failed: {'; '.join(section.failed)}")
     return 0
 

@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for name in options.benchmarks:
                 section.part(f"{name} on {device}", one, name, device, options.seconds)
 
-    return figures.run(figures.Section("runs", options), measure)
+    return figures.run(figures.Section("runs", options), measure, bound=False)
 
 
 def one(section: figures.Section, name: str, device: str, seconds: float) -> None:

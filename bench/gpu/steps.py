@@ -1,6 +1,9 @@
 """How fast updates are, what memory they take, and whether the host is ahead or waits.
 
-    python3 -m gpu.steps [--benchmarks digits clicks ...] [--precisions fp32 bf16] [--compile]
+    PYTHONPATH=.:bench python3 -m gpu.steps [--benchmarks digits clicks ...] [--precisions bf16 ...]
+
+It takes the GPU if torch sees one, and otherwise the CPU, or what --device names; the figures are
+printed and added to figures.jsonl, or to what --figures names.
 
 For each benchmark and precision: milliseconds an update by events around many of them, queued one
 after the other; milliseconds the host needs to queue one, measured on an idle device; memory.
@@ -22,6 +25,9 @@ import torch
 from gpu import figures, parts, syncs
 from gpu.parts import ALL, PRECISIONS, SMALL
 
+_ON_A_CPU = ("fp32", "bf16")  # there tf32 is fp32, and fp16 is as slow as bf16
+_COMPILED = ("digits", "clicks", "cifar10", "resnet")  # as torch.compile takes its time
+
 _SECONDS = 1.0  # that the updates timed together should take
 _FEWEST, _MOST = 5, 200
 _ALONE = 10  # updates whose queueing is timed one by one
@@ -30,17 +36,24 @@ _ALONE = 10  # updates whose queueing is timed one by one
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--benchmarks", nargs="+", default=None)
-    parser.add_argument("--precisions", nargs="+", default=PRECISIONS)
+    parser.add_argument(
+        "--benchmarks", nargs="+", choices=ALL, help="default: what the device can do"
+    )
+    parser.add_argument("--precisions", nargs="+", choices=PRECISIONS)
     parser.add_argument("--updates", type=int, help=f"timed together; default: {_SECONDS:g} s")
     parser.add_argument("--compile", action="store_true")
     options = figures.options(parser, arguments)
     section = figures.Section("compiled" if options.compile else "steps", options)
-    names = options.benchmarks or (ALL if section.cuda else SMALL)
+    possible = ALL if section.cuda else SMALL
+    usual = [name for name in possible if name in _COMPILED or not options.compile]
+    if not options.precisions:
+        options.precisions = PRECISIONS if section.cuda else _ON_A_CPU
+        if options.compile:
+            options.precisions = ("bf16",)
 
     def measure(section: figures.Section) -> None:
         for precision in options.precisions:
-            for name in names:
+            for name in options.benchmarks or usual:
                 section.part(f"{name} {precision}", one, name, precision, options)
 
     return figures.run(section, measure)

@@ -1,6 +1,6 @@
 """The table at the end of bench/gpu.sh, and the lines that say how each section ended.
 
-    python3 -m gpu.summary --record FIGURES SECTION SECONDS CODE LOG
+    python3 -m gpu.summary --record FIGURES SECTION SECONDS LIMIT SHARE CODE LOG
     python3 -m gpu.summary FIGURES
 
 Needs Python alone, so that there is a table also where torch cannot be imported.
@@ -18,34 +18,73 @@ from typing import Any
 _LONGEST = 11_000  # characters of the whole; more is in the figures
 _COLUMNS = ("step", "rate", "host", "waits", "allocated", "reserved")
 _TABLES = ("steps", "compiled")
-_SKIPPED, _OUT_OF_TIME = 77, (124, 137)
+_SKIPPED, _OUT_OF_TIME, _KILLED = 77, (124, 137), 137  # as `timeout` has them
+_LEGEND = (
+    "  step: of one update, many queued one after the other; rate: samples of one GPU or process",
+    "  host: to queue one update; waits: times in an update that the host waits for the device",
+    "  -: not measured; on a CPU there are only step and rate",
+)
 
 Line = dict[str, Any]
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Write a line of a section, or print the table."""
+    """Write how a section ended, or print the table; returns 1 if the section failed."""
     if arguments[:1] == ["--record"]:
-        record(*arguments[1:])
-    else:
-        print("\n".join(table(Path(arguments[0]))))
+        figures, section, seconds, limit, share, code, log = arguments[1:]
+        return record(Path(figures), section, int(seconds), int(limit), int(share), int(code), log)
+    print("\n".join(table(Path(arguments[0]))))
     return 0
 
 
-def record(figures: str, section: str, seconds: str, code: str, log: str) -> None:
-    """How a section ended: ok, failed or skipped, with the last line it printed as the reason."""
-    text = Path(log).read_text(errors="replace").strip() if Path(log).is_file() else ""
-    last = text.splitlines()[-1][:300] if text else ""
-    number = int(code)
-    outcome = {0: "ok", _SKIPPED: "skipped"}.get(number, "failed")
-    if number in _OUT_OF_TIME:
-        last = f"stopped after {seconds} s; {last}"
+def record(
+    figures: Path, section: str, seconds: int, limit: int, share: int, code: int, log: str
+) -> int:
+    """How a section ended: ok, failed, skipped or cut, with the reason; returns 1 if it failed.
+
+    Args:
+        figures: File to add two lines to.
+        section: Its name.
+        seconds: That it took.
+        limit: Seconds after which it was to be stopped; 0 if it did not begin.
+        share: Seconds that it gets of the usual BUDGET. With fewer, it is cut and has not failed.
+        code: The exit code of `timeout`.
+        log: What it printed; its last line is the reason, where time is not.
+    """
+    text = Path(log).read_text(errors="replace").strip()
+    why = text.splitlines()[-1][:300] if text else ""
+    outcome = {0: "ok", _SKIPPED: "skipped"}.get(code, "failed")
+    if code in _OUT_OF_TIME and seconds >= limit - 1:
+        stopped = f"stopped at its limit of {limit} s; the last line it printed: {why}"
+        outcome, why = ("cut", _cut(limit)) if limit < share else ("failed", stopped)
+        if outcome == "cut" and (failed := _failed(figures, section)):
+            outcome, why = "failed", f"{failed}; {why}"
+    elif code == _KILLED:
+        why = f"killed by SIGKILL, as Linux does when memory is used up; {why}"
     line: Line = {"section": section, "name": "outcome", "value": outcome, "unit": ""}
     if outcome != "ok":
-        line["why"] = last
-    time: Line = {"section": section, "name": "seconds", "value": int(seconds), "unit": "s"}
-    with open(figures, "a") as file:
+        line["why"] = why
+    time: Line = {"section": section, "name": "seconds", "value": seconds, "unit": "s"}
+    with figures.open("a") as file:
         file.writelines(json.dumps(each) + "\n" for each in (line, time))
+    return int(outcome == "failed")
+
+
+def _cut(limit: int) -> str:
+    if not limit:
+        return "BUDGET reached before it began"
+    return f"BUDGET reached after its {limit} s; what it measured until then counts"
+
+
+def _failed(figures: Path, section: str) -> str:
+    """What failed in a section before it was stopped."""
+    lines = (
+        [json.loads(text) for text in figures.read_text().splitlines()] if figures.exists() else []
+    )
+    own = [line for line in lines if line["section"] == section and line["name"] == "failed"]
+    return "; ".join(
+        line.get("why") or f"{line['value']} tests" for line in own if line["value"] != 0
+    )
 
 
 def table(figures: Path) -> Iterator[str]:
@@ -90,7 +129,7 @@ def grid(lines: Sequence[Line]) -> Iterator[str]:
     for line in lines:
         what, _, column = line["name"].rpartition(" ")
         if column in _COLUMNS:
-            cells[what][column] = _shown(line["value"])
+            cells[what][column] = "-" if line["value"] is None else _shown(line["value"])
             units[column] = line["unit"]
         elif line.get("why"):
             rest.append(line)
@@ -98,6 +137,7 @@ def grid(lines: Sequence[Line]) -> Iterator[str]:
     yield f"  {'':<24}" + "".join(f"{units.get(name, ''):>11}" for name in _COLUMNS)
     for what, found in cells.items():
         yield f"  {what:<24}" + "".join(f"{found.get(name, '-'):>11}" for name in _COLUMNS)
+    yield from _LEGEND
     yield from row(rest)
 
 
