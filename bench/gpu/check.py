@@ -50,7 +50,7 @@ def _variables(given: Mapping[str, str], sections: Sequence[str]) -> Iterator[st
         yield f"WHEELS={wheels} is not a folder; type the folder that the wheels are in"
     elif not _wheels(wheels):
         yield f"WHEELS={wheels} has no file *.whl or *.whl.part-*; `bench/gpu.sh --help` lists some"
-    elif importlib.util.find_spec("pip") is None:
+    elif not _found("pip"):
         yield f"WHEELS={wheels} needs pip, which {sys.executable} has not; install pip"
 
 
@@ -85,11 +85,18 @@ def _packages() -> Iterator[str]:
     absent = [
         package
         for module, package in _REQUIRED.items()
-        if importlib.util.find_spec(module) is None
+        if not _found(module)
         and not any(wheel.startswith(f"{package}-") for wheel in brought)
     ]
     if absent:
         yield f"{sys.executable} has no {', '.join(absent)}; install them, or {_ANOTHER}"
+
+
+def _found(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # as in gpu.figures, which imports torch
+        return False
 
 
 _ANOTHER = "activate the environment that has them, or type PYTHON=.venv/bin/python bench/gpu.sh"
