@@ -185,7 +185,7 @@ def test_power_is_integrated_from_end_to_end():
 def test_tests_that_are_skipped_are_counted_by_reason(tmp_path: Path):
     (tmp_path / "sitecustomize.py").write_text(HIDE)
     (tmp_path / "test_a.py").write_text(
-        "import pytest\n\n@pytest.mark.gpu\ndef test_a():\n    import hydra\n\n"
+        "import pytest\n\n@pytest.mark.gpu\ndef test_a():\n    import babel\n\n"
         "@pytest.mark.gpu\n@pytest.mark.parametrize('n', range(3))\ndef test_b(n):\n"
         "    pytest.skip('needs two GPUs')\n"
     )
@@ -204,7 +204,7 @@ def test_tests_that_are_skipped_are_counted_by_reason(tmp_path: Path):
     found = values(file)
     assert found["passed"] == found["failed"] == found["error"] == 0
     assert found["skipped: needs two GPUs"] == 3
-    assert found["skipped: needs hydra-core, not installed"] == 1
+    assert found["skipped: needs babel, not installed"] == 1
     assert len(found) == 6
 
 
@@ -249,16 +249,16 @@ def test_a_section_that_fails_or_hangs_ends_no_other(tmp_path: Path):
     python = stub(
         tmp_path,
         "*gpu.environment*) echo some words; echo the reason; exit 1 ;;\n"
-        "*gpu.steps*) echo no GPU; exit 77 ;;\n"
+        "*gpu.attention*) echo no GPU; exit 77 ;;\n"
         "*gpu.repeat*) echo begun; sleep 300 ;;",
     )
     out = tmp_path / "out"
-    wanted = "environment steps repeat attention"
+    wanted = "environment repeat attention energy"
     done = gpu_sh(out, PYTHON=python, SECTIONS=wanted, BUDGET="12")
     assert done.returncode == 1
     found = outcomes(out)
     assert found["environment"] == ("failed", "the reason")
-    assert found["steps"] == ("skipped", "no GPU")
+    assert found["attention"] == ("skipped", "no GPU")
     assert found["repeat"][0] == "cut"
     assert re.match(r"BUDGET reached after its \d+ s; ", found["repeat"][1])
     assert "===== environment\nsome words\nthe reason\n" in (out / "log.txt").read_text()

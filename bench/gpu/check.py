@@ -85,8 +85,7 @@ def _packages() -> Iterator[str]:
     absent = [
         package
         for module, package in _REQUIRED.items()
-        if not _found(module)
-        and not any(wheel.startswith(f"{package}-") for wheel in brought)
+        if not _found(module) and not any(wheel.startswith(f"{package}-") for wheel in brought)
     ]
     if absent:
         yield f"{sys.executable} has no {', '.join(absent)}; install them, or {_ANOTHER}"
