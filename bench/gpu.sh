@@ -40,7 +40,7 @@ case ${1:-} in -h | --help)
     exit
     ;;
 esac
-# Name, seconds and module of bench/gpu/ of each section, by what it is worth. 540 seconds in all.
+# Name, seconds and module of bench/gpu/ of each section, the most valuable first. 540 seconds in all.
 table='environment 25 environment
 tests 100 tests
 steps 165 steps

@@ -96,10 +96,10 @@ def test_a_gpu_that_is_absent_is_not_replaced_by_the_cpu(tmp_path: Path, monkeyp
     for cuda, cause in ((None, "is a build for CPUs"), ("13.0", "see what nvidia-smi prints")):
         monkeypatch.setattr(torch.version, "cuda", cuda)
         assert check.main(["tests", str(tmp_path / "out")]) == check.REFUSED
-        said = capfd.readouterr().err
-        assert "torch sees no GPU: " in said
-        assert cause in said
-        assert said.endswith("; to try it on the CPU, type DEVICE=cpu\n")
+        shown = capfd.readouterr().err
+        assert "torch sees no GPU: " in shown
+        assert cause in shown
+        assert shown.endswith("; to try it on the CPU, type DEVICE=cpu\n")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert check.main(["tests", str(tmp_path / "out")]) == 0
     assert capfd.readouterr().out == "cuda\n"
