@@ -116,6 +116,13 @@ FAULTS = [
         stopped="",
     ),
     Fault(
+        "a rank is asked to stop (SIGTERM)",
+        5,
+        r"rank 1 on \S+ was stopped by SIGTERM",
+        do=send(signal.SIGTERM, 1),
+        at="train",
+    ),
+    Fault(
         "a rank is stopped (SIGSTOP)",
         5,
         r"rank 1 on \S+: gives no sign of life for \d+ s .*, last seen .* at step \d+",
@@ -130,11 +137,7 @@ FAULTS = [
         arguments=IMPATIENT,
     ),
     Fault(
-        "a rank raises",
-        5,
-        "ZeroDivisionError: the defect of rank 1",
-        at="train",
-        trouble="raise",
+        "a rank raises", 5, "ZeroDivisionError: the defect of rank 1", at="train", trouble="raise"
     ),
     Fault(
         "a rank runs out of memory",
@@ -241,8 +244,7 @@ def meet_on(cluster: Cluster, fault: ClusterFault, root: Path, digits: Path) -> 
     began = time.time()
     process = begin(
         root,
-        f"data.root={digits}",
-        *ENDLESS,
+        *(f"data.root={digits}", *ENDLESS),
         *asked,
         *fault.arguments,
         **cluster.environment,

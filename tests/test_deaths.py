@@ -1,6 +1,7 @@
 """What launchers' own words say of a process that had none: who died first, and of what."""
 
 import json
+import signal
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from run_folders import died
 from ttt import deaths, failure
 from ttt.launch.job import explain, last_words
 from ttt.report.source.find import find
+from ttt.stop import Interrupted
 
 # As torchrun 2.13 prints it when both ranks were gone at its next look: the survivor comes first,
 # with the time of its error.
@@ -99,6 +101,7 @@ def test_the_killed_rank_is_named_whoever_comes_first_in_the_list(told: tuple[in
         (table((0, -9), (1, 7), sent=(0,)), "rank 1 on n1 ended with exit code 7"),
         (table((1, -15), (2, 1)), "rank 2 on n2 ended with exit code 1"),
         (table((1, -15), (2, -15), sent=(1,)), "rank 2 on n2 was ended by SIGTERM"),
+        (table((0, -6), (1, -15)), "rank 1 on n1 was ended by SIGTERM"),
         (table((1, -40)), "rank 1 on n1 was ended by signal 40"),
     ],
 )
@@ -136,7 +139,7 @@ def test_the_first_task_is_the_one_that_srun_did_not_end(tmp_path: Path, word: s
     cause = deaths.cause(tmp_path)
     assert cause is not None
     assert cause.startswith(said)
-    other = deaths.cause(tmp_path, {2})
+    other = deaths.cause(tmp_path, [(2, "n2", "lost its peer")])
     assert other is not None
     assert "SIGTERM" in other
 
@@ -145,10 +148,14 @@ def test_of_agents_the_rank_is_named_and_else_the_agent(tmp_path: Path):
     (tmp_path / deaths.SRUN).write_text(SRUN.format("Exited with exit code 1"))
     (tmp_path / "torchrun_0.log").write_text(table((0, 5)))
     (tmp_path / "torchrun_1.log").write_text(table((1, -9)))
-    assert str(deaths.cause(tmp_path, {0})).startswith("rank 1 on n1 was ended by SIGKILL")
+    assert str(deaths.cause(tmp_path, [(0, "n0", "lost its peer")])).startswith(
+        "rank 1 on n1 was ended by SIGKILL"
+    )
     (tmp_path / "torchrun_1.log").write_text("")
     (tmp_path / deaths.SRUN).write_text(SRUN.format("Killed"))
-    assert str(deaths.cause(tmp_path, {0})).startswith("torchrun on n2 was ended by SIGKILL")
+    assert str(deaths.cause(tmp_path, [(0, "n0", "lost its peer")])).startswith(
+        "torchrun on n2 was ended by SIGKILL"
+    )
 
 
 @pytest.mark.parametrize(
@@ -158,6 +165,81 @@ def test_of_agents_the_rank_is_named_and_else_the_agent(tmp_path: Path):
 def test_a_job_that_was_cancelled_has_no_culprit(tmp_path: Path, why: str, said: str):
     (tmp_path / deaths.SRUN).write_text(SRUN_CANCELLED.format(why))
     assert str(deaths.cause(tmp_path)).endswith(said)
+
+
+# What torchrun and mpirun printed of two ranks of which rank 1 got SIGTERM or SIGINT from outside.
+ASKED = """
+W1130 19:20:17.040000 31210 torch/x/api.py:1028] Sending process 31223 closing signal SIGTERM
+Failures:
+[1]:
+  time      : 2026-11-30_19:20:17
+  host      : localhost
+  rank      : 0 (local_rank: 0)
+  exitcode  : {} (pid: 31223)
+  error_file: <N/A>
+------------------------------------------------------------
+Root Cause (first observed failure):
+[0]:
+  time      : 2026-11-30_19:20:17
+  host      : localhost
+  rank      : 1 (local_rank: 1)
+  exitcode  : {} (pid: 31224)
+  error_file: <N/A>
+"""
+MPI_ASKED = OPEN_MPI_EXIT.replace("1,12]", "1,1]").replace("    5", "    {}")
+
+
+def left(logs: Path, rank: int, error: BaseException) -> None:
+    """Let a rank write a reason that is not primary."""
+    word = failure.describe(rank, error, lost_peer=not isinstance(error, Interrupted))
+    failure.write(failure.replace(word, host=f"n{rank}"), logs, by=rank)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    ("name", "log"),
+    [
+        (deaths.TORCHRUN, ASKED.format(5, "{}")),
+        (deaths.TORCHRUN, ASKED.format(143, "{}")),
+        (deaths.TORCHRUN, ASKED.format(1, "{}")),
+        (deaths.MPIRUN, MPI_ASKED),
+        (deaths.SRUN, SRUN.replace("task 2: {}", "task 1: Exited with exit code {}")),
+    ],
+    ids=["torchrun", "torchrun-asks", "torchrun-asks-twice", "mpirun", "srun"],
+)
+def test_the_rank_that_a_signal_stopped_first_is_named(
+    tmp_path: Path, name: str, log: str, number: signal.Signals
+):
+    folder = died(tmp_path / "launch", 4, "")
+    logs = folder / "logs"
+    logs.mkdir()
+    (logs / name).write_text(log.replace("{}", str(128 + number)))
+    if "exitcode  : 143 (pid: 31223)" in log:
+        left(logs, 0, Interrupted(signal.SIGTERM))
+    elif "exitcode  : 1 " not in log:  # there it is asked again before it can write
+        left(logs, 0, ConnectionError("connection closed by peer"))
+    left(logs, 1, Interrupted(number))
+    said = f"rank 1 on n1 was stopped by {number.name}"
+    assert find([folder]).runs[0].reason == said
+    error = explain(folder, "the launcher failed: =====")
+    assert str(error) == f"{said}\nlogs: {logs}"
+    assert error.exit_code == 5
+
+
+def test_a_rank_is_not_named_where_its_launcher_was_stopped(tmp_path: Path):
+    """All ranks are stopped then, and the launcher says so or names none."""
+    folder = died(tmp_path / "launch", 4, "")
+    logs = folder / "logs"
+    logs.mkdir()
+    left(logs, 0, Interrupted(signal.SIGTERM))
+    left(logs, 1, Interrupted(signal.SIGTERM))
+    (logs / deaths.TORCHRUN).write_text("SignalException: Process 17462 got signal: 15")
+    assert str(explain(folder, "torchrun failed")).startswith("torchrun failed\n")
+    (logs / deaths.TORCHRUN).write_text(table((0, 143), (1, 143), sent=(0, 1)))
+    assert str(explain(folder, "torchrun failed")).startswith("torchrun failed\n")
+    (logs / deaths.TORCHRUN).unlink()
+    (logs / deaths.SRUN).write_text(SRUN_CANCELLED.format("DUE TO TIME LIMIT "))
+    assert str(explain(folder, "")).startswith("SLURM cancelled the job on n1: time limit\n")
 
 
 def test_a_launcher_that_names_no_rank_has_its_last_line_first(tmp_path: Path):

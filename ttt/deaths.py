@@ -6,7 +6,7 @@ except for reading the logs of a run folder. `ttt.failure` has the reasons that 
 
 import re
 import signal
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from ttt.errors import LAUNCH_FAILED
 TORCHRUN, MPIRUN, SRUN = "torchrun.log", "mpirun.log", "srun.log"
 # Signals that people send to stop a process, and launchers to the processes that survive.
 _REQUESTS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
+_STOPPED = frozenset(f"stopped by {number.name}" for number in _REQUESTS)  # as `ttt.stop` has it
 # What SLURM, and a shell above the process, call a signal.
 _SRUN_WORDS = {
     "Killed": signal.SIGKILL,
@@ -104,9 +105,10 @@ def first(found: Sequence[Death]) -> Death | None:
     """The death that came first and ended the other processes; None without any.
 
     Processes that their launcher asked to end come last. Among the others a signal counts before an
-    exit code. An abort counts after both, because libraries abort when they lose a peer; a request
-    to end counts last. Times decide only between equals: launchers print whole seconds, and
-    torchrun prints the time of the error for one rank and of its next check for another.
+    exit code. A request to end counts after both. An abort counts last, because libraries abort
+    when they lose a peer, also one that was asked to end. Times decide only between equals:
+    launchers print whole seconds, and torchrun prints the time of the error for one rank and of its
+    next check for another.
     """
     return min(found, key=_innocence, default=None)
 
@@ -114,9 +116,9 @@ def first(found: Sequence[Death]) -> Death | None:
 def _innocence(death: Death) -> tuple[bool, int, str]:
     number = -death.code
     if number in _REQUESTS:
-        kind = 3
-    elif number == signal.SIGABRT:
         kind = 2
+    elif number == signal.SIGABRT:
+        kind = 3
     else:
         kind = 0 if number > 0 else 1
     return death.asked, kind, death.time
@@ -185,24 +187,39 @@ def cancelled(log: str) -> str | None:
     return f"SLURM cancelled the job on {said[1]}" + (f": {said[2].lower()}" if said[2] else "")
 
 
-def cause(logs: Path, explained: Container[int] = (), here: str | None = None) -> str | None:
+def cause(
+    logs: Path, words: Iterable[tuple[int, str, str]] = (), here: str | None = None
+) -> str | None:
     """Why a run ended, if its ranks could not write it; None if no launcher knows, either.
+
+    A rank that wrote only that a signal stopped it may be the cause: its launcher knows whether it
+    sent that signal. A rank that lost a peer is not.
 
     Args:
         logs: The folder of a run's logs.
-        explained: Ranks that left a reason.
+        words: Rank, host and text of each reason that a rank left; none of them is primary.
         here: The host on which a torchrun of one node was started, which it calls localhost.
     """
+    left = list(words)
+    explained = {rank for rank, _, text in left if text not in _STOPPED}
+    stopped = {
+        f"rank {rank}": f"{host} was {text}" for rank, host, text in left if text in _STOPPED
+    }
     said = _text(logs / SRUN)
     agents = sorted(logs.glob("torchrun*.log"))
     silent = [death for log in agents for death in of_torchrun(_text(log), explained, here)]
     silent += of_mpirun(_text(logs / MPIRUN), explained)
     tasks = of_srun(said, "torchrun" if agents else "rank", explained)
+    # What its launcher asked for, too, explains nothing.
+    silent = [death for death in silent if not (death.asked and death.who in stopped)]
+    tasks = [death for death in tasks if not (death.asked and death.who in stopped)]
     for death in filter(None, map(first, (silent, tasks))):
         if not (death.asked or -death.code in _REQUESTS):
             return str(death)
     last = first([*silent, *tasks])
-    return cancelled(said) or (None if last is None else str(last))
+    if (sentence := cancelled(said)) or last is None:
+        return sentence
+    return f"{last.who} on {stopped[last.who]}" if last.who in stopped else str(last)
 
 
 def _text(path: Path) -> str:

@@ -90,8 +90,8 @@ def explain(folder: Path, otherwise: str) -> LaunchError:
         return LaunchError(f"{folder} was removed while the run was going on")
     failures = failure.read(folder / "logs")
     if not failures or not failures[0].primary:
-        explained = {one.rank for one in failures}
-        text = deaths.cause(folder / "logs", explained, socket.gethostname()) or otherwise
+        words = [(one.rank, one.host, one.text) for one in failures]
+        text = deaths.cause(folder / "logs", words, socket.gethostname()) or otherwise
         failure.write_by_launcher(text, folder / "logs")
         return LaunchError(f"{text}\nlogs: {folder / 'logs'}")
     first = failures[0]

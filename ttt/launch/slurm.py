@@ -271,11 +271,9 @@ def unfinished(run: Path, number: str, states: Sequence[State]) -> LaunchError:
         error = LaunchError(f"{sentence}{'' if reason else ', but suspended'}; {again}")
         error.exit_code = SUSPENDED
         return error
-    explained = {one.rank for one in failures}
+    words = [(one.rank, one.host, one.text) for one in failures]
     dead = (
-        deaths.cause(run / "logs", explained)
-        if any(one.name == "FAILED" for one in states)
-        else None
+        deaths.cause(run / "logs", words) if any(one.name == "FAILED" for one in states) else None
     )
     remedies = [_REMEDIES[state.name] for state in states if state.name in _REMEDIES]
     why = [dead] if dead else list(dict.fromkeys(remedies))

@@ -134,9 +134,9 @@ def _cause(logs: Path, status: str) -> str | None:
     Under SLURM no launcher may have waited for the run: then its launchers' logs are read here.
     """
     found: list[tuple[bool, float, str]] = []
-    explained: set[int] = set()
-    words = [*logs.glob("rank_*.failure.json"), *logs.glob("rank_*.reserved"), logs / LAUNCHER]
-    for file in words:
+    said: list[tuple[int, str, str]] = []
+    files = [*logs.glob("rank_*.failure.json"), *logs.glob("rank_*.reserved"), logs / LAUNCHER]
+    for file in files:
         match _words(file):
             case {"text": str(text), "time": int() | float() as time} as record if (
                 text.strip() and abs(time) < LARGEST
@@ -144,10 +144,11 @@ def _cause(logs: Path, status: str) -> str | None:
                 rank = f"rank {record.get('rank')} on {record.get('host')}: "
                 first = text.strip().splitlines()[-1 if text.startswith("Traceback") else 0]
                 who = "" if file.name == LAUNCHER else rank
-                explained |= {record["rank"]} if isinstance(record.get("rank"), int) else set()
+                if isinstance(record.get("rank"), int):
+                    said.append((record["rank"], str(record.get("host")), text))
                 found.append((record.get("primary") is not True, float(time), f"{who}{first}"))
     silent = not found or (min(found)[0] and not os.path.lexists(logs / LAUNCHER))
-    seen = deaths.cause(logs, explained) if silent and (found or status == "died") else None
+    seen = deaths.cause(logs, said) if silent and (found or status == "died") else None
     return seen or (min(found)[2] if found else None)
 
 
