@@ -72,7 +72,19 @@ mapfile -t names < <(cut -d ' ' -f 1 <<<"$table")
 device=$("$python" -m gpu.check "${names[*]}" "$@") || exit 2
 
 work=$(mktemp -d)
+child=
+# `timeout` gives a section a process group of its own, which Ctrl-C in the terminal does not reach.
+# shellcheck disable=SC2317  # the traps call it
+end() {
+    if [[ -n $child ]]; then
+        kill -TERM "$child" || true
+        wait "$child" || true
+    fi
+    exit "$1"
+}
 trap 'rm -rf "$work"' EXIT
+trap 'end 130' INT
+trap 'end 143' TERM
 export HYPOTHESIS_STORAGE_DIRECTORY=$work/hypothesis
 
 # Install the wheels of a folder where this and no other program sees them.
@@ -125,7 +137,10 @@ for section in "${chosen[@]}"; do
     else
         echo "$name, at most $limit s"
         TTT_BENCH_SECONDS=$limit timeout --kill-after=5 "$limit" "$python" -m "gpu.${words[0]}" \
-            --device "$device" --figures "$figures" "${words[@]:1}" >"$log" 2>&1 </dev/null || code=$?
+            --device "$device" --figures "$figures" "${words[@]:1}" >"$log" 2>&1 </dev/null &
+        child=$!
+        wait "$child" || code=$?
+        child=
     fi
     # The seconds it needed, its limit, and the seconds that it should get.
     "$python" -m gpu.summary --record "$figures" "$name" $((SECONDS - start)) "$limit" "$seconds" \

@@ -2,6 +2,8 @@
 
 import os
 import re
+import signal
+import subprocess
 import sys
 from argparse import ArgumentParser
 from pathlib import Path
@@ -9,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from conftest import PROJECT
+from conftest import HUNG, PROJECT, environment
 from gpu import check, figures, summary
 from test_bench_gpu import HIDE, common, gpu_sh, lines
 
@@ -125,3 +127,21 @@ def test_a_python_that_is_absent_is_refused_and_help_is_printed(tmp_path: Path):
     assert shown.returncode == 0
     assert "What must be installed: " in shown.stdout
     assert not shown.stderr
+
+
+def test_ctrl_c_ends_it_and_its_section(tmp_path: Path):
+    variables = {"SECTIONS": "steps", "DEVICE": "cpu", "BUDGET": "200", "TMPDIR": str(tmp_path)}
+    command = [str(PROJECT / "bench" / "gpu.sh"), str(tmp_path / "out")]
+    script = subprocess.Popen(
+        command,
+        env=environment(PYTHON=sys.executable, **variables),
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+        text=True,
+    )
+    assert script.stdout
+    assert script.stdout.readline().startswith("steps, at most")
+    script.send_signal(signal.SIGINT)
+    script.communicate(timeout=HUNG)  # a section that went on would hold its output open
+    assert script.returncode == 130
+    assert list(tmp_path.iterdir()) == [tmp_path / "out"]  # no temporary folder
