@@ -278,7 +278,9 @@ def _time(summary: dict) -> list[str]:  # type: ignore[type-arg]
     if seconds is None:
         return ["not reached" if elapsed is None else f"not reached in {elapsed:.2f} s"]
     interval = summary["eval_interval_s"]
-    return [f"{seconds:.2f} s" + ("" if interval is None else f"  (evaluated every {interval:.2f} s)")]
+    return [
+        f"{seconds:.2f} s" + ("" if interval is None else f"  (evaluated every {interval:.2f} s)")
+    ]
 
 
 def _verdict(summary: dict) -> str:  # type: ignore[type-arg]
