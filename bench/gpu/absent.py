@@ -23,7 +23,7 @@ def reason(error: BaseException | None) -> str | None:
     """Why a test cannot run here, if an optional package is what it lacks."""
     while error is not None:
         if isinstance(error, MissingExtra):
-            return str(error)[str(error).find("needs ") :]  # by the package, whatever it is for
+            return str(error)[str(error).find("needs ") :]  # the package, without its purpose
         if isinstance(error, ModuleNotFoundError) and error.name:
             for module, package in figures.OPTIONAL.items():
                 if f"{error.name}.".startswith(f"{module}."):

@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def one(section: figures.Section, name: str) -> None:
-    """Compare with one benchmark; whatever differs, both are looked at."""
+    """Compare evaluations, and losses after a restored state, of one benchmark."""
     built = parts.build(name, section.device)
     for _ in range(_BEFORE):
         built.learner.step(built.synthetic.train[0])

@@ -2,8 +2,8 @@
 
 The reducer times the first ten updates and then every hundredth, by events on a GPU, and keeps the
 latest of them. On a GPU the reducer itself waits for these events, at the start of the forward pass
-after a timed update (torch's reducer_cuda.cpp). ttt adds nothing to a training step; whoever wants
-more than the last has to look from time to time.
+after a timed update (torch's reducer_cuda.cpp). ttt adds nothing to a training step. The reducer
+forgets all but the latest, so a caller looks from time to time.
 """
 
 import statistics
