@@ -62,7 +62,7 @@ typed=${PYTHON:-python3}
 python=$(command -v "$typed") || stop "PYTHON=$typed is not a program; type PYTHON=/path/to/python3 bench/gpu.sh"
 if [[ $python != /* ]]; then python=$PWD/$python; fi
 budget=${BUDGET:-540}
-# OMP_* as ttt/launch/process.py sets them for `ttt run`; ttt/binding.py then lowers the threads.
+# OMP_* as ttt/launch/process.py sets them for `ttt run`; ttt/machine/binding.py then lowers the threads.
 threads=${OMP_NUM_THREADS:-$(nproc)}
 export OMP_NUM_THREADS=$threads OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}
 export PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1

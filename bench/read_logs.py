@@ -22,9 +22,9 @@ from pathlib import Path
 
 OURS = """
 import sys
-from ttt.report.source.find import find
-from ttt.report.analysis.rcp import judge
-from ttt.report.analysis.score import group
+from ttt.report.read.find import find
+from ttt.report.analyze.rcp import judge
+from ttt.report.analyze.score import group
 if __name__ == "__main__":
     found = find([sys.argv[1]], jobs=int(sys.argv[2]) or None)
     groups = group(found.runs, judge)

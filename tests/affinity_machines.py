@@ -1,6 +1,6 @@
 """Machines made up from four numbers, for the tests of who gets which CPUs."""
 
-from ttt.affinity.topology import Core, Topology
+from ttt.machine.topology import Core, Topology
 
 
 def machine(sockets, nodes, cores, smt=1):

@@ -26,11 +26,11 @@ import fake_cuda  # noqa: E402
 from ttt import build, config  # noqa: E402
 from ttt.clock import Clock  # noqa: E402
 from ttt.data import decoder  # noqa: E402
-from ttt.dist.world import Solo  # noqa: E402
+from ttt.distributed.world import Solo  # noqa: E402
 from ttt.events import EventLog  # noqa: E402
 from ttt.models.embedding_bags import EmbeddingBags  # noqa: E402
 from ttt.schema.run import RunConfig  # noqa: E402
-from ttt.telemetry.pulse import Pulse  # noqa: E402
+from ttt.supervise.heartbeat import Pulse  # noqa: E402
 
 SMALL = {  # a search of four words looks once at which sentences are done
     "data.root": "nowhere",

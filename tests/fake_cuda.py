@@ -33,7 +33,7 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake
 from torch.nn.parallel import distributed as ddp
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ttt.dist.world import Group
+from ttt.distributed.world import Group
 from ttt.protocols import Shard
 
 DEVICE = torch.device("cuda", 0)

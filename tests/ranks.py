@@ -15,8 +15,8 @@ from typing import Any
 
 import torch
 
-from ttt.dist.rank import Placement
-from ttt.dist.world import join
+from ttt.distributed.rank import Placement
+from ttt.distributed.world import join
 
 # A server that has imported once what takes seconds; every rank is forked from it in milliseconds.
 # The last ones are what test files import, as each rank does to find its function there, and what

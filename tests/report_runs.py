@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from ttt.report.analysis.score import Group, group
+from ttt.report.analyze.score import Group, group
 from ttt.report.run import Run
 
 

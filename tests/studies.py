@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ttt.report.analysis.study import Study, study
+from ttt.report.analyze.study import Study, study
 from ttt.report.run import Block, Evaluation, Found, Rejected, Run
 
 NOWHERE = Path("results/nowhere/result_0.txt")

@@ -8,7 +8,7 @@ from typing import Any
 from mlperf_logging.benchmark_meta import get_allowed_benchmarks
 from mlperf_logging.result_summarizer import result_summarizer
 
-from ttt.report.analysis.score import Group
+from ttt.report.analyze.score import Group
 
 _WEAK = ("number_of_models", "instance_scale", "time_to_train_all")
 

@@ -10,9 +10,9 @@ from test_loop import parts
 from ttt.errors import DataError, LaunchError
 from ttt.events import Kind
 from ttt.loop import run
-from ttt.seat import Seat
-from ttt.stop import Interrupted
-from ttt.telemetry.pulse import Stuck
+from ttt.signals import Interrupted
+from ttt.supervise.guard import Seat
+from ttt.supervise.heartbeat import Stuck
 
 
 @dataclass

@@ -5,9 +5,9 @@ import threading
 from dataclasses import replace
 
 from affinity_machines import everything, machine
-from ttt.affinity import topology
-from ttt.affinity.plan import Share, assign, bind, describe, plan, settled
-from ttt.affinity.topology import Core, Topology, format_cpus, parse_cpus
+from ttt.machine import topology
+from ttt.machine.affinity import Share, assign, bind, describe, plan, settled
+from ttt.machine.topology import Core, Topology, format_cpus, parse_cpus
 
 
 def told(topology, local_size, gpus=(), quota=None, allowed=None):

@@ -6,8 +6,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from affinity_machines import everything, machine
-from ttt.affinity.plan import plan
-from ttt.affinity.topology import Core, Topology
+from ttt.machine.affinity import plan
+from ttt.machine.topology import Core, Topology
 
 
 @st.composite

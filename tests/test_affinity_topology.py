@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ttt.affinity import topology
-from ttt.affinity.quota import cpu_quota
-from ttt.affinity.topology import Core, format_cpus, gpu_nodes, parse_cpus
+from ttt.machine import topology
+from ttt.machine.quota import cpu_quota
+from ttt.machine.topology import Core, format_cpus, gpu_nodes, parse_cpus
 
 
 def write(root, files):

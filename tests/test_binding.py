@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from ranks import on_ranks
-from ttt.affinity import plan, topology
-from ttt.affinity.quota import cpu_quota
-from ttt.binding import settle
-from ttt.dist.world import Solo
+from ttt.distributed.world import Solo
+from ttt.machine import affinity, topology
+from ttt.machine.binding import settle
+from ttt.machine.quota import cpu_quota
 from ttt.schema.choices import Binding
 
 
@@ -21,7 +21,7 @@ def settled(world, binding):
 
 def planned(size):
     mine = frozenset(os.sched_getaffinity(0))
-    return plan.assign(topology.read(), [mine] * size, (), cpu_quota())
+    return affinity.assign(topology.read(), [mine] * size, (), cpu_quota())
 
 
 @pytest.mark.parametrize("size", [2, 3])

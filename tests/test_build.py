@@ -12,10 +12,10 @@ from processes import TINY
 from ttt import config
 from ttt.build import build
 from ttt.clock import Clock
-from ttt.dist.world import Solo
+from ttt.distributed.world import Solo
 from ttt.events import EventLog
 from ttt.learner import StandardLearner
-from ttt.telemetry.pulse import Pulse
+from ttt.supervise.heartbeat import Pulse
 
 
 def test_garbage_is_looked_for_again_before_the_warm_up(

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from compliance_logs import find, official_says, ours, record, resnet, text, write
 from ttt.compliance import check_file, write_rules
-from ttt.report.source.folders import ruleset_of
-from ttt.report.source.record import history, last_sign
+from ttt.report.read.folders import ruleset_of
+from ttt.report.read.record import history, last_sign
 
 
 @pytest.mark.parametrize(

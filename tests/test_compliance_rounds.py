@@ -8,7 +8,7 @@ from compliance_logs import resnet, write
 from ttt import config
 from ttt.compliance.rounds import Choice, choose, day_of, plausible, round_of
 from ttt.compliance.rulesets import USAGES, rulesets
-from ttt.results import check, result_path
+from ttt.statistics import check, result_path
 
 LATE, EARLY = date(2026, 11, 26), date(2025, 10, 8)
 

@@ -11,7 +11,7 @@ import pytest
 from compliance_logs import official_says
 from ttt.cli import check
 from ttt.compliance import check_file, usage_of
-from ttt.report.source.find import find
+from ttt.report.read.find import find
 
 SHARED = Path(os.environ.get("TTT_SHARED", Path(__file__).parents[2] / "shared"))
 RESULTS = SHARED / "mlperf_results"

@@ -14,7 +14,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from conftest import PROJECT
-from ttt.installed import DALI
+from ttt.machine.installed import DALI
 
 # torch's CUDA build asks for these, its CPU build does not: the first by exact version itself.
 CUDA_OF_TORCH = ("cuda-", "nvidia-", "triton")

@@ -11,7 +11,7 @@ import click_logs
 from ttt.data.clicks import Clicks
 from ttt.data.guard import guarded
 from ttt.data.order import train_rows
-from ttt.dist.world import Solo
+from ttt.distributed.world import Solo
 from ttt.errors import DataError
 from ttt.protocols import Shard
 from ttt.schema.clicks import ClickDataConfig

@@ -18,7 +18,7 @@ from ttt.cli.looked import faults as told
 from ttt.cli.run import make_launcher
 from ttt.data import corpus_looks, looks, records_looks
 from ttt.data.images import made_up_jpeg
-from ttt.dist.rank import Placement
+from ttt.distributed.rank import Placement
 from ttt.doctor import contents
 from ttt.doctor.findings import Level, Seen
 from ttt.prepare import imagenet

@@ -13,10 +13,10 @@ from sentencepiece import SentencePieceProcessor
 from ranks import on_ranks
 from texts import EVAL, RECIPE, TRAIN, loader, prepared
 from ttt.data.guard import guarded
-from ttt.dist.world import Solo
+from ttt.distributed.world import Solo
 from ttt.errors import ConfigError, DataError, MissingExtra
 from ttt.protocols import Shard
-from ttt.vocabulary import BOS, EOS, PAD
+from ttt.special_tokens import BOS, EOS, PAD
 
 SOLO = Solo(torch.device("cpu"))
 

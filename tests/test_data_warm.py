@@ -21,7 +21,7 @@ from ttt.data.clicks import Clicks
 from ttt.data.decoder import Decoder
 from ttt.data.images import ImageSet, made_up_jpeg
 from ttt.data.recipe import Recipe
-from ttt.dist.world import Solo
+from ttt.distributed.world import Solo
 from ttt.errors import ConfigError
 from ttt.protocols import Shard
 

@@ -17,8 +17,8 @@ import torch
 from conftest import HUNG
 from processes import ENDLESS, begin, end_all, events
 from test_loop import parts
-from ttt.dist import board, meeting
-from ttt.dist import device as devices
+from ttt.distributed import board, rendezvous
+from ttt.distributed import device as devices
 from ttt.loop import run
 
 TOLD_SECONDS, GONE_SECONDS = 10.0, 20.0
@@ -95,7 +95,7 @@ def test_a_store_that_is_stopped_or_gone_keeps_nobody_waiting(monkeypatch):
     monkeypatch.setattr(board, "Lifeline", Mock(return_value=Mock(lost=None)))
     with subprocess.Popen([sys.executable, "-c", STORE], stdout=subprocess.PIPE) as rank_0:
         assert rank_0.stdout
-        store = meeting.client("127.0.0.1", int(rank_0.stdout.readline()), HUNG)
+        store = rendezvous.client("127.0.0.1", int(rank_0.stdout.readline()), HUNG)
         stopped, gone = (board.StoreBoard(store, 1, 2) for _ in range(2))
         assert (stopped.rung(), gone.lost()) == (False, None)
         rank_0.send_signal(signal.SIGSTOP)

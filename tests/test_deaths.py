@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from run_folders import died
-from ttt import deaths, failure
 from ttt.launch.job import explain, last_words
-from ttt.report.source.find import find
-from ttt.stop import Interrupted
+from ttt.report.read.find import find
+from ttt.signals import Interrupted
+from ttt.supervise import deaths, failure
 
 # As torchrun 2.13 prints it when both ranks were gone at its next look: the survivor comes first,
 # with the time of its error.

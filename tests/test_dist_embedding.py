@@ -12,9 +12,9 @@ import torch.nn.functional as F
 
 from ranks import on_ranks
 from ttt.config import build
-from ttt.dist import checkpoint, sharding_plan
-from ttt.dist.embedding import spread_tables
-from ttt.dist.world import Solo
+from ttt.distributed import checkpoint, sharding_plan
+from ttt.distributed.tables import spread_tables
+from ttt.distributed.world import Solo
 from ttt.errors import ConfigError
 from ttt.learner import StandardLearner
 from ttt.models.dlrm_dcnv2 import DlrmDcnV2

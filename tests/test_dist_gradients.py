@@ -6,11 +6,11 @@ import torch
 from torch import nn
 
 from ranks import on_ranks
-from ttt.dist import sharding_plan
-from ttt.dist.embedding import spread_tables
-from ttt.dist.gradients import GradientTimes
-from ttt.dist.parallel import parallelize
-from ttt.dist.world import Solo
+from ttt.distributed import sharding_plan
+from ttt.distributed.gradients import GradientTimes
+from ttt.distributed.parallelize import parallelize
+from ttt.distributed.tables import spread_tables
+from ttt.distributed.world import Solo
 from ttt.models.dlrm_dcnv2 import DlrmDcnV2
 from ttt.protocols import Breakdown
 

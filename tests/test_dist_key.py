@@ -19,9 +19,9 @@ from conftest import PROJECT, Command, environment
 from processes import ENDLESS, begin, end_all, until_training, workers
 from ttt import config
 from ttt.cli import counted
-from ttt.dist import agreement, key, meeting
-from ttt.dist.agreement import LostRankZero, Room, agree, ours
-from ttt.dist.rank import Placement, from_environment
+from ttt.distributed import agreement, key, rendezvous
+from ttt.distributed.agreement import LostRankZero, Room, agree, ours
+from ttt.distributed.rank import Placement, from_environment
 from ttt.errors import LaunchError
 
 OURS, OTHER = "our own secret, long enough", "the secret of somebody else"
@@ -70,8 +70,8 @@ Two = tuple[Any, Any]
 
 def opened() -> Two:
     """The store of rank 0, and a connection of rank 1."""
-    server = meeting.client("127.0.0.1", 0, 10, opens=True)
-    return server, meeting.client("127.0.0.1", server.port, 10)
+    server = rendezvous.client("127.0.0.1", 0, 10, opens=True)
+    return server, rendezvous.client("127.0.0.1", server.port, 10)
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def answers(two: Two, secrets: tuple[str | None, str | None], forge: Any = None)
         text = "the configuration" if rank == 0 else None
         try:
             place = Placement(rank, 2, rank, 2)
-            got[rank] = meeting.meet(two[rank], place, text, 5, secrets[rank])
+            got[rank] = rendezvous.meet(two[rank], place, text, 5, secrets[rank])
         except LaunchError as error:
             got[rank] = error
 
@@ -195,7 +195,7 @@ def test_whatever_a_stranger_says_of_himself_rank_0_ends_with_a_sentence(
     room.add("number", 1)
     room.set("came/1", came)
     with pytest.raises(LaunchError, match=r"^the message in the name of \S+.* is not used"):
-        meeting.meet(two[0], Placement(0, 2), "text", 5, secret)
+        rendezvous.meet(two[0], Placement(0, 2), "text", 5, secret)
 
 
 @pytest.mark.parametrize("secret", [OTHER, None])
@@ -322,7 +322,7 @@ def test_a_program_that_a_rank_starts_does_not_get_the_key(tmp_path: Path):
     script.write_text(
         textwrap.dedent("""
         import subprocess, sys, torch
-        from ttt.dist.world import join
+        from ttt.distributed.world import join
         with join(None, "text", lambda *_: torch.device("cpu")):
             pass
         print(subprocess.run(["env"], capture_output=True, text=True, check=True).stdout)

@@ -16,10 +16,10 @@ import pytest
 import torch
 
 from conftest import HUNG, command, environment
-from ttt.dist import device, meeting, network
-from ttt.dist.agreement import LostRankZero
-from ttt.dist.meeting import Arrival, absence
-from ttt.dist.rank import Placement, gpu_index
+from ttt.distributed import device, network, rendezvous
+from ttt.distributed.agreement import LostRankZero
+from ttt.distributed.rank import Placement, gpu_index
+from ttt.distributed.rendezvous import Arrival, absence
 from ttt.doctor import compute
 from ttt.errors import ConfigError, LaunchError
 from ttt.worker import choose_device
@@ -40,14 +40,14 @@ def alone(monkeypatch):
 
 def meet_all(present, size, seconds):
     """What each present rank gets from a meeting, in rank order."""
-    server = meeting.client("127.0.0.1", 0, 10, opens=True)
+    server = rendezvous.client("127.0.0.1", 0, 10, opens=True)
     answers = {}
 
     def take_part(number, rank):
-        store = meeting.client("127.0.0.1", server.port, 10)
+        store = rendezvous.client("127.0.0.1", server.port, 10)
         text = "the configuration" if rank == 0 else None
         try:
-            answers[number] = meeting.meet(store, Placement(rank, size), text, seconds)
+            answers[number] = rendezvous.meet(store, Placement(rank, size), text, seconds)
         except LaunchError as error:
             answers[number] = error
 
@@ -106,13 +106,13 @@ def test_a_world_of_another_size_is_none():
 
 
 def test_a_restart_by_torchrun_does_not_meet_the_start_before(alone):
-    server = meeting.client("127.0.0.1", 0, 10, opens=True)
+    server = rendezvous.client("127.0.0.1", 0, 10, opens=True)
     place = Placement(0, 1)
-    assert meeting.meet(server, place, "first", 5) == "first"
+    assert rendezvous.meet(server, place, "first", 5) == "first"
     alone.setenv("TORCHELASTIC_RESTART_COUNT", "1")
-    assert meeting.meet(server, place, "second", 5) == "second"
+    assert rendezvous.meet(server, place, "second", 5) == "second"
     alone.setenv("TORCHELASTIC_RUN_ID", "another launch at the same endpoint")
-    assert meeting.meet(server, place, "third", 5) == "third"
+    assert rendezvous.meet(server, place, "third", 5) == "third"
 
 
 def test_a_taken_port_is_told_with_its_number(alone):
@@ -123,7 +123,7 @@ def test_a_taken_port_is_told_with_its_number(alone):
         alone.setenv("MASTER_ADDR", "127.0.0.1")
         alone.setenv("MASTER_PORT", str(port))
         with pytest.raises(LaunchError, match=rf"port {port} of .*: it is in use; .* MASTER_PORT"):
-            meeting.connect(Placement(0, 2, 0, 2, "slurm"), 1)
+            rendezvous.connect(Placement(0, 2, 0, 2, "slurm"), 1)
 
 
 @pytest.mark.parametrize("says", [b"HTTP/1.1 400 Bad Request\r\n\r\n", None])
@@ -146,7 +146,7 @@ def test_a_rank_that_meets_another_program_says_so_in_time(alone, says, capfd):
         alone.setenv("MASTER_PORT", str(server.getsockname()[1]))
         began = time.monotonic()
         with pytest.raises(LaunchError, match=r"rank 1 on .* met something else than rank 0 at"):
-            meeting.connect(Placement(1, 2, 1, 2, "slurm"), 0.5)
+            rendezvous.connect(Placement(1, 2, 1, 2, "slurm"), 0.5)
         assert time.monotonic() - began < 60
         assert capfd.readouterr().err == ""  # and no page of torch's
         for guest in held:
@@ -162,12 +162,12 @@ def test_rank_0_that_cannot_be_reached_is_told_with_its_address(alone):
     with pytest.raises(
         LaunchError, match=f"rank 1 on .* could not reach rank 0 at 127.0.0.1:{port} within 1 s"
     ):
-        meeting.connect(Placement(1, 2, 1, 2, "slurm"), 0.5)
+        rendezvous.connect(Placement(1, 2, 1, 2, "slurm"), 0.5)
 
 
 def seat_all(monkeypatch, visible):
     """What each rank gets of its device, where CUDA shows each of them these GPUs."""
-    server = meeting.client("127.0.0.1", 0, 10, opens=True)
+    server = rendezvous.client("127.0.0.1", 0, 10, opens=True)
     mine, answers = threading.local(), {}
     cuda = torch.cuda
     monkeypatch.setattr(cuda, "device_count", lambda: len(mine.gpus))
@@ -178,7 +178,7 @@ def seat_all(monkeypatch, visible):
 
     def take_part(rank):
         mine.gpus = visible[rank]
-        store = meeting.client("127.0.0.1", server.port, 10)
+        store = rendezvous.client("127.0.0.1", server.port, 10)
         place = Placement(rank, len(visible), rank, len(visible), "slurm")
         try:
             if isinstance(mine.gpus, Exception):
@@ -247,7 +247,7 @@ def test_instances_of_one_gpu_are_told_apart_by_their_own_names(alone):
 
 
 def test_a_rank_whose_cuda_fails_keeps_its_error_and_the_others_do_not_wait():
-    server = meeting.client("127.0.0.1", 0, 10, opens=True)
+    server = rendezvous.client("127.0.0.1", 0, 10, opens=True)
     caught = {}
 
     def take_part(rank):
@@ -256,7 +256,7 @@ def test_a_rank_whose_cuda_fails_keeps_its_error_and_the_others_do_not_wait():
                 raise RuntimeError("CUDA driver initialization failed\nsee dmesg")
             return torch.device("cpu")
 
-        store = meeting.client("127.0.0.1", server.port, 10)
+        store = rendezvous.client("127.0.0.1", server.port, 10)
         try:
             device.take(store, Placement(rank, 2, rank, 2), choose, 10)
         except Exception as error:

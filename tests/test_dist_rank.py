@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ttt.dist.rank import Placement, from_environment, half_told, to_go_on
+from ttt.distributed.rank import Placement, from_environment, half_told, to_go_on
 
 OMPI = {
     "OMPI_COMM_WORLD_RANK": "5",

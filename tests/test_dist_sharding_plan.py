@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ttt.dist.sharding_plan import plan
+from ttt.distributed.sharding_plan import plan
 from ttt.errors import ConfigError
 
 # mlcommons/training, recommendation_v2/torchrec_dlrm/README.MD

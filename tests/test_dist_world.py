@@ -6,7 +6,7 @@ import torch
 
 from ranks import on_ranks
 from ttt.clock import Clock
-from ttt.dist.world import Solo, lost_peer
+from ttt.distributed.world import Solo, lost_peer
 
 
 def talk(world):

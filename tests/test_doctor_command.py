@@ -11,7 +11,7 @@ import pytest
 from conftest import HUNG, environment
 from ttt import config
 from ttt.cli import doctor
-from ttt.dist.rank import Placement
+from ttt.distributed.rank import Placement
 from ttt.doctor.findings import unknown
 
 LEVELS = ("ok", "warning", "failure")

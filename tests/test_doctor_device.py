@@ -9,9 +9,10 @@ import torch
 
 from conftest import HUNG, environment
 from ttt import shipped
-from ttt.doctor import compute, device, exactness, peaks, steps
+from ttt.doctor import compute, device, exactness, steps
 from ttt.doctor.device import Check
 from ttt.doctor.findings import Level, Seen, ok
+from ttt.machine import peaks
 from ttt.schema.parts import ImageDataConfig
 from ttt.schema.run import RunConfig
 

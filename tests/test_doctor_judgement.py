@@ -6,10 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ttt.affinity.topology import Core, Topology
-from ttt.dist import gpus as cuda
-from ttt.dist.rank import Placement
-from ttt.doctor import alone, cpus, gpus, limits, network, reading, show, software, started, storage
+from ttt.distributed.rank import Placement
+from ttt.doctor import cpus, gpus, limits, local, network, reading, show, software, started, storage
 from ttt.doctor.findings import (
     Finding,
     Level,
@@ -22,6 +20,8 @@ from ttt.doctor.findings import (
     unknown,
     warning,
 )
+from ttt.machine import gpus as cuda
+from ttt.machine.topology import Core, Topology
 from ttt.schema.choices import Binding
 from ttt.schema.parts import ImageDataConfig
 from ttt.schema.run import RunConfig
@@ -587,8 +587,8 @@ def test_a_check_that_breaks_is_a_finding_and_stops_no_other():
     def breaks():
         raise PermissionError(13, "Permission denied", "/data")
 
-    mine = {"a": alone.attempt(breaks), "b": alone.attempt(lambda: 5)}
-    everybody = alone.Everybody(mine, lambda value: [value])
+    mine = {"a": local.attempt(breaks), "b": local.attempt(lambda: 5)}
+    everybody = local.Everybody(mine, lambda value: [value])
     broken = one(everybody.judged("a", lambda seen: iter(())))
     assert broken.level is Level.failure
     assert "PermissionError: [Errno 13] Permission denied: '/data'" in broken.text

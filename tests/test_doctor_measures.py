@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from ranks import on_ranks
 from ttt import config
-from ttt.dist import bench
-from ttt.dist.bench import Measured, Timing
+from ttt.distributed import bench
+from ttt.distributed.bench import Measured, Timing
 from ttt.doctor import clocks, compute, exchange, show
 from ttt.doctor.findings import Level, Seen
 

@@ -6,10 +6,11 @@ import pynvml
 import pytest
 import torch
 
-from ttt.doctor import copies, counters, nvml
+from ttt.doctor import copies, counters
 from ttt.doctor.copies import Copies, Link
 from ttt.doctor.counters import Counters, Sample
 from ttt.doctor.findings import Level, Seen
+from ttt.machine import nvml
 
 CPU = torch.device("cpu")
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")

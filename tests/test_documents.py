@@ -9,7 +9,7 @@ import pytest
 
 from conftest import PROJECT
 from ttt.__main__ import COMMANDS
-from ttt.dist.meeting import _EACH_ITS_OWN
+from ttt.distributed.rendezvous import _EACH_ITS_OWN
 from ttt.sinks.summary import Summary
 
 DOCUMENTS = [PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", *(PROJECT / "docs").glob("*.md")]

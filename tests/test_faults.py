@@ -30,8 +30,8 @@ from processes import (
     until_training,
     workers,
 )
-from ttt import failure
-from ttt.report.source.find import find
+from ttt.report.read.find import find
+from ttt.supervise import failure
 
 Start = Callable[..., subprocess.Popen[str]]
 MetWith = Callable[[str], tuple[Met, Path]]

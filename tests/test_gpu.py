@@ -10,8 +10,8 @@ import torch
 
 from gpu import decode, parts
 from ttt.data.images import made_up_jpeg
-from ttt.dist import embedding
-from ttt.dist.device import identity
+from ttt.distributed import tables
+from ttt.distributed.device import identity
 from ttt.protocols import Shard
 
 pytestmark = [
@@ -102,6 +102,6 @@ def test_a_warm_up_takes_no_more_memory_than_the_plan_of_the_tables_counts_with(
     weights = sum(rows) * 128
     peak = torch.cuda.max_memory_allocated(GPU) - before
     after = torch.cuda.memory_allocated(GPU) - before
-    assert peak <= 1.05 * embedding._BYTES_PER_WEIGHT * weights
+    assert peak <= 1.05 * tables._BYTES_PER_WEIGHT * weights
     assert after <= 1.05 * 8 * weights  # weights and Adagrad's sums: nothing is left of the copies
     assert built.learner.steps == 0

@@ -7,17 +7,17 @@ from typing import Any
 import pytest
 
 import compliance_logs
-from ttt import deaths
 from ttt.cli import check
 from ttt.compliance import check_file, write_rules
 from ttt.compliance.records import MOST, records
 from ttt.compliance.scan import Scan
 from ttt.compliance.sentences import sentences
+from ttt.report.read.progress import Course
+from ttt.report.read.record import history
+from ttt.report.read.systems import amount
+from ttt.report.read.units import Position, Unit
 from ttt.report.run import Block
-from ttt.report.source.progress import Course
-from ttt.report.source.record import history
-from ttt.report.source.systems import amount
-from ttt.report.source.units import Position, Unit
+from ttt.supervise import deaths
 
 pytestmark = pytest.mark.timeout(120)  # an expression that backtracks takes hours
 

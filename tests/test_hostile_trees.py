@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 import hostile
 from ttt.cli import check, package, report
 from ttt.errors import NOT_COMPLIANT, OK, USAGE
-from ttt.report.forms.tracking import _directory, _logged, _lost, _recorded
-from ttt.report.source.find import find
+from ttt.report.read.find import find
+from ttt.report.render.tracking import _directory, _logged, _lost, _recorded
 from ttt.sinks.series import frozen, machine
 
 pytestmark = pytest.mark.timeout(200)  # what waits or runs wild is ended, and fails

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from conftest import PROJECT
-from ttt import installed
+from ttt.machine import installed
 
 
 @pytest.fixture

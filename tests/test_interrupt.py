@@ -17,7 +17,7 @@ SOON = 15.0
 
 STUCK = """
 import hashlib, threading
-from ttt import stop
+from ttt import signals
 stop._GRACE_SECONDS = 1000  # what SIGTERM has
 stop.install(lambda number: print("last words", number, flush=True))
 threading.Timer(1, lambda: print("ready", flush=True)).start()
@@ -25,7 +25,7 @@ hashlib.pbkdf2_hmac("sha256", b"", b"", 10**9)  # a library that does not come b
 """
 FINALIZER = """
 import os, signal, time
-from ttt import stop
+from ttt import signals
 class Asked:
     def __del__(self):
         os.kill(os.getpid(), signal.SIGINT)
@@ -40,7 +40,7 @@ except stop.Interrupted as interrupted:
 """
 LOADING = """
 import time
-from ttt import stop
+from ttt import signals
 stop.begin()
 print("ready", flush=True)
 time.sleep(20)
@@ -76,7 +76,7 @@ ConfigLoaderImpl.load_configuration = broken
 """
 EXEC = """
 import os, signal, sys
-from ttt import stop
+from ttt import signals
 stop.remember_room()
 signal.raise_signal(signal.SIGUSR1)
 stop.hold_room()

@@ -29,19 +29,19 @@ from test_tasks_translation import network
 from ttt import keep
 from ttt.clock import Clock
 from ttt.data.clicks import Clicks
-from ttt.dist.world import Solo
+from ttt.distributed.world import Solo
 from ttt.errors import ConfigError
 from ttt.events import EventLog
 from ttt.learner import StandardLearner
 from ttt.loop import Parts
 from ttt.metrics.accuracy import Top1
 from ttt.optim import sgd
-from ttt.report.source.folders import read
+from ttt.report.read.folders import read
 from ttt.schema.choices import Keep
+from ttt.supervise.heartbeat import Pulse
 from ttt.tasks.image import ImageClassification
 from ttt.tasks.recommendation import ClickPrediction
 from ttt.tasks.translation import Translation
-from ttt.telemetry.pulse import Pulse
 from ttt.telemetry.timing import Meter
 from ttt.watcher import Target
 
@@ -286,7 +286,7 @@ def test_names_that_the_format_cannot_have_are_refused(name):
 
 
 def test_no_process_sends_more_than_some_rows_at_once(sets, monkeypatch):
-    monkeypatch.setattr("ttt.dist.embedding._ROWS_AT_ONCE", 500)
+    monkeypatch.setattr("ttt.distributed.tables._ROWS_AT_ONCE", 500)
     tables = model_of(ALONE, "row").tables
     sizes = [len(part) for part in tables.in_order()]
     assert max(sizes) == 500

@@ -16,12 +16,13 @@ from pathlib import Path
 import pytest
 
 from conftest import PROJECT, Command
-from ttt import config, deaths
+from ttt import config
 from ttt.cli.run import problems
 from ttt.launch import sbatch, slurm, slurm_job
 from ttt.launch.job import Job
-from ttt.report.source.find import find
+from ttt.report.read.find import find
 from ttt.schema.launchers import Mode, SlurmConfig, limit_seconds
+from ttt.supervise import deaths
 
 GOLDEN = PROJECT / "tests" / "golden"
 LAUNCH = Path("/scratch/ada/runs/digits/2026-01-31_12-00-00_c0de")

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from ttt.dist.world import Solo
+from ttt.distributed.world import Solo
 from ttt.learner import StandardLearner
 from ttt.optim import sgd
 from ttt.protocols import Synthetic

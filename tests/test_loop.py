@@ -2,11 +2,11 @@ import pytest
 
 from fakes import FakeData, FakeLearner, FakeTask, FakeTime, Recorder
 from ttt.clock import Clock
-from ttt.dist.world import Solo
+from ttt.distributed.world import Solo
 from ttt.errors import DataError
 from ttt.events import EventLog, Kind
 from ttt.loop import Parts, Past, run
-from ttt.telemetry.pulse import Pulse
+from ttt.supervise.heartbeat import Pulse
 from ttt.telemetry.timing import Meter
 from ttt.watcher import Status, Target
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
 from ranks import on_ranks
-from ttt.dist.world import Solo
+from ttt.distributed.world import Solo
 from ttt.errors import DataError
 from ttt.metrics.auc import Auc
 

@@ -9,10 +9,10 @@ from sacrebleu.metrics import BLEU
 
 from ranks import on_ranks
 from ttt.data.buckets import eval_batches
-from ttt.dist.world import Solo
+from ttt.distributed.world import Solo
 from ttt.errors import DataError, MissingExtra
 from ttt.metrics.bleu import Bleu
-from ttt.vocabulary import EOS, PAD
+from ttt.special_tokens import EOS, PAD
 
 WORDS = "the a cat Cat dog sat on mat , . ran over house-boat 3.14 don't über".split()
 SOLO = Solo(torch.device("cpu"))

@@ -10,7 +10,7 @@ import torch
 from translators import MODELS, VOCABULARY, prefixes, sentences
 from ttt.errors import ConfigError
 from ttt.models.beam import search
-from ttt.vocabulary import BOS, EOS, PAD
+from ttt.special_tokens import BOS, EOS, PAD
 
 LENGTHS = (9, 2, 5, 5, 7, 3, 8, 4)
 

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from ttt import config
-from ttt.dist.sharding_plan import Piece
+from ttt.distributed.sharding_plan import Piece
 from ttt.models.dlrm_dcnv2 import DlrmDcnV2
 from ttt.models.embedding_bags import EmbeddingBags
 from ttt.schema.choices import Precision

@@ -7,7 +7,7 @@ from torch import nn
 
 from translators import VOCABULARY, gnmt, prefixes, sentences
 from ttt.models.gnmt import Gnmt
-from ttt.vocabulary import PAD
+from ttt.special_tokens import PAD
 
 
 def lstm_size(inputs: int, width: int) -> int:

@@ -10,7 +10,7 @@ from torch import nn
 
 from translators import VOCABULARY, prefixes, sentences, transformer
 from ttt.models.transformer import Transformer
-from ttt.vocabulary import EOS, PAD
+from ttt.special_tokens import EOS, PAD
 
 
 def count(**settings) -> int:

@@ -22,9 +22,9 @@ import pytest
 
 from conftest import HUNG, PROJECT, Command, command, environment
 from processes import EASY, ENDLESS, begin, end_all, events, until_training, workers
-from ttt.dist import mpi
-from ttt.dist.rank import Placement, from_environment
-from ttt.dist.world import lost_peer
+from ttt.distributed import mpi
+from ttt.distributed.rank import Placement, from_environment
+from ttt.distributed.world import lost_peer
 from ttt.errors import LaunchError, MissingExtra
 from ttt.launch.mpi import Family, Mpi, Request, family_of, passed, render
 
@@ -231,9 +231,9 @@ def test_mpi_tells_where_rank_0_is_and_is_gone_afterwards(mpirun: list[str], tmp
     script.write_text(
         textwrap.dedent("""
         import os, signal, time
-        from ttt import stop
-        from ttt.dist import mpi
-        from ttt.dist.rank import from_environment
+        from ttt import signals
+        from ttt.distributed import mpi
+        from ttt.distributed.rank import from_environment
 
         stop.install()
         placement = from_environment()
@@ -340,7 +340,7 @@ def test_a_killed_rank_ends_the_run_and_is_told(mpirun: list[str], tmp_path: Pat
 def test_a_rank_that_raises_is_told_in_its_own_words(ttt: Command, tmp_path: Path, digits: Path):
     (tmp_path / "broken_parts.py").write_text(
         textwrap.dedent("""
-        from ttt.dist.rank import from_environment
+        from ttt.distributed.rank import from_environment
         from ttt.tasks.image import ImageClassification
 
         class Raises(ImageClassification):

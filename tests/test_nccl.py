@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch._C import _DistBackendError
 
-from ttt.dist.world import lost_peer, set_up_nccl
+from ttt.distributed.world import lost_peer, set_up_nccl
 
 # What torch 2.5 to 2.13 and NCCL 2.20 to 2.29 print, by their sources and users' reports.
 AFTERWARDS = [

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ttt.dist.world import Solo
+from ttt.distributed.world import Solo
 from ttt.learner import StandardLearner
 from ttt.models.embedding_bags import EmbeddingBags
 from ttt.optim import adagrad, adam, lars, sgd

@@ -10,10 +10,10 @@ import pytest
 
 from conftest import HUNG, environment
 from processes import begin, end_all, until_there
-from ttt import owner
 from ttt.errors import LaunchError
+from ttt.supervise import owner
 
-TAKES = "import sys, pathlib, ttt.owner as o; o.take(pathlib.Path(sys.argv[1])); input()"
+TAKES = "import sys, pathlib, ttt.supervise.owner as o; o.take(pathlib.Path(sys.argv[1])); input()"
 
 
 @pytest.fixture(autouse=True)

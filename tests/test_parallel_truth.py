@@ -10,11 +10,11 @@ from ranks import on_ranks
 from ttt import config
 from ttt.build import build
 from ttt.clock import Clock
-from ttt.dist.world import Solo
+from ttt.distributed.world import Solo
 from ttt.events import EventLog
 from ttt.loop import measure
 from ttt.schema.run import RunConfig
-from ttt.telemetry.pulse import Pulse
+from ttt.supervise.heartbeat import Pulse
 
 # Rounding differs by 1e-7 until it turns one of many equal pixels in a max pool: later steps would
 # compare that.

@@ -8,7 +8,7 @@ import pytest
 
 from ttt.errors import ConfigError, DataError
 from ttt.prepare import pairs
-from ttt.vocabulary import EOS
+from ttt.special_tokens import EOS
 
 WORDS = "zero one two three four five six seven eight nine".split()
 COUNT = 300

@@ -18,7 +18,7 @@ from ttt.prepare import dates, multi30k, text, wmt
 from ttt.prepare.folder import silent
 from ttt.prepare.parallel import Pair, sentences
 from ttt.prepare.stages import resumable_folder
-from ttt.vocabulary import BOS, EOS, PAD, UNK
+from ttt.special_tokens import BOS, EOS, PAD, UNK
 
 
 @pytest.fixture(scope="module")

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 import studies
 from ttt.errors import ConfigError, MissingExtra
-from ttt.report.analysis.scaling import Efficiency
-from ttt.report.forms import drawing
-from ttt.report.forms.charts import charts, inline_svg, write_figures
-from ttt.report.forms.view import losses, tasks
+from ttt.report.analyze.scaling import Efficiency
+from ttt.report.render import drawing
+from ttt.report.render.charts import charts, inline_svg, write_figures
+from ttt.report.render.view import losses, tasks
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -133,8 +133,8 @@ def test_the_same_benchmark_with_two_targets_has_two_files(tmp_path):
 
 
 def test_matplotlib_is_asked_for_by_name(monkeypatch):
-    monkeypatch.setitem(sys.modules, "ttt.report.forms.drawing", None)
-    monkeypatch.delattr("ttt.report.forms.drawing")
+    monkeypatch.setitem(sys.modules, "ttt.report.render.drawing", None)
+    monkeypatch.delattr("ttt.report.render.drawing")
     with pytest.raises(MissingExtra, match=r"matplotlib.*ttt\[report\]"):
         charts(studies.sweep())
 

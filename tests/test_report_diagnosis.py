@@ -6,14 +6,14 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from report_runs import run
-from ttt.report.analysis.diagnosis import diagnose
-from ttt.report.analysis.hardware import hardware
-from ttt.report.analysis.names import names
-from ttt.report.analysis.scaling import sweeps
-from ttt.report.analysis.score import group
-from ttt.report.analysis.stability import comparisons, stability
-from ttt.report.analysis.study import study
-from ttt.report.forms.table import show_study
+from ttt.report.analyze.diagnosis import diagnose
+from ttt.report.analyze.hardware import hardware
+from ttt.report.analyze.names import names
+from ttt.report.analyze.scaling import sweeps
+from ttt.report.analyze.score import group
+from ttt.report.analyze.stability import comparisons, stability
+from ttt.report.analyze.study import study
+from ttt.report.render.table import show_study
 from ttt.report.run import Block, Found, Rank
 
 GIB = 2**30

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from compliance_logs import ours, resnet, text, write
 from run_folders import finished
 from ttt.errors import ConfigError
-from ttt.report.analysis.score import group
+from ttt.report.analyze.score import group
+from ttt.report.read import find as finder
+from ttt.report.read.find import find
 from ttt.report.run import Found
-from ttt.report.source import find as finder
-from ttt.report.source.find import find
 
 
 def _logs(folder, count, log=None):

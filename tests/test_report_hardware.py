@@ -1,8 +1,8 @@
 import dataclasses
 
 from report_runs import experiment, of_size
-from ttt.report.analysis.hardware import hardware
-from ttt.report.analysis.score import group
+from ttt.report.analyze.hardware import hardware
+from ttt.report.analyze.score import group
 
 
 def test_a_row_has_what_buyers_ask():

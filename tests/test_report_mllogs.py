@@ -5,8 +5,8 @@ import pytest
 
 from compliance_logs import find, ours, record, resnet, text, write
 from ttt.compliance import target_of
+from ttt.report.read.mllogs import read
 from ttt.report.run import Block, Rejected, Run
-from ttt.report.source.mllogs import read
 
 NVIDIA = "mlperf_results/v4.0/NVIDIA/results"
 

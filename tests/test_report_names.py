@@ -6,9 +6,9 @@ import pytest
 
 import studies
 from run_folders import finished
-from ttt.report.analysis.names import names, whereabouts
-from ttt.report.analysis.score import group
-from ttt.report.source.find import find
+from ttt.report.analyze.names import names, whereabouts
+from ttt.report.analyze.score import group
+from ttt.report.read.find import find
 
 
 def named(*runs):

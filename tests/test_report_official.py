@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 import summaries
-from ttt.report.analysis.rcp import judge
-from ttt.report.analysis.score import group
-from ttt.report.analysis.study import study
-from ttt.report.forms.plain import as_json
-from ttt.report.source.find import find
+from ttt.report.analyze.rcp import judge
+from ttt.report.analyze.score import group
+from ttt.report.analyze.study import study
+from ttt.report.read.find import find
+from ttt.report.render.export import as_json
 
 TREES = [
     ("v0.7/Google", "training", "0.7.0"),

@@ -14,7 +14,7 @@ import pytest
 import studies
 from conftest import HUNG
 from ttt.errors import ConfigError, MissingExtra
-from ttt.report.forms.page import page, write_page
+from ttt.report.render.page import page, write_page
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 # Says what the page looks like from inside, where only the source can be read from outside.

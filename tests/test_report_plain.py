@@ -7,7 +7,7 @@ import pytest
 
 import studies
 from ttt.errors import ConfigError, one_line
-from ttt.report.forms.plain import as_json, write_csv
+from ttt.report.render.export import as_json, write_csv
 
 
 def strict(study):

@@ -9,8 +9,8 @@ from mlperf_logging.result_summarizer import result_summarizer
 
 from compliance_logs import record, resnet, text, write
 from run_folders import finished
-from ttt.report.source.find import find
-from ttt.report.source.mllogs import read
+from ttt.report.read.find import find
+from ttt.report.read.mllogs import read
 
 START, STOP, READING = "power_measurement_start", "power_measurement_stop", "power_reading"
 

@@ -2,7 +2,7 @@ import pytest
 
 from report_runs import run
 from ttt.errors import ConfigError
-from ttt.report.analysis.price import priced
+from ttt.report.analyze.price import priced
 from ttt.report.run import Found
 
 

@@ -5,10 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from report_runs import experiment, of_size, run
-from ttt.report.analysis.rates import Rate, clock_rate, rate, remarks
-from ttt.report.analysis.scaling import sweeps
+from ttt.report.analyze.rates import Rate, clock_rate, rate, remarks
+from ttt.report.analyze.scaling import sweeps
+from ttt.report.read import mllogs
 from ttt.report.run import Block, Evaluation
-from ttt.report.source import mllogs
 
 POSITIVE = st.floats(1e-3, 1e6)
 

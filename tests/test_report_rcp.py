@@ -8,9 +8,9 @@ import summaries
 from compliance_logs import find as pick
 from compliance_logs import ours, record, resnet, write
 from run_folders import finished
-from ttt.report.analysis.rcp import judge
-from ttt.report.analysis.score import Rcp, group
-from ttt.report.source.find import find
+from ttt.report.analyze.rcp import judge
+from ttt.report.analyze.score import Rcp, group
+from ttt.report.read.find import find
 
 
 @pytest.mark.filterwarnings("default")  # of the official code

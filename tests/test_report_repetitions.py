@@ -5,8 +5,8 @@ import pytest
 
 import studies
 from run_folders import died, finished
-from ttt.report.analysis.repetitions import copies, repetitions
-from ttt.report.source.find import find
+from ttt.report.analyze.repetitions import copies, repetitions
+from ttt.report.read.find import find
 
 
 def sizes(runs):

@@ -6,11 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from report_runs import experiment, of_size
-from ttt.report.analysis.laws import amdahl, gustafson
-from ttt.report.analysis.scaling import sweeps
-from ttt.report.analysis.score import group
+from ttt.report.analyze.laws import amdahl, gustafson
+from ttt.report.analyze.scaling import sweeps
+from ttt.report.analyze.score import group
+from ttt.report.read.find import find
 from ttt.report.run import Block
-from ttt.report.source.find import find
 
 SHARES = st.floats(0.0, 1.0)
 SIZES = st.lists(st.integers(1, 100_000), min_size=2, max_size=6, unique=True)

@@ -11,12 +11,12 @@ import studies
 from compliance_logs import find as pick
 from compliance_logs import ours, resnet, write
 from run_folders import aborted, died, finished
-from ttt.report.analysis.hardware import hardware
-from ttt.report.analysis.price import priced
-from ttt.report.analysis.score import Rcp, Score, group, olympic, spread, valid_time
-from ttt.report.analysis.stability import comparisons, stability
+from ttt.report.analyze.hardware import hardware
+from ttt.report.analyze.price import priced
+from ttt.report.analyze.score import Rcp, Score, group, olympic, spread, valid_time
+from ttt.report.analyze.stability import comparisons, stability
+from ttt.report.read.find import find
 from ttt.report.run import Found
-from ttt.report.source.find import find
 
 TIMES = st.lists(st.floats(1e-3, 1e6), min_size=3, max_size=12)
 

@@ -5,12 +5,12 @@ import json
 import pytest
 
 import studies
-from ttt.report.analysis.scaling import sweeps
-from ttt.report.analysis.score import group
-from ttt.report.analysis.size import unit, workers
-from ttt.report.analysis.words import machine
-from ttt.report.source.find import find
-from ttt.report.source.systems import model
+from ttt.report.analyze.format import machine
+from ttt.report.analyze.scaling import sweeps
+from ttt.report.analyze.score import group
+from ttt.report.analyze.size import unit, workers
+from ttt.report.read.find import find
+from ttt.report.read.systems import model
 
 
 @pytest.mark.parametrize(

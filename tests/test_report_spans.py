@@ -1,9 +1,9 @@
 import pytest
 
 from compliance_logs import record, resnet, write
+from ttt.report.read.mllogs import read
+from ttt.report.read.units import Unit, counted_from, tokens_in_a_sample, unit_of
 from ttt.report.run import Block
-from ttt.report.source.mllogs import read
-from ttt.report.source.units import Unit, counted_from, tokens_in_a_sample, unit_of
 
 SET = 1_281_167.0
 

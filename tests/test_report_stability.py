@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from report_runs import experiment, of_size
-from ttt.report.analysis.score import group
-from ttt.report.analysis.stability import (
+from ttt.report.analyze.score import group
+from ttt.report.analyze.stability import (
     MANY,
     between_machines,
     comparisons,

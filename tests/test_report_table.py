@@ -7,9 +7,9 @@ from rich.console import Console
 import studies
 from run_folders import aborted, died, finished
 from ttt.compliance import LABEL
-from ttt.report.analysis.study import study
-from ttt.report.forms.table import closing, show_study
-from ttt.report.source.find import find
+from ttt.report.analyze.study import study
+from ttt.report.read.find import find
+from ttt.report.render.table import closing, show_study
 
 
 def printed(paths, width=80):

@@ -14,8 +14,8 @@ from fakes import FakeTime
 from test_sinks import tell
 from test_sinks_wandb import inspect
 from ttt.events import EventLog, Kind
-from ttt.report.forms.tracking import _written, run_identity
-from ttt.report.source.find import find
+from ttt.report.read.find import find
+from ttt.report.render.tracking import _written, run_identity
 from ttt.sinks.jsonl import JsonLines
 from ttt.sinks.mllog import MlperfLog
 from ttt.sinks.series import folder_identity
@@ -25,9 +25,9 @@ from wandb_server import server
 PUSH = """
 import sys
 from pathlib import Path
-from ttt.report.source.find import find
-from ttt.report.analysis.study import study
-from ttt.report.forms.tracking import push
+from ttt.report.read.find import find
+from ttt.report.analyze.study import study
+from ttt.report.render.tracking import push
 
 paths, mode = sys.argv[1:-1], sys.argv[-1]
 page = Path("page.html")
@@ -35,7 +35,7 @@ page.write_text("<p>the study</p>")
 for line in push(study(find(paths)), mode=mode, page=page):
     print(line)
 """
-DASHBOARD = "from ttt.report.forms.dashboard import create; print(create('digits'))"
+DASHBOARD = "from ttt.report.render.dashboard import create; print(create('digits'))"
 
 
 def python(folder: Path, code: str, *arguments: object, **variables: str) -> str:

@@ -6,8 +6,8 @@ import re
 import pytest
 
 import studies
-from ttt.report.analysis.score import Rcp
-from ttt.report.forms.sentences import (
+from ttt.report.analyze.score import Rcp
+from ttt.report.render.sentences import (
     answer,
     compared,
     comparisons,
@@ -15,7 +15,7 @@ from ttt.report.forms.sentences import (
     laws,
     rates,
 )
-from ttt.report.forms.view import identity, ranked, tasks
+from ttt.report.render.view import identity, ranked, tasks
 
 
 def said(*groups):

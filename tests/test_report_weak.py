@@ -4,12 +4,12 @@ from pathlib import Path
 import pytest
 
 import studies
-from ttt.report.analysis.scaling import sweeps
-from ttt.report.analysis.score import Rcp, group
-from ttt.report.analysis.stability import comparisons, stability
-from ttt.report.analysis.weak import Weak
-from ttt.report.forms.doubts import verdict
-from ttt.report.forms.plain import as_json
+from ttt.report.analyze.scaling import sweeps
+from ttt.report.analyze.score import Rcp, group
+from ttt.report.analyze.stability import comparisons, stability
+from ttt.report.analyze.weak import Weak
+from ttt.report.render.caveats import verdict
+from ttt.report.render.export import as_json
 
 
 def model(number, seconds=600.0, *, benchmark="deepcam", start=1.7e9, **changes):

@@ -5,8 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import studies
-from ttt.report.analysis.score import group
-from ttt.report.analysis.words import (
+from ttt.report.analyze.format import (
     between,
     duration,
     energy,
@@ -19,6 +18,7 @@ from ttt.report.analysis.words import (
     unit_for,
     unit_of,
 )
+from ttt.report.analyze.score import group
 
 
 @pytest.mark.parametrize(

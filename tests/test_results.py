@@ -1,6 +1,6 @@
 import pytest
 
-from ttt.results import block_times, communication_fraction, largest
+from ttt.statistics import block_times, communication_fraction, largest
 from ttt.telemetry.timing import BlockTimes
 
 

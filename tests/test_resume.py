@@ -11,17 +11,18 @@ import torch
 
 from fakes import Recorder
 from ranks import on_ranks
-from ttt import attempt, config, stop
+from ttt import config, signals
 from ttt.build import build
 from ttt.clock import Clock
-from ttt.dist import checkpoint
-from ttt.dist.world import Solo
+from ttt.distributed import checkpoint
+from ttt.distributed.world import Solo
 from ttt.errors import LaunchError
 from ttt.events import EventLog, Kind
 from ttt.loop import Past, begin, run
 from ttt.protocols import State
 from ttt.sinks.jsonl import JsonLines
-from ttt.telemetry.pulse import Pulse
+from ttt.supervise import resume
+from ttt.supervise.heartbeat import Pulse
 from ttt.watcher import Status, Verdict
 
 # A little of everything that has to be saved: momentum, statistics, dropout-free but shuffled data.
@@ -42,10 +43,10 @@ def conducted(world, text, folder, past=None, room_at=None, lost_at=None, every=
     folder = Path(folder)
     record = Recorder()
     clock = Clock(time.time if every else lambda: 100.0)
-    sinks = [JsonLines(folder / attempt.EVENTS)] if world.rank == 0 else []
+    sinks = [JsonLines(folder / resume.EVENTS)] if world.rank == 0 else []
     log = EventLog(clock.now, [*sinks, record])
     parts = build(config.load(text), world, clock, log, Pulse())
-    parts, past = attempt.prepare(parts, past, folder, every)
+    parts, past = resume.prepare(parts, past, folder, every)
     object.__setattr__(parts, "room_wanted", lambda: _wanted(parts, room_at))
     if lost_at:
         object.__setattr__(parts.learner, "step", _lost(parts.learner, lost_at))
@@ -55,8 +56,8 @@ def conducted(world, text, folder, past=None, room_at=None, lost_at=None, every=
         parts.saver.finish()
         verdict = Verdict(Status.RUNNING)
     if verdict.status is Status.SUSPENDED:
-        stop._told[:] = [signal.SIGUSR1]
-        attempt.suspend(parts, folder)
+        signals._told[:] = [signal.SIGUSR1]
+        resume.suspend(parts, folder)
     parts.data.close()
     log.close()
     weights = [value.clone() for value in parts.learner.model.state_dict().values()]
@@ -98,7 +99,7 @@ def test_nothing_but_time_is_lost(digits, tmp_path, size):
     first = everywhere(text, str(cut), None, 10)
     assert {status for status, *_ in first} == {Status.SUSPENDED}
     assert {steps for _, steps, *_ in first} == {15}  # seen at 12, the answer read at 15
-    past = attempt.past(cut)
+    past = resume.past(cut)
     assert past is not None
     assert (past.started, past.step) == (100.0, 15)
     second = everywhere(text, str(cut), past)
@@ -106,12 +107,12 @@ def test_nothing_but_time_is_lost(digits, tmp_path, size):
         assert a[:2] == c[:2]  # the same end after the same steps
         assert a[2] == b[2] + c[2]  # and every quality on the way
         assert all(torch.equal(ours, theirs) for ours, theirs in zip(a[3], c[3], strict=True))
-    kinds = [event.kind for event in attempt.recall(cut)]
+    kinds = [event.kind for event in resume.recall(cut)]
     assert kinds.count(Kind.RUN_START) == kinds.count(Kind.RESUMED) == kinds.count(Kind.RUN_STOP)
 
     # Lost in the second epoch; every exchange of ranks saves, if none is still writing.
     lost = everywhere(text, str(killed), None, None, 38, 1e-6)
-    past = attempt.past(killed)
+    past = resume.past(killed)
     assert past is not None
     assert 0 < past.step < 38
     assert past.totals["train"] > 0  # of a block that had not ended
@@ -121,7 +122,7 @@ def test_nothing_but_time_is_lost(digits, tmp_path, size):
         assert a[:2] == c[:2]
         assert a[2] == (b[2] + c[2] if past.step > 23 else c[2])
         assert all(torch.equal(ours, theirs) for ours, theirs in zip(a[3], c[3], strict=True))
-    saved = [event for event in attempt.recall(killed) if event.kind is Kind.CHECKPOINT]
+    saved = [event for event in resume.recall(killed) if event.kind is Kind.CHECKPOINT]
     assert past.step in {event.data["saved_step"] for event in saved}
 
 
@@ -130,12 +131,12 @@ def write_events(folder: Path, *kinds: Kind) -> None:
         json.dumps({"kind": kind, "time": 10.0 + at, "step": 0, "data": {"reason": "enough"}})
         for at, kind in enumerate(kinds)
     ]
-    (folder / attempt.EVENTS).write_text("\n".join(lines) + '\n{"kind": "progr')
+    (folder / resume.EVENTS).write_text("\n".join(lines) + '\n{"kind": "progr')
 
 
 def test_a_run_lost_without_a_checkpoint_begins_anew_with_its_clock_running(tmp_path):
     write_events(tmp_path, Kind.INIT_START, Kind.RUN_START, Kind.PROGRESS)
-    assert attempt.past(tmp_path) == Past(started=11.0, accounted=11.0, step=0, totals={})
+    assert resume.past(tmp_path) == Past(started=11.0, accounted=11.0, step=0, totals={})
 
 
 def test_what_came_before_the_clock_is_forgotten(tmp_path):
@@ -143,15 +144,15 @@ def test_what_came_before_the_clock_is_forgotten(tmp_path):
     (tmp_path / "result_0.txt").touch()
     (tmp_path / "logs").mkdir()
     (tmp_path / "logs" / "rank_1.failure.json").touch()  # else the next to start would look failed
-    assert attempt.past(tmp_path) is None
+    assert resume.past(tmp_path) is None
     assert list(tmp_path.rglob("*")) == [tmp_path / "logs"]
-    assert attempt.past(tmp_path) is None
+    assert resume.past(tmp_path) is None
 
 
 def test_a_finished_run_is_not_started_again(tmp_path):
     write_events(tmp_path, Kind.RUN_START, Kind.RUN_STOP)
     with pytest.raises(LaunchError, match=r"finished run \(enough\)"):
-        attempt.past(tmp_path)
+        resume.past(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -171,17 +172,17 @@ def test_a_finished_run_is_not_started_again(tmp_path):
 )
 def test_a_line_that_is_no_event_is_passed_over(tmp_path, line):
     write_events(tmp_path, Kind.RUN_START, Kind.PROGRESS)
-    with (tmp_path / attempt.EVENTS).open("ab") as record:
+    with (tmp_path / resume.EVENTS).open("ab") as record:
         record.write(b"\n" + (line if isinstance(line, bytes) else line.encode()) + b"\n")
-    assert [event.kind for event in attempt.recall(tmp_path)] == [Kind.RUN_START, Kind.PROGRESS]
-    assert attempt.past(tmp_path) == Past(started=10.0, accounted=10.0, step=0, totals={})
+    assert [event.kind for event in resume.recall(tmp_path)] == [Kind.RUN_START, Kind.PROGRESS]
+    assert resume.past(tmp_path) == Past(started=10.0, accounted=10.0, step=0, totals={})
 
 
 def test_a_record_that_lost_its_start_is_kept(tmp_path):
     write_events(tmp_path, Kind.INIT_START, Kind.PROGRESS)
     with pytest.raises(LaunchError, match="no longer shows when the clock started"):
-        attempt.past(tmp_path)
-    assert (tmp_path / attempt.EVENTS).exists()
+        resume.past(tmp_path)
+    assert (tmp_path / resume.EVENTS).exists()
 
 
 def test_what_fails_before_it_goes_on_has_no_clock_to_stop():
@@ -231,7 +232,7 @@ def resumed(world, folders):
     found = {}
     for folder in folders:
         record, learner = Recorder(), Strict()
-        past = world.agree(attempt.past(folder) if world.rank == 0 else None)
+        past = world.agree(resume.past(folder) if world.rank == 0 else None)
         parts = SimpleNamespace(
             world=world,
             learner=learner,
@@ -239,7 +240,7 @@ def resumed(world, folders):
             meter=SimpleNamespace(resume=lambda seconds: None),
         )
         try:
-            _, past = attempt.prepare(parts, past, folder, None)
+            _, past = resume.prepare(parts, past, folder, None)
         except LaunchError as error:
             found[folder.name] = str(error)
         else:

@@ -15,16 +15,16 @@ import torch
 from conftest import HUNG, environment
 from fakes import FakeTime, Recorder
 from processes import OUTSIDE, TWO, begin, end_all, events, workers
-from ttt import saver
 from ttt.clock import Clock
-from ttt.dist import checkpoint
-from ttt.dist.checkpoint import Progress
-from ttt.dist.world import Solo
+from ttt.distributed import checkpoint
+from ttt.distributed.checkpoint import Progress
+from ttt.distributed.world import Solo
 from ttt.errors import LaunchError
 from ttt.events import EventLog, Kind
 from ttt.protocols import State
-from ttt.saver import CHECKPOINT, Saver
-from ttt.telemetry.pulse import Pulse
+from ttt.supervise import saver
+from ttt.supervise.heartbeat import Pulse
+from ttt.supervise.saver import CHECKPOINT, Saver
 
 WORLD = Solo(torch.device("cpu"))
 

@@ -7,8 +7,8 @@ from torch import nn
 from ranks import on_ranks
 from ttt import config
 from ttt.build import describe_run, spread
-from ttt.dist.parallel import parallelize
-from ttt.dist.world import Solo
+from ttt.distributed.parallelize import parallelize
+from ttt.distributed.world import Solo
 from ttt.schema.logged import Spread
 
 PRECISIONS = [

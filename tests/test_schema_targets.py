@@ -26,7 +26,12 @@ HOSTILE = [
     *("hydra.utils.instantiate", "hydra.utils.call", "torch.load", "torch.hub.load"),
     *("torch.utils.collect_env.run", "numpy.load", "yaml.unsafe_load", "cloudpickle.loads"),
     *("sympy.sympify", "pip.main", "ttt.worker.main", "ttt.launch.process.supervise"),
-    *("ttt.launch.slurm.submit", "ttt.config.build", "ttt.dist.world.Group", "ttt.launch.mpi.Mpi"),
+    *(
+        "ttt.launch.slurm.submit",
+        "ttt.config.build",
+        "ttt.distributed.world.Group",
+        "ttt.launch.mpi.Mpi",
+    ),
     *("print", "", "os", "mine.__builtins__.eval", "mine..Task", "mine.x y", ".os.system"),
 ]
 ROLES = ("data", "model", "task", "optim", "schedule")

@@ -8,12 +8,13 @@ from types import SimpleNamespace
 import pytest
 
 from fakes import FakeTime, Recorder
-from ttt import failure, stop
+from ttt import signals
 from ttt.clock import Clock
 from ttt.events import EventLog, Kind
-from ttt.seat import Seat
-from ttt.stop import Interrupted
-from ttt.telemetry.pulse import Stuck
+from ttt.signals import Interrupted
+from ttt.supervise import failure
+from ttt.supervise.guard import Seat
+from ttt.supervise.heartbeat import Stuck
 
 TERM, INT = Interrupted(signal.SIGTERM), Interrupted(signal.SIGINT)
 LOST = RuntimeError("[gloo] Connection closed by peer")
@@ -23,7 +24,7 @@ STUCK = Stuck(1, "n2", "is stuck for 4 s", teller=0)
 @pytest.fixture
 def seat(tmp_path, monkeypatch):
     """Rank 0 of a run whose clock has run for ten seconds; its job may go back to the queue."""
-    monkeypatch.setenv(stop.REQUEUE, "1")
+    monkeypatch.setenv(signals.REQUEUE, "1")
     (tmp_path / "logs").mkdir()
     record, time = Recorder(), FakeTime()
     seat = Seat(None, tmp_path)
@@ -43,7 +44,7 @@ def seat(tmp_path, monkeypatch):
 def ended(seat):
     """The one event it left, its reason, and what says that the run goes on."""
     [event] = seat.record.events
-    marker = seat.folder / stop.SUSPENDED
+    marker = seat.folder / signals.SUSPENDED
     assert seat.parts.clock.running == (event.kind is Kind.SUSPENDED)
     return event.kind, event.data["reason"], marker.read_text() if marker.exists() else None
 
@@ -75,7 +76,7 @@ def test_a_peer_with_an_error_ends_it(seat):
 )
 def test_all_else_ends_it(seat, monkeypatch, error, requeue):
     if not requeue:
-        monkeypatch.delenv(stop.REQUEUE)
+        monkeypatch.delenv(signals.REQUEUE)
     seat.abort(error)
     kind, _, marker = ended(seat)
     assert (kind, marker) == (Kind.RUN_STOP, None)
@@ -85,13 +86,13 @@ def test_before_its_clock_runs_it_only_leaves_word(seat):
     seat.parts = None
     seat.abort(TERM)
     assert seat.record.events == []
-    assert (seat.folder / stop.SUSPENDED).read_text() == "stopped by SIGTERM\n"
+    assert (seat.folder / signals.SUSPENDED).read_text() == "stopped by SIGTERM\n"
 
 
 def test_a_folder_that_may_be_another_jobs_is_left_alone(seat):
     seat.parts, seat.joined = None, False
     seat.abort(TERM)
-    assert not (seat.folder / stop.SUSPENDED).exists()
+    assert not (seat.folder / signals.SUSPENDED).exists()
 
 
 def test_a_main_thread_that_does_not_come_back_changes_nothing(seat):
@@ -119,9 +120,9 @@ def fail(*arguments, **names):
 def test_whatever_fails_a_rank_that_hangs_says_the_rest_and_ends(seat, monkeypatch, capfd, place):
     left = []
     monkeypatch.setattr(os, "_exit", left.append)
-    monkeypatch.setattr("ttt.seat.dist_world.flight_record", lambda: b"of NCCL")
+    monkeypatch.setattr("ttt.supervise.guard.dist_world.flight_record", lambda: b"of NCCL")
     if place:
-        monkeypatch.setattr(f"ttt.seat.{place}", fail)
+        monkeypatch.setattr(f"ttt.supervise.guard.{place}", fail)
     seat.hang(STUCK)
     assert left == [5]
     assert ("on purpose" in capfd.readouterr().err) == bool(place)
@@ -137,7 +138,7 @@ def test_whatever_fails_a_rank_that_hangs_says_the_rest_and_ends(seat, monkeypat
 def test_a_full_disk_does_not_keep_a_rank_that_hangs(seat, monkeypatch):
     left = []
     monkeypatch.setattr(os, "_exit", left.append)
-    monkeypatch.setattr("ttt.seat.dist_world.flight_record", lambda: b"of NCCL")
+    monkeypatch.setattr("ttt.supervise.guard.dist_world.flight_record", lambda: b"of NCCL")
     (seat.logs / "rank_0.nccl_trace").mkdir()  # cannot be written
     monkeypatch.setattr("sys.stderr", None)  # and nor can it be said
     seat.hang(STUCK)
@@ -145,7 +146,7 @@ def test_a_full_disk_does_not_keep_a_rank_that_hangs(seat, monkeypatch):
 
 
 def test_of_a_rank_that_has_ended_its_launcher_says_why(seat, monkeypatch):
-    monkeypatch.delenv(stop.REQUEUE)
+    monkeypatch.delenv(signals.REQUEUE)
     monkeypatch.setattr(os, "_exit", lambda code: None)
     seat.hang(replace(STUCK, gone=True, ended=True))
     assert ended(seat)[0] is Kind.RUN_STOP

@@ -18,13 +18,14 @@ from slurm_testbed import Cluster
 from submissions import launch
 from test_cli_package import typed
 from test_sinks_wandb import inspect
-from ttt import config, errors, failure
+from ttt import config, errors
 from ttt.cli import confided
 from ttt.doctor.started import left_over
 from ttt.errors import OK
-from ttt.report.source.find import find
-from ttt.seat import Seat, brief
-from ttt.telemetry.system import variables
+from ttt.machine.environment import variables
+from ttt.report.read.find import find
+from ttt.supervise import failure
+from ttt.supervise.guard import Seat, brief
 
 CANARY = "canary"
 OUTSIDE = PROJECT / "tests" / "outside"

@@ -15,7 +15,7 @@ import pytest
 from conftest import Command, command, environment
 from processes import EASY, TINY
 from run_folders import finished
-from ttt import stop, streams
+from ttt import signals, streams
 from ttt.__main__ import main
 from ttt.doctor import __main__ as doctor
 from ttt.errors import BROKEN_PIPE
@@ -227,7 +227,7 @@ def test_signals_ignored_at_the_start_stay_ignored():
         [sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=True
     )
     assert done.stdout == "True True\n"
-    assert stop.SIGNALS[2].name == "SIGHUP"
+    assert signals.SIGNALS[2].name == "SIGHUP"
 
 
 def test_workers_do_not_look_in_the_current_folder_first(monkeypatch, tmp_path: Path):

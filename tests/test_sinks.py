@@ -14,7 +14,7 @@ from run_folders import finished
 from ttt import compliance
 from ttt.errors import LaunchError
 from ttt.events import Event, EventLog, Kind
-from ttt.report.source.find import find
+from ttt.report.read.find import find
 from ttt.schema.logged import RESERVED, Spread
 from ttt.sinks.console import Console, result_rows
 from ttt.sinks.jsonl import JsonLines

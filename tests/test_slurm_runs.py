@@ -17,7 +17,7 @@ from conftest import HUNG, PROJECT, Command, environment
 from faults import CLUSTER_FAULTS, ClusterFault, meet_on
 from processes import EASY, TINY, begin, events, until_training, worker
 from slurm_testbed import Cluster
-from ttt.report.source.find import find
+from ttt.report.read.find import find
 
 SLURM = ("launcher=slurm", "launcher.wait=true", "clear_cache=fadvise")
 ENDLESS = (*TINY, "target.threshold=1.0", "target.max_epochs=100000")

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from submissions import SYSTEM
-from ttt.report.source.find import find
+from ttt.report.read.find import find
 from ttt.submission.build import build
 from ttt.submission.entry import read
 from ttt.submission.judges import judge
 from ttt.submission.plan import plan
-from ttt.submission.refusals import Wish
+from ttt.submission.rules import Wish
 
 # Systems of each tree, and what the tools say: package, systems, rcp, repository.
 VENDORS = [

@@ -9,7 +9,7 @@ from submissions import SYSTEM
 from ttt.compliance import Verdict
 from ttt.submission.entry import Entry
 from ttt.submission.plan import plan
-from ttt.submission.refusals import Wish
+from ttt.submission.rules import Wish
 from ttt.submission.window import median_window
 
 WISH = Wish(submitter="somebody", ruleset="4.0.0")

@@ -12,7 +12,7 @@ from compliance_logs import find, write
 from submissions import SYSTEM, log_of, run_folder
 from ttt.cli import check
 from ttt.compliance import Verdict
-from ttt.report.source.results import Folder
+from ttt.report.read.results import Folder
 from ttt.submission.whole import judge_whole
 
 

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from ttt.dist.world import Solo
+from ttt.distributed.world import Solo
 from ttt.tasks.recommendation import ClickPrediction
 
 

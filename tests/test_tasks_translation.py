@@ -11,13 +11,13 @@ from torch import nn
 from ranks import on_ranks
 from texts import EVAL, RECIPE, TRAIN, loader, prepared
 from ttt.data.text import Pairs, Sentences
-from ttt.dist.world import Solo
+from ttt.distributed.world import Solo
 from ttt.learner import StandardLearner
 from ttt.models.transformer import Transformer
 from ttt.optim import sgd
 from ttt.schema.text import BatchBy, TextDataConfig
+from ttt.special_tokens import BOS, EOS, PAD
 from ttt.tasks.translation import Translation
-from ttt.vocabulary import BOS, EOS, PAD
 
 SOLO = Solo(torch.device("cpu"))
 

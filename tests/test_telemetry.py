@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from ttt.telemetry import cache, system
+from ttt.machine import environment, page_cache
 from ttt.telemetry.timing import BlockTimes, Meter
 
 CPU = torch.device("cpu")
@@ -28,60 +28,60 @@ def data(tmp_path):
 
 
 def test_the_cache_is_cleared_with_evidence(data):
-    evidence = cache.clear(data, "fadvise")
+    evidence = page_cache.clear(data, "fadvise")
     assert evidence.method == "fadvise"
     assert evidence.files == evidence.examined == 4
     assert evidence.before_bytes >= 3_000_000
     assert evidence.after_bytes == 0
     assert evidence.cleared
     (data / "train" / "1.bin").read_bytes()
-    assert cache.resident_bytes([data / "train" / "1.bin"]) >= 1_000_000
+    assert page_cache.resident_bytes([data / "train" / "1.bin"]) >= 1_000_000
 
 
 def test_what_a_neighbour_kept_for_a_moment_is_cleared_at_the_next_try(data, monkeypatch):
-    advise, tries = cache._advise, []
+    advise, tries = page_cache._advise, []
 
     def kept_once(files):
         tries.append(files)
         if len(tries) > 1:
             advise(files)
 
-    monkeypatch.setattr(cache, "_advise", kept_once)
-    assert cache.clear(data, "fadvise").cleared
+    monkeypatch.setattr(page_cache, "_advise", kept_once)
+    assert page_cache.clear(data, "fadvise").cleared
     assert len(tries) == 2
 
 
 def test_what_stays_in_memory_is_not_called_cleared(data, monkeypatch):
-    monkeypatch.setattr(cache, "_DROP", data / "no" / "such" / "file")
-    evidence = cache.clear(data, "drop_caches")
+    monkeypatch.setattr(page_cache, "_DROP", data / "no" / "such" / "file")
+    evidence = page_cache.clear(data, "drop_caches")
     assert evidence.method is None
     assert not evidence.cleared
-    monkeypatch.setattr(cache, "_advise", lambda files: None)  # a file system that ignores it
-    evidence = cache.clear(data, "auto")
+    monkeypatch.setattr(page_cache, "_advise", lambda files: None)  # a file system that ignores it
+    evidence = page_cache.clear(data, "auto")
     assert evidence.method == "fadvise"
     assert evidence.after_bytes >= 3_000_000
     assert not evidence.cleared
 
 
 def test_a_node_without_the_data_has_cleared_nothing(tmp_path):
-    assert not cache.clear(tmp_path / "not" / "here", "fadvise").cleared
+    assert not page_cache.clear(tmp_path / "not" / "here", "fadvise").cleared
 
 
 def test_pages_of_other_users_leave_memory_only_by_name(data, monkeypatch):
     knob = data.parent / "drop_caches"
     knob.write_text("")
-    monkeypatch.setattr(cache, "_DROP", knob)
-    assert cache.clear(data, "auto").method == "fadvise"
+    monkeypatch.setattr(page_cache, "_DROP", knob)
+    assert page_cache.clear(data, "auto").method == "fadvise"
     assert knob.read_text() == ""
-    assert cache.clear(data, "drop_caches").method == "drop_caches"
+    assert page_cache.clear(data, "drop_caches").method == "drop_caches"
     assert knob.read_text() == "3\n"
 
 
 def test_a_large_set_is_sampled(data, monkeypatch):
-    monkeypatch.setattr(cache, "_EXAMINED", 2)
-    evidence = cache.clear(data, "fadvise")
+    monkeypatch.setattr(page_cache, "_EXAMINED", 2)
+    evidence = page_cache.clear(data, "fadvise")
     assert (evidence.files, evidence.examined) == (4, 2)
-    assert cache.resident_bytes(sorted(Path(data).rglob("*.bin"))) == 0  # all were cleared
+    assert page_cache.resident_bytes(sorted(Path(data).rglob("*.bin"))) == 0  # all were cleared
 
 
 def test_waiting_for_data_is_counted_and_nothing_else():
@@ -150,14 +150,14 @@ def test_what_is_compiled_after_the_warm_up_is_counted():
 
 
 def test_the_environment_is_told_without_secrets():
-    told = system.environment(CPU, ["ttt", "run"])
+    told = environment.environment(CPU, ["ttt", "run"])
     json.dumps(told)
     assert told["command"] == ["ttt", "run"]
     assert told["packages"]["torch"] == importlib.metadata.version("torch")
     assert told["accelerator"] is None
     assert told["threads"] >= 1
     assert len(told["git"]["commit"]) == 40
-    shown = system.variables(
+    shown = environment.variables(
         {"NCCL_DEBUG": "INFO", "WANDB_API_KEY": "x", "NCCL_TOKEN": "y", "HOME": "/", "OMP_X": "1"}
     )
     assert shown == {"NCCL_DEBUG": "INFO", "OMP_X": "1"}
@@ -170,9 +170,9 @@ def test_a_repository_around_an_installed_ttt_is_not_its_commit(tmp_path: Path):
     package = tmp_path / ".venv" / "ttt"
     package.mkdir(parents=True)
     (package / "__init__.py").touch()
-    assert system._git(package, package) is None
+    assert environment._git(package, package) is None
     subprocess.run([*git, "add", "-f", str(package)], check=True)
     subprocess.run([*git, "commit", "-q", "-m", "ours"], check=True)
-    found = system._git(package, package)
+    found = environment._git(package, package)
     assert found is not None
     assert found["dirty"] is False

@@ -8,11 +8,11 @@ import pytest
 import torch
 from mlperf_logging.system_desc_checker.system_desc_checker import check_system_desc
 
-from ttt import config, installed
-from ttt.dist.world import Solo
+from ttt import config
+from ttt.distributed.world import Solo
+from ttt.machine import description, hardware, installed
+from ttt.machine.environment import environment
 from ttt.schema.system import FIELDS
-from ttt.telemetry import description, hardware
-from ttt.telemetry.system import environment
 
 CPU = torch.device("cpu")
 

@@ -4,11 +4,11 @@ import torch
 from ttt import config
 from ttt.build import build
 from ttt.clock import Clock
-from ttt.dist.world import Solo
+from ttt.distributed.world import Solo
 from ttt.events import EventLog
 from ttt.learner import StandardLearner
+from ttt.supervise.heartbeat import Pulse
 from ttt.telemetry import memory
-from ttt.telemetry.pulse import Pulse
 
 CPU = torch.device("cpu")
 

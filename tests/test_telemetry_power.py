@@ -11,8 +11,8 @@ import torch
 from mlperf_logging.compliance_checker.mlp_parser import parse_file
 from mlperf_logging.result_summarizer.result_summarizer import _compute_power_node
 
-from ttt.dist.rank import node_name
-from ttt.dist.world import Solo
+from ttt.distributed.rank import node_name
+from ttt.distributed.world import Solo
 from ttt.schema.choices import Energy
 from ttt.sinks.power import write_power
 from ttt.telemetry import power

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 
-from ttt.telemetry.pulse import Note, Pulse, Stuck, Watchdog, diagnose
+from ttt.supervise.heartbeat import Note, Pulse, Stuck, Watchdog, diagnose
 
 
 @pytest.fixture(autouse=True)

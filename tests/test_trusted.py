@@ -19,12 +19,13 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from ttt import attempt, config, trusted
+from ttt import config, trusted
 from ttt.cli import run as cli_run
-from ttt.dist import checkpoint
-from ttt.dist.world import Solo
+from ttt.distributed import checkpoint
+from ttt.distributed.world import Solo
 from ttt.errors import ConfigError, DataError, LaunchError
 from ttt.prepare.stages import resumable_folder
+from ttt.supervise import resume
 
 SOMEBODY = 54321
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files to others")
@@ -257,7 +258,7 @@ def test_what_is_opened_is_judged_not_what_had_its_name(folder: Path):
         with pytest.raises(ConfigError, match=f"belongs to uid {SOMEBODY}.*; chown 0 "):
             trusted.read(folder / name)
     with pytest.raises(ConfigError):
-        attempt.recall(folder)
+        resume.recall(folder)
     with pytest.raises(ConfigError):
         checkpoint.find(folder / "checkpoint")
     with pytest.raises(LaunchError, match="belongs to"):

@@ -24,9 +24,9 @@ from ttt import config, trusted
 from ttt.build import build
 from ttt.cli import run as cli_run
 from ttt.clock import Clock
-from ttt.dist.world import Solo
+from ttt.distributed.world import Solo
 from ttt.events import EventLog, Kind
-from ttt.telemetry.pulse import Pulse
+from ttt.supervise.heartbeat import Pulse
 
 SOMEBODY = 54321
 

@@ -23,7 +23,7 @@ from conftest import environment
 from ttt import streams
 from ttt.__main__ import main
 from ttt.errors import ConfigError, DataError, LaunchError, encodable, one_line, show, shown
-from ttt.report.forms.plain import as_json, write_csv
+from ttt.report.render.export import as_json, write_csv
 from ttt.submission.judges import judge
 from ttt.terminal import Terminal
 

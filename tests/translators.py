@@ -5,7 +5,7 @@ from torch import Tensor
 
 from ttt.models.gnmt import Gnmt
 from ttt.models.transformer import Transformer
-from ttt.vocabulary import BOS, EOS, PAD
+from ttt.special_tokens import BOS, EOS, PAD
 
 VOCABULARY = 23
 

@@ -5,7 +5,7 @@ import importlib
 import os
 import sys
 
-from ttt import __version__, stop, streams
+from ttt import __version__, signals, streams
 from ttt.cli import COMMANDS
 from ttt.errors import INTERRUPTED, OK, UNFORESEEN, USAGE, TttError, show
 
@@ -21,7 +21,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _attempt(words: list[str]) -> int:
     """Run one command and report its errors."""
     try:
-        with stop.raising():  # what leaves temporary files removes them
+        with signals.raising():  # what leaves temporary files removes them
             return dispatch(words)
     except TttError as error:
         show(error)
@@ -33,7 +33,7 @@ def _attempt(words: list[str]) -> int:
             raise
         show(streams.UnwritableError(error))
         return UNFORESEEN
-    except stop.Interrupted as stopped:
+    except signals.Interrupted as stopped:
         print(f"ttt: {stopped}", file=sys.stderr)
         return stopped.exit_code
     except SystemExit as ended:  # how argparse and Hydra end

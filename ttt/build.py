@@ -7,18 +7,19 @@ from typing import Any
 import torch
 from torch import nn
 
-from ttt import config, scratch, stop
+from ttt import config, scratch, signals
 from ttt.clock import Clock
-from ttt.dist.embedding import spread_tables
+from ttt.distributed.tables import spread_tables
 from ttt.errors import ConfigError
 from ttt.events import EventLog, Kind
 from ttt.learner import StandardLearner, set_arithmetic
 from ttt.loop import Parts
+from ttt.machine import environment
 from ttt.protocols import Data, Metric, World
 from ttt.schema.logged import Spread
 from ttt.schema.run import RunConfig
-from ttt.telemetry import memory, system
-from ttt.telemetry.pulse import Pulse
+from ttt.supervise.heartbeat import Pulse
+from ttt.telemetry import memory
 from ttt.telemetry.timing import Meter
 
 
@@ -75,7 +76,7 @@ def build(run_config: RunConfig, world: World, clock: Clock, log: EventLog, puls
         pulse=pulse,
         seed=run_config.seed,
         check_every=run_config.target.check_every_steps,
-        room_wanted=lambda: stop.room_wanted() is not None,
+        room_wanted=lambda: signals.room_wanted() is not None,
     )
 
 
@@ -134,7 +135,7 @@ def spread(model: nn.Module, world: World, precision: str) -> Spread:
 
 def describe_run(run_config: RunConfig, world: World, model: nn.Module) -> dict[str, Any]:
     """What the log says is being run."""
-    gpu = system.accelerator(world.device)
+    gpu = environment.accelerator(world.device)
     return run_config.claim(spread(model, world, run_config.precision)) | {
         "world_size": world.size,
         "nodes": world.nodes,

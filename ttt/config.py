@@ -35,7 +35,7 @@ from omegaconf import (
 from omegaconf._utils import get_yaml_loader
 from omegaconf.errors import OmegaConfBaseException
 
-from ttt import shipped, stop, verbatim
+from ttt import shipped, signals, verbatim
 from ttt.errors import ConfigError
 from ttt.schema import derived, nodes, targets
 from ttt.schema.closed import evaluation_interval
@@ -100,10 +100,10 @@ def compose(
         with hydra.initialize_config_dir(str(folder()), version_base="1.3"):
             return hydra.compose(name, [*extra, *overrides])
     except CompositionError:
-        stop.obey()
+        signals.obey()
         raise
     except OddError as error:
-        stop.obey()
+        signals.obey()
         raise HydraException(str(error)) from error
     finally:
         GlobalHydra.set_state(outer)

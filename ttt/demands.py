@@ -9,12 +9,12 @@ from dataclasses import asdict
 from pathlib import Path
 
 from ttt import claim
-from ttt.dist.agreement import LostRankZero
+from ttt.distributed.agreement import LostRankZero
 from ttt.errors import ConfigError, DataError, LaunchError
 from ttt.events import EventLog, Kind
+from ttt.machine import page_cache
 from ttt.protocols import World
 from ttt.schema.run import RunConfig
-from ttt.telemetry import cache
 
 
 def world_size(run_config: RunConfig, world: World) -> None:
@@ -75,7 +75,7 @@ def clear_cache(run_config: RunConfig, world: World, log: EventLog) -> None:
         return
     root, mine = Path(run_config.data.root), None
     if world.local_rank == 0:
-        mine = cache.clear(root, run_config.clear_cache)
+        mine = page_cache.clear(root, run_config.clear_cache)
     nodes = [evidence for evidence in world.gather_nodes(mine) if evidence is not None]
     if all(evidence.cleared for evidence in nodes):
         log.emit(Kind.CACHE_CLEAR, nodes=[asdict(evidence) for evidence in nodes])

@@ -26,8 +26,8 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from ttt.dist.agreement import LostRankZero
-from ttt.dist.weights import Weight, whole
+from ttt.distributed.agreement import LostRankZero
+from ttt.distributed.weights import Weight, whole
 from ttt.errors import ESCAPE, ConfigError, TttError, encodable
 from ttt.events import Kind
 from ttt.loop import Parts

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from ttt.dist.gradients import GradientTimes
-from ttt.dist.parallel import accumulating, parallelize
-from ttt.dist.state import Undo, restore_training, training_state
+from ttt.distributed.gradients import GradientTimes
+from ttt.distributed.parallelize import accumulating, parallelize
+from ttt.distributed.state import Undo, restore_training, training_state
 from ttt.protocols import Batch, Breakdown, Metric, State, Synthetic, Task, World
 from ttt.telemetry.health import LossWatch
 

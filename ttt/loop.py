@@ -5,17 +5,22 @@ nothing comes back in. Every rank walks through it in step, leaving a beat at ev
 watchdog can tell who stands still.
 """
 
+from __future__ import annotations
+
 import gc
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ttt.clock import Clock
 from ttt.errors import DataError
 from ttt.events import EventLog, Kind
 from ttt.protocols import Batch, Data, Learner, Saver, Task, World
-from ttt.telemetry.pulse import Pulse
 from ttt.telemetry.timing import Meter
 from ttt.watcher import RUNNING, Status, Target, Verdict, epoch_number, judge, judge_health
+
+if TYPE_CHECKING:
+    from ttt.supervise.heartbeat import Pulse
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,7 +61,7 @@ class Board(Protocol):
 
 
 class World(Protocol):
-    """The processes of one run, as seen from one of them. Only `ttt.dist` implements it."""
+    """The processes of one run, as seen from one of them. Only `ttt.distributed` implements it."""
 
     rank: int
     size: int

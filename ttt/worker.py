@@ -7,10 +7,10 @@ whose run was suspended, or lost with its node, it goes on with that run.
 
 import gc
 
-from ttt import stop
+from ttt import signals
 
 if __name__ == "__main__":
-    stop.begin()  # before torch, which takes seconds to load
+    signals.begin()  # before torch, which takes seconds to load
     # What is imported and built lives to the end: `build` collects what does not, once, and turns
     # this on again before the warm-up.
     gc.disable()
@@ -24,31 +24,33 @@ from pathlib import Path
 
 import torch
 
-from ttt import attempt, config, demands, keep, modes, redact, saver, scratch, streams, trusted
-from ttt.binding import settle
+from ttt import config, demands, keep, modes, redact, scratch, streams, trusted
 from ttt.build import build
 from ttt.clock import Clock, steady_wall_clock
 from ttt.data import manifest
 from ttt.data.guard import guarded
-from ttt.dist import mpi
-from ttt.dist import world as dist_world
-from ttt.dist.device import finish_queue
-from ttt.dist.meeting import JOIN_SECONDS
-from ttt.dist.rank import JOIN_VARIABLE, Placement, from_environment, gpu_index
+from ttt.distributed import mpi
+from ttt.distributed import world as dist_world
+from ttt.distributed.device import finish_queue
+from ttt.distributed.rank import JOIN_VARIABLE, Placement, from_environment, gpu_index
+from ttt.distributed.rendezvous import JOIN_SECONDS
 from ttt.errors import ESCAPE, NOT_REACHED, OK, SUSPENDED, ConfigError
 from ttt.events import Event, EventLog, Kind
 from ttt.loop import Parts, Past, run
+from ttt.machine import description, environment
+from ttt.machine.binding import settle
 from ttt.protocols import Sink, World
-from ttt.results import check, result_path, skipped_sentence, spent, statistics
 from ttt.schema.choices import Tracker
 from ttt.schema.run import RunConfig
-from ttt.seat import Seat
 from ttt.sinks.console import Console
 from ttt.sinks.jsonl import JsonLines
 from ttt.sinks.mllog import MlperfLog
 from ttt.sinks.summary import Summary
 from ttt.sinks.wandb import Wandb
-from ttt.telemetry import description, power, system
+from ttt.statistics import check, result_path, skipped_sentence, spent, statistics
+from ttt.supervise import resume, saver
+from ttt.supervise.guard import Seat
+from ttt.telemetry import power
 from ttt.terminal import Terminal
 from ttt.watcher import Status, Verdict
 
@@ -69,7 +71,7 @@ def main(arguments: list[str]) -> int:
     placement = from_environment()
     folder = None if arguments[0] == "-" else Path(arguments[0])
     seat = Seat(placement, folder)
-    stop.install(seat.last_words)
+    signals.install(seat.last_words)
     try:
         verdict = dist_world.recorded(partial(work, placement), seat)
     except BaseException as error:
@@ -95,7 +97,7 @@ def work(placement: Placement | None, seat: Seat) -> Verdict:
     elif seat.rank == 0:  # it always has the folder, and what it says counts
         assert seat.folder is not None
         seat.own(seat.folder)
-        stands = attempt.as_message(attempt.past(seat.folder))
+        stands = resume.as_message(resume.past(seat.folder))
         folder = str(seat.folder.absolute())
         text = json.dumps({"folder": folder, "config": frozen, "past": stands})
     choose = partial(choose_or_refuse, seat, refused)
@@ -117,7 +119,7 @@ def work(placement: Placement | None, seat: Seat) -> Verdict:
             verdict = conduct(run_config, world, seat, past)
             seat.pulse.leaving = True  # after the barrier the others may end at any moment
             world.barrier()  # rank 0 is still writing results when the others are done
-            stop.go_deaf()
+            signals.go_deaf()
         seat.parts = None  # what communicates goes before that by which it does
     return verdict
 
@@ -187,7 +189,7 @@ def conduct(run_config: RunConfig, world: World, seat: Seat, past: Past | None) 
     assert seat.folder is not None
     now = steady_wall_clock()
     clock = Clock(now, partial(finish_queue, world.device))
-    recalled = attempt.recall(seat.folder) if past and world.rank == 0 else []
+    recalled = resume.recall(seat.folder) if past and world.rank == 0 else []
     sinks = open_sinks(run_config, seat, recalled) if world.rank == 0 else []
     log = seat.log = EventLog(now, sinks, recalled)
     try:
@@ -198,7 +200,7 @@ def conduct(run_config: RunConfig, world: World, seat: Seat, past: Past | None) 
             parts = build(run_config, world, clock, log, seat.pulse)
             keep.demand(run_config.keep, parts)
             every = run_config.checkpoint_every_seconds
-            parts, past = attempt.prepare(parts, past, seat.folder, every)
+            parts, past = resume.prepare(parts, past, seat.folder, every)
             seat.parts = parts
         describe(run_config, world, seat.folder)
         counted = power.open_meter(run_config.system.energy, world, now, past=past is not None)
@@ -223,7 +225,7 @@ def finish(
     parts.pulse.beat("finishing", parts.learner.steps)
     log, step = parts.log, parts.learner.steps
     if verdict.status is Status.SUSPENDED:
-        attempt.suspend(parts, folder)
+        resume.suspend(parts, folder)
         parts.data.close()
         return
     if parts.saver:
@@ -262,7 +264,7 @@ def open_sinks(run_config: RunConfig, seat: Seat, recalled: Sequence[Event]) -> 
         tracker = Wandb(run_config.tracking, seat.folder, summary, resumed=bool(recalled))
         trackers.append(tracker)
     return [
-        JsonLines(seat.folder / attempt.EVENTS),
+        JsonLines(seat.folder / resume.EVENTS),
         *trackers,  # closed after all that matters is written
         MlperfLog(result_path(run_config, seat.folder), resumed=bool(recalled)),
         summary,
@@ -274,7 +276,7 @@ def describe(run_config: RunConfig, world: World, folder: Path) -> None:
     """What the machines are: environment.json, where each tells of itself, and system.json."""
     machine = None
     if world.local_rank == 0:
-        machine = system.environment(world.device, run_config.command)
+        machine = environment.environment(world.device, run_config.command)
     nodes = world.gather_nodes(machine)
     if world.rank == 0 and machine:
         text = json.dumps(machine | {"nodes": nodes}, indent=2)

@@ -22,9 +22,9 @@ import torch
 from torch.nn.parallel import DistributedDataParallel
 
 from gpu import figures, parts
-from ttt.dist import world as dist_world
-from ttt.dist.parallel import parallelize
-from ttt.dist.rank import Placement
+from ttt.distributed import world as dist_world
+from ttt.distributed.parallelize import parallelize
+from ttt.distributed.rank import Placement
 
 _SIZES = {"4 bytes": 1, "4 MiB": 1 << 20, "128 MiB": 32 << 20}  # elements of float32
 _TIMES = 20

@@ -22,8 +22,8 @@ import torch
 
 from gpu import figures
 from ttt.data.images import made_up_jpeg
-from ttt.dist.device import identity
-from ttt.dist.world import Solo
+from ttt.distributed.device import identity
+from ttt.distributed.world import Solo
 from ttt.protocols import Shard
 
 _WIDTH, _HEIGHT = 500, 375  # of most of ImageNet's photographs

@@ -15,7 +15,7 @@ from itertools import pairwise
 import torch
 
 from gpu import figures
-from ttt.dist.device import identity
+from ttt.distributed.device import identity
 
 _SECONDS = 4.0
 _EVERY = 0.02  # seconds between readings of power

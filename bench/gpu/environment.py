@@ -87,7 +87,7 @@ def nvml(section: figures.Section) -> None:
     """What NVML shows of the first GPU; what it does not support is null."""
     import pynvml
 
-    from ttt.dist.device import identity
+    from ttt.distributed.device import identity
 
     pynvml.nvmlInit()
     gpu = pynvml.nvmlDeviceGetHandleByUUID(identity(section.device))

@@ -20,9 +20,9 @@ from typing import Any
 
 import torch
 
-from ttt import binding
-from ttt.dist.world import Solo
+from ttt.distributed.world import Solo
 from ttt.errors import MissingExtra
+from ttt.machine import binding
 from ttt.schema.choices import Binding
 
 FAILED = 1

@@ -21,8 +21,8 @@ import yaml
 
 from ttt.data.dali import noise
 from ttt.data.decoder import Decoded
-from ttt.dist.embedding import spread_tables
-from ttt.dist.world import Solo
+from ttt.distributed.tables import spread_tables
+from ttt.distributed.world import Solo
 from ttt.learner import StandardLearner, set_arithmetic
 from ttt.protocols import Shard, Synthetic, Task
 from ttt.schema import nodes

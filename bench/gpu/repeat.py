@@ -15,8 +15,8 @@ import torch
 
 from gpu import figures, parts
 from gpu.parts import ALL, SMALL
-from ttt.dist.state import random_state, restore_random
-from ttt.dist.world import Solo
+from ttt.distributed.state import random_state, restore_random
+from ttt.distributed.world import Solo
 
 _BEFORE = 3  # updates, so that the state is not the first
 _DIFFERENCE = {"fp32": 1e-4, "tf32": 1e-3, "bf16": 1e-2, "fp16": 1e-2}  # relative, of the next loss

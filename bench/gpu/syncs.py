@@ -1,7 +1,7 @@
 """Where the host waits for the device in an update: torch's own warnings, with file and line.
 
 A table whose gradient has only the rows of a batch makes the host wait for how many different rows
-there are; `ttt.dist.embedding` says so. Any other wait is a failure.
+there are; `ttt.distributed.tables` says so. Any other wait is a failure.
 """
 
 from __future__ import annotations

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ttt.dist import world
-from ttt.dist.rank import from_environment
+from ttt.distributed import world
+from ttt.distributed.rank import from_environment
 from ttt.events import Event
 from ttt.metrics.accuracy import Top1
 from ttt.sinks.console import Console

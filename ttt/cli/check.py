@@ -9,13 +9,13 @@ from typing import Any
 
 from rich.text import Text
 
-from ttt import errors, stop, streams
+from ttt import errors, signals, streams
 from ttt.compliance import RULES_FILE, Verdict, bare_command, check_file, is_ours, rulesets
 from ttt.errors import NOT_COMPLIANT, OK, TttError, one_line
 from ttt.report.files import write_json
+from ttt.report.read.folders import is_run, read, ruleset_of, summary_problem
+from ttt.report.read.results import find_results, whole_folders
 from ttt.report.run import Rejected
-from ttt.report.source.folders import is_run, read, ruleset_of, summary_problem
-from ttt.report.source.results import find_results, whole_folders
 from ttt.submission.whole import Whole, judge_whole
 from ttt.terminal import Terminal
 
@@ -26,7 +26,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         return _check(arguments)
     except TttError as error:
-        stop.obey()
+        signals.obey()
         errors.show(error)
         return error.exit_code
 

@@ -9,9 +9,9 @@ from typing import Any
 
 from ttt import redact, streams
 from ttt.launch.job import Job, Launcher, suspended
-from ttt.report.forms import table
+from ttt.report.read.find import find
+from ttt.report.render import table
 from ttt.report.run import Run
-from ttt.report.source.find import find
 from ttt.schema.closed import DEFINITIONS
 from ttt.terminal import Terminal
 

@@ -9,10 +9,10 @@ import os
 import sys
 from pathlib import Path
 
-from ttt import config, redact, stop
+from ttt import config, redact, signals
 from ttt.cli import confided, counted, overrides
 from ttt.cli.run import preparer, problems
-from ttt.dist.rank import Placement, from_environment
+from ttt.distributed.rank import Placement, from_environment
 from ttt.errors import OK, ConfigError
 from ttt.schema.run import RunConfig
 
@@ -56,7 +56,7 @@ def main(arguments: list[str]) -> int:
         composed = counted.fill(config.compose(options.overrides, options.config_dir))
         run = config.resolve(composed)
     except config.CompositionError as error:
-        stop.obey()
+        signals.obey()
         raise ConfigError(overrides.diagnose(typed, error, lambda run: [])) from error
     message = {
         "config": config.freeze(run),
@@ -85,7 +85,7 @@ def become(message: str) -> int:
     """Turn this process into a doctor, keeping its place among those the launcher started."""
     sys.stdout.flush()
     sys.stderr.flush()
-    stop.obey()
+    signals.obey()
     os.execv(sys.executable, [sys.executable, "-m", "ttt.doctor", message])
     raise AssertionError("unreachable")
 

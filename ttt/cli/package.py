@@ -10,19 +10,19 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from ttt import errors, foreign, stop
+from ttt import errors, foreign, signals
 from ttt.compliance import newest_ruleset, rulesets
 from ttt.errors import NOT_COMPLIANT, OK, ConfigError, TttError, one_line
 from ttt.foreign import ForeignError
+from ttt.report.read.find import find
+from ttt.report.read.folders import ruleset_of
 from ttt.report.run import Run
-from ttt.report.source.find import find
-from ttt.report.source.folders import ruleset_of
 from ttt.submission import source, trees, typed
 from ttt.submission.build import build, draft, settle
 from ttt.submission.entry import Entry, read
 from ttt.submission.judges import Judgement, judge
 from ttt.submission.plan import Plan, plan
-from ttt.submission.refusals import Reasons, Wish
+from ttt.submission.rules import Reasons, Wish
 from ttt.terminal import Terminal
 
 _PUBLISHED = (
@@ -39,7 +39,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         return _package(arguments)
     except TttError as error:
-        stop.obey()
+        signals.obey()
         errors.show(error)
         return error.exit_code
 

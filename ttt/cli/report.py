@@ -6,14 +6,14 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from ttt import errors, stop
+from ttt import errors, signals
 from ttt.errors import OK, ConfigError, TttError, one_line
-from ttt.report.analysis.price import priced
-from ttt.report.analysis.study import Study, study
+from ttt.report.analyze.price import priced
+from ttt.report.analyze.study import Study, study
 from ttt.report.files import write_json
-from ttt.report.forms.plain import as_json, write_csv
-from ttt.report.forms.table import show_study
-from ttt.report.source.find import find
+from ttt.report.read.find import find
+from ttt.report.render.export import as_json, write_csv
+from ttt.report.render.table import show_study
 from ttt.terminal import Terminal
 
 _MODES = ("offline", "online")
@@ -25,7 +25,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         _report(arguments)
     except TttError as error:
-        stop.obey()
+        signals.obey()
         errors.show(error)
         return error.exit_code
     return OK
@@ -53,16 +53,16 @@ def _written(arguments: argparse.Namespace, what: Study) -> list[str]:
     """Write the forms that take a library of their own; a line about each."""
     lines = []
     if arguments.html is not None:
-        from ttt.report.forms.page import write_page  # noqa: PLC0415  matplotlib takes half a second
+        from ttt.report.render.page import write_page  # noqa: PLC0415  matplotlib takes half a second
 
         write_page(what, arguments.html, command=shlex.join(["ttt", "report", *arguments.path]))
         lines.append(f"page: {arguments.html}")
     if arguments.figures is not None:
-        from ttt.report.forms.charts import write_figures  # noqa: PLC0415
+        from ttt.report.render.charts import write_figures  # noqa: PLC0415
 
         lines += [f"figure: {path}" for path in write_figures(what, Path(arguments.figures))]
     if arguments.wandb is not None:
-        from ttt.report.forms.tracking import push  # noqa: PLC0415  wandb takes a second
+        from ttt.report.render.tracking import push  # noqa: PLC0415  wandb takes a second
 
         lines += push(
             what,

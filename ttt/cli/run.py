@@ -21,11 +21,11 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 
-from ttt import claim, config, modes, redact, stop, trusted
+from ttt import claim, config, modes, redact, signals, trusted
 from ttt.cli import closing, confided, counted, looked, options, overrides, shows, sweep
 from ttt.cli.rehearse import rehearse
-from ttt.dist import key
-from ttt.dist.rank import JOIN_VARIABLE, Placement, from_environment, half_told
+from ttt.distributed import key
+from ttt.distributed.rank import JOIN_VARIABLE, Placement, from_environment, half_told
 from ttt.errors import OK, ConfigError, TttError, one_line, show
 from ttt.launch.job import Job, Launcher, worst
 from ttt.schema.closed import typed_seed
@@ -47,14 +47,14 @@ def main(arguments: list[str]) -> int:
         return follow(arguments)
     if shows.answered(arguments):
         return OK
-    stop.remember_room()
+    signals.remember_room()
     config.register(**shows.words(arguments))
     codes: list[int] = []
     begun: list[bool] = []
     refused: list[Exception] = []
 
     def task(composed: Any) -> None:
-        stop.obey()  # Hydra drops errors of its first look at the configuration
+        signals.obey()  # Hydra drops errors of its first look at the configuration
         begun.append(True)
         confided.hide_secrets(HydraConfig.get())
         try:
@@ -62,7 +62,7 @@ def main(arguments: list[str]) -> int:
                 raise ConfigError(_SWEEP_INSIDE)
             codes.append(launch(composed, arguments, placement))
         except TttError as error:  # shown here: Hydra would add lines of its own
-            stop.obey()
+            signals.obey()
             show(error)
             codes.append(error.exit_code)
         except config.CompositionError as error:  # so is this, once Hydra is done
@@ -82,10 +82,10 @@ def main(arguments: list[str]) -> int:
         if refused:
             raise refused[0]
     except config.CompositionError as error:
-        stop.obey()
+        signals.obey()
         raise ConfigError(overrides.diagnose(arguments, error, problems)) from error
     except config.OddError as error:
-        stop.obey()
+        signals.obey()
         if begun or isinstance(error, BrokenPipeError):
             raise
         if isinstance(error, OSError) and error.filename:
@@ -334,7 +334,7 @@ def become_worker(folder: str) -> int:
     sys.stdout.flush()
     sys.stderr.flush()
     os.environ["PYTHONSAFEPATH"] = "1"  # what lies in this folder comes last; see ttt.worker
-    stop.obey()
-    stop.hold_room()
+    signals.obey()
+    signals.hold_room()
     os.execv(sys.executable, [sys.executable, "-m", "ttt.worker", folder])
     raise AssertionError("unreachable")

@@ -15,7 +15,7 @@ from typing import Any, TextIO
 import yaml
 from mlperf_logging.compliance_checker import mlp_compliance, mlp_parser
 
-from ttt import stop
+from ttt import signals
 from ttt.compliance.ours import RULES_FILE, write_rules
 from ttt.compliance.rulesets import ENGINE, is_official, official_ids, usage_of
 from ttt.compliance.scan import Scan
@@ -57,7 +57,7 @@ def _run_engine(log: Scan, ruleset: str, config: str, werror: bool) -> Findings:
     try:
         records, damaged = _parse(log, ruleset)
     except Exception as error:  # by a damaged record; the command line ends in this traceback
-        stop.obey()
+        signals.obey()
         return Findings(log.damage or [f"the log cannot be parsed: {plain(repr(error))}"])
     messages = _Messages()
     checker.put_message = messages.put_message
@@ -147,6 +147,6 @@ def _apply(checker: mlp_compliance.ComplianceChecker, records: list[Any], config
         except FileNotFoundError:
             stopped.append(plain(f"there are no rules {name}"))
         except Exception as error:  # by a value of a type the rules do not foresee
-            stop.obey()
+            signals.obey()
             stopped.append(plain(f"the rules {Path(name).name} cannot judge a value: {error!r}"))
     return stopped

@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from ttt.data import bounds, manifest
 from ttt.errors import DataError
-from ttt.vocabulary import BOS, EOS, PAD
+from ttt.special_tokens import BOS, EOS, PAD
 
 Ids = npt.NDArray[np.int64]
 Decode = Callable[[list[list[int]]], list[str]]

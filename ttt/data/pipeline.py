@@ -12,10 +12,10 @@ from typing import Any
 
 import torch
 
-from ttt import installed
 from ttt.data.images import ImageSet
 from ttt.data.recipe import Arrays, Recipe
 from ttt.errors import MissingExtra, one_line
+from ttt.machine import installed
 
 try:
     from nvidia.dali import fn, math, pipeline_def, types

@@ -20,7 +20,7 @@ from ttt.data.buckets import Ids, Plan, divide, eval_batches, plan
 from ttt.data.corpus import Decode, Side, checked, decoder, references
 from ttt.errors import ConfigError, MissingExtra
 from ttt.protocols import Shard, Synthetic, World
-from ttt.vocabulary import EOS
+from ttt.special_tokens import EOS
 
 
 class Pairs(NamedTuple):

@@ -5,10 +5,10 @@ kind of data set, and the file to write, if any. Other ranks than 0 are given "-
 message from rank 0. Without torch the checks that need none are made.
 """
 
-from ttt import stop
+from ttt import signals
 
 if __name__ == "__main__":
-    stop.begin()
+    signals.begin()
 
 import importlib
 import importlib.util
@@ -18,19 +18,19 @@ from collections.abc import Iterable
 from typing import Any
 
 from ttt import config, scratch, streams
-from ttt.dist.rank import Placement, from_environment
-from ttt.doctor import alone, show
+from ttt.distributed.rank import Placement, from_environment
+from ttt.doctor import local, show
 from ttt.doctor.findings import Finding, Level
 from ttt.errors import LAUNCH_FAILED, OK, TttError
 from ttt.errors import show as show_error
-from ttt.stop import Interrupted, raising
+from ttt.signals import Interrupted, raising
 from ttt.terminal import Terminal
 
 
 def main(arguments: list[str]) -> int:
     """Examine, report, and return the exit code: 5 if anything failed."""
     streams.prepare()
-    stop.install()
+    signals.install()
     return streams.close(_attempt(arguments))
 
 
@@ -59,24 +59,24 @@ def consult(text: str | None, placement: Placement | None) -> int:
             if message:
                 console.print(show.line(finding, console.width), soft_wrap=True)
 
-    mine = alone.early(placement)
+    mine = local.early(placement)
     nodes: int | None = 1
     if importlib.util.find_spec("torch"):
         # Not imported above: torch may be absent.
-        together = importlib.import_module("ttt.doctor.together")
+        together = importlib.import_module("ttt.doctor.collective")
         nodes = together.examine(placement, text, mine, tell)
     elif message:
         run = config.load(message["config"])
-        tell(alone.judge_configuration(run, message["problems"]))
-        tell(alone.examine(run, message["looks"], None, mine, lambda value: [value]))
+        tell(local.judge_configuration(run, message["problems"]))
+        tell(local.examine(run, message["looks"], None, mine, lambda value: [value]))
     if message:
         console.print(show.closing(findings))
         if message["json"]:
-            show.write(message["json"], alone.host(), place.size, nodes, findings)
+            show.write(message["json"], local.host(), place.size, nodes, findings)
     elif nodes is None:  # rank 0 does not know what is wrong here
         for finding in findings:
             if finding.level is Level.failure:
-                where = f"rank {place.rank} on {alone.host()}"
+                where = f"rank {place.rank} on {local.host()}"
                 print(f"ttt: {where}: {finding.name}: {finding.text}", file=sys.stderr)
     return OK if nodes is not None and show.healthy(findings) else LAUNCH_FAILED
 

@@ -16,10 +16,10 @@ from typing import Any
 import pynvml
 import torch
 
-from ttt.dist.device import identity
-from ttt.dist.rank import gpu_index
-from ttt.doctor import nvml, peaks
+from ttt.distributed.device import identity
+from ttt.distributed.rank import gpu_index
 from ttt.doctor.findings import Finding, Seen, failure, names, ok, reference, slow, warning
+from ttt.machine import nvml, peaks
 
 _SECONDS = 0.3  # for one kind of number
 # Rows and columns: large enough to be busy, small enough to end. A CPU without instructions for
@@ -40,7 +40,9 @@ _SHARE = 0.9
 # clock that is held down, by a power cap, heat or a setting.
 _OF_PEAK = 0.5
 _TIMES_SLOWER = 1.2  # than fp32, on a CPU: less may be noise
-_NO_PEAK = "ttt knows no peak for a CPU, for other GPUs than in ttt/doctor/peaks.py or without NVML"
+_NO_PEAK = (
+    "ttt knows no peak for a CPU, for other GPUs than in ttt/machine/peaks.py or without NVML"
+)
 
 
 @dataclass(frozen=True, slots=True)

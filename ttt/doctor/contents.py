@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ttt.dist.rank import Placement
+from ttt.distributed.rank import Placement
 from ttt.doctor.findings import Finding, Seen, failure, ok, warning
 from ttt.errors import encodable, one_line
 from ttt.schema.run import RunConfig

@@ -12,9 +12,9 @@ import pynvml
 import torch
 from torch import Tensor
 
-from ttt.dist.device import identity
-from ttt.doctor import nvml
+from ttt.distributed.device import identity
 from ttt.doctor.findings import Finding, Seen, names, ok, warning
+from ttt.machine import nvml
 
 _HOST_BYTES = 128 << 20
 _DEVICE_BYTES = 1 << 30

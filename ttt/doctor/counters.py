@@ -16,9 +16,9 @@ from typing import Any
 import pynvml
 import torch
 
-from ttt.dist.device import identity
-from ttt.doctor import nvml
+from ttt.distributed.device import identity
 from ttt.doctor.findings import Finding, Seen, ok, warning
+from ttt.machine import nvml
 
 _SIZE, _BURST = 4096, 50  # matrix products between two samples
 # The shown power may be a mean over the last second, so that samples begin after one.

@@ -8,11 +8,11 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ttt.affinity import plan, topology
-from ttt.affinity.quota import cpu_quota
-from ttt.dist.rank import Placement, gpu_index
+from ttt.distributed.rank import Placement, gpu_index
 from ttt.doctor.findings import Finding, Seen, names, ok, warning
 from ttt.doctor.gpus import Gpus
+from ttt.machine import affinity, topology
+from ttt.machine.quota import cpu_quota
 from ttt.schema.run import RunConfig
 
 
@@ -75,7 +75,7 @@ def judge(seen: Sequence[Seen[Cpus]], run: RunConfig, *, launched: bool) -> Iter
         if machine is None:  # its first rank could not find out
             continue
         shares = _shares(mates, machine, run, launched=launched)
-        alike[tuple(plan.describe(machine, shares))].append(mates[0].host)
+        alike[tuple(affinity.describe(machine, shares))].append(mates[0].host)
         yield from _thin(mates[0].host, mates, shares)
         yield from _far(mates[0].host, mates, shares)
     for lines, hosts in alike.items():
@@ -86,14 +86,14 @@ def judge(seen: Sequence[Seen[Cpus]], run: RunConfig, *, launched: bool) -> Iter
 
 def _shares(
     mates: Sequence[Seen[Cpus]], machine: topology.Topology, run: RunConfig, *, launched: bool
-) -> tuple[plan.Share, ...]:
+) -> tuple[affinity.Share, ...]:
     first = mates[0].facts
     if launched:
         masks = [one.facts.mask for one in mates]
         own = () if run.device == "cpu" else _own_nodes(mates)
-        return plan.assign(machine, masks, own, first.quota)
+        return affinity.assign(machine, masks, own, first.quota)
     gpus = () if run.device == "cpu" else first.gpu_nodes
-    return plan.plan(machine, first.mask, max(1, len(gpus)), gpus, first.quota)
+    return affinity.plan(machine, first.mask, max(1, len(gpus)), gpus, first.quota)
 
 
 def _own_nodes(mates: Sequence[Seen[Cpus]]) -> tuple[int | None, ...]:
@@ -108,7 +108,7 @@ def _own_nodes(mates: Sequence[Seen[Cpus]]) -> tuple[int | None, ...]:
 
 
 def _thin(
-    host: str, mates: Sequence[Seen[Cpus]], shares: Sequence[plan.Share]
+    host: str, mates: Sequence[Seen[Cpus]], shares: Sequence[affinity.Share]
 ) -> Iterator[Finding]:
     allowed = frozenset[int]().union(*(one.facts.mask for one in mates))
     quota = mates[0].facts.quota
@@ -123,7 +123,9 @@ def _thin(
         )
 
 
-def _far(host: str, mates: Sequence[Seen[Cpus]], shares: Sequence[plan.Share]) -> Iterator[Finding]:
+def _far(
+    host: str, mates: Sequence[Seen[Cpus]], shares: Sequence[affinity.Share]
+) -> Iterator[Finding]:
     """Ranks that a launcher has bound away from their GPU; ttt leaves its decision alone."""
     nodes = _own_nodes(mates)
     far = [

@@ -19,11 +19,12 @@ from ttt.data.images import ImageSet
 from ttt.data.order import DRAWS, Rows
 from ttt.data.recipe import Recipe
 from ttt.data.samples import one_image
-from ttt.dist.device import identity
-from ttt.dist.world import Solo
-from ttt.doctor import nvml, picture
+from ttt.distributed.device import identity
+from ttt.distributed.world import Solo
+from ttt.doctor import picture
 from ttt.doctor.findings import Finding, Seen, failure, names, ok
 from ttt.errors import MissingExtra
+from ttt.machine import nvml
 
 _BLOCKS = 32  # rows and columns of the picture, in blocks of 8 pixels
 _SIDE = 8 * _BLOCKS

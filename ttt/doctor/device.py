@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 import torch
 
 from ttt.doctor import compute, copies, counters, decoding, exactness, steps
-from ttt.doctor.alone import Everybody, Failed, attempt
 from ttt.doctor.findings import Finding, Gather, Seen
+from ttt.doctor.local import Everybody, Failed, attempt
 from ttt.errors import LAUNCH_FAILED
 from ttt.schema.run import RunConfig
 

@@ -1,7 +1,7 @@
 """Is the network what training needs: collectives at the benchmark's own message sizes, and links.
 
-Measured in `ttt.dist.bench`; here the sizes are worked out and the numbers judged. Needs torch only
-to count a model's parameters.
+Measured in `ttt.distributed.bench`; here the sizes are worked out and the numbers judged. Needs
+torch only to count a model's parameters.
 """
 
 from collections.abc import Iterator, Sequence
@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 import torch
 
 from ttt import config
-from ttt.dist.bench import Measured, Timing
+from ttt.distributed.bench import Measured, Timing
 from ttt.doctor.findings import Finding, failure, names, ok, reference, slow, warning
 from ttt.schema.run import RunConfig
 

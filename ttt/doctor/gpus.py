@@ -11,10 +11,10 @@ from typing import Any
 
 import pynvml
 
-from ttt.dist import gpus as cuda
-from ttt.dist.rank import gpu_index
+from ttt.distributed.rank import gpu_index
 from ttt.doctor.findings import Finding, Seen, failure, names, ok, warning
-from ttt.doctor.nvml import asked
+from ttt.machine import gpus as cuda
+from ttt.machine.nvml import asked
 
 # Reasons for a low clock that mean trouble; idling and a power cap at full load are normal.
 _SLOWDOWNS = {
@@ -90,7 +90,7 @@ def look(local_rank: int, environment: Mapping[str, str] = os.environ) -> Gpus:
 
 
 def visible(present: Sequence[Gpu], shown: str | None) -> tuple[Gpu, ...]:
-    """The GPUs that CUDA_VISIBLE_DEVICES leaves, in its order; see `ttt.dist.gpus`.
+    """The GPUs that CUDA_VISIBLE_DEVICES leaves, in its order; see `ttt.machine.gpus`.
 
     Args:
         present: All GPUs, in the order of their bus.

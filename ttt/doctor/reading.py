@@ -16,8 +16,8 @@ from pathlib import Path
 
 from ttt.data.listing import is_litter, walk
 from ttt.doctor.findings import Finding, Seen, names, ok, reference, slow, warning
+from ttt.machine import page_cache
 from ttt.schema.run import RunConfig
-from ttt.telemetry import cache
 
 _DROP = Path("/proc/sys/vm/drop_caches")
 _FILES = 4000  # looked at over all ranks: listing a million takes minutes
@@ -71,10 +71,10 @@ def look(run: RunConfig, rank: int, size: int) -> Reading | None:
     files = list(islice(_files(root), _FILES))[rank::size]
     random.Random(rank).shuffle(files)  # training does not read in order
     counted = [path for path in files[:_EVIDENCE] if path.stat().st_size <= _EVIDENCE_BYTES]
-    before = cache.resident_bytes(counted)
+    before = page_cache.resident_bytes(counted)
     for path in files:
         _evict(path)
-    after = cache.resident_bytes(counted)
+    after = page_cache.resident_bytes(counted)
     sample = sum(path.stat().st_size for path in counted)
     begin = time.perf_counter()
     opened, read = _read(files, begin + _SECONDS)

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import ttt
-from ttt import installed
 from ttt.doctor.findings import Finding, Seen, failure, names, ok, warning
+from ttt.machine import installed
 from ttt.schema.run import RunConfig
 
 # A rank with another torch computes something else, or cannot communicate with the others.

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ttt import redact
-from ttt.dist.rank import Placement, half_told
+from ttt.distributed.rank import Placement, half_told
 from ttt.doctor.findings import Finding, Seen, failure, names, ok, warning
 
 _TOOLS = ("sbatch", "srun", "mpirun", "torchrun")

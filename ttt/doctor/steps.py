@@ -15,7 +15,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from ttt.dist.world import Solo
+from ttt.distributed.world import Solo
 from ttt.doctor import compute
 from ttt.doctor.findings import Finding, Seen, failure, names, ok
 from ttt.learner import StandardLearner

@@ -1,6 +1,6 @@
 """How many GPUs a process started here would see, without loading torch."""
 
-from ttt.dist import gpus
+from ttt.machine import gpus
 
 ON_A_CPU = 2  # processes on a node without GPUs, where nobody says how many
 

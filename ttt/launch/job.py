@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from ttt import deaths, failure
 from ttt.errors import LAUNCH_FAILED, NOT_REACHED, OK, SUSPENDED, LaunchError
-from ttt.stop import SUSPENDED as SUSPENDED_FILE
+from ttt.signals import SUSPENDED as SUSPENDED_FILE
+from ttt.supervise import deaths, failure
 
 
 @dataclass(frozen=True, slots=True)

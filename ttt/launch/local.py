@@ -5,12 +5,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ttt.deaths import Death
-from ttt.dist.rank import to_go_on
+from ttt.distributed.rank import to_go_on
 from ttt.errors import SUSPENDED
 from ttt.launch.devices import device_problems
 from ttt.launch.job import Job, explain, outcome, worst
 from ttt.launch.process import supervise, worker_environment
+from ttt.supervise.deaths import Death
 
 
 class Local:

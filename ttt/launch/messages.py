@@ -10,8 +10,8 @@ right shape counts.
     {"ready": number}
               {"go": Place}, or {"refused": why}         or "ready" again, if another node left
 
-With a secret (`ttt.dist.key`) each message has a "proof", and the first one of a node a "nonce", a
-random number that goes into the proofs of all that follow.
+With a secret (`ttt.distributed.key`) each message has a "proof", and the first one of a node a
+"nonce", a random number that goes into the proofs of all that follow.
 """
 
 import json
@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ttt.dist import key
+from ttt.distributed import key
 from ttt.errors import one_line
 from ttt.launch.endpoint import Endpoint
 

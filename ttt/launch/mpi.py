@@ -1,9 +1,9 @@
 """One process per GPU, or several on a CPU, by mpirun: Open MPI's, MPICH's or Intel MPI's.
 
-mpirun starts the processes and watches them; `ttt.dist.mpi` is how they meet. Both must be of the
-same MPI, so an mpirun installed beside this Python is taken before any other. When a rank dies, or
-mpirun is told to stop, it ends the others: Open MPI's gives them a quarter of a second to write
-their last words, Intel's none.
+mpirun starts the processes and watches them; `ttt.distributed.mpi` is how they meet. Both must be
+of the same MPI, so an mpirun installed beside this Python is taken before any other. When a rank
+dies, or mpirun is told to stop, it ends the others: Open MPI's gives them a quarter of a second to
+write their last words, Intel's none.
 """
 
 import importlib.util
@@ -19,13 +19,13 @@ from pathlib import Path
 
 import psutil
 
-from ttt.deaths import MPIRUN
-from ttt.dist import key
-from ttt.dist.rank import to_go_on
+from ttt.distributed import key
+from ttt.distributed.rank import to_go_on
 from ttt.errors import SUSPENDED
 from ttt.launch.devices import processes_per_node, starting_problems
 from ttt.launch.job import Job, explain, last_words, outcome, worst
 from ttt.launch.process import supervise, worker_environment
+from ttt.supervise.deaths import MPIRUN
 
 # What processes on other nodes need of this environment. Open MPI takes only what it is told to,
 # by name; the others take everything.
@@ -70,7 +70,7 @@ class Request:
 def render(family: Family, request: Request) -> list[str]:
     """The options of mpirun, in the words this one understands.
 
-    Nothing is bound here: the processes divide the cores of their node among them (`ttt.affinity`).
+    Nothing is bound here: the processes divide the cores of their node among them (`ttt.machine`).
     Open MPI refuses to work for root unless told to; whoever runs ttt as root has decided that.
     """
     options = ["-n", str(request.procs * request.nodes)]

@@ -43,7 +43,7 @@ def meet(
         nodes: How many.
         arguments: What was typed after `ttt run`, on this node.
         seconds: How long to wait for the others.
-        secret: Of this launch (`ttt.dist.key`); None if the launch has none.
+        secret: Of this launch (`ttt.distributed.key`); None if the launch has none.
 
     Raises:
         LaunchError: A node did not come, or another program has the port, or who answers does not

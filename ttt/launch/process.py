@@ -12,12 +12,12 @@ from pathlib import Path
 import psutil
 
 import ttt
-from ttt.failure import LAUNCHED_BY_TTT, read, write_by_launcher
-from ttt.stop import Interrupted, catches, for_a_child, raising, room_wanted, shield
+from ttt.signals import Interrupted, catches, for_a_child, raising, room_wanted, shield
+from ttt.supervise.failure import LAUNCHED_BY_TTT, read, write_by_launcher
 
 # What torchrun and the workers get to end by themselves before they are killed.
 _GRACE_SECONDS = 20.0
-_GRACE_OF_CTRL_C_SECONDS = 1.2  # a worker ends itself sooner, see ttt.stop
+_GRACE_OF_CTRL_C_SECONDS = 1.2  # a worker ends itself sooner, see ttt.signals
 # And after a rank has said why it failed: its peers know within a second or two, but one that is
 # stopped does not hear torchrun's SIGTERM.
 _AFTER_FAILURE_SECONDS = 7.0

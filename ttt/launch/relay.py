@@ -9,8 +9,8 @@ import socket
 import sys
 from pathlib import Path
 
-from ttt import deaths
 from ttt.errors import LAUNCH_FAILED
+from ttt.supervise import deaths
 
 _ITS_OWN = re.compile(r"[IWE]\d{4} \d\d:\d\d:|Traceback \(most recent call last\):")
 _OURS = "ttt: "

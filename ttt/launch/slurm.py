@@ -15,14 +15,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ttt import deaths, failure, modes, redact
+from ttt import modes, redact
 from ttt.errors import SUSPENDED, LaunchError
 from ttt.launch import sbatch, slurm_job
 from ttt.launch.job import Job, lost, outcome, stopped, worst
 from ttt.launch.slurm_job import State
 from ttt.schema.launchers import SlurmConfig, limit_seconds
 from ttt.schema.rules import not_one_line
-from ttt.stop import Interrupted, raising
+from ttt.signals import Interrupted, raising
+from ttt.supervise import deaths, failure
 
 # What to do about the way a job ended; SLURM's own words are in its log.
 _REMEDIES = {

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from ttt.stop import room_wanted
+from ttt.signals import room_wanted
 
 # `man squeue`, JOB STATE CODES: those after which a job does nothing more by itself.
 ENDED = frozenset(

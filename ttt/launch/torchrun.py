@@ -11,21 +11,21 @@ import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
-from ttt.deaths import TORCHRUN
-from ttt.dist import key
-from ttt.dist.rank import Placement, to_go_on
+from ttt.distributed import key
+from ttt.distributed.rank import Placement, to_go_on
 from ttt.errors import SUSPENDED, ConfigError
-from ttt.failure import LAUNCHED_BY_TTT
 from ttt.launch import endpoint, nodes
 from ttt.launch.devices import processes_per_node, starting_problems
 from ttt.launch.job import Job, explain, last_words, outcome, worst
 from ttt.launch.process import supervise, worker_environment
 from ttt.launch.relay import Relay
-from ttt.stop import raising
+from ttt.signals import raising
+from ttt.supervise.deaths import TORCHRUN
+from ttt.supervise.failure import LAUNCHED_BY_TTT
 
 # The host's own name need not lead anywhere: torchrun's workers would look for each other there.
 # torchrun's own store would listen at every address. A file takes its place, in the temporary
-# folder of the launch, and the ranks open their own store (`ttt.dist.meeting`).
+# folder of the launch, and the ranks open their own store (`ttt.distributed.rendezvous`).
 _ONE_NODE = (
     *("--nnodes=1", "--local-addr=127.0.0.1", "--rdzv-backend=c10d", "--rdzv-endpoint="),
     "--rdzv-conf=store_type=file",

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from ttt.errors import DataError, MissingExtra
-from ttt.vocabulary import said
+from ttt.special_tokens import said
 
 if TYPE_CHECKING:
     from torch import Tensor

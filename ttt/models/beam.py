@@ -17,7 +17,7 @@ greedy search; or earlier, when the best is out of reach: no unfinished one woul
 if it gained all words still allowed for nothing. What has not ended by the last word ends there, at
 the price of that word's probability.
 
-The search knows a model by the protocols below and ids by `ttt.vocabulary`.
+The search knows a model by the protocols below and ids by `ttt.special_tokens`.
 
 Shape suffixes: B batch, S source positions, K beams of a sentence, N = B * K hypotheses, C
 candidates of a sentence, T words, V vocabulary; 1 is broadcast.
@@ -32,7 +32,7 @@ import torch
 from torch import Tensor
 
 from ttt.errors import ConfigError
-from ttt.vocabulary import BOS, EOS, PAD
+from ttt.special_tokens import BOS, EOS, PAD
 
 _LOOK_EVERY = 4  # words; a look makes the host wait for the device
 _WORTH_KEEPING = 0.75  # share of sentences still going on above which the rest is carried along

@@ -71,7 +71,8 @@ class DlrmDcnV2(nn.Module):
         cross_layers: Layers of the cross network.
         cross_rank: Rank of their matrices.
         top: Widths of the network after it; the last, 1, is the logit's.
-        sharding: A wish for whoever spreads the tables over processes (`ttt.dist.embedding`). With
+        sharding: A wish for whoever spreads the tables over processes (`ttt.distributed.tables`).
+        With
             "off" they are made here; else they stay on the meta device until they are spread.
         memory_gb: What each process may keep of tables and optimizer state, in 10^9 bytes.
     """

@@ -2,8 +2,8 @@
 
 All tables of a module lie below each other in one tensor. A batch is then one kernel forward and
 one backward, whatever the number of features. Which process holds which piece is decided elsewhere
-(`ttt.dist`); here a row's first value depends on the seed, its table and its place in it alone, so
-that a piece made by itself holds what the whole would.
+(`ttt.distributed`); here a row's first value depends on the seed, its table and its place in it
+alone, so that a piece made by itself holds what the whole would.
 
 Shape suffixes: B batch, H ids of a sample, F tables (or pieces of tables), D width of a row.
 """
@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ttt.dist.sharding_plan import Piece
+from ttt.distributed.sharding_plan import Piece
 
 _PHILOX_FLOATS = 8  # 32-bit numbers in one count of numpy's Philox, which can skip whole counts
 _CHUNK_ROWS = 65_536  # made at once: bounds the host memory of filling a table

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from ttt.models.lstm import Hidden, Lstm
-from ttt.vocabulary import PAD
+from ttt.special_tokens import PAD
 
 _SPREAD = 0.1  # initial weights are uniform within this of 0
 

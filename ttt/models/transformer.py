@@ -32,7 +32,7 @@ from ttt.models.transformer_layers import (
     LayerSettings,
     Memory,
 )
-from ttt.vocabulary import PAD
+from ttt.special_tokens import PAD
 
 
 @dataclass(slots=True)

@@ -22,7 +22,7 @@ from ttt.prepare import room
 from ttt.prepare.folder import MANIFEST, Progress
 from ttt.prepare.parallel import Pair, Reading, sentences
 from ttt.prepare.stages import STAGES, Stages
-from ttt.vocabulary import BOS, EOS, PAD, UNK
+from ttt.special_tokens import BOS, EOS, PAD, UNK
 
 _CHUNK = 8192  # sentence pairs tokenized at a time
 _CHARACTERS = 1 << 24  # and about how many in all, where they are long

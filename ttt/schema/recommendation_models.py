@@ -12,7 +12,7 @@ from ttt.schema.rules import not_positive
 
 
 class Sharding(StrEnum):
-    """Where embedding tables go; see `ttt.dist.sharding_plan`."""
+    """Where embedding tables go; see `ttt.distributed.sharding_plan`."""
 
     off = "off"  # every process has all of them
     auto = "auto"  # small ones everywhere, big ones cut by rows, the others on a process each

@@ -23,7 +23,7 @@ from ttt.schema.tracking import TrackingConfig
 from ttt.sinks.series import Series, axes, folder_identity, frozen, machine, scalars, sweep_point
 from ttt.sinks.summary import Summary
 
-# For a run that was stopped: a process told to end has 5 seconds to do so (`ttt.stop`).
+# For a run that was stopped: a process told to end has 5 seconds to do so (`ttt.signals`).
 _HASTY_SECONDS = 2.0
 
 UNTRACKED = "this run goes on untracked"  # in the record of a run of which W&B has a part at most

@@ -12,7 +12,7 @@ from ttt.errors import ConfigError
 from ttt.submission import implementation
 from ttt.submission.entry import PARAMETERS
 from ttt.submission.plan import Plan, Result
-from ttt.submission.refusals import Wish
+from ttt.submission.rules import Wish
 
 
 @contextmanager

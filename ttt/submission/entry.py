@@ -18,8 +18,8 @@ from ttt.compliance.records import Record, records
 from ttt.compliance.scan import Seed
 from ttt.errors import ConfigError
 from ttt.foreign import ForeignError
+from ttt.report.read.systems import place_of
 from ttt.report.run import Run
-from ttt.report.source.systems import place_of
 from ttt.submission import pasted, typed
 
 PARAMETERS = "package_checker_params"  # by which a submitter may ask package_checker to skip tests

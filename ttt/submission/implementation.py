@@ -16,7 +16,7 @@ from typing import Any
 from ttt import redact
 from ttt.compliance import RULES_FILE
 from ttt.errors import ConfigError, one_line
-from ttt.report.source.systems import whole
+from ttt.report.read.systems import whole
 from ttt.submission import dataset, pasted, scripts, source, typed, verify_dataset
 from ttt.submission.entry import Entry
 from ttt.submission.plan import Result

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ttt.compliance import runs_needed
-from ttt.report.analysis.score import dropped
+from ttt.report.analyze.score import dropped
 from ttt.submission.entry import Entry
-from ttt.submission.refusals import (
+from ttt.submission.rules import (
     Reasons,
     Wish,
     failure,

@@ -10,8 +10,8 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ttt import installed
 from ttt.errors import one_line
+from ttt.machine import installed
 from ttt.submission.typed import command_line, data_root, value_of
 
 SETUP, INIT, RUN, VERIFY = "setup.sh", "init_datasets.sh", "run_and_time.sh", "verify_dataset.py"

@@ -17,8 +17,8 @@ from ttt.compliance import (
     official_ids,
     runs_needed,
 )
-from ttt.report.analysis.score import dropped
-from ttt.report.source.results import Folder
+from ttt.report.analyze.score import dropped
+from ttt.report.read.results import Folder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from ttt.report.analysis.score import olympic
+from ttt.report.analyze.score import olympic
 from ttt.submission.entry import Entry
 
 

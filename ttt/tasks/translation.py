@@ -15,7 +15,7 @@ from ttt.data.text import Pairs, Sentences
 from ttt.metrics.bleu import Bleu
 from ttt.models.beam import search
 from ttt.protocols import Column
-from ttt.vocabulary import PAD, said
+from ttt.special_tokens import PAD, said
 
 
 class Translation:

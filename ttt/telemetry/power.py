@@ -25,8 +25,8 @@ from typing import Any, Self
 import pynvml
 import torch
 
-from ttt.dist.device import identity
-from ttt.dist.rank import node_name
+from ttt.distributed.device import identity
+from ttt.distributed.rank import node_name
 from ttt.errors import MissingExtra
 from ttt.protocols import World
 from ttt.schema.choices import Energy
@@ -86,7 +86,7 @@ def counters(device: torch.device, gpus: Sequence[str]) -> list[Counter]:
 
     Args:
         device: What the run computes on; on a CPU the node's GPUs do not count.
-        gpus: The GPUs the run uses on this node, by `ttt.dist.device.identity`.
+        gpus: The GPUs the run uses on this node, by `ttt.distributed.device.identity`.
 
     Raises:
         MissingExtra: zeus is not installed.

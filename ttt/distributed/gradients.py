@@ -1,0 +1,67 @@
+"""How long a process computes and how long it exchanges gradients, told by DDP's own reducer.
+
+The reducer times the first ten updates and then every hundredth, by events on a GPU, and keeps the
+latest of them. On a GPU the reducer itself waits for these events, at the start of the forward pass
+after a timed update (torch's reducer_cuda.cpp). ttt adds nothing to a training step. The reducer
+forgets all but the latest, so a caller looks from time to time.
+"""
+
+import statistics
+import time
+
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from ttt.distributed.tables import ShardedTables
+from ttt.protocols import Breakdown
+
+_START = "forward_compute_time_start"  # of the update that was timed, in ns since the epoch
+
+
+class GradientTimes:
+    """Collects what the reducer times, from now on.
+
+    Communication begins when the first bucket of gradients is sent and ends when the last one is
+    averaged, so that it has in it the wait for processes that are late. What spread tables exchange
+    is not the reducer's and would be taken for computation: with these nothing is known.
+
+    Args:
+        model: As `parallelize` made it.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._ddp = model if isinstance(model, DistributedDataParallel) else None
+        self._whole = not any(
+            isinstance(module, ShardedTables) and module.exchanges for module in model.modules()
+        )
+        self._seen = time.time_ns()  # the last update of a warm-up is told of by the next one
+        self._samples: list[tuple[float, float, float]] = []
+
+    def look(self) -> None:
+        """Keep what was timed since the last look; costs microseconds and never waits."""
+        if self._ddp is None or not self._whole:
+            return
+        told = self._ddp._get_ddp_logging_data()
+        if told.get(_START, 0) <= self._seen:
+            return
+        self._seen = told[_START]
+        computed = told["forward_compute_time"] + told["backward_compute_time"]
+        exchanged = told["backward_comm_time"]
+        hidden = told["backward_compute_comm_overlap_time"]
+        exposed = max(0.0, exchanged - hidden)
+        self._samples.append((computed / 1e6, exchanged / 1e6, exposed / 1e6))
+
+    def breakdown(self, accumulate: int) -> Breakdown:
+        """Medians over the updates that were timed.
+
+        Args:
+            accumulate: Forward and backward passes per update, of which the last was timed.
+        """
+        if not self._whole:
+            return Breakdown()
+        if self._ddp is None:
+            return Breakdown(communication_ms=0.0, exposed_ms=0.0)
+        if not self._samples:
+            return Breakdown()
+        computed, exchanged, exposed = map(statistics.median, zip(*self._samples, strict=True))
+        return Breakdown(computed * accumulate, exchanged, exposed)

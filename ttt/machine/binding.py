@@ -1,0 +1,64 @@
+"""Gives this process its share of its node's cores, and its compute threads their number.
+
+Done right after the world is joined, before anything is built: memory is then allocated on the NUMA
+node it is used from. What a launcher has bound already (srun --cpu-bind, mpirun --bind-to) stays.
+"""
+
+import os
+from typing import NamedTuple
+
+import pynvml
+import torch
+
+from ttt.distributed.rank import node_name
+from ttt.machine import affinity, topology
+from ttt.machine.quota import cpu_quota
+from ttt.protocols import World
+from ttt.schema.choices import Binding
+
+
+class _Mate(NamedTuple):
+    """What a process tells those of its node."""
+
+    node: str
+    local_rank: int
+    cpus: frozenset[int]
+    bus: str | None  # PCI address of its GPU
+
+
+def settle(binding: Binding, world: World) -> None:
+    """Bind this process; all processes of the world call this together.
+
+    Args:
+        binding: `off` leaves cores and threads as the launcher and the user's environment set them.
+        world: Gets `threads`.
+    """
+    if binding is Binding.off:
+        world.threads = torch.get_num_threads()
+        return
+    mine = _Mate(
+        node_name(), world.local_rank, frozenset(os.sched_getaffinity(0)), _bus(world.device)
+    )
+    mates = sorted(mate for mate in world.gather(mine) if mate.node == mine.node)
+    machine = topology.read()
+    buses = [mate.bus for mate in mates] if world.device.type == "cuda" else []
+    gpus = topology.gpu_nodes(buses)
+    masks = [mate.cpus for mate in mates]
+    share = affinity.assign(machine, masks, gpus, cpu_quota())[world.local_rank]
+    if binding is Binding.always or gpus or len({core.node for core in machine.cores}) > 1:
+        affinity.bind(share)
+    world.threads = share.threads
+    torch.set_num_threads(share.threads)
+
+
+def _bus(device: torch.device) -> str | None:
+    """The PCI address of a GPU, where the driver tells it."""
+    if device.type != "cuda":
+        return None
+    try:
+        pynvml.nvmlInit()
+        uuid = f"GPU-{torch.cuda.get_device_properties(device).uuid}"
+        found = pynvml.nvmlDeviceGetPciInfo(pynvml.nvmlDeviceGetHandleByUUID(uuid)).busId
+    except pynvml.NVMLError:
+        return None
+    return found.decode() if isinstance(found, bytes) else str(found)

@@ -1,0 +1,94 @@
+"""What machine and what software this is: the contents of environment.json."""
+
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+
+import ttt
+from ttt import config, redact
+from ttt.machine import hardware, installed
+
+_PACKAGES = "ttt torch numpy hydra-core omegaconf mlperf-logging rich psutil".split()
+# Prefixes and names that change how a run behaves. Anything else, secrets above all, stays out.
+_PREFIXES = ("CUDA_", "NCCL_", "GLOO_", "OMP_", "MKL_", "DALI_", "TORCH_", "TORCHINDUCTOR_")
+_NAMES = ("SLURM_JOB_ID", "SLURM_JOB_NUM_NODES", "SLURM_NTASKS", "LD_PRELOAD", "PYTHONHASHSEED")
+
+
+def environment(device: torch.device, command: list[str]) -> dict[str, Any]:
+    """Where and with what this process runs; null for what cannot be found out."""
+    return {
+        "command": command,
+        "ttt": ttt.__version__,
+        "git": _git(Path(ttt.__file__).parent, config.folder()),
+        "python": sys.version.split()[0],
+        "packages": {name: installed.version(name) for name in _PACKAGES} | installed.dali(),
+        "host": platform.node(),
+        "system": platform.platform(),
+        "processor": _processor(),
+        "cores": psutil.cpu_count(logical=False),
+        "threads": len(os.sched_getaffinity(0)),
+        "memory_bytes": psutil.virtual_memory().total,
+        "accelerator": accelerator(device),
+        "variables": variables(os.environ),
+    }
+
+
+def accelerator(device: torch.device) -> dict[str, Any] | None:
+    """Name, memory and software of the device; None on a CPU."""
+    if device.type != "cuda":
+        return None
+    properties = torch.cuda.get_device_properties(device)
+    return {
+        "name": properties.name,
+        "memory_bytes": properties.total_memory,
+        "cuda": torch.version.cuda,
+        "cudnn": hardware.cudnn() or None,
+        "nccl": ".".join(map(str, torch.cuda.nccl.version())),
+    }
+
+
+def variables(environment: Any) -> dict[str, str]:
+    """The environment variables that change how a run behaves, by an allow-list."""
+    return {
+        name: redact.text(value)
+        for name, value in sorted(environment.items())
+        if (name in _NAMES or name.startswith(_PREFIXES)) and not redact.named(name)
+    }
+
+
+def _git(package: Path, conf: Path) -> dict[str, Any] | None:
+    """Commit, and whether code or configuration differ from it; None for an installed package.
+
+    A repository around an installed package, as around a virtual environment, knows nothing of it.
+    """
+    command = ["git", "-C", str(package)]
+    try:
+        known = [*command, "ls-files", "--error-unmatch", "__init__.py"]
+        subprocess.run(known, capture_output=True, check=True)
+        commit = subprocess.run(
+            [*command, "rev-parse", "HEAD"], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        status = subprocess.run(
+            [*command, "status", "--porcelain", "--", str(package), str(conf)],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return {"commit": commit, "dirty": bool(status.strip())}
+
+
+def _processor() -> str | None:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return None
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else None

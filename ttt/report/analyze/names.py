@@ -1,0 +1,181 @@
+"""What experiments are called, so that a reader tells them apart. Pure.
+
+By the machine; where that is the same, by who ran it, the system, and the settings that differ:
+never by a folder or a time, which say nothing of what was done.
+"""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from typing import Any
+
+from ttt.errors import one_line
+from ttt.report.analyze.format import machine, size
+from ttt.report.analyze.score import Group, agreed
+
+_SETTINGS = 3  # in one name; more would be its configuration
+_COUNTED = re.compile(r"(?:^| )\([0-9]+\)$")
+_LAST = "_target_"  # a class follows from the setting that chose it
+
+
+def names(groups: Sequence[Group]) -> list[str]:
+    """The shortest name for each group that differs from the others here."""
+    shown = _machines(groups)
+    said = [joined(*each) for each in zip(shown, differences(groups, shown), strict=True)]
+    return [f"this experiment {each}".strip() if each[:1] in ("", "(") else each for each in said]
+
+
+def beside_machines(groups: Sequence[Group]) -> list[str]:
+    """What the name of each group has besides its machine; often nothing."""
+    return differences(groups, _machines(groups))
+
+
+def _machines(groups: Sequence[Group]) -> list[str]:
+    """The machine of each, as briefly as it differs from those of the others."""
+    kinds = {agreed(run.accelerator_name for run in group.runs) for group in groups}
+    shown = [machine(each) if len(kinds) > 1 else size(each) for each in groups]
+    if len(set(shown)) < len(set(map(machine, groups))):
+        shown = [machine(each) for each in groups]
+    return shown
+
+
+def differences(groups: Sequence[Group], shown: Sequence[Hashable]) -> list[str]:
+    """What else sets each group apart from those that show the same so far.
+
+    Args:
+        groups: All that are shown together.
+        shown: What a reader knows of each.
+
+    Returns:
+        Empty for a group of which nothing else has to be said; a number, as "(2)", where nothing
+        that is known differs.
+    """
+    found = [""] * len(groups)
+    for places in _alike(shown):
+        if len(places) > 1:
+            apart = _apart([groups[place] for place in places], _ASKED)
+            for place, text in zip(places, apart, strict=True):
+                found[place] = text
+    return found
+
+
+def whereabouts(name: str, group: Group) -> str | None:
+    """Where the runs are that only a number tells apart; None where something else does.
+
+    Args:
+        name: One of `names` or `differences`.
+        group: What is called so.
+    """
+    if _COUNTED.search(name) is None:
+        return None
+    alone = len(group.runs) == 1
+    paths = dict.fromkeys(run.path if alone else run.path.parent for run in group.runs)
+    more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+    return f"{name}: {next(iter(paths))}{more}; no known setting tells it from the others"
+
+
+def _alike(values: Iterable[Hashable]) -> list[list[int]]:
+    """The places of each value."""
+    places: dict[Hashable, list[int]] = {}
+    for place, value in enumerate(values):
+        places.setdefault(value, []).append(place)
+    return list(places.values())
+
+
+def _apart(groups: Sequence[Group], asked: Sequence[Callable[[Group], str]]) -> list[str]:
+    all_answers = [[ask(group) for group in groups] for ask in asked]
+    for place, answers in enumerate(all_answers, 1):
+        if len({*answers} - {""}) > 1:
+            return _then(groups, answers, asked[place:])
+    answers = _settings(groups)
+    if len(set(answers)) > 1:
+        return _then(groups, answers, ())
+    for place, answers in enumerate(all_answers, 1):  # a group without an answer differs least
+        if len(set(answers)) > 1:
+            return _then(groups, answers, asked[place:])
+    return [f"({place})" for place in range(1, len(groups) + 1)]
+
+
+def _then(
+    groups: Sequence[Group], answers: Sequence[str], asked: Sequence[Callable[[Group], str]]
+) -> list[str]:
+    """The answers, with what is still to be said of those that are the same."""
+    said = list(answers)
+    for places in _alike(answers):
+        if len(places) > 1:
+            rest = _apart([groups[place] for place in places], asked)
+            for place, text in zip(places, rest, strict=True):
+                said[place] = joined(answers[place], text)
+    return said
+
+
+def joined(first: str, second: str) -> str:
+    """A name and the settings that differ."""
+    comma = ", " if first and second and not second.startswith("(") else " "
+    return f"{first}{comma}{second}".strip()
+
+
+def _settings(groups: Sequence[Group]) -> list[str]:
+    """The settings of each that differ between these, as one would type them."""
+    known = [group.runs[0].settings for group in groups]  # repetitions have the same
+    differing = [
+        name
+        for name in dict.fromkeys(name for each in known for name in each)
+        if len({repr(each.get(name)) for each in known}) > 1
+    ]
+    differing.sort(key=lambda name: name.endswith(_LAST))
+    chosen: list[str] = []
+    for name in differing:  # first those without which two would be called the same
+        if _kinds(known, [*chosen, name]) > _kinds(known, chosen):
+            chosen.append(name)
+    others = [name for name in differing if name not in chosen and not name.endswith(_LAST)]
+    chosen += others[: max(0, _SETTINGS - len(chosen))]
+    chosen.sort(key=differing.index)
+    usual = {name: _usual([repr(each.get(name)) for each in known]) for name in chosen}
+    return [_told(each, chosen, usual) for each in known]
+
+
+def _told(values: Mapping[str, Any], chosen: Sequence[str], usual: Mapping[str, str | None]) -> str:
+    """Settings as one would type them, without what is as usual; the first if everything is."""
+    present = [name for name in chosen if name in values]
+    unusual = [name for name in present if repr(values[name]) != usual[name]]
+    return one_line(", ".join(f"{name}={_typed(values[name])}" for name in unusual or present[:1]))
+
+
+def _usual(values: Sequence[str]) -> str | None:
+    """What more than half of them are; None without such a value, or among two."""
+    [(value, count)] = Counter(values).most_common(1)
+    return value if len(values) > 2 and 2 * count > len(values) else None
+
+
+def _kinds(known: Sequence[Any], names: Sequence[str]) -> int:
+    return len({tuple(repr(each.get(name)) for name in names) for each in known})
+
+
+def _typed(value: Any) -> str:
+    return (
+        value if isinstance(value, str) else json.dumps(value, separators=(",", ":"), default=str)
+    )
+
+
+def _scaling(group: Group) -> str:
+    """Whether MLPerf HPC's result is one model on all of a machine, or many side by side."""
+    kinds = {run.path.parent.parent.name for run in group.runs if run.official}
+    return kinds.pop() if len(kinds) == 1 and kinds <= {"strong", "weak"} else ""
+
+
+def _batch(group: Group) -> str:
+    batch = agreed(run.global_batch for run in group.runs)
+    return "" if batch is None else f"batch {batch:,}"
+
+
+# In the order in which a reader would ask.
+_ASKED: tuple[Callable[[Group], str], ...] = (
+    lambda group: one_line(agreed(run.submitter for run in group.runs) or ""),
+    lambda group: one_line(agreed(run.system for run in group.runs) or ""),
+    _scaling,
+    lambda group: one_line(agreed(run.ruleset for run in group.runs) or ""),
+    _batch,
+    lambda group: one_line(agreed(run.precision for run in group.runs) or ""),
+)

@@ -1,0 +1,127 @@
+"""Has MLCommons' rcp_checker judge how fast an experiment converged.
+
+Who needs fewer epochs than the reference did something else than the benchmark, or was lucky: the
+checker compares the logs of an experiment with reference convergence points, and tells what the
+score must be multiplied with (training_rules.adoc, "Reference Convergence Points"). It speaks in
+log messages and wants a folder of logs, so it is given both here, and writes nothing anywhere.
+
+May not know how runs are grouped or scored.
+"""
+
+import math
+import tempfile
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ttt.compliance import at_least, usage_of
+from ttt.compliance.records import LONGEST, TOKEN, lines
+from ttt.report.analyze.score import Rcp, agreed, dropped
+from ttt.report.run import Run
+
+_FIRST = "1.0.0"  # ruleset, before which there were no reference points
+_SAME = ("benchmark", "ruleset")
+
+# The words by which the checker tells which lines to look at, wherever on a line they are.
+_READ = (
+    "global_batch_size",
+    "submission_benchmark",
+    "eval_accuracy",
+    "eval_error",
+    "train_samples",
+    "run_stop",
+)
+
+
+def judge(runs: Sequence[Run]) -> Rcp | None:
+    """The verdict on the runs of one experiment.
+
+    Returns:
+        None unless all are of one official benchmark, in the closed division and by a ruleset that
+        has reference points for it, and enough for an olympic mean.
+    """
+    benchmark, ruleset = (agreed(getattr(run, name) for run in runs) for name in _SAME)
+    official = agreed(run.official for run in runs)
+    closed = official and agreed(run.division for run in runs) == "closed"
+    logs = [log for log in map(_log, runs) if log is not None]
+    if not (closed and benchmark and ruleset and at_least(ruleset, _FIRST)):
+        return None
+    if len(logs) <= 2 * dropped(benchmark):
+        return None
+    from mlperf_logging.rcp_checker import rcp_checker  # noqa: PLC0415  with scipy, a second
+
+    usage = usage_of(benchmark)
+    points = Path(rcp_checker.__file__).parent / f"{usage}_{ruleset}" / f"rcps_{benchmark}.json"
+    if not points.is_file() or benchmark not in rcp_checker.submission_runs[usage]:
+        return None
+    with tempfile.TemporaryDirectory(prefix="ttt-") as folder, _heard(rcp_checker) as said:
+        try:
+            for number, log in enumerate(logs):
+                _copy(log, Path(folder) / f"result_{number}.txt")
+            passed, message, scaling = rcp_checker.check_directory(
+                folder, usage, ruleset, False, False, rcp_pass="pruned_rcps", set_scaling=False
+            )
+        except Exception as error:  # by a damaged log; the command line ends in this traceback
+            return Rcp(None, f"the checker cannot read the logs: {error!r:.200}")
+    if said.mean is not None and not (said.mean > 0 and math.isfinite(said.mean)):
+        return Rcp(None, f"the runs took {said.mean} epochs, says a log")
+    return _rcp(passed, message, float(scaling), said)
+
+
+def _log(run: Run) -> Path | None:
+    if run.path.is_dir():
+        return next(iter(sorted(run.path.glob("result_*.txt"))), None)
+    return run.path
+
+
+def _copy(log: Path, copy: Path) -> None:
+    """Copy the lines that the checker looks at; it takes its time for each, and more for long."""
+    with copy.open("w", encoding="latin-1") as file:
+        for _, line, length in lines(log):
+            if length <= LONGEST and TOKEN in line and any(word in line for word in _READ):
+                file.write(line[line.rfind(TOKEN) :])
+
+
+def _rcp(passed: bool, message: str, scaling: float, said: "_Said") -> Rcp:
+    if "Missing RCP" in message and not passed:
+        return Rcp("missing", message)
+    if said.mean is None or said.point is None:
+        return Rcp("passed" if passed else "failed", message)
+    reference = float(said.point["RCP Mean"])
+    least = reference / float(said.point["Max Speedup"])
+    if not passed:
+        message += f", but {said.mean:.6g} on average are fewer than the {least:.6g} it takes"
+    # The checker scales only what has passed.
+    factor = scaling if passed else 1.0
+    return Rcp("passed" if passed else "failed", message, said.mean, least, reference, factor)
+
+
+class _Said:
+    """Takes the place of the module `logging` in the checker, and keeps the figures it tells of."""
+
+    def __init__(self) -> None:
+        self.point: dict[str, Any] | None = None
+        self.mean: float | None = None
+
+    def info(self, message: str, *values: Any) -> None:
+        """Keep the reference point and the mean, which the checker gives no other way."""
+        if "RCP Record" in message:
+            self.point = values[0]
+        elif "Submission mean epochs:" in message:
+            self.mean = float(values[0])
+
+    def warning(self, message: str, *values: Any) -> None:
+        """Say nothing: what matters is in the verdict."""
+
+
+@contextmanager
+def _heard(checker: Any) -> Iterator[_Said]:
+    logging, checker.logging = checker.logging, _Said()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of numpy, of epochs that cannot be
+            yield checker.logging
+    finally:
+        checker.logging = logging

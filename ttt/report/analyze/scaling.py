@@ -1,0 +1,315 @@
+"""How time-to-train changes with the number of accelerators, and what stops it from falling. Pure.
+
+time-to-train efficiency = throughput efficiency x statistical efficiency x overhead.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from ttt.report.analyze.bottleneck import bottleneck
+from ttt.report.analyze.laws import amdahl, gustafson
+from ttt.report.analyze.rates import alike
+from ttt.report.analyze.score import Group, agreed
+from ttt.report.analyze.size import Size, Unit, goal, measure, unit
+
+_ABSURD = 1e12
+
+_USUAL = 1.15  # a factor above it nearly always means that the base or the log was misread
+_ENOUGH = 3  # points through which a law says something
+_FITS = 0.1  # largest relative distance of a point from a law that is worth telling
+
+Mode = Literal["strong", "weak", "mixed", "unknown"]
+Law = Literal["Amdahl", "Gustafson"]
+
+
+@dataclass(frozen=True, slots=True)
+class Efficiency:
+    """Shares of the ideal, against the smallest point of a sweep, which has 1 everywhere.
+
+    Attributes:
+        throughput: Samples a second for each worker while training; over all the time on the clock
+            where `overhead` is unknown.
+        statistical: Epochs of the smallest point over epochs of this one.
+        overhead: What is left: evaluation, start-up, the cold first block. None where two
+            witnesses do not agree on how fast it trained.
+        time_to_train: The product: speed-up over growth.
+    """
+
+    throughput: float | None = None
+    statistical: float | None = None
+    overhead: float | None = None
+    time_to_train: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One size of a sweep.
+
+    Attributes:
+        group: Its runs.
+        workers: Accelerators; processes where there are none.
+        global_batch: Samples per update.
+        seconds: The score.
+        resolution: One evaluation interval in seconds: the score is not known better.
+        samples_per_s: Rate over all workers while training; on the clock where that is not sure.
+        epochs: Mean of the runs whose mean the score is.
+        speed_up: Against the smallest point.
+        mode: Against the smallest point: strong, the same batch; weak, a batch that grew with the
+            workers; mixed, anything else. The smallest has that of the sweep.
+        efficiency: Why the speed-up is what it is.
+        bottleneck: The first thing that holds it back, in words; None for the smallest, and where
+            less than 5% of the ideal is lost.
+        step_ms: Milliseconds of an update, where two witnesses agree on the rate.
+        remarks: Why a factor is withheld, or above what can be expected.
+    """
+
+    group: Group
+    workers: int
+    global_batch: int | None
+    seconds: float
+    resolution: float | None
+    samples_per_s: float | None
+    epochs: float | None
+    speed_up: float
+    mode: Mode
+    efficiency: Efficiency
+    bottleneck: str | None
+    step_ms: float | None = None
+    remarks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """A law of scaling put through the points.
+
+    Attributes:
+        law: "Amdahl" (of times, the same batch) or "Gustafson" (of rates, a batch that grew).
+        serial: The share that more workers do not help, 0 to 1.
+        error: Largest relative distance of a point from the law.
+        sizes: Workers of the points, three or more: any two lie on some law.
+    """
+
+    law: Law
+    serial: float
+    error: float
+    sizes: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """Points that differ in size, of one benchmark to one target on one kind of accelerator.
+
+    Attributes:
+        benchmark: What was trained.
+        submitter: Who ran it.
+        accelerator: Its name, the host processor's where there is none; None if unknown.
+        unit: What workers are, in the singular.
+        points: Two or more, from the smallest.
+        mode: Of all points together.
+        fits: One for each law that makes sense for the mode and that the points obey within 10 %.
+    """
+
+    benchmark: str
+    submitter: str | None
+    accelerator: str | None
+    unit: Unit
+    points: tuple[Point, ...]
+    mode: Mode
+    fits: tuple[Fit, ...]
+
+
+def sweeps(groups: Sequence[Group]) -> list[Sweep]:
+    """Every sweep that is among these groups, in the order of the first of each.
+
+    Groups belong together that share benchmark, target, rules, division, submitter, precision, what
+    was trained, and accelerator (the host's processor where there is none); their configurations
+    differ, as batch and launcher have to. A joint submission, as "NVIDIA+CoreWeave", belongs to the
+    first it names. Of several groups of one size the fastest is the point, as that size can do it:
+    the first of equals. Only the smallest size, where its batches differ, is the one with the batch
+    of the most other points: what more workers do is best seen on the same work.
+    """
+    families: dict[tuple[object, ...], list[Size]] = {}
+    for group in groups:
+        size = measure(group)
+        if size is not None and goal(group).benchmark is not None:
+            families.setdefault(_family(group), []).append(size)
+    chosen = [_chosen(sizes) for sizes in families.values()]
+    return [_sweep(sizes) for sizes in chosen if len(sizes) > 1]
+
+
+def _family(group: Group) -> tuple[object, ...]:
+    alike = (
+        agreed(run.official for run in group.runs),
+        agreed(run.precision for run in group.runs),
+        agreed(run.trained for run in group.runs),
+    )
+    return (goal(group), *alike, _whose(group), _accelerator(group))
+
+
+def _whose(group: Group) -> str | None:
+    submitter = agreed(run.submitter for run in group.runs)
+    return None if submitter is None else submitter.split("+")[0].strip()
+
+
+def _accelerator(group: Group) -> str | None:
+    if unit(group) != "accelerator":
+        return agreed(
+            run.description.get("host_processor_model_name") or None for run in group.runs
+        )
+    return agreed(run.accelerator_name for run in group.runs)
+
+
+def _chosen(sizes: Sequence[Size]) -> list[Size]:
+    """One size for each number of workers, ascending."""
+    least, *more = sorted({size.workers for size in sizes})
+    others = [
+        min((size for size in sizes if size.workers == count), key=lambda size: size.seconds)
+        for count in more
+    ]
+
+    def rank(size: Size) -> tuple[int, float]:
+        return -sum(_mode(size, other) == "strong" for other in others), size.seconds
+
+    return [min((size for size in sizes if size.workers == least), key=rank), *others]
+
+
+def _sweep(sizes: Sequence[Size]) -> Sweep:
+    base = sizes[0]
+    modes = [_mode(base, size) for size in sizes[1:]]
+    of_all: Mode = modes[0] if len(set(modes)) == 1 else "mixed"
+    if "unknown" in modes:
+        of_all = "unknown"
+    points = tuple(
+        _point(size, sizes, mode) for size, mode in zip(sizes, [of_all, *modes], strict=True)
+    )
+    return Sweep(
+        benchmark=str(goal(base.group).benchmark),
+        submitter=_whose(base.group),
+        accelerator=_accelerator(base.group),
+        unit=unit(base.group),
+        points=points,
+        mode=of_all,
+        fits=tuple(_fits(points)),
+    )
+
+
+def _mode(base: Size, size: Size) -> Mode:
+    if not base.global_batch or not size.global_batch:
+        return "unknown"
+    if size.global_batch == base.global_batch:
+        return "strong"
+    grown = size.global_batch / base.global_batch
+    return "weak" if math.isclose(grown, size.workers / base.workers, rel_tol=0.01) else "mixed"
+
+
+def _point(size: Size, sizes: Sequence[Size], mode: Mode) -> Point:
+    base = sizes[0]
+    growth, speed_up = size.workers / base.workers, base.seconds / size.seconds
+    efficiency, remarks = _efficiency(size, base)
+    parts = {
+        "throughput": efficiency.throughput,
+        "statistical": efficiency.statistical,
+        "overhead": efficiency.overhead,
+    }
+    split = base.confirmed and size.confirmed
+    return Point(
+        group=size.group,
+        workers=size.workers,
+        global_batch=size.global_batch,
+        seconds=size.seconds,
+        resolution=size.group.resolution,
+        samples_per_s=size.training if split else size.on_clock,
+        epochs=size.epochs,
+        speed_up=speed_up,
+        mode=mode,
+        efficiency=replace(efficiency, time_to_train=speed_up / growth),
+        bottleneck=None if size is base else bottleneck(sizes, size, parts),
+        step_ms=size.step_ms,
+        remarks=tuple(remarks),
+    )
+
+
+def _efficiency(size: Size, base: Size) -> tuple[Efficiency, list[str]]:
+    """The factors that are believed, and a sentence for each that is not or is beyond the usual."""
+    growth, remarks = size.workers / base.workers, list[str]()
+    total = base.seconds / size.seconds / growth
+    statistical = _ratio(base.epochs, size.epochs) or _ratio(base.samples, size.samples)
+    if statistical is not None and statistical > _USUAL:
+        remarks.append(_fewer(size, base, statistical))
+
+    def factors(rate: float | None, other: float | None) -> tuple[float | None, float | None]:
+        faster = _ratio(rate, other)
+        throughput = None if faster is None else faster / growth
+        return throughput, total / (
+            throughput * statistical
+        ) if throughput and statistical else None
+
+    both = base.confirmed and size.confirmed
+    throughput, overhead = factors(size.training, base.training) if both else (None, None)
+    if both and max(throughput or 0, overhead or 0) > _USUAL:
+        again = factors(size.tracked, base.tracked)
+        pairs = zip((throughput, overhead), again, strict=True)
+        if not all(one is None or alike(one, other) for one, other in pairs):
+            name, factor = _largest(throughput, overhead)
+            remarks.append(f"{name} {factor:.0%} is withheld: a second witness disagrees")
+            both = False
+    if not both:
+        throughput, overhead = factors(size.on_clock, base.on_clock)[0], None
+        if throughput is not None and throughput > _USUAL:
+            remarks.append(f"throughput {throughput:.0%} is withheld: no witness confirms it")
+            throughput = None
+    return Efficiency(throughput, statistical, overhead), remarks
+
+
+def _largest(throughput: float | None, overhead: float | None) -> tuple[str, float]:
+    named = {"throughput": throughput or 0.0, "overhead": overhead or 0.0}
+    name = max(named, key=lambda each: named[each])
+    return name, named[name]
+
+
+def _fewer(size: Size, base: Size, statistical: float) -> str:
+    """What the evaluation interval has to do with fewer epochs than the smallest point took."""
+    now, before, noun = size.epochs, base.epochs, "epochs"
+    if now is None or before is None:
+        now, before, noun = size.samples or 0.0, base.samples or 0.0, "samples"
+    apart = size.spacing or base.spacing
+    every = f", seen every {apart:.4g} {noun}" if apart else ""
+    return f"statistical {statistical:.0%}: {now:.4g} {noun} instead of {before:.4g}{every}"
+
+
+def _ratio(first: float | None, second: float | None) -> float | None:
+    """None too if it is one that no two measurements can have, but damaged records do."""
+    if not first or not second:
+        return None
+    ratio = first / second
+    return ratio if 1 / _ABSURD < ratio < _ABSURD else None
+
+
+def _fits(points: Sequence[Point]) -> Iterator[Fit]:
+    """Amdahl where the batch stayed, Gustafson where the work of each worker did; from three sizes.
+
+    With two, any law fits; where the work of a worker changed neither law speaks of what was
+    measured.
+    """
+    base, *others = points
+    times = [
+        (point.workers, point.seconds)
+        for point in [base, *(point for point in others if point.mode == "strong")]
+    ]
+    rates = [
+        (point.workers, point.samples_per_s)
+        for point in [base, *(point for point in others if point.mode == "weak")]
+        if point.samples_per_s is not None and point.efficiency.throughput is not None
+    ]
+    if len(times) >= _ENOUGH:
+        yield from _good("Amdahl", amdahl(times), times)
+    if len(rates) >= _ENOUGH:
+        yield from _good("Gustafson", gustafson(rates), rates)
+
+
+def _good(law: Law, fit: tuple[float, float], points: Sequence[tuple[int, float]]) -> Iterator[Fit]:
+    serial, error = fit
+    if error <= _FITS:
+        yield Fit(law, serial, error, tuple(size for size, _ in points))

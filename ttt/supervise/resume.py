@@ -1,0 +1,186 @@
+"""What earlier processes left of a run, and what these leave to later ones.
+
+A run may be asked to make room, or lose its node, and start again on its folder. The record says
+whether the run had started; the checkpoint, if there is one, how far it got. Only rank 0 reads.
+"""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from ttt import signals, trusted
+from ttt.distributed import checkpoint
+from ttt.distributed.checkpoint import Progress
+from ttt.distributed.state import restore_random
+from ttt.errors import LaunchError
+from ttt.events import Event, Kind
+from ttt.loop import Parts, Past
+from ttt.supervise import failure, saver
+from ttt.supervise.saver import CHECKPOINT, Saver
+
+EVENTS = "events.jsonl"
+_BEFORE = (Kind.CACHE_CLEAR, Kind.INIT_START, Kind.CONFIG, Kind.INIT_STOP, Kind.WARNING)
+
+
+def recall(folder: Path) -> list[Event]:
+    """The events of earlier processes, without lines that were cut short or are damaged.
+
+    Raises:
+        ConfigError: Others could have written them.
+    """
+    try:
+        lines = trusted.read(folder / EVENTS).decode(errors="replace").splitlines()
+    except FileNotFoundError:
+        return []
+    return [event for event in map(_event, lines) if event]
+
+
+def _event(line: str) -> Event | None:
+    """The event in a line of the record; None if the line holds no event."""
+    try:
+        event = json.loads(line)
+        kind, time, step = Kind(event["kind"]), event["time"], event["step"]
+        possible = math.isfinite(time) and isinstance(step, int) and isinstance(event["data"], dict)
+    except (ValueError, TypeError, KeyError, OverflowError):
+        return None
+    return Event(kind, time, step, event["data"]) if possible else None
+
+
+def past(folder: Path) -> Past | None:
+    """Where this run stands; None if its clock has never started. Forgets what came before then.
+
+    Raises:
+        LaunchError: The run is over, or its record is damaged where its clock started.
+    """
+    events = recall(folder)
+    stopped = [event for event in events if event.kind is Kind.RUN_STOP]
+    if stopped:
+        raise LaunchError(
+            f"{folder} holds a finished run ({stopped[0].data.get('reason')}); start another one"
+        )
+    begun = any(event.kind is Kind.RUN_START for event in events)
+    if not begun and any(event.kind not in _BEFORE for event in events):
+        raise LaunchError(
+            f"{folder / EVENTS} is damaged: it no longer shows when the clock started, so"
+            " this run cannot go on; start another one"
+        )
+    failure.forget(folder / "logs")
+    (folder / signals.SUSPENDED).unlink(missing_ok=True)
+    if not begun:
+        (folder / EVENTS).unlink(missing_ok=True)
+        for log in folder.glob("result_*.txt"):
+            log.unlink()
+        return None
+    return _past(events, checkpoint.find(folder / CHECKPOINT))
+
+
+def _past(events: Sequence[Event], saved: Progress | None) -> Past:
+    """Where a started run stands; it goes on from a checkpoint, or from the beginning."""
+    started = [event.time for event in events if event.kind is Kind.RUN_START]
+    resumed = [event.time for event in events if event.kind is Kind.RESUMED]
+    accounted = max([*started, *resumed, *([saved.time] if saved else [])])
+    if saved is None:
+        return Past(started[0], accounted, 0, {})
+    return Past(started[0], accounted, saved.step, saved.totals)
+
+
+def prepare(
+    parts: Parts, past: Past | None, folder: Path, every: float | None
+) -> tuple[Parts, Past | None]:
+    """Load the saved state into freshly built parts, and save the run from now on.
+
+    Args:
+        parts: Warm; the clock does not run yet.
+        past: What earlier processes did; a run that was never saved begins anew.
+        folder: The run folder.
+        every: Seconds between checkpoints; None for none.
+
+    Returns:
+        The parts to run, and the past they go on from. This past is older than `past` if the
+        newest checkpoint is damaged.
+
+    Raises:
+        LaunchError: A process does not see the folder, or the checkpoint does not fit.
+    """
+    if past:
+        past = _undamaged(parts, past, folder)
+        if past.step:
+            _restore(parts, past.step, folder / CHECKPOINT)
+        if parts.world.rank == 0:  # no file of a later step may count among those to be written
+            checkpoint.sweep(folder / CHECKPOINT, keep=[past.step])
+    return (parts if every is None else replace(parts, saver=Saver(parts, folder, every))), past
+
+
+def _undamaged(parts: Parts, past: Past, folder: Path) -> Past:
+    """The past up to the newest checkpoint that is sound, which all ranks find alike."""
+    world, saved = parts.world, folder / CHECKPOINT
+    bad = checkpoint.unclear(saved) if world.rank == 0 else []
+    while past.step and (files := checkpoint.damaged(saved, past.step, world)):
+        bad += files
+        if world.rank == 0:
+            past = _past(recall(folder), checkpoint.find(saved, before=past.step))
+        past = world.agree(past)
+    point = f"goes on from step {past.step}" if past.step else "begins anew"
+    for file in bad:
+        parts.log.emit(Kind.WARNING, message=f"{file} is damaged: the run {point}")
+    return past
+
+
+def _restore(parts: Parts, step: int, folder: Path) -> None:
+    """Load a checkpoint; if one rank cannot, all ranks raise its reason."""
+    problem = None
+    try:
+        alike, own = checkpoint.read(folder, step, parts.world)
+        parts.learner.restore(alike | own)
+        restore_random(own["random"], parts.world)
+        parts.meter.resume(own["wait_seconds"])
+    except LaunchError as error:
+        problem = str(error)
+    except (KeyError, RuntimeError, ValueError, TypeError, AttributeError) as error:
+        problem = (
+            f"the checkpoint {folder / f'step_{step}'} does not fit this run, another model may"
+            f" have saved it: {checkpoint.reason(error)}; {checkpoint.without(folder, step)}"
+        )
+    problems = [one for one in parts.world.gather(problem) if one]
+    if problems:
+        raise LaunchError(problems[0])
+
+
+def suspend(parts: Parts, folder: Path) -> None:
+    """Save everything the run needs to go on, and say so in the record.
+
+    A checkpoint that cannot be written is a warning: the run then goes on from an older one.
+
+    Raises:
+        LaunchError: A process does not see the folder.
+    """
+    log, world, step = parts.log, parts.world, parts.learner.steps
+    if parts.saver:
+        parts.saver.finish()
+    checkpoint.demand_shared(folder, world)
+    begin = parts.clock.now()
+    content = checkpoint.part(saver.state(parts), world, copy=False)
+    [size] = world.sum([checkpoint.size_of(content)])
+    failed = None
+    try:
+        where = saver.progress(parts)
+        checkpoint.write(content, where, folder / CHECKPOINT, world.rank, total=size)
+    except Exception as error:  # of any kind: the run goes on from an older one
+        failed = checkpoint.reason(error)
+    asking = [name.name for name in world.gather(signals.room_wanted()) if name]
+    failures = [reason for reason in world.gather(failed) if reason]
+    if failures:
+        log.emit(Kind.WARNING, step, message=f"the checkpoint was not written: {failures[0]}")
+    saved = {} if failures else {"bytes": size, "save_s": parts.clock.now() - begin}
+    asked = f"{asking[0]} asked for room"
+    log.emit(Kind.SUSPENDED, step, reason=asked, **saved, **parts.position(step))
+    if world.rank == 0:
+        (folder / signals.SUSPENDED).touch()
+
+
+def as_message(past: Past | None) -> dict[str, Any] | None:
+    """`past` as it travels from rank 0 to the others."""
+    return None if past is None else asdict(past)
