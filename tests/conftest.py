@@ -6,13 +6,14 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
 import torch
 
+from ground import HUNG, PROJECT, Command, Refused, command, environment
 from slurm_testbed import Cluster, missing
 
 torch.set_num_threads(1)
@@ -20,24 +21,23 @@ gc.set_threshold(200_000, 20, 20)  # while tests are collected, next to nothing 
 # A shell has what it starts with & ignore Ctrl-C, and ttt leaves an ignored signal ignored. Tests
 # send it to runs, which have it by default again whoever started the tests.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-PROJECT = Path(__file__).parent.parent
-# Seconds after which a test calls a program hung. A busy machine is slow; pytest itself waits 300.
-HUNG = 240.0
-# Files by the time they take, without test_; the order of all others does not matter.
+# Files by the time they take; the order of all others does not matter.
 LONGEST = (
-    *("slurm_runs", "faults", "slurm_testbed", "run", "closed_rules", "cuda_steps"),
-    *("interrupt", "shell"),
-    *("submission_implementation", "mpi", "saver", "resume", "dist_meeting", "claim", "keep"),
-    *("run_mistakes", "compliance_vendors", "completion", "report_official", "sinks_wandb"),
+    *("end_to_end/test_slurm_runs", "end_to_end/test_faults", "end_to_end/test_slurm_testbed"),
+    *("end_to_end/test_run", "end_to_end/test_closed_rules", "end_to_end/test_cuda_steps"),
+    *("end_to_end/test_interrupt", "end_to_end/test_shell", "submission/test_implementation"),
+    *("launch/test_mpi", "supervise/test_saver", "supervise/test_resume"),
+    *("distributed/test_rendezvous", "test_claim", "test_keep", "cli/test_run_mistakes"),
+    *("compliance/test_vendors", "cli/test_completion", "report/test_official"),
+    "sinks/test_wandb",
 )
-
-Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes longest: workers that share files then end at about the same time."""
-    order = {f"test_{name}.py": place for place, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: order.get(item.path.name, len(order)))
+    order = {PROJECT / "tests" / f"{name}.py": place for place, name in enumerate(LONGEST)}
+    assert all(file.is_file() for file in order)
+    items.sort(key=lambda item: order.get(item.path, len(order)))
 
 
 def pytest_collection_finish() -> None:
@@ -88,19 +88,6 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         yield cluster
 
 
-def command(*arguments: str) -> list[str]:
-    """The ttt command, run by this interpreter."""
-    return [sys.executable, "-m", "ttt", *arguments]
-
-
-def environment(**variables: str) -> dict[str, str]:
-    """Ours, without what a launcher above us may have set, and a terminal its width."""
-    left_out = ("TTT_", "TORCHINDUCTOR_", "COLUMNS", "LINES")  # torch sets one of its own
-    ours = {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
-    paths = os.pathsep.join([str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    return ours | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"} | variables
-
-
 @pytest.fixture
 def ttt(tmp_path: Path) -> Command:
     """Run `ttt ARGUMENTS` in an empty folder and wait for it."""
@@ -117,9 +104,6 @@ def ttt(tmp_path: Path) -> Command:
         )
 
     return run
-
-
-Refused = Callable[..., list[str]]
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from fakes import FakeData
-from test_loop import parts
+from tests.test_loop import parts
 from ttt.errors import DataError, LaunchError
 from ttt.events import Kind
 from ttt.loop import run

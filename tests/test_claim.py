@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
-from conftest import Command
+from ground import Command
 from official import problems
 from ttt import claim, compliance, config
 from ttt.cli.run import freeze

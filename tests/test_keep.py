@@ -21,11 +21,11 @@ from torch import nn
 
 import click_logs
 import texts
-from conftest import HUNG, PROJECT, Command, command, environment
+from ground import HUNG, PROJECT, Command, command, environment
 from processes import TINY
 from ranks import on_ranks
-from test_dist_embedding import model_of
-from test_tasks_translation import network
+from tests.distributed.test_tables import model_of
+from tests.tasks.test_translation import network
 from ttt import keep
 from ttt.clock import Clock
 from ttt.data.clicks import Clicks

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import ttt.__main__ as ttt_main
-from conftest import command, environment
+from ground import command, environment
 from ttt import __version__
 from ttt.cli import shows
 from ttt.errors import BROKEN_PIPE, OK, UNFORESEEN, USAGE

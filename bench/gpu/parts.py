@@ -1,7 +1,7 @@
 """The learner and the batches of a benchmark, from conf/, where Hydra may not be installed.
 
 Reads the same YAML files and the same schemas as Hydra does, and as much of its language as these
-files use below `model`, `task`, `optim`, `schedule` and `data`. tests/test_bench_gpu.py compares
+files use below `model`, `task`, `optim`, `schedule` and `data`. tests/bench/test_gpu.py compares
 what it reads of every benchmark with what Hydra composes.
 """
 

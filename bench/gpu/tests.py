@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # At the limit of the section pytest is to end as by Ctrl-C, which prints and counts what ran.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     files = options.files or [
-        str(file) for file in sorted(_TESTS.glob("test_*.py")) if "mark.gpu" in file.read_text()
+        str(file) for file in sorted(_TESTS.rglob("test_*.py")) if "mark.gpu" in file.read_text()
     ]
     given = ["-m", "gpu", "-p", "gpu.absent", "-p", "no:cacheprovider", "--timeout=60", "-q"]
     ran = Ran()
