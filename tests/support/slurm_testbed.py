@@ -1,7 +1,7 @@
 """A real SLURM cluster on one machine, for the tests and for trying things by hand.
 
-    python tests/support/slurm_testbed.py                            a shell, the cluster ends with it
-    python tests/support/slurm_testbed.py --nodes 2 -- srun -N2 env  one command, its exit code
+    python tests/support/slurm_testbed.py                           a shell; leave it to end both
+    python tests/support/slurm_testbed.py --nodes 2 -- srun -N2 env one command, its exit code
 
 The daemons are those of Debian's `slurm-wlm` and `munge`: a slurmctld, a munged, and a slurmd for
 each node, told apart by port. All they read and write lies in one folder, so that clusters run side
