@@ -11,7 +11,7 @@ from ttt.errors import DataError, LaunchError
 from ttt.events import Kind
 from ttt.loop import run
 from ttt.signals import Interrupted
-from ttt.supervise.guard import Seat
+from ttt.supervise.guard import Guard
 from ttt.supervise.heartbeat import Stuck
 
 
@@ -39,22 +39,22 @@ class Unreadable(FakeData):
 
 
 def begun(fails_at):
-    """A run that ended with an error: its record, its seat, and the error."""
+    """A run that ended with an error: its record, its guard, and the error."""
     record, made = parts([0.5])
     made = replace(made, data=Unreadable(made.data.time, fails_at=fails_at))
-    seat = Seat(None, None)
-    seat.log, seat.parts = made.log, made
+    guard = Guard(None, None)
+    guard.log, guard.parts = made.log, made
     with pytest.raises(DataError) as caught:
         run(made)
     made.data.asked = 0
-    return record, seat, caught.value
+    return record, guard, caught.value
 
 
-def ended(record, seat):
+def ended(record, guard):
     """What the record says of the end; the data set was not asked for it."""
     [stop] = [event for event in record.events if event.kind is Kind.RUN_STOP]
-    assert seat.parts.data.asked == 0
-    assert not seat.parts.clock.running
+    assert guard.parts.data.asked == 0
+    assert not guard.parts.clock.running
     return stop.data["status"], stop.step, stop.data["samples"], stop.data["reason"]
 
 
@@ -63,9 +63,9 @@ def ended(record, seat):
     [(0, (0, 0)), (3, (2, 20)), (6, (6, 60))],  # its progress is recorded every 2 steps
 )
 def test_an_error_ends_the_record_where_it_was_last_seen(fails_at, reached):
-    record, seat, error = begun(fails_at)
-    seat.abort(error)
-    assert ended(record, seat) == ("aborted", *reached, "train.src.npy is missing")
+    record, guard, error = begun(fails_at)
+    guard.abort(error)
+    assert ended(record, guard) == ("aborted", *reached, "train.src.npy is missing")
 
 
 @pytest.mark.parametrize(
@@ -77,24 +77,24 @@ def test_an_error_ends_the_record_where_it_was_last_seen(fails_at, reached):
     ],
 )
 def test_so_does_whatever_else_ends_it(error, reason):
-    record, seat, _ = begun(3)
-    seat.abort(error)
-    assert ended(record, seat) == ("aborted", 2, 20, reason)
+    record, guard, _ = begun(3)
+    guard.abort(error)
+    assert ended(record, guard) == ("aborted", 2, 20, reason)
 
 
 def test_so_does_the_watchdog_while_the_main_thread_hangs_in_the_data(monkeypatch):
-    record, seat, _ = begun(3)
+    record, guard, _ = begun(3)
     left = []
     monkeypatch.setattr(os, "_exit", left.append)
-    seat.hang(Stuck(0, "n1", "is stuck for 300 s waiting for data at step 3", 1))
+    guard.hang(Stuck(0, "n1", "is stuck for 300 s waiting for data at step 3", 1))
     reason = "rank 0 on n1 is stuck for 300 s waiting for data at step 3"
-    assert ended(record, seat) == ("aborted", 2, 20, reason)
+    assert ended(record, guard) == ("aborted", 2, 20, reason)
     assert left == [5]
     assert record.closed
 
 
 def test_a_run_that_was_over_is_not_ended_again():
-    record, seat, error = begun(3)
-    seat.abort(error)
-    seat.abort(error)
-    assert ended(record, seat)[0] == "aborted"
+    record, guard, error = begun(3)
+    guard.abort(error)
+    guard.abort(error)
+    assert ended(record, guard)[0] == "aborted"

@@ -15,7 +15,7 @@ from ttt.clock import Clock
 from ttt.distributed.world import Solo
 from ttt.events import EventLog
 from ttt.learner import StandardLearner
-from ttt.supervise.heartbeat import Pulse
+from ttt.supervise.heartbeat import Heartbeat
 
 
 def test_garbage_is_looked_for_again_before_the_warm_up(
@@ -29,7 +29,7 @@ def test_garbage_is_looked_for_again_before_the_warm_up(
     log = EventLog(time.time, [Recorder()])
     gc.disable()
     try:
-        parts = build(run, Solo(torch.device("cpu")), Clock(time.time), log, Pulse())
+        parts = build(run, Solo(torch.device("cpu")), Clock(time.time), log, Heartbeat())
     finally:
         gc.enable()
     parts.data.close()

@@ -101,7 +101,11 @@ def test_every_official_file_that_is_shipped_is_a_definition():
 @pytest.mark.parametrize("file", ["resnet", "transformer", "gnmt", "dlrm_dcnv2", "digits"])
 def test_the_metric_that_a_schema_tells_is_what_its_class_computes(file):
     run = composed(f"benchmark={file}")
-    assert metric_of(run.task) == config.build("task", run.task).metric().name == run.target.metric
+    assert (
+        metric_of(run.task)
+        == config.instantiate("task", run.task).metric().name
+        == run.target.metric
+    )
     run.task._target_ = "mine.Task"
     assert metric_of(run.task) is None
 

@@ -38,7 +38,7 @@ from ttt.metrics.accuracy import Top1
 from ttt.optim import sgd
 from ttt.report.read.folders import read
 from ttt.schema.choices import Keep
-from ttt.supervise.heartbeat import Pulse
+from ttt.supervise.heartbeat import Heartbeat
 from ttt.tasks.image import ImageClassification
 from ttt.tasks.recommendation import ClickPrediction
 from ttt.tasks.translation import Translation
@@ -74,10 +74,10 @@ def parts(world, task, data, model):
         clock=Clock(lambda: 0.0),
         log=EventLog(lambda: 0.0),
         meter=Meter(world.device),
-        pulse=Pulse(),
+        heartbeat=Heartbeat(),
         seed=1,
         check_every=1,
-        room_wanted=lambda: False,
+        preemption_requested=lambda: False,
     )
 
 

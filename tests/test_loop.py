@@ -5,8 +5,8 @@ from ttt.clock import Clock
 from ttt.distributed.world import Solo
 from ttt.errors import DataError
 from ttt.events import EventLog, Kind
-from ttt.loop import Parts, Past, run
-from ttt.supervise.heartbeat import Pulse
+from ttt.loop import Parts, ResumePoint, run
+from ttt.supervise.heartbeat import Heartbeat
 from ttt.telemetry.timing import Meter
 from ttt.watcher import Status, Target
 
@@ -47,10 +47,10 @@ def parts(
         clock=Clock(time),
         log=EventLog(time, [record]),
         meter=Meter(CPU),
-        pulse=Pulse(),
+        heartbeat=Heartbeat(),
         seed=1,
         check_every=check_every,
-        room_wanted=lambda: room_at is not None and learner.steps >= room_at,
+        preemption_requested=lambda: room_at is not None and learner.steps >= room_at,
     )
 
 
@@ -131,7 +131,7 @@ def test_told_to_make_room_it_leaves_with_the_clock_running():
 
 def test_a_run_goes_on_where_it_was_left_and_the_time_between_counts():
     record, made = parts([0.8])
-    past = Past(started=400.0, accounted=700.0, step=16, totals={"train": 16.0, "eval": 2.0})
+    past = ResumePoint(started=400.0, accounted=700.0, step=16, totals={"train": 16.0, "eval": 2.0})
     made.learner.steps = 16
     assert run(made, past).status is Status.SUCCESS
     told = [kind for kind in record.kinds() if kind is not Kind.PROGRESS]
@@ -148,7 +148,7 @@ def test_a_run_goes_on_where_it_was_left_and_the_time_between_counts():
 def test_a_run_left_right_before_an_evaluation_goes_on_with_it():
     record, made = parts([0.8])
     made.learner.steps = 20
-    run(made, Past(started=900.0, accounted=950.0, step=20, totals={}))
+    run(made, ResumePoint(started=900.0, accounted=950.0, step=20, totals={}))
     assert record.kinds()[:3] == [Kind.RESUMED, Kind.EVAL_START, Kind.EVAL_STOP]
     assert made.learner.steps == 20
 
@@ -157,4 +157,4 @@ def test_every_turn_leaves_a_beat():
     _, made = parts([0.5, 0.8])
     run(made)
     # Twenty steps, each with a batch and an update; two evaluations of ten batches.
-    assert made.pulse.beats == 20 * 2 + 2 * (1 + 10)
+    assert made.heartbeat.beats == 20 * 2 + 2 * (1 + 10)

@@ -18,24 +18,26 @@ from ttt.machine import environment
 from ttt.protocols import Data, Metric, World
 from ttt.schema.logged import Spread
 from ttt.schema.run import RunConfig
-from ttt.supervise.heartbeat import Pulse
+from ttt.supervise.heartbeat import Heartbeat
 from ttt.telemetry import memory
 from ttt.telemetry.timing import Meter
 
 
-def build(run_config: RunConfig, world: World, clock: Clock, log: EventLog, pulse: Pulse) -> Parts:
+def build(
+    run_config: RunConfig, world: World, clock: Clock, log: EventLog, heartbeat: Heartbeat
+) -> Parts:
     """Build and warm up everything; no file of the data set may be touched in here."""
     assert run_config.seed is not None  # drawn or counted at launch
     log.emit(Kind.INIT_START)
-    pulse.beat("building", 0)
+    heartbeat.beat("building", 0)
     set_arithmetic(run_config.precision)
     torch.manual_seed(run_config.seed)
-    task = config.build("task", run_config.task)
+    task = config.instantiate("task", run_config.task)
     layout = torch.channels_last if run_config.channels_last else torch.contiguous_format
-    model = config.build("model", run_config.model)
+    model = config.instantiate("model", run_config.model)
     tables = spread_tables(model, world)
     model = model.to(world.device, memory_format=layout)
-    data = config.build(
+    data = config.instantiate(
         "data",
         run_config.data,
         without=("loader", "prepare"),
@@ -48,8 +50,10 @@ def build(run_config: RunConfig, world: World, clock: Clock, log: EventLog, puls
         model,
         task,
         world,
-        optimizer=partial(config.build, "optim", run_config.optim, without=("name",)),
-        schedule=config.build("schedule", run_config.schedule, base_lr=lr, steps_per_epoch=steps),
+        optimizer=partial(config.instantiate, "optim", run_config.optim, without=("name",)),
+        schedule=config.instantiate(
+            "schedule", run_config.schedule, base_lr=lr, steps_per_epoch=steps
+        ),
         precision=run_config.precision,
         accumulate=run_config.accumulate,
         clip_norm=run_config.clip_norm,
@@ -62,7 +66,7 @@ def build(run_config: RunConfig, world: World, clock: Clock, log: EventLog, puls
         metric_details=dict(metric.details()),
         tables=str(tables) if tables else None,
     )
-    pulse.beat("warming up", 0)
+    heartbeat.beat("warming up", 0)
     warm_up(learner, data, metric, world, run_config.seed)
     return Parts(
         task=task,
@@ -73,10 +77,10 @@ def build(run_config: RunConfig, world: World, clock: Clock, log: EventLog, puls
         clock=clock,
         log=log,
         meter=Meter(world.device),
-        pulse=pulse,
+        heartbeat=heartbeat,
         seed=run_config.seed,
         check_every=run_config.target.check_every_steps,
-        room_wanted=lambda: signals.room_wanted() is not None,
+        preemption_requested=lambda: signals.preemption_requested() is not None,
     )
 
 

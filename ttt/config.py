@@ -318,7 +318,9 @@ def foreign(run: RunConfig) -> list[str]:
     return [sentence for name in _NODES for sentence in targets.problems(name, getattr(run, name))]
 
 
-def build(role: str, node: Any, /, *args: Any, without: tuple[str, ...] = (), **kwargs: Any) -> Any:
+def instantiate(
+    role: str, node: Any, /, *args: Any, without: tuple[str, ...] = (), **kwargs: Any
+) -> Any:
     """Make what a node describes: call its `_target_` with its values and these arguments.
 
     Args:

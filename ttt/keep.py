@@ -193,7 +193,7 @@ def _predict(model: nn.Module, parts: Parts) -> tuple[_Table, float]:
     ids: list[npt.NDArray[np.int64]] = [np.empty(0, np.int64)]
     batches: list[dict[str, npt.NDArray[Any]]] = []
     for batch, samples in zip(data.eval(shard), data.eval_ids(shard), strict=True):
-        parts.pulse.beat("predicting", parts.learner.steps)
+        parts.heartbeat.beat("predicting", parts.learner.steps)
         prediction = task.predict(model, batch)
         metric.update(prediction, batch)
         batches.append({n: _array(c) for n, c in task.kept(prediction, batch).items()})
@@ -275,7 +275,7 @@ def _write(path: Path, content: Iterator[bytes], parts: Parts) -> str | None:
     except OSError as error:
         problem = error
     for part in content:  # to the end, also after an error here: peers take part in it
-        parts.pulse.beat("keeping", parts.learner.steps)
+        parts.heartbeat.beat("keeping", parts.learner.steps)
         try:
             if stream and not problem:
                 stream.write(part)

@@ -20,11 +20,11 @@ from ttt.telemetry.timing import Meter
 from ttt.watcher import RUNNING, Status, Target, Verdict, epoch_number, judge, judge_health
 
 if TYPE_CHECKING:
-    from ttt.supervise.heartbeat import Pulse
+    from ttt.supervise.heartbeat import Heartbeat
 
 
 @dataclass(frozen=True, slots=True)
-class Past:
+class ResumePoint:
     """What earlier processes did of this run, before they were told to make room or were lost.
 
     Attributes:
@@ -52,10 +52,10 @@ class Parts:
     clock: Clock
     log: EventLog
     meter: Meter
-    pulse: Pulse
+    heartbeat: Heartbeat
     seed: int
     check_every: int  # steps between looks at the loss, the time limit and requests for room
-    room_wanted: Callable[[], bool]  # whether this process was told to make room
+    preemption_requested: Callable[[], bool]  # whether this process was told to make room
     saver: Saver | None = None  # of a run that is saved every so often
 
     def position(self, step: int) -> dict[str, float]:
@@ -78,7 +78,7 @@ class Parts:
         return reached.step, {name: reached.data[name] for name in ("epoch", "samples")}
 
 
-def run(parts: Parts, past: Past | None = None) -> Verdict:
+def run(parts: Parts, past: ResumePoint | None = None) -> Verdict:
     """Train until the target is reached or given up; the clock stops where the verdict exists.
 
     Told to make room, it leaves with the clock running: the run goes on where `past` says.
@@ -104,7 +104,7 @@ def run(parts: Parts, past: Past | None = None) -> Verdict:
     return verdict
 
 
-def begin(parts: Parts, past: Past | None) -> int:
+def begin(parts: Parts, past: ResumePoint | None) -> int:
     """Start the clock: nobody reads data before RUN_START is stamped, and everybody is ready.
 
     Returns:
@@ -147,11 +147,11 @@ def train(parts: Parts, batches: Iterator[Batch], step: int, stop: int) -> tuple
     answer, verdict = None, RUNNING
     parts.meter.mark()
     while step < stop and not verdict.final:
-        parts.pulse.beat("waiting for data", step)
+        parts.heartbeat.beat("waiting for data", step)
         batch = next(batches)
-        parts.pulse.beat("training", step)
+        parts.heartbeat.beat("training", step)
         parts.learner.step(batch)
-        parts.pulse.steady = True  # nothing takes as long any more as the first step may
+        parts.heartbeat.steady = True  # nothing takes as long any more as the first step may
         step += 1
         parts.meter.mark()
         if step % parts.check_every == 0 or step == stop:
@@ -167,7 +167,7 @@ def train(parts: Parts, batches: Iterator[Batch], step: int, stop: int) -> tuple
 
 def _seen(parts: Parts, bad: int) -> list[int]:
     """What this rank saw: its first bad step, its time on the clock, a request to make room."""
-    seen = [bad, -round(1000 * parts.clock.elapsed), -int(parts.room_wanted())]
+    seen = [bad, -round(1000 * parts.clock.elapsed), -int(parts.preemption_requested())]
     return seen + parts.saver.signs() if parts.saver else seen
 
 
@@ -192,7 +192,7 @@ def evaluate(parts: Parts, step: int) -> tuple[Verdict, float]:
     """
     log, position = parts.log, parts.position(step)
     log.emit(Kind.EVAL_START, step, **position)
-    parts.pulse.beat("evaluating", step)
+    parts.heartbeat.beat("evaluating", step)
     with parts.clock.span("eval"):
         quality, seen = measure(parts)
         ready = parts.clock.now()
@@ -222,6 +222,6 @@ def measure(parts: Parts) -> tuple[float, int]:
     metric = parts.task.metric()
     with parts.learner.eval_mode() as model:
         for batch in parts.data.eval(parts.world.data):
-            parts.pulse.beat("evaluating", parts.learner.steps)
+            parts.heartbeat.beat("evaluating", parts.learner.steps)
             metric.update(parts.task.predict(model, batch), batch)
     return metric.compute(parts.world)

@@ -60,14 +60,14 @@ def begin() -> None:
     """
     for number in heard():
         signal.signal(number, signal.SIG_DFL)
-    remember_room()
+    remember_preemption()
     _end_with_parent()
 
 
 def install(last_words: Callable[[int], None] = lambda number: None) -> None:
     """Raise Interrupted in the main thread on SIGTERM, SIGINT and SIGHUP, and if orphaned.
 
-    SIGUSR1 and SIGUSR2 are remembered; see `room_wanted`.
+    SIGUSR1 and SIGUSR2 are remembered; see `preemption_requested`.
 
     Args:
         last_words: Called with the signal's number, beside a main thread that does not come back
@@ -75,7 +75,7 @@ def install(last_words: Callable[[int], None] = lambda number: None) -> None:
     """
     for number in heard():
         signal.signal(number, interrupt)
-    remember_room()
+    remember_preemption()
     sys.unraisablehook = _raise_again
     # The C handler writes a byte for each signal, whatever the main thread is doing: a handler of
     # Python's would wait for it to come back from the library it is in.
@@ -144,8 +144,8 @@ def catches(process: int, number: int) -> bool:
     return bool(int(masks["SigCgt"], 16) >> (number - 1) & 1)
 
 
-def remember_room() -> None:
-    """Remember SIGUSR1 and SIGUSR2, see `room_wanted`; by default they would end this process."""
+def remember_preemption() -> None:
+    """Remember SIGUSR1 and SIGUSR2, see `preemption_requested`; by default they end a process."""
     for number in MAKE_ROOM:
         signal.signal(number, lambda number, _: _told.append(signal.Signals(number)))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, MAKE_ROOM)
@@ -158,7 +158,7 @@ def hold_room() -> None:
         signal.raise_signal(number)
 
 
-def room_wanted() -> signal.Signals | None:
+def preemption_requested() -> signal.Signals | None:
     """The signal that asked this process to make room; None if none did."""
     return _told[0] if _told else None
 
@@ -174,7 +174,7 @@ def ended_from_outside(error: BaseException, *, lost_peer: bool) -> bool:
     return REQUEUE in os.environ and (stopped or lost_peer)
 
 
-def go_deaf() -> None:
+def ignore_signals() -> None:
     """Nothing is left to be stopped; a quicker rank may make torchrun or mpirun end the others."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
@@ -182,7 +182,7 @@ def go_deaf() -> None:
 
 def interrupt(number: int, frame: FrameType | None) -> None:
     """Handle a signal: raise Interrupted, and ignore the signals that may follow the first."""
-    go_deaf()
+    ignore_signals()
     _asked.append(number)
     raise Interrupted(number)
 

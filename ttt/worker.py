@@ -36,9 +36,9 @@ from ttt.distributed.rank import JOIN_VARIABLE, Placement, from_environment, gpu
 from ttt.distributed.rendezvous import JOIN_SECONDS
 from ttt.errors import ESCAPE, NOT_REACHED, OK, SUSPENDED, ConfigError
 from ttt.events import Event, EventLog, Kind
-from ttt.loop import Parts, Past, run
+from ttt.loop import Parts, ResumePoint, run
 from ttt.machine import description, environment
-from ttt.machine.binding import settle
+from ttt.machine.binding import bind_cpus
 from ttt.protocols import Sink, World
 from ttt.schema.choices import Tracker
 from ttt.schema.run import RunConfig
@@ -49,7 +49,7 @@ from ttt.sinks.summary import Summary
 from ttt.sinks.wandb import Wandb
 from ttt.statistics import check, result_path, skipped_sentence, spent, statistics
 from ttt.supervise import resume, saver
-from ttt.supervise.guard import Seat
+from ttt.supervise.guard import Guard
 from ttt.telemetry import power
 from ttt.terminal import Terminal
 from ttt.watcher import Status, Verdict
@@ -70,57 +70,57 @@ def main(arguments: list[str]) -> int:
     sys.path.append(os.getcwd())
     placement = from_environment()
     folder = None if arguments[0] == "-" else Path(arguments[0])
-    seat = Seat(placement, folder)
-    signals.install(seat.last_words)
+    guard = Guard(placement, folder)
+    signals.install(guard.last_words)
     try:
-        verdict = dist_world.recorded(partial(work, placement), seat)
+        verdict = dist_world.recorded(partial(work, placement), guard)
     except BaseException as error:
-        return seat.fail(error)
-    seat.leave(suspended=verdict.status is Status.SUSPENDED)
+        return guard.fail(error)
+    guard.leave(suspended=verdict.status is Status.SUSPENDED)
     return _EXIT_CODES[verdict.status]
 
 
-def work(placement: Placement | None, seat: Seat) -> Verdict:
+def work(placement: Placement | None, guard: Guard) -> Verdict:
     """Join the world, run, and leave it together."""
     text, frozen, seconds = None, "", float(os.environ.get(JOIN_VARIABLE, JOIN_SECONDS))
-    file = seat.folder / "config.yaml" if seat.folder else None
+    file = guard.folder / "config.yaml" if guard.folder else None
     refused: Sequence[str] = ()
-    if file and (seat.rank == 0 or file.is_file()):
+    if file and (guard.rank == 0 or file.is_file()):
         try:
-            frozen = frozen_config(file, whole=seat.rank == 0)
+            frozen = frozen_config(file, whole=guard.rank == 0)
         except ConfigError as error:
-            refused, seat.folder = error.problems, None  # so this process writes nothing there
+            refused, guard.folder = error.problems, None  # so this process writes nothing there
         else:
             seconds = config.load(frozen).timeout.join_seconds
-    if seat.rank == 0 and refused:
+    if guard.rank == 0 and refused:
         text = json.dumps({"refused": refused})
-    elif seat.rank == 0:  # it always has the folder, and what it says counts
-        assert seat.folder is not None
-        seat.own(seat.folder)
-        stands = resume.as_message(resume.past(seat.folder))
-        folder = str(seat.folder.absolute())
+    elif guard.rank == 0:  # it always has the folder, and what it says counts
+        assert guard.folder is not None
+        guard.own(guard.folder)
+        stands = resume.as_message(resume.past(guard.folder))
+        folder = str(guard.folder.absolute())
         text = json.dumps({"folder": folder, "config": frozen, "past": stands})
-    choose = partial(choose_or_refuse, seat, refused)
-    meeting = dist_world.join(placement, text, choose, seconds=seconds, show=seat.show)
+    choose = partial(choose_or_refuse, guard, refused)
+    meeting = dist_world.join(placement, text, choose, seconds=seconds, show=guard.show)
     with meeting as (world, text):
         message = json.loads(text)
         run_config = config.load(message["config"])
-        seat.folder = seat.folder or Path(message["folder"])
-        seat.joined = True
+        guard.folder = guard.folder or Path(message["folder"])
+        guard.joined = True
         demands.world_size(run_config, world)
         demands.claim_kept(run_config, world)
         if world.size > 1:
-            seat.redirect()
+            guard.redirect()
         else:
-            seat.hush()
-        settle(run_config.binding, world)
-        past = Past(**message["past"]) if message["past"] else None
-        with seat.watched(world, run_config.timeout):
-            verdict = conduct(run_config, world, seat, past)
-            seat.pulse.leaving = True  # after the barrier the others may end at any moment
+            guard.hush()
+        bind_cpus(run_config.binding, world)
+        past = ResumePoint(**message["past"]) if message["past"] else None
+        with guard.watched(world, run_config.timeout):
+            verdict = conduct(run_config, world, guard, past)
+            guard.heartbeat.leaving = True  # after the barrier the others may end at any moment
             world.barrier()  # rank 0 is still writing results when the others are done
-            signals.go_deaf()
-        seat.parts = None  # what communicates goes before that by which it does
+            signals.ignore_signals()
+        guard.parts = None  # what communicates goes before that by which it does
     return verdict
 
 
@@ -140,12 +140,12 @@ def frozen_config(file: Path, *, whole: bool) -> str:
 
 
 def choose_or_refuse(
-    seat: Seat, refused: Sequence[str], text: str, local_rank: int
+    guard: Guard, refused: Sequence[str], text: str, local_rank: int
 ) -> torch.device:
     """The device of this process. If one process refuses the run folder, all end together.
 
     Args:
-        seat: Of this process.
+        guard: Of this process.
         refused: Why this process refuses the folder.
         text: What rank 0 says: the configuration, or why it refuses.
         local_rank: This process, on its node.
@@ -154,8 +154,8 @@ def choose_or_refuse(
         ConfigError: The folder is refused, or `choose_device` says so.
     """
     if "refused" in json.loads(text):
-        seat.folder = None
-        if seat.rank:  # all end with rank 0's words
+        guard.folder = None
+        if guard.rank:  # all end with rank 0's words
             return torch.device("cpu")
     if refused:
         raise ConfigError(refused)
@@ -184,34 +184,34 @@ def choose_device(text: str, local_rank: int) -> torch.device:
     return torch.device("cuda", index)
 
 
-def conduct(run_config: RunConfig, world: World, seat: Seat, past: Past | None) -> Verdict:
+def conduct(run_config: RunConfig, world: World, guard: Guard, past: ResumePoint | None) -> Verdict:
     """Everything between joining and leaving the world."""
-    assert seat.folder is not None
+    assert guard.folder is not None
     now = steady_wall_clock()
     clock = Clock(now, partial(finish_queue, world.device))
-    recalled = resume.recall(seat.folder) if past and world.rank == 0 else []
-    sinks = open_sinks(run_config, seat, recalled) if world.rank == 0 else []
-    log = seat.log = EventLog(now, sinks, recalled)
+    recalled = resume.recall(guard.folder) if past and world.rank == 0 else []
+    sinks = open_sinks(run_config, guard, recalled) if world.rank == 0 else []
+    log = guard.log = EventLog(now, sinks, recalled)
     try:
         demands.data_on_every_node(run_config, world)
         if not past:
             demands.clear_cache(run_config, world, log)
         with guarded(run_config.data.root):
-            parts = build(run_config, world, clock, log, seat.pulse)
+            parts = build(run_config, world, clock, log, guard.heartbeat)
             keep.demand(run_config.keep, parts)
             every = run_config.checkpoint_every_seconds
-            parts, past = resume.prepare(parts, past, seat.folder, every)
-            seat.parts = parts
-        describe(run_config, world, seat.folder)
+            parts, past = resume.prepare(parts, past, guard.folder, every)
+            guard.parts = parts
+        describe(run_config, world, guard.folder)
         counted = power.open_meter(run_config.system.energy, world, now, past=past is not None)
         mpi.leave()
         log.emit(Kind.INIT_STOP)
         with counted:
             verdict = run(parts, past)
-        finish(run_config, parts, verdict, seat.folder, counted)
+        finish(run_config, parts, verdict, guard.folder, counted)
         return verdict
     except BaseException as error:
-        seat.abort(error)
+        guard.abort(error)
         raise
     finally:
         log.close()
@@ -221,8 +221,8 @@ def finish(
     run_config: RunConfig, parts: Parts, verdict: Verdict, folder: Path, counted: power.PowerMeter
 ) -> None:
     """Off the clock: what was measured and what the rules say of it; or save what is unfinished."""
-    parts.pulse.steady = False
-    parts.pulse.beat("finishing", parts.learner.steps)
+    parts.heartbeat.steady = False
+    parts.heartbeat.beat("finishing", parts.learner.steps)
     log, step = parts.log, parts.learner.steps
     if verdict.status is Status.SUSPENDED:
         resume.suspend(parts, folder)
@@ -243,32 +243,32 @@ def finish(
     parts.data.close()
 
 
-def open_sinks(run_config: RunConfig, seat: Seat, recalled: Sequence[Event]) -> list[Sink]:
+def open_sinks(run_config: RunConfig, guard: Guard, recalled: Sequence[Event]) -> list[Sink]:
     """Where rank 0's events go; the first is the record.
 
     Args:
         run_config: The run.
-        seat: Gives the folder and the terminal.
+        guard: Gives the folder and the terminal.
         recalled: What the record holds already, of earlier processes of this run.
     """
-    assert seat.folder is not None
+    assert guard.folder is not None
     # Open MPI gives rank 0 a terminal of its own, wherever its output goes in the end.
-    plain = False if seat.placement and seat.placement.launcher == "mpi" else None
-    terminal = os.fdopen(seat.terminal[0], "w", errors=ESCAPE)
+    plain = False if guard.placement and guard.placement.launcher == "mpi" else None
+    terminal = os.fdopen(guard.terminal[0], "w", errors=ESCAPE)
     console = Terminal(file=terminal, force_terminal=plain)
-    summary = Summary(seat.folder / "summary.json")
+    summary = Summary(guard.folder / "summary.json")
     for event in recalled:
         summary.write(event)
     trackers: list[Sink] = []
     if run_config.tracking.name is Tracker.wandb:
-        tracker = Wandb(run_config.tracking, seat.folder, summary, resumed=bool(recalled))
+        tracker = Wandb(run_config.tracking, guard.folder, summary, resumed=bool(recalled))
         trackers.append(tracker)
     return [
-        JsonLines(seat.folder / resume.EVENTS),
+        JsonLines(guard.folder / resume.EVENTS),
         *trackers,  # closed after all that matters is written
-        MlperfLog(result_path(run_config, seat.folder), resumed=bool(recalled)),
+        MlperfLog(result_path(run_config, guard.folder), resumed=bool(recalled)),
         summary,
-        Console(console, summary, str(seat.folder), brief=run_config.runs > 1),
+        Console(console, summary, str(guard.folder), brief=run_config.runs > 1),
     ]
 
 

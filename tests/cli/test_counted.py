@@ -84,7 +84,7 @@ def test_a_run_that_claims_a_benchmark_keeps_its_numbers(tmp_path):
 
 def test_what_cannot_be_seen_is_told_with_what_to_type():
     run = filled("benchmark=cifar10", "data.root=/nowhere", *OPEN, "launcher=slurm")
-    found = counted.problems(run, elsewhere=True)
+    found = counted.problems(run, remote=True)
     assert found == [
         f"data.{name}=null cannot be counted: /nowhere is no folder where this is typed;"
         f" data.{name}=N"
@@ -106,7 +106,7 @@ def test_a_class_of_ones_own_must_say_its_numbers(tmp_path):
     run = config.resolve(config.compose([]))
     own = {"_target_": "mine.Data", "root": str(tmp_path), "train_samples": None}
     run.data = SimpleNamespace(**own, eval_samples=3, global_batch=4)
-    [sentence] = counted.problems(run, elsewhere=False)
+    [sentence] = counted.problems(run, remote=False)
     assert "mine.Data is a class of your own" in sentence
     assert sentence.endswith("data.train_samples=N")
 

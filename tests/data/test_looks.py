@@ -20,7 +20,7 @@ from ttt.data import corpus_looks, looks, records_looks
 from ttt.data.images import made_up_jpeg
 from ttt.distributed.rank import Placement
 from ttt.doctor import contents
-from ttt.doctor.findings import Level, Seen
+from ttt.doctor.findings import Level, Observation
 from ttt.prepare import imagenet
 
 
@@ -102,7 +102,7 @@ def test_the_ranks_of_a_node_share_the_files_and_the_doctor_lists_the_bad_ones(f
     paths = broken(folder, 23)
     run = SimpleNamespace(data=images(folder))
     found = [
-        Seen(rank, "n1", contents.look(run, "ttt.data.looks", Placement(rank, 3, rank, 3)))
+        Observation(rank, "n1", contents.look(run, "ttt.data.looks", Placement(rank, 3, rank, 3)))
         for rank in range(3)
     ]
     assert sum(one.facts.read for one in found) == TRAIN + EVAL
@@ -114,14 +114,14 @@ def test_the_ranks_of_a_node_share_the_files_and_the_doctor_lists_the_bad_ones(f
     assert (len(rows), last) == (20, "and 3 more")
     assert "data.on_error=skip" in finding.advice
     run.data.on_error = "skip"
-    skipped = Seen(0, "n1", contents.look(run, "ttt.data.looks", Placement()))
+    skipped = Observation(0, "n1", contents.look(run, "ttt.data.looks", Placement()))
     assert [one.level for one in contents.judge([skipped])] == [Level.warning]
 
 
 def test_the_doctor_tells_what_a_run_would_be_refused_for(folder):
     run = SimpleNamespace(data=images(folder, train_samples=7))
     [fault, rest] = contents.judge(
-        [Seen(0, "n1", contents.look(run, "ttt.data.looks", Placement()))]
+        [Observation(0, "n1", contents.look(run, "ttt.data.looks", Placement()))]
     )
     assert (fault.level, fault.name) == (Level.failure, "data set")
     assert fault.advice == f"complete the set, or type data.train_samples={TRAIN}"

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from ranks import on_ranks
-from ttt.config import build
+from ttt.config import instantiate
 from ttt.distributed import checkpoint, sharding_plan
 from ttt.distributed.tables import spread_tables
 from ttt.distributed.world import Solo
@@ -203,14 +203,14 @@ def test_no_process_keeps_more_than_its_part(answers):
 def test_tables_that_do_not_fit_are_refused():
     rows = [10**10] * 3
     huge = DlrmDcnV2Config(dense=4, rows=rows, hots=[1] * 3, sharding="auto", memory_gb=80)
-    model = build("model", huge)
+    model = instantiate("model", huge)
     with pytest.raises(ConfigError, match="at least 384 processes"):
         spread_tables(model, ALONE)
 
 
 def test_other_models_are_left_alone():
     whole = DlrmDcnV2Config(dense=4, rows=ROWS, hots=HOTS, sharding="off")
-    for other in (torch.nn.Linear(2, 1), build("model", whole)):
+    for other in (torch.nn.Linear(2, 1), instantiate("model", whole)):
         before = dict(other.named_parameters())
         spread_tables(other, ALONE)
         assert dict(other.named_parameters()) == before

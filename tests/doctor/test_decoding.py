@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from ttt.doctor import decoding, picture
 from ttt.doctor.decoding import Decoded
-from ttt.doctor.findings import Level, Seen
+from ttt.doctor.findings import Level, Observation
 
 CPU = torch.device("cpu")
 
 
 def seen(*facts):
-    return [Seen(rank, "ab"[rank], fact) for rank, fact in enumerate(facts)]
+    return [Observation(rank, "ab"[rank], fact) for rank, fact in enumerate(facts)]
 
 
 @given(st.integers(1, 12), st.integers(1, 12), st.integers(0, 1000))

@@ -11,7 +11,7 @@ from ground import HUNG, environment
 from ttt import shipped
 from ttt.doctor import compute, device, exactness, steps
 from ttt.doctor.device import Check
-from ttt.doctor.findings import Level, Seen, ok
+from ttt.doctor.findings import Level, Observation, ok
 from ttt.machine import peaks
 from ttt.schema.parts import ImageDataConfig
 from ttt.schema.run import RunConfig
@@ -25,7 +25,7 @@ GPU = [
 
 
 def seen(*facts, hosts="abcdefgh"):
-    return [Seen(rank, hosts[rank], fact) for rank, fact in enumerate(facts)]
+    return [Observation(rank, hosts[rank], fact) for rank, fact in enumerate(facts)]
 
 
 def alone(value):

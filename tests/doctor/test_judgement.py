@@ -11,7 +11,7 @@ from ttt.doctor import cpus, gpus, limits, local, network, reading, show, softwa
 from ttt.doctor.findings import (
     Finding,
     Level,
-    Seen,
+    Observation,
     failure,
     names,
     ok,
@@ -28,7 +28,7 @@ from ttt.schema.run import RunConfig
 
 
 def seen(*facts, hosts="abcdefgh"):
-    return [Seen(rank, hosts[rank], fact) for rank, fact in enumerate(facts)]
+    return [Observation(rank, hosts[rank], fact) for rank, fact in enumerate(facts)]
 
 
 def one(findings) -> Finding:

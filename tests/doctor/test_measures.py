@@ -12,11 +12,11 @@ from ttt import config
 from ttt.distributed import bench
 from ttt.distributed.bench import Measured, Timing
 from ttt.doctor import clocks, compute, exchange, show
-from ttt.doctor.findings import Level, Seen
+from ttt.doctor.findings import Level, Observation
 
 
 def seen(*facts, hosts="abcdefgh"):
-    return [Seen(rank, hosts[rank], fact) for rank, fact in enumerate(facts)]
+    return [Observation(rank, hosts[rank], fact) for rank, fact in enumerate(facts)]
 
 
 @given(
@@ -122,7 +122,7 @@ def test_buckets_are_those_of_torch(parameters):
 def test_message_sizes_are_the_models_own():
     config.register()
     run = config.resolve(config.compose(["benchmark=cifar10", "data.root=x"]))
-    model = config.build("model", run.model)
+    model = config.instantiate("model", run.model)
     count = sum(parameter.numel() for parameter in model.parameters())
     sizes = exchange.message_sizes(exchange.parameter_bytes(run))
     assert sizes[0] == 4

@@ -9,7 +9,7 @@ import torch
 from ttt.doctor import copies, counters
 from ttt.doctor.copies import Copies, Link
 from ttt.doctor.counters import Counters, Sample
-from ttt.doctor.findings import Level, Seen
+from ttt.doctor.findings import Level, Observation
 from ttt.machine import nvml
 
 CPU = torch.device("cpu")
@@ -18,7 +18,7 @@ GEN5 = Link(5, 16, 5, 16)
 
 
 def seen(*facts):
-    return [Seen(rank, "abcd"[rank], fact) for rank, fact in enumerate(facts)]
+    return [Observation(rank, "abcd"[rank], fact) for rank, fact in enumerate(facts)]
 
 
 def copied(to=52e9, back=51e9, inside=4e12, link=GEN5, peak=4.9e12, **other):

@@ -77,10 +77,10 @@ ConfigLoaderImpl.load_configuration = broken
 EXEC = """
 import os, signal, sys
 from ttt import signals
-stop.remember_room()
+stop.remember_preemption()
 signal.raise_signal(signal.SIGUSR1)
 stop.hold_room()
-heard = "from ttt import stop; stop.begin(); print(stop.room_wanted().name)"
+heard = "from ttt import stop; stop.begin(); print(stop.preemption_requested().name)"
 os.execv(sys.executable, [sys.executable, "-c", heard])
 """
 

@@ -14,7 +14,7 @@ from ttt.distributed.world import Solo
 from ttt.events import EventLog
 from ttt.loop import measure
 from ttt.schema.run import RunConfig
-from ttt.supervise.heartbeat import Pulse
+from ttt.supervise.heartbeat import Heartbeat
 
 # Rounding differs by 1e-7 until it turns one of many equal pixels in a max pool: later steps would
 # compare that.
@@ -34,7 +34,7 @@ def small_run(root: Path, **data: object) -> RunConfig:
 
 def parts_of(world, run):
     clock = Clock(lambda: 0.0)
-    return build(run, world, clock, EventLog(clock.now), Pulse())
+    return build(run, world, clock, EventLog(clock.now), Heartbeat())
 
 
 def trained(world, run, steps=STEPS):

@@ -25,7 +25,7 @@ from ttt.errors import OK
 from ttt.machine.environment import variables
 from ttt.report.read.find import find
 from ttt.supervise import failure
-from ttt.supervise.guard import Seat, brief
+from ttt.supervise.guard import Guard, brief
 
 CANARY = "canary"
 OUTSIDE = PROJECT / "tests" / "outside"
@@ -308,8 +308,8 @@ def test_what_is_left_in_a_shell_is_told_without_secrets():
 def test_a_failure_is_recorded_without_secrets(tmp_path: Path, capfd):
     error = RuntimeError(f"cannot start: {dict(HF_TOKEN='canary')}")
     (tmp_path / "logs").mkdir()
-    seat = Seat(None, tmp_path)
-    seat.fail(error)
+    guard = Guard(None, tmp_path)
+    guard.fail(error)
     failure.write_by_launcher("mpirun -x HF_TOKEN=canary failed", tmp_path / "logs")
     assert holding(tmp_path) == {}
     assert "HF_TOKEN" in (tmp_path / "logs" / "rank_0.log").read_text()

@@ -26,7 +26,7 @@ from ttt.cli import run as cli_run
 from ttt.clock import Clock
 from ttt.distributed.world import Solo
 from ttt.events import EventLog, Kind
-from ttt.supervise.heartbeat import Pulse
+from ttt.supervise.heartbeat import Heartbeat
 
 SOMEBODY = 54321
 
@@ -233,7 +233,7 @@ def test_a_compiled_run_keeps_what_is_compiled_or_says_that_it_does_not(
     run_config = config.load((folder / "config.yaml").read_text())
     record = Recorder()
     log = EventLog(time.time, [record])
-    parts = build(run_config, Solo(torch.device("cpu")), Clock(time.time), log, Pulse())
+    parts = build(run_config, Solo(torch.device("cpu")), Clock(time.time), log, Heartbeat())
     parts.data.close()
     used = Path(os.environ["TORCHINDUCTOR_CACHE_DIR"])
     assert stat.S_IMODE(used.stat().st_mode) == 0o700

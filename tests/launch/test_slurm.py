@@ -458,7 +458,7 @@ def test_without_requeue_a_suspended_run_says_what_to_do(bash: Bash):
 
 
 def test_nodes_that_cannot_be_found_are_no_reason_to_guess(bash: Bash):
-    done = bash(Bash.SUCCESS, SLURM_JOB_NODELIST="elsewhere")
+    done = bash(Bash.SUCCESS, SLURM_JOB_NODELIST="remote")
     assert done.returncode == 5
     assert "does not know the nodes of job 12" in done.stderr
     assert bash.started() == []

@@ -8,14 +8,14 @@ import torch
 from ranks import on_ranks
 from ttt.distributed.world import Solo
 from ttt.machine import affinity, topology
-from ttt.machine.binding import settle
+from ttt.machine.binding import bind_cpus
 from ttt.machine.quota import cpu_quota
 from ttt.schema.choices import Binding
 
 
 def settled(world, binding):
     """The cores and threads of a rank, once it has settled."""
-    settle(Binding(binding), world)
+    bind_cpus(Binding(binding), world)
     return frozenset(os.sched_getaffinity(0)), world.threads, torch.get_num_threads()
 
 
@@ -40,7 +40,7 @@ def test_a_process_alone_has_the_machine():
     before = os.sched_getaffinity(0)
     world = Solo(torch.device("cpu"))
     try:
-        settle(Binding.auto, world)
+        bind_cpus(Binding.auto, world)
         assert world.threads == torch.get_num_threads() == planned(1)[0].threads
     finally:
         torch.set_num_threads(threads)

@@ -82,7 +82,7 @@ def test_a_batch_may_be_empty():
 
 def test_the_official_model_has_as_many_weights_as_arithmetic_says():
     rows = [int(count) for count in CRITEO.split(",")]
-    model = config.build("model", DlrmDcnV2Config(dense=13, rows=rows, hots=[1] * 26))
+    model = config.instantiate("model", DlrmDcnV2Config(dense=13, rows=rows, hots=[1] * 26))
     assert model.tables.weight.is_meta  # 104 GB
     width = 27 * 128
     bottom = 13 * 512 + 512 + 512 * 256 + 256 + 256 * 128 + 128
@@ -156,5 +156,5 @@ def test_a_network_that_cannot_be_is_refused(setting, value, words):
 
 
 def test_the_constant_schedule_is_constant():
-    schedule = config.build("schedule", ConstantConfig(), base_lr=0.005, steps_per_epoch=None)
+    schedule = config.instantiate("schedule", ConstantConfig(), base_lr=0.005, steps_per_epoch=None)
     assert {schedule(step) for step in (0, 1, 10**6)} == {0.005}

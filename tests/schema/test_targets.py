@@ -28,7 +28,7 @@ HOSTILE = [
     *("sympy.sympify", "pip.main", "ttt.worker.main", "ttt.launch.process.supervise"),
     *(
         "ttt.launch.slurm.submit",
-        "ttt.config.build",
+        "ttt.config.instantiate",
         "ttt.distributed.world.Group",
         "ttt.launch.mpi.Mpi",
     ),
@@ -107,7 +107,7 @@ def test_what_is_no_part_is_refused_before_anything_is_imported(mine: Path, role
     assert sentence.startswith(f"{role}._target_={target} is not allowed: ")
     assert f"; allowed: a class or function of {targets.PLACES[role]}, or one of your" in sentence
     with pytest.raises(ConfigError):
-        config.build(role, node(target))
+        config.instantiate(role, node(target))
     assert set(sys.modules) == before
     assert not (mine / "imported").exists()
 
@@ -130,7 +130,7 @@ def test_so_is_one_that_is_deep_inside_a_part(mine: Path, target: str, within: A
     assert f"._target_={target} is not allowed: " in sentence
     assert sentence.startswith("model.")
     with pytest.raises(ConfigError):
-        config.build("model", node("mine.Network", **inside))
+        config.instantiate("model", node("mine.Network", **inside))
     assert not (mine / "imported").exists()
 
 
@@ -161,7 +161,7 @@ def test_so_is_one_that_is_deep_inside_a_part(mine: Path, target: str, within: A
 def test_what_a_name_leads_to_has_to_be_such_a_part(mine: Path, role: str, target: str, why: str):
     assert targets.problems(role, node(target)) == []
     with pytest.raises(ConfigError) as refused:
-        config.build(role, node(target))
+        config.instantiate(role, node(target))
     if target != "mine.ImageClassification.loss":
         assert f"{role}._target_={target} is not allowed: " in str(refused.value)
         assert why in str(refused.value)
@@ -171,26 +171,30 @@ def test_what_a_name_leads_to_has_to_be_such_a_part(mine: Path, role: str, targe
 @pytest.mark.parametrize("target", ["mine.subprocess.run", "mine.Path", "mine.loads", "mine.nn"])
 def test_inside_a_part_a_second_name_of_what_is_refused_does_not_help(mine: Path, target: str):
     with pytest.raises(ConfigError, match=f"model.body._target_={target} is not allowed: it is"):
-        config.build("model", node("mine.Network", body={"_target_": target, "_args_": ["x"]}))
+        config.instantiate(
+            "model", node("mine.Network", body={"_target_": target, "_args_": ["x"]})
+        )
 
 
 def test_parts_of_ones_own_are_made_with_what_is_inside_them(mine: Path):
     inside = {"_target_": "mine.Body"}
     more = [{"_target_": "torch.nn.Linear", "in_features": 2, "out_features": 3}]
-    made = config.build("model", node("mine.Network", body=inside, more=more))
+    made = config.instantiate("model", node("mine.Network", body=inside, more=more))
     assert type(made.body).__name__ == "Body"
     assert made.more[0].out_features == 3
-    partial = config.build("model", node("mine.Network", body=inside | {"_partial_": True}))
+    partial = config.instantiate("model", node("mine.Network", body=inside | {"_partial_": True}))
     assert type(partial.body()).__name__ == "Body"
-    assert type(config.build("model", node("mine.network", width=3))).__name__ == "Network"
-    assert type(config.build("model", node("mine.Own.inner"))).__name__ == "Body"
-    assert config.build("optim", node("mine.optimizer"), made.more[0]).defaults["lr"] == 1.0
+    assert type(config.instantiate("model", node("mine.network", width=3))).__name__ == "Network"
+    assert type(config.instantiate("model", node("mine.Own.inner"))).__name__ == "Body"
+    assert config.instantiate("optim", node("mine.optimizer"), made.more[0]).defaults["lr"] == 1.0
     groups = [torch.zeros(1, requires_grad=True)]
-    adam = config.build("optim", node("torch.optim.AdamW", lr=0.5), groups)
+    adam = config.instantiate("optim", node("torch.optim.AdamW", lr=0.5), groups)
     assert adam.defaults["lr"] == 0.5
-    assert type(config.build("task", node("mine.Task", label_smoothing=0.0))).__name__ == "Task"
-    assert type(config.build("task", node("mine.Own"))).__name__ == "Own"
-    assert config.build("schedule", node("mine.Falls"), base_lr=0.5)(3) == 0.5
+    assert (
+        type(config.instantiate("task", node("mine.Task", label_smoothing=0.0))).__name__ == "Task"
+    )
+    assert type(config.instantiate("task", node("mine.Own"))).__name__ == "Own"
+    assert config.instantiate("schedule", node("mine.Falls"), base_lr=0.5)(3) == 0.5
 
 
 def test_every_part_of_ttt_is_one():

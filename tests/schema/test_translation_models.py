@@ -31,12 +31,13 @@ data:
         ["benchmark=mine", "model.vocabulary=40", "model.width=16"], str(tmp_path)
     )
     run = config.load(config.freeze(config.resolve(composed)))
-    network = config.build("model", run.model)
+    network = config.instantiate("model", run.model)
     assert {p.shape[-1] for p in network.embedding.parameters()} == {16}
     assert (
-        config.build("optim", run.optim, network, without=("name",)).defaults["lr"] == run.optim.lr
+        config.instantiate("optim", run.optim, network, without=("name",)).defaults["lr"]
+        == run.optim.lr
     )
-    rate = config.build("schedule", run.schedule, base_lr=1.0, steps_per_epoch=None)
+    rate = config.instantiate("schedule", run.schedule, base_lr=1.0, steps_per_epoch=None)
     assert 0 < rate(0) < rate(1) < 1.0
 
 

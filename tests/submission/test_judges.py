@@ -15,7 +15,7 @@ from ttt.submission.build import build
 from ttt.submission.entry import read
 from ttt.submission.judges import judge
 from ttt.submission.plan import plan
-from ttt.submission.rules import Wish
+from ttt.submission.rules import Request
 
 # Systems of each tree, and what the tools say: package, systems, rcp, repository.
 VENDORS = [
@@ -70,7 +70,7 @@ def test_a_rebuilt_tree_gets_the_same_verdicts_and_scores(
     shared: Path, tmp_path: Path, tree: str, ruleset: str, systems: list[str], verdicts: list[bool]
 ):
     original = unpacked(shared, tree, systems, tmp_path)
-    wish = Wish(submitter=original.name, ruleset=ruleset)
+    wish = Request(submitter=original.name, ruleset=ruleset)
     planned = plan([read(run, ruleset) for run in find([original]).runs], wish)
     (tmp_path / "out").mkdir()
     rebuilt = build(planned, tmp_path / "out")

@@ -9,10 +9,10 @@ from submissions import SYSTEM
 from ttt.compliance import Verdict
 from ttt.submission.entry import Entry
 from ttt.submission.plan import plan
-from ttt.submission.rules import Wish
+from ttt.submission.rules import Request
 from ttt.submission.window import median_window
 
-WISH = Wish(submitter="somebody", ruleset="4.0.0")
+WISH = Request(submitter="somebody", ruleset="4.0.0")
 
 
 def entry(number: int, *, passed: bool = True, **changes: object) -> Entry:

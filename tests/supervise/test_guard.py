@@ -13,7 +13,7 @@ from ttt.clock import Clock
 from ttt.events import EventLog, Kind
 from ttt.signals import Interrupted
 from ttt.supervise import failure
-from ttt.supervise.guard import Seat
+from ttt.supervise.guard import Guard
 from ttt.supervise.heartbeat import Stuck
 
 TERM, INT = Interrupted(signal.SIGTERM), Interrupted(signal.SIGINT)
@@ -22,91 +22,91 @@ STUCK = Stuck(1, "n2", "is stuck for 4 s", teller=0)
 
 
 @pytest.fixture
-def seat(tmp_path, monkeypatch):
+def guard(tmp_path, monkeypatch):
     """Rank 0 of a run whose clock has run for ten seconds; its job may go back to the queue."""
     monkeypatch.setenv(signals.REQUEUE, "1")
     (tmp_path / "logs").mkdir()
     record, time = Recorder(), FakeTime()
-    seat = Seat(None, tmp_path)
-    seat.joined = True
+    guard = Guard(None, tmp_path)
+    guard.joined = True
     clock = Clock(time)
     clock.start(time())
     time.sleep(10)
-    seat.log = EventLog(time, [record])
+    guard.log = EventLog(time, [record])
     position = {"epoch": 0.5, "samples": 70}
-    seat.parts = SimpleNamespace(clock=clock, log=seat.log, reached=lambda: (7, position))
-    seat.record = record
-    yield seat
-    for copy in seat.terminal:
+    guard.parts = SimpleNamespace(clock=clock, log=guard.log, reached=lambda: (7, position))
+    guard.record = record
+    yield guard
+    for copy in guard.terminal:
         os.close(copy)
 
 
-def ended(seat):
+def ended(guard):
     """The one event it left, its reason, and what says that the run goes on."""
-    [event] = seat.record.events
-    marker = seat.folder / signals.SUSPENDED
-    assert seat.parts.clock.running == (event.kind is Kind.SUSPENDED)
+    [event] = guard.record.events
+    marker = guard.folder / signals.SUSPENDED
+    assert guard.parts.clock.running == (event.kind is Kind.SUSPENDED)
     return event.kind, event.data["reason"], marker.read_text() if marker.exists() else None
 
 
-def test_what_comes_from_outside_suspends_a_run_that_may_be_requeued(seat):
-    seat.abort(TERM)
+def test_what_comes_from_outside_suspends_a_run_that_may_be_requeued(guard):
+    guard.abort(TERM)
     reason = "stopped by SIGTERM"
-    assert ended(seat) == (Kind.SUSPENDED, reason, reason + "\n")
-    assert seat.record.events[0].data["samples"] == 70
+    assert ended(guard) == (Kind.SUSPENDED, reason, reason + "\n")
+    assert guard.record.events[0].data["samples"] == 70
 
 
-def test_a_lost_peer_suspends_it_unless_that_one_failed_by_itself(seat):
-    seat.abort(LOST)
+def test_a_lost_peer_suspends_it_unless_that_one_failed_by_itself(guard):
+    guard.abort(LOST)
     reason = "another process of the run is gone"
-    assert ended(seat) == (Kind.SUSPENDED, reason, reason + "\n")
+    assert ended(guard) == (Kind.SUSPENDED, reason, reason + "\n")
 
 
-def test_a_peer_with_an_error_ends_it(seat):
-    (seat.folder / "checkpoint" / "step_5").mkdir(parents=True)
-    failure.write(failure.hang(1, "n2", "a defect"), seat.logs, by=1)
-    seat.abort(LOST)
-    assert ended(seat) == (Kind.RUN_STOP, "another process of the run is gone", None)
-    assert not (seat.folder / "checkpoint").exists()
+def test_a_peer_with_an_error_ends_it(guard):
+    (guard.folder / "checkpoint" / "step_5").mkdir(parents=True)
+    failure.write(failure.hang(1, "n2", "a defect"), guard.logs, by=1)
+    guard.abort(LOST)
+    assert ended(guard) == (Kind.RUN_STOP, "another process of the run is gone", None)
+    assert not (guard.folder / "checkpoint").exists()
 
 
 @pytest.mark.parametrize(
     ("error", "requeue"),
     [(TERM, False), (LOST, False), (INT, True), (ZeroDivisionError("a defect"), True)],
 )
-def test_all_else_ends_it(seat, monkeypatch, error, requeue):
+def test_all_else_ends_it(guard, monkeypatch, error, requeue):
     if not requeue:
         monkeypatch.delenv(signals.REQUEUE)
-    seat.abort(error)
-    kind, _, marker = ended(seat)
+    guard.abort(error)
+    kind, _, marker = ended(guard)
     assert (kind, marker) == (Kind.RUN_STOP, None)
 
 
-def test_before_its_clock_runs_it_only_leaves_word(seat):
-    seat.parts = None
-    seat.abort(TERM)
-    assert seat.record.events == []
-    assert (seat.folder / signals.SUSPENDED).read_text() == "stopped by SIGTERM\n"
+def test_before_its_clock_runs_it_only_leaves_word(guard):
+    guard.parts = None
+    guard.abort(TERM)
+    assert guard.record.events == []
+    assert (guard.folder / signals.SUSPENDED).read_text() == "stopped by SIGTERM\n"
 
 
-def test_a_folder_that_may_be_another_jobs_is_left_alone(seat):
-    seat.parts, seat.joined = None, False
-    seat.abort(TERM)
-    assert not (seat.folder / signals.SUSPENDED).exists()
+def test_a_folder_that_may_be_another_jobs_is_left_alone(guard):
+    guard.parts, guard.joined = None, False
+    guard.abort(TERM)
+    assert not (guard.folder / signals.SUSPENDED).exists()
 
 
-def test_a_main_thread_that_does_not_come_back_changes_nothing(seat):
-    seat.last_words(signal.SIGTERM)
-    seat.abort(TERM)  # it does come back after all
-    assert ended(seat)[0] is Kind.SUSPENDED
+def test_a_main_thread_that_does_not_come_back_changes_nothing(guard):
+    guard.last_words(signal.SIGTERM)
+    guard.abort(TERM)  # it does come back after all
+    assert ended(guard)[0] is Kind.SUSPENDED
 
 
 @pytest.mark.parametrize(("gone", "kind"), [(True, Kind.SUSPENDED), (False, Kind.RUN_STOP)])
-def test_a_silent_node_suspends_it_and_a_hang_ends_it(seat, monkeypatch, gone, kind):
+def test_a_silent_node_suspends_it_and_a_hang_ends_it(guard, monkeypatch, gone, kind):
     monkeypatch.setattr(os, "_exit", lambda code: None)
-    seat.hang(replace(STUCK, gone=gone))
-    assert ended(seat)[0] is kind
-    [told] = failure.read(seat.logs)
+    guard.hang(replace(STUCK, gone=gone))
+    assert ended(guard)[0] is kind
+    [told] = failure.read(guard.logs)
     assert told.primary is not gone  # slurm/job.sbatch looks for it
 
 
@@ -117,58 +117,58 @@ def fail(*arguments, **names):
 @pytest.mark.parametrize(
     "place", ["failure.write", "dist_world.flight_record", "EventLog.close", "EventLog.emit", None]
 )
-def test_whatever_fails_a_rank_that_hangs_says_the_rest_and_ends(seat, monkeypatch, capfd, place):
+def test_whatever_fails_a_rank_that_hangs_says_the_rest_and_ends(guard, monkeypatch, capfd, place):
     left = []
     monkeypatch.setattr(os, "_exit", left.append)
     monkeypatch.setattr("ttt.supervise.guard.dist_world.flight_record", lambda: b"of NCCL")
     if place:
         monkeypatch.setattr(f"ttt.supervise.guard.{place}", fail)
-    seat.hang(STUCK)
+    guard.hang(STUCK)
     assert left == [5]
     assert ("on purpose" in capfd.readouterr().err) == bool(place)
     done = {
-        "failure.write": bool(failure.read(seat.logs)),
-        "EventLog.emit": bool(seat.record.events),
-        "EventLog.close": seat.record.closed,
-        "dist_world.flight_record": (seat.logs / "rank_0.nccl_trace").exists(),
+        "failure.write": bool(failure.read(guard.logs)),
+        "EventLog.emit": bool(guard.record.events),
+        "EventLog.close": guard.record.closed,
+        "dist_world.flight_record": (guard.logs / "rank_0.nccl_trace").exists(),
     }
     assert [name for name, is_done in done.items() if not is_done] == ([place] if place else [])
 
 
-def test_a_full_disk_does_not_keep_a_rank_that_hangs(seat, monkeypatch):
+def test_a_full_disk_does_not_keep_a_rank_that_hangs(guard, monkeypatch):
     left = []
     monkeypatch.setattr(os, "_exit", left.append)
     monkeypatch.setattr("ttt.supervise.guard.dist_world.flight_record", lambda: b"of NCCL")
-    (seat.logs / "rank_0.nccl_trace").mkdir()  # cannot be written
+    (guard.logs / "rank_0.nccl_trace").mkdir()  # cannot be written
     monkeypatch.setattr("sys.stderr", None)  # and nor can it be said
-    seat.hang(STUCK)
+    guard.hang(STUCK)
     assert left == [5]
 
 
-def test_of_a_rank_that_has_ended_its_launcher_says_why(seat, monkeypatch):
+def test_of_a_rank_that_has_ended_its_launcher_says_why(guard, monkeypatch):
     monkeypatch.delenv(signals.REQUEUE)
     monkeypatch.setattr(os, "_exit", lambda code: None)
-    seat.hang(replace(STUCK, gone=True, ended=True))
-    assert ended(seat)[0] is Kind.RUN_STOP
-    [told] = failure.read(seat.logs)
+    guard.hang(replace(STUCK, gone=True, ended=True))
+    assert ended(guard)[0] is Kind.RUN_STOP
+    [told] = failure.read(guard.logs)
     assert not told.primary
 
 
-def test_the_last_words_close_the_log_though_the_record_cannot_be_ended(seat, monkeypatch):
-    monkeypatch.setattr(seat.log, "emit", fail)
-    seat.last_words(signal.SIGTERM)
-    assert seat.record.closed
+def test_the_last_words_close_the_log_though_the_record_cannot_be_ended(guard, monkeypatch):
+    monkeypatch.setattr(guard.log, "emit", fail)
+    guard.last_words(signal.SIGTERM)
+    assert guard.record.closed
 
 
-def test_a_main_thread_that_ends_by_itself_is_not_taken_for_one_that_waits(seat):
-    assert not seat.pulse.leaving
-    seat.abort(LOST)
-    assert seat.pulse.leaving
+def test_a_main_thread_that_ends_by_itself_is_not_taken_for_one_that_waits(guard):
+    assert not guard.heartbeat.leaving
+    guard.abort(LOST)
+    assert guard.heartbeat.leaving
 
 
-def test_a_time_out_that_torch_does_not_take_does_not_end_the_watch(seat):
+def test_a_time_out_that_torch_does_not_take_does_not_end_the_watch(guard):
     world = SimpleNamespace(expect_answers_within=fail)
     timeout = SimpleNamespace(init_seconds=1800, step_seconds=300)
-    assert seat._patience(world, timeout) == 1800
-    seat.pulse.steady = True
-    assert seat._patience(world, timeout) == 300
+    assert guard._patience(world, timeout) == 1800
+    guard.heartbeat.steady = True
+    assert guard._patience(world, timeout) == 300

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 
-from ttt.supervise.heartbeat import Note, Pulse, Stuck, Watchdog, diagnose
+from ttt.supervise.heartbeat import Heartbeat, Note, Stuck, Watchdog, diagnose
 
 
 @pytest.fixture(autouse=True)
@@ -99,7 +99,7 @@ class FakeBoard:
 
 
 def watch(
-    pulse: Pulse,
+    heartbeat: Heartbeat,
     board: FakeBoard,
     patience: float | None,
     seconds: float,
@@ -113,7 +113,7 @@ def watch(
         found.append(stuck)
         over.set()
 
-    dog = Watchdog(pulse, board, lambda: patience, tell, has_work)
+    dog = Watchdog(heartbeat, board, lambda: patience, tell, has_work)
     dog._period = 0.02
     dog.start()
     over.wait(seconds)
@@ -122,31 +122,31 @@ def watch(
 
 
 def test_the_watchdog_speaks_when_no_beat_comes():
-    pulse = Pulse("training", 7, 3)
-    [stuck] = watch(pulse, FakeBoard(note(1, 2, alarmed=False)), 0.1, 10)
+    heartbeat = Heartbeat("training", 7, 3)
+    [stuck] = watch(heartbeat, FakeBoard(note(1, 2, alarmed=False)), 0.1, 10)
     assert stuck.rank == 1
 
 
 def test_it_keeps_quiet_while_beats_come_and_where_any_wait_is_allowed():
-    pulse, board = Pulse(), FakeBoard(note(1))
+    heartbeat, board = Heartbeat(), FakeBoard(note(1))
     ends = time.monotonic() + 4
-    beating = threading.Thread(target=lambda: _beat_until(pulse, ends))
+    beating = threading.Thread(target=lambda: _beat_until(heartbeat, ends))
     beating.start()
-    assert watch(pulse, board, 2, 3) == []
+    assert watch(heartbeat, board, 2, 3) == []
     beating.join()
-    assert watch(pulse, board, None, 0.2) == []
+    assert watch(heartbeat, board, None, 0.2) == []
 
 
-def _beat_until(pulse: Pulse, moment: float) -> None:
+def _beat_until(heartbeat: Heartbeat, moment: float) -> None:
     while time.monotonic() < moment:
-        pulse.beat("training", 1)
+        heartbeat.beat("training", 1)
         time.sleep(0.01)
 
 
 def test_it_listens_to_the_alarm_of_another_rank():
     board = FakeBoard(note(1, 2, place="sleep (x.py:1)"))
     board.alarm = True
-    [stuck] = watch(Pulse("training", 7, 3), board, 1000, 10)
+    [stuck] = watch(Heartbeat("training", 7, 3), board, 1000, 10)
     assert stuck.rank == 1
     mine = Note(**json.loads(board.kept[0]))
     assert mine.alarmed
@@ -154,14 +154,14 @@ def test_it_listens_to_the_alarm_of_another_rank():
 
 
 def test_a_lost_board_is_rank_0_that_is_gone():
-    [stuck] = watch(Pulse(), FakeBoard(note(1), broken=True), 0.1, 10)
+    [stuck] = watch(Heartbeat(), FakeBoard(note(1), broken=True), 0.1, 10)
     assert "rank 0 does not answer" in stuck.text
 
 
 def test_a_process_that_has_ended_is_found_at_once(ends):
     board = FakeBoard(note(1, 2, alarmed=False))
     board.ended = 1
-    [stuck] = watch(Pulse("training", 7, 3), board, 1000, 10)
+    [stuck] = watch(Heartbeat("training", 7, 3), board, 1000, 10)
     assert (stuck.rank, stuck.host, stuck.gone, stuck.ended) == (1, "n0", True, True)
     assert stuck.text == "has ended, last seen training at step 5, and the others wait for it"
     assert len(ends) == 1
@@ -170,7 +170,7 @@ def test_a_process_that_has_ended_is_found_at_once(ends):
 def test_a_main_thread_that_ends_by_itself_may_take_its_time():
     board = FakeBoard(note(1))
     board.ended = 1
-    assert watch(Pulse("training", 7, 3, leaving=True), board, 1000, 0.3) == []
+    assert watch(Heartbeat("training", 7, 3, leaving=True), board, 1000, 0.3) == []
 
 
 @pytest.mark.parametrize(("busy", "waits"), [(None, False), (False, False), (True, True)])
@@ -181,9 +181,9 @@ def test_a_rank_whose_gpu_has_work_may_wait_for_another(busy, waits):
     stood = threading.Event()
     thread = threading.Thread(target=stood.wait)
     thread.start()
-    pulse = Pulse("training", 7, 3)
+    heartbeat = Heartbeat("training", 7, 3)
     found: list[Stuck] = []
-    dog = Watchdog(pulse, board, lambda: 0.0, found.append, has_work)
+    dog = Watchdog(heartbeat, board, lambda: 0.0, found.append, has_work)
     dog._period, dog._main = 0.02, thread.ident  # in threading.py, not in torch
     dog.start()
     dog.join()
@@ -200,7 +200,7 @@ def test_a_gpu_that_does_not_answer_counts_as_one_with_work():
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
     board = FakeBoard(note(1, 3))
-    watch(Pulse("training", 7, 3), board, 0.1, 10, broken)
+    watch(Heartbeat("training", 7, 3), board, 0.1, 10, broken)
     assert Note(**json.loads(board.kept[0])).waits
 
 
@@ -208,7 +208,7 @@ def test_whatever_fails_in_an_alarm_the_process_ends(monkeypatch, ends):
     board = FakeBoard(note(1, 2))
     board.kept[1] = '{"of another": "program"}'
     monkeypatch.setattr(sys, "stderr", None)
-    [stuck] = watch(Pulse("training", 7, 3), board, 0.1, 10)
+    [stuck] = watch(Heartbeat("training", 7, 3), board, 0.1, 10)
     assert "rank 0 does not answer" in stuck.text
     [seconds] = ends
     assert seconds < 15

@@ -18,11 +18,11 @@ from ttt.distributed import checkpoint
 from ttt.distributed.world import Solo
 from ttt.errors import LaunchError
 from ttt.events import EventLog, Kind
-from ttt.loop import Past, begin, run
+from ttt.loop import ResumePoint, begin, run
 from ttt.protocols import State
 from ttt.sinks.jsonl import JsonLines
 from ttt.supervise import resume
-from ttt.supervise.heartbeat import Pulse
+from ttt.supervise.heartbeat import Heartbeat
 from ttt.watcher import Status, Verdict
 
 # A little of everything that has to be saved: momentum, statistics, dropout-free but shuffled data.
@@ -45,9 +45,9 @@ def conducted(world, text, folder, past=None, room_at=None, lost_at=None, every=
     clock = Clock(time.time if every else lambda: 100.0)
     sinks = [JsonLines(folder / resume.EVENTS)] if world.rank == 0 else []
     log = EventLog(clock.now, [*sinks, record])
-    parts = build(config.load(text), world, clock, log, Pulse())
+    parts = build(config.load(text), world, clock, log, Heartbeat())
     parts, past = resume.prepare(parts, past, folder, every)
-    object.__setattr__(parts, "room_wanted", lambda: _wanted(parts, room_at))
+    object.__setattr__(parts, "preemption_requested", lambda: _wanted(parts, room_at))
     if lost_at:
         object.__setattr__(parts.learner, "step", _lost(parts.learner, lost_at))
     try:
@@ -136,7 +136,7 @@ def write_events(folder: Path, *kinds: Kind) -> None:
 
 def test_a_run_lost_without_a_checkpoint_begins_anew_with_its_clock_running(tmp_path):
     write_events(tmp_path, Kind.INIT_START, Kind.RUN_START, Kind.PROGRESS)
-    assert resume.past(tmp_path) == Past(started=11.0, accounted=11.0, step=0, totals={})
+    assert resume.past(tmp_path) == ResumePoint(started=11.0, accounted=11.0, step=0, totals={})
 
 
 def test_what_came_before_the_clock_is_forgotten(tmp_path):
@@ -175,7 +175,7 @@ def test_a_line_that_is_no_event_is_passed_over(tmp_path, line):
     with (tmp_path / resume.EVENTS).open("ab") as record:
         record.write(b"\n" + (line if isinstance(line, bytes) else line.encode()) + b"\n")
     assert [event.kind for event in resume.recall(tmp_path)] == [Kind.RUN_START, Kind.PROGRESS]
-    assert resume.past(tmp_path) == Past(started=10.0, accounted=10.0, step=0, totals={})
+    assert resume.past(tmp_path) == ResumePoint(started=10.0, accounted=10.0, step=0, totals={})
 
 
 def test_a_record_that_lost_its_start_is_kept(tmp_path):
@@ -194,7 +194,7 @@ def test_what_fails_before_it_goes_on_has_no_clock_to_stop():
 
     parts = SimpleNamespace(world=Solo(torch.device("cpu")), clock=clock, position=position)
     with pytest.raises(ZeroDivisionError):
-        begin(parts, Past(1.0, 2.0, 3, {}))
+        begin(parts, ResumePoint(1.0, 2.0, 3, {}))
     assert not clock.running
 
 
@@ -263,9 +263,9 @@ def test_ranks_agree_to_pass_over_what_is_damaged(tmp_path):
 
     first, second = on_ranks(2, resumed, [one, both, unclear, other])
     for found in (first, second):
-        assert found["one"][:2] == (Past(10.0, 23.0, 3, {"train": 3.0}), 4.5)
-        assert found["both"][:2] == (Past(10.0, 10.0, 0, {}), None)
-        assert found["unclear"][:2] == (Past(10.0, 23.0, 3, {"train": 3.0}), 4.5)
+        assert found["one"][:2] == (ResumePoint(10.0, 23.0, 3, {"train": 3.0}), 4.5)
+        assert found["both"][:2] == (ResumePoint(10.0, 10.0, 0, {}), None)
+        assert found["unclear"][:2] == (ResumePoint(10.0, 23.0, 3, {"train": 3.0}), 4.5)
         assert "step_9 does not fit this run" in found["other"]
         assert found["other"].endswith(f"rm -r {other}/checkpoint/step_9")
     of_one, of_both = one / "checkpoint" / "step_9", both / "checkpoint"

@@ -23,7 +23,7 @@ from ttt.errors import LaunchError
 from ttt.events import EventLog, Kind
 from ttt.protocols import State
 from ttt.supervise import saver
-from ttt.supervise.heartbeat import Pulse
+from ttt.supervise.heartbeat import Heartbeat
 from ttt.supervise.saver import CHECKPOINT, Saver
 
 WORLD = Solo(torch.device("cpu"))
@@ -149,7 +149,7 @@ class Training:
                 world=WORLD,
                 clock=clock,
                 log=EventLog(self.time, [self.record]),
-                pulse=Pulse(),
+                heartbeat=Heartbeat(),
                 learner=self.learner,
                 meter=SimpleNamespace(wait_seconds=0.0),
             ),

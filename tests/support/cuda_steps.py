@@ -30,7 +30,7 @@ from ttt.distributed.world import Solo  # noqa: E402
 from ttt.events import EventLog  # noqa: E402
 from ttt.models.embedding_bags import EmbeddingBags  # noqa: E402
 from ttt.schema.run import RunConfig  # noqa: E402
-from ttt.supervise.heartbeat import Pulse  # noqa: E402
+from ttt.supervise.heartbeat import Heartbeat  # noqa: E402
 
 SMALL = {  # a search of four words looks once at which sentences are done
     "data.root": "nowhere",
@@ -123,7 +123,7 @@ def measured(
             learner_class.warm_up = lambda *_: None  # type: ignore[method-assign]
         log = EventLog(time.time, [])
         try:
-            parts = build.build(run_config, world, Clock(time.time), log, Pulse())
+            parts = build.build(run_config, world, Clock(time.time), log, Heartbeat())
         finally:
             learner_class.warm_up = warm_up  # type: ignore[method-assign]
         synthetic = parts.data.synthetic(world.data)

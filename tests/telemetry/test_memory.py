@@ -7,7 +7,7 @@ from ttt.clock import Clock
 from ttt.distributed.world import Solo
 from ttt.events import EventLog
 from ttt.learner import StandardLearner
-from ttt.supervise.heartbeat import Pulse
+from ttt.supervise.heartbeat import Heartbeat
 from ttt.telemetry import memory
 
 CPU = torch.device("cpu")
@@ -47,7 +47,7 @@ def test_the_peaks_are_those_after_the_warm_up(tmp_path, monkeypatch):
         config.resolve(config.compose(["benchmark=clicks", "seed=1", f"data.root={tmp_path}"]))
     )
     clock = Clock(lambda: 0.0)
-    build(config.load(text), Solo(CPU), clock, EventLog(clock.now), Pulse()).data.close()
+    build(config.load(text), Solo(CPU), clock, EventLog(clock.now), Heartbeat()).data.close()
     assert done == ["warm-up", "reset"]
 
 

@@ -34,16 +34,16 @@ def missing(data: Any) -> Sequence[str]:
     return [name for name in names if getattr(data, name, 0) is None]
 
 
-def problems(run: RunConfig, *, elsewhere: bool) -> list[str]:
+def problems(run: RunConfig, *, remote: bool) -> list[str]:
     """A sentence for each setting that could not be counted, with what to type.
 
     Args:
         run: The configuration after `fill`.
-        elsewhere: Whether its processes run on other machines.
+        remote: Whether its processes run on other machines.
     """
     root = Path(getattr(run.data, "root", "") or ".")
     if not root.is_dir():
-        if getattr(run.data, "prepare", None) or not elsewhere:
+        if getattr(run.data, "prepare", None) or not remote:
             return []  # ttt makes and counts it later, or another fault says it
         why = f"{root} is no folder where this is typed"
     elif hasattr(run.data, "looks"):

@@ -15,7 +15,7 @@ Known = dict[tuple[str, ...], list[str]]  # faults by settings of a data set
 
 def doubts(run: RunConfig, launcher: Launcher) -> list[str]:
     """Faults of the data set here; the processes may see another one."""
-    if not launcher.elsewhere or not Path(run.data.root).is_dir():
+    if not launcher.remote or not Path(run.data.root).is_dir():
         return []
     return [f"as seen from here, {sentence}" for sentence in faults(run.data)]
 

@@ -22,7 +22,7 @@ from ttt.submission.build import build, draft, settle
 from ttt.submission.entry import Entry, read
 from ttt.submission.judges import Judgement, judge
 from ttt.submission.plan import Plan, plan
-from ttt.submission.rules import Reasons, Wish
+from ttt.submission.rules import Reasons, Request
 from ttt.terminal import Terminal
 
 _PUBLISHED = (
@@ -93,7 +93,7 @@ def _planned(arguments: argparse.Namespace) -> Plan:
         raise ConfigError([*unused, f"there is no run under {where}; run one: ttt run"])
     ruleset = arguments.ruleset or _ruleset(found.runs)
     entries = [_described(read(run, ruleset), arguments.system) for run in found.runs]
-    wish = Wish(
+    wish = Request(
         submitter=arguments.submitter,
         ruleset=ruleset,
         division=arguments.division,
@@ -121,7 +121,7 @@ def _config_dir(given: str | None) -> Path | None:
     return None if given is None else Path(given)
 
 
-def _ungiven(entries: Sequence[Entry], wish: Wish) -> list[str]:
+def _ungiven(entries: Sequence[Entry], wish: Request) -> list[str]:
     """A remark on a folder that runs name and that ttt copies only if the packager types it."""
     named = [typed.config_dir(typed.command(one.config)) for one in entries]
     own = next((one for one in named if one is not None), None)

@@ -47,7 +47,7 @@ def main(arguments: list[str]) -> int:
         return follow(arguments)
     if shows.answered(arguments):
         return OK
-    signals.remember_room()
+    signals.remember_preemption()
     config.register(**shows.words(arguments))
     codes: list[int] = []
     begun: list[bool] = []
@@ -166,7 +166,7 @@ def launch(composed: Any, arguments: list[str], placement: Placement | None) -> 
 
 def make_launcher(run: RunConfig) -> Launcher:
     """The launcher the configuration names."""
-    launcher: Launcher = config.build("launcher", run.launcher, device=run.device)
+    launcher: Launcher = config.instantiate("launcher", run.launcher, device=run.device)
     return launcher
 
 
@@ -193,7 +193,7 @@ def problems(
     processes = placement.size if placement else launcher.processes()
     found = run.problems(max(1, processes)) + claim_problems(run)
     found += _inside_problems(run, placement) if placement else launcher.problems()
-    found += unnamed(run.run_root) if launcher.elsewhere else []
+    found += unnamed(run.run_root) if launcher.remote else []
     found += [
         f"{name}={value} is filled in at launch; remove {name}={value}, and for several {meant}"
         for name, value, meant in (
@@ -213,16 +213,16 @@ def problems(
     if not root:
         made = looked.making(run.benchmark.id)
         found.append(f"data.root is not set; allowed: the data set's folder; data.root=DIR{made}")
-    elif not (launcher.elsewhere or Path(root).is_dir() or getattr(run.data, "prepare", None)):
+    elif not (launcher.remote or Path(root).is_dir() or getattr(run.data, "prepare", None)):
         found.append(f"data.root={root} is not a folder; data.root=DIR, as `ttt data` made it")
     elif (
         contents
-        and not launcher.elsewhere
+        and not launcher.remote
         and Path(root).is_dir()
         and (wrong := looked.faults(run.data, known))
     ):
         return found + wrong
-    return found + counted.problems(run, elsewhere=launcher.elsewhere)
+    return found + counted.problems(run, remote=launcher.remote)
 
 
 def _inside_problems(run: RunConfig, placement: Placement) -> list[str]:

@@ -5,7 +5,7 @@ a gathering. No gathering ends anywhere before it has begun everywhere, so for a
 
     begin_a - o_a < end_b - o_b,    hence    o_a - o_b > begin_a - end_b.
 
-Seen from both sides that is an interval which holds the difference for certain, whatever the
+Observation from both sides that is an interval which holds the difference for certain, whatever the
 network does; rounds shrink it to their intersection. (Cristian 1989, "Probabilistic clock
 synchronization", assumes in addition that both ways take equally long: its estimate is the middle.)
 """
@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ttt.doctor.findings import Finding, Gather, Seen, failure, names, ok, warning
+from ttt.doctor.findings import Finding, Gather, Observation, failure, names, ok, warning
 
 ROUNDS = 10
 _FAR_SECONDS = 1.0  # logs of several nodes cannot be put in order any more
@@ -50,7 +50,7 @@ def offset(reference: Stamps, other: Stamps) -> Offset:
     return Offset((least + most) / 2, (most - least) / 2)
 
 
-def judge(seen: Sequence[Seen[Stamps]]) -> Iterator[Finding]:
+def judge(seen: Sequence[Observation[Stamps]]) -> Iterator[Finding]:
     """Whether the nodes agree on what time it is."""
     first = {seen[0].host: Offset(0.0, 0.0)}
     for one in seen:

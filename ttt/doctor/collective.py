@@ -16,7 +16,7 @@ from ttt.distributed import world as dist_world
 from ttt.distributed.rank import Placement
 from ttt.doctor import clocks, compute, exchange, local
 from ttt.doctor import device as examination
-from ttt.doctor.findings import Finding, Seen, failure, ok
+from ttt.doctor.findings import Finding, Observation, failure, ok
 from ttt.doctor.local import Everybody, Facts, Failed, attempt
 from ttt.errors import TttError
 from ttt.protocols import World
@@ -81,7 +81,7 @@ def _lost(error: Exception, met: bool) -> Finding:
 def _measure(run: RunConfig, world: World, mine: Facts) -> Iterator[Finding]:
     stamps = enumerate(clocks.exchange(world.gather))
     hosts = world.gather(local.host())
-    yield from clocks.judge([Seen(rank, hosts[rank], one) for rank, one in stamps])
+    yield from clocks.judge([Observation(rank, hosts[rank], one) for rank, one in stamps])
     device = compute.choose(run.device, world.local_rank)
     world.barrier()
     gpus = not isinstance(mine["GPUs"], Failed) and bool(mine["GPUs"].visible)

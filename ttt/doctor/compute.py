@@ -18,7 +18,7 @@ import torch
 
 from ttt.distributed.device import identity
 from ttt.distributed.rank import gpu_index
-from ttt.doctor.findings import Finding, Seen, failure, names, ok, reference, slow, warning
+from ttt.doctor.findings import Finding, Observation, failure, names, ok, reference, slow, warning
 from ttt.machine import nvml, peaks
 
 _SECONDS = 0.3  # for one kind of number
@@ -176,7 +176,7 @@ def _best(device: torch.device, dtype: torch.dtype, size: int, burst: int) -> fl
             return 2 * size**3 * burst / best
 
 
-def judge_libraries(seen: Sequence[Seen[Compute]]) -> Iterator[Finding]:
+def judge_libraries(seen: Sequence[Observation[Compute]]) -> Iterator[Finding]:
     """Whether torch can use the GPUs, and with the same libraries everywhere."""
     kinds = defaultdict(list)
     for one in seen:
@@ -198,7 +198,7 @@ def judge_libraries(seen: Sequence[Seen[Compute]]) -> Iterator[Finding]:
         yield ok("libraries", f"CUDA {cuda}, cuDNN {cudnn}, NCCL {nccl}", **data)
 
 
-def judge(seen: Sequence[Seen[Compute]]) -> Iterator[Finding]:
+def judge(seen: Sequence[Observation[Compute]]) -> Iterator[Finding]:
     """Whether devices of one model are equally fast."""
     models = defaultdict(list)
     for one in seen:
@@ -208,7 +208,7 @@ def judge(seen: Sequence[Seen[Compute]]) -> Iterator[Finding]:
             yield _judge_rates(model, dtype, alike)
 
 
-def _judge_rates(model: str, dtype: str, alike: Sequence[Seen[Compute]]) -> Finding:
+def _judge_rates(model: str, dtype: str, alike: Sequence[Observation[Compute]]) -> Finding:
     rates = {one.rank: one.facts.flop_per_s[dtype] for one in alike}
     hosts = {one.rank: one.host for one in alike}
     low, high = min(rates.values()) / 1e12, max(rates.values()) / 1e12
@@ -265,7 +265,9 @@ def _judge_rates(model: str, dtype: str, alike: Sequence[Seen[Compute]]) -> Find
     )
 
 
-def _times_slower_than_fp32(model: str, dtype: str, alike: Sequence[Seen[Compute]]) -> float | None:
+def _times_slower_than_fp32(
+    model: str, dtype: str, alike: Sequence[Observation[Compute]]
+) -> float | None:
     """On the slowest rank; None where a CPU gains by this kind, and for GPUs, which always do."""
     if model != "CPU" or dtype == "fp32":
         return None

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ttt.distributed.rank import Placement
-from ttt.doctor.findings import Finding, Seen, failure, ok, warning
+from ttt.doctor.findings import Finding, Observation, failure, ok, warning
 from ttt.errors import encodable, one_line
 from ttt.schema.run import RunConfig
 
@@ -61,7 +61,7 @@ def look(run: RunConfig, looks: str | None, place: Placement) -> Contents | None
     return Contents(faults, seen.read, seen.what, advice, bad, len(seen.bad), skipped)
 
 
-def judge(seen: Sequence[Seen[Contents | None]]) -> Iterator[Finding]:
+def judge(seen: Sequence[Observation[Contents | None]]) -> Iterator[Finding]:
     """What is wrong with the set, on any node."""
     known = [(one.host, one.facts) for one in seen if one.facts]
     if not known:

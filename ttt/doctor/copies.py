@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ttt.distributed.device import identity
-from ttt.doctor.findings import Finding, Seen, names, ok, warning
+from ttt.doctor.findings import Finding, Observation, names, ok, warning
 from ttt.machine import nvml
 
 _HOST_BYTES = 128 << 20
@@ -149,7 +149,7 @@ def nominal(link: Link | None) -> float | None:
     return _LANE[link.most_generation] * link.most_width
 
 
-def judge(seen: Sequence[Seen[Copies]]) -> Iterator[Finding]:
+def judge(seen: Sequence[Observation[Copies]]) -> Iterator[Finding]:
     """Whether links are as fast as they are wide, and none is narrower than it could be."""
     gpus = [one for one in seen if one.facts.to_device is not None]
     if not gpus:
@@ -167,7 +167,7 @@ def judge(seen: Sequence[Seen[Copies]]) -> Iterator[Finding]:
     yield from _peers(gpus)
 
 
-def _rates(gpus: Sequence[Seen[Copies]]) -> str:
+def _rates(gpus: Sequence[Observation[Copies]]) -> str:
     to_device = min(one.facts.to_device or 0.0 for one in gpus)
     back = min(one.facts.from_device or 0.0 for one in gpus)
     inside = min(one.facts.inside for one in gpus)
@@ -183,7 +183,7 @@ def _rates(gpus: Sequence[Seen[Copies]]) -> str:
     return said + (f" of {first.inside_peak / 1e9:,.0f}" if first.inside_peak else "")
 
 
-def _data(gpus: Sequence[Seen[Copies]]) -> dict[str, Any]:
+def _data(gpus: Sequence[Observation[Copies]]) -> dict[str, Any]:
     def every(value: Callable[[Copies], Any]) -> dict[int, Any]:
         return {one.rank: value(one.facts) for one in gpus}
 
@@ -199,11 +199,11 @@ def _data(gpus: Sequence[Seen[Copies]]) -> dict[str, Any]:
     }
 
 
-def _where(gpus: Sequence[Seen[Copies]]) -> str:
+def _where(gpus: Sequence[Observation[Copies]]) -> str:
     return names(f"rank {one.rank} on {one.host}" for one in gpus)
 
 
-def _trained_down(gpus: Sequence[Seen[Copies]]) -> Iterator[Finding]:
+def _trained_down(gpus: Sequence[Observation[Copies]]) -> Iterator[Finding]:
     bad = [one for one in gpus if one.facts.link and _below(one.facts.link)]
     if bad and (link := bad[0].facts.link):
         yield warning(
@@ -220,7 +220,7 @@ def _below(link: Link) -> bool:
     return any(now is not None and most is not None and now < most for now, most in pairs)
 
 
-def _slow_links(gpus: Sequence[Seen[Copies]]) -> Iterator[Finding]:
+def _slow_links(gpus: Sequence[Observation[Copies]]) -> Iterator[Finding]:
     def slowest(one: Copies) -> float:
         return min(one.to_device or 0.0, one.from_device or 0.0)
 
@@ -239,7 +239,7 @@ def _slow_links(gpus: Sequence[Seen[Copies]]) -> Iterator[Finding]:
         )
 
 
-def _slow_memory(gpus: Sequence[Seen[Copies]]) -> Iterator[Finding]:
+def _slow_memory(gpus: Sequence[Observation[Copies]]) -> Iterator[Finding]:
     bad = [
         one
         for one in gpus
@@ -254,7 +254,7 @@ def _slow_memory(gpus: Sequence[Seen[Copies]]) -> Iterator[Finding]:
         )
 
 
-def _peers(gpus: Sequence[Seen[Copies]]) -> Iterator[Finding]:
+def _peers(gpus: Sequence[Observation[Copies]]) -> Iterator[Finding]:
     several = [one for one in gpus if one.facts.others]
     if several:
         reached = {one.rank: one.facts.peers for one in several}

@@ -17,7 +17,7 @@ import pynvml
 import torch
 
 from ttt.distributed.device import identity
-from ttt.doctor.findings import Finding, Seen, ok, warning
+from ttt.doctor.findings import Finding, Observation, ok, warning
 from ttt.machine import nvml
 
 _SIZE, _BURST = 4096, 50  # matrix products between two samples
@@ -175,7 +175,7 @@ def energies(samples: Sequence[Sample]) -> tuple[float | None, float | None]:
     return counted, sum(shown) if len(shown) == len(between) - 1 else None
 
 
-def judge(seen: Sequence[Seen[Counters]]) -> Iterator[Finding]:
+def judge(seen: Sequence[Observation[Counters]]) -> Iterator[Finding]:
     """Whether the counters agree."""
     known = [one for one in seen if one.facts.absent is None]
     if not known:
@@ -205,7 +205,7 @@ def _told(one: Counters) -> str:
     return ", ".join(parts) or "NVML reports none of its counters for this GPU"
 
 
-def _data(known: Sequence[Seen[Counters]]) -> dict[str, Any]:
+def _data(known: Sequence[Observation[Counters]]) -> dict[str, Any]:
     names = [name for name in Counters.__dataclass_fields__ if name != "absent"]
     data: dict[str, Any] = {
         name: {one.rank: getattr(one.facts, name) for one in known} for name in names
@@ -215,7 +215,7 @@ def _data(known: Sequence[Seen[Counters]]) -> dict[str, Any]:
     return data | {"why": why}
 
 
-def _judge(one: Seen[Counters]) -> Iterator[Finding]:
+def _judge(one: Observation[Counters]) -> Iterator[Finding]:
     where, facts = f"rank {one.rank} on {one.host}", one.facts
     data = _data([one])
     if facts.counted_j == 0.0:

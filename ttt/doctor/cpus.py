@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ttt.distributed.rank import Placement, gpu_index
-from ttt.doctor.findings import Finding, Seen, names, ok, warning
+from ttt.doctor.findings import Finding, Observation, names, ok, warning
 from ttt.doctor.gpus import Gpus
 from ttt.machine import affinity, topology
 from ttt.machine.quota import cpu_quota
@@ -57,7 +57,9 @@ def look(placement: Placement, host: str, seen: Gpus | None) -> Cpus:
     )
 
 
-def judge(seen: Sequence[Seen[Cpus]], run: RunConfig, *, launched: bool) -> Iterator[Finding]:
+def judge(
+    seen: Sequence[Observation[Cpus]], run: RunConfig, *, launched: bool
+) -> Iterator[Finding]:
     """The division, and where it is too thin.
 
     Args:
@@ -66,7 +68,7 @@ def judge(seen: Sequence[Seen[Cpus]], run: RunConfig, *, launched: bool) -> Iter
         launched: Whether these are the ranks of a run; a process alone is shown what a process for
             each of its GPUs would get.
     """
-    nodes: dict[str, list[Seen[Cpus]]] = defaultdict(list)
+    nodes: dict[str, list[Observation[Cpus]]] = defaultdict(list)
     for one in sorted(seen, key=lambda one: one.facts.local_rank):
         nodes[one.facts.node].append(one)
     alike: dict[tuple[str, ...], list[str]] = defaultdict(list)
@@ -85,7 +87,11 @@ def judge(seen: Sequence[Seen[Cpus]], run: RunConfig, *, launched: bool) -> Iter
 
 
 def _shares(
-    mates: Sequence[Seen[Cpus]], machine: topology.Topology, run: RunConfig, *, launched: bool
+    mates: Sequence[Observation[Cpus]],
+    machine: topology.Topology,
+    run: RunConfig,
+    *,
+    launched: bool,
 ) -> tuple[affinity.Share, ...]:
     first = mates[0].facts
     if launched:
@@ -96,7 +102,7 @@ def _shares(
     return affinity.plan(machine, first.mask, max(1, len(gpus)), gpus, first.quota)
 
 
-def _own_nodes(mates: Sequence[Seen[Cpus]]) -> tuple[int | None, ...]:
+def _own_nodes(mates: Sequence[Observation[Cpus]]) -> tuple[int | None, ...]:
     """The NUMA node of each rank's own GPU, up to the first rank that has none."""
     own: list[int | None] = []
     for one in mates:
@@ -108,7 +114,7 @@ def _own_nodes(mates: Sequence[Seen[Cpus]]) -> tuple[int | None, ...]:
 
 
 def _thin(
-    host: str, mates: Sequence[Seen[Cpus]], shares: Sequence[affinity.Share]
+    host: str, mates: Sequence[Observation[Cpus]], shares: Sequence[affinity.Share]
 ) -> Iterator[Finding]:
     allowed = frozenset[int]().union(*(one.facts.mask for one in mates))
     quota = mates[0].facts.quota
@@ -124,7 +130,7 @@ def _thin(
 
 
 def _far(
-    host: str, mates: Sequence[Seen[Cpus]], shares: Sequence[affinity.Share]
+    host: str, mates: Sequence[Observation[Cpus]], shares: Sequence[affinity.Share]
 ) -> Iterator[Finding]:
     """Ranks that a launcher has bound away from their GPU; ttt leaves its decision alone."""
     nodes = _own_nodes(mates)

@@ -22,7 +22,7 @@ from ttt.data.samples import one_image
 from ttt.distributed.device import identity
 from ttt.distributed.world import Solo
 from ttt.doctor import picture
-from ttt.doctor.findings import Finding, Seen, failure, names, ok
+from ttt.doctor.findings import Finding, Observation, failure, names, ok
 from ttt.errors import MissingExtra
 from ttt.machine import nvml
 
@@ -135,7 +135,7 @@ def _set(side: int) -> ImageSet:
     )
 
 
-def judge(seen: Sequence[Seen[Decoded]]) -> Iterator[Finding]:
+def judge(seen: Sequence[Observation[Decoded]]) -> Iterator[Finding]:
     """Whether every rank's decoder gives the picture; else, why nothing was decoded."""
     known = [one for one in seen if one.facts.absent is None]
     if lacking := [one for one in seen if one.facts.lacking]:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import torch
 
 from ttt.doctor import compute, copies, counters, decoding, exactness, steps
-from ttt.doctor.findings import Finding, Gather, Seen
+from ttt.doctor.findings import Finding, Gather, Observation
 from ttt.doctor.local import Everybody, Failed, attempt
 from ttt.errors import LAUNCH_FAILED
 from ttt.schema.run import RunConfig
@@ -30,7 +30,7 @@ class Check(NamedTuple):
 
     name: str
     look: Callable[[], Any]
-    judge: Callable[[Sequence[Seen[Any]]], Iterator[Finding]]
+    judge: Callable[[Sequence[Observation[Any]]], Iterator[Finding]]
 
 
 def checks(run: RunConfig, device: torch.device, *, gpus: bool) -> list[Check]:
@@ -52,7 +52,7 @@ def checks(run: RunConfig, device: torch.device, *, gpus: bool) -> list[Check]:
     ]
 
 
-def _judge_compute(seen: Sequence[Seen[compute.Compute]]) -> Iterator[Finding]:
+def _judge_compute(seen: Sequence[Observation[compute.Compute]]) -> Iterator[Finding]:
     yield from compute.judge_libraries(seen)
     yield from compute.judge(seen)
 

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ttt.doctor import compute
-from ttt.doctor.findings import Finding, Seen, failure, names, ok, warning
+from ttt.doctor.findings import Finding, Observation, failure, names, ok, warning
 
 _SIZE = 512  # rows and columns
 # Largest relative error when a number is rounded to so many bits: 11 of fp16 and tf32, 8 of bf16.
@@ -65,7 +65,7 @@ def error(value: Tensor, reference: Tensor) -> float:
     return float(difference.norm() / reference.norm())
 
 
-def judge(seen: Sequence[Seen[Exactness]]) -> Iterator[Finding]:
+def judge(seen: Sequence[Observation[Exactness]]) -> Iterator[Finding]:
     """Whether every precision is as exact as it has to be, and tf32 no more than that."""
     kinds = list(dict.fromkeys(kind for one in seen for kind in one.facts.product))
     problems = [problem for kind in kinds for problem in _judge(kind, seen)]
@@ -76,7 +76,7 @@ def judge(seen: Sequence[Seen[Exactness]]) -> Iterator[Finding]:
         yield ok("precision", f"relative errors against float64: {told}", relative_error=worst)
 
 
-def _judge(kind: str, seen: Sequence[Seen[Exactness]]) -> Iterator[Finding]:
+def _judge(kind: str, seen: Sequence[Observation[Exactness]]) -> Iterator[Finding]:
     limit = _ROUNDINGS * _ROUNDING[kind] if kind in _ROUNDING else _FP32
     for operation in ("product", "convolution"):
         known = [(one, getattr(one.facts, operation).get(kind)) for one in seen]
@@ -111,6 +111,6 @@ def _judge(kind: str, seen: Sequence[Seen[Exactness]]) -> Iterator[Finding]:
             )
 
 
-def _worst(kind: str, seen: Sequence[Seen[Exactness]]) -> float:
+def _worst(kind: str, seen: Sequence[Observation[Exactness]]) -> float:
     every = [one.facts.product for one in seen] + [one.facts.convolution for one in seen]
     return max(errors[kind] for errors in every if kind in errors)

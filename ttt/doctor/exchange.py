@@ -36,7 +36,7 @@ def parameter_bytes(run: RunConfig) -> list[int]:
         TttError: The model cannot be built.
     """
     with torch.device("meta"):  # shapes only: the largest model takes no memory
-        model: torch.nn.Module = config.build("model", run.model)
+        model: torch.nn.Module = config.instantiate("model", run.model)
     spread = getattr(model, "sharding", "off") != "off"
     return [
         one.numel() * _GRADIENT_BYTES

@@ -46,7 +46,7 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen(Generic[T]):
+class Observation(Generic[T]):
     """What one rank found out.
 
     Attributes:
@@ -96,7 +96,7 @@ def unknown(value: Any) -> bool:
     return value is None
 
 
-def by_host(seen: Sequence[Seen[T]]) -> dict[str, T]:
+def by_host(seen: Sequence[Observation[T]]) -> dict[str, T]:
     """The facts of one rank of each node: the first."""
     first: dict[str, T] = {}
     for one in seen:

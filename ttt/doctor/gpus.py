@@ -12,7 +12,7 @@ from typing import Any
 import pynvml
 
 from ttt.distributed.rank import gpu_index
-from ttt.doctor.findings import Finding, Seen, failure, names, ok, warning
+from ttt.doctor.findings import Finding, Observation, failure, names, ok, warning
 from ttt.machine import gpus as cuda
 from ttt.machine.nvml import asked
 
@@ -102,7 +102,7 @@ def visible(present: Sequence[Gpu], shown: str | None) -> tuple[Gpu, ...]:
     return tuple(own[name] for name in cuda.visible(cards, shown))
 
 
-def judge(seen: Sequence[Seen[Gpus]], device: str) -> Iterator[Finding]:
+def judge(seen: Sequence[Observation[Gpus]], device: str) -> Iterator[Finding]:
     """Whether every rank has a GPU of its own, all alike and well.
 
     Args:
@@ -137,7 +137,9 @@ def _none(first: Gpus, hosts: Mapping[str, Any], device: str) -> Finding:
     return ok("GPUs", f"none on {names(hosts)} ({why}); training runs on the CPU", **data)
 
 
-def _inventory(hosts: Mapping[str, Mapping[str, Gpu]], seen: Sequence[Seen[Gpus]]) -> Finding:
+def _inventory(
+    hosts: Mapping[str, Mapping[str, Gpu]], seen: Sequence[Observation[Gpus]]
+) -> Finding:
     kinds = {
         host: Counter(f"{gpu.name} {gpu.memory_bytes / 2**30:.0f} GiB" for gpu in gpus.values())
         for host, gpus in hosts.items()
@@ -161,7 +163,9 @@ def _inventory(hosts: Mapping[str, Mapping[str, Gpu]], seen: Sequence[Seen[Gpus]
     return ok("GPUs", said, **data)
 
 
-def _seats(seen: Sequence[Seen[Gpus]], hosts: Mapping[str, Mapping[str, Gpu]]) -> Iterator[Finding]:
+def _seats(
+    seen: Sequence[Observation[Gpus]], hosts: Mapping[str, Mapping[str, Gpu]]
+) -> Iterator[Finding]:
     used: dict[str, list[int]] = defaultdict(list)
     standing = []
     for one in seen:

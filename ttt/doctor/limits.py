@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ttt.doctor.findings import Finding, Seen, by_host, names, ok, warning
+from ttt.doctor.findings import Finding, Observation, by_host, names, ok, warning
 
 # NCCL's documentation (Troubleshooting, "Shared Memory" and "Docker") asks for --shm-size=1g and
 # --ulimit memlock=-1; Docker's own default for /dev/shm is 64 MiB.
@@ -57,7 +57,7 @@ def look(sys: Path = Path("/sys"), shared: Path = Path("/dev/shm")) -> Limits:
     )
 
 
-def judge(seen: Sequence[Seen[Limits]]) -> Iterator[Finding]:
+def judge(seen: Sequence[Observation[Limits]]) -> Iterator[Finding]:
     """Whether what is allowed will do for this many ranks."""
     hosts = by_host(seen)
     problems = [*_pinned(hosts), *_shared(hosts), *_files(hosts, len(seen))]

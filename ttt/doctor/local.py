@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from ttt.distributed.rank import Placement
 from ttt.doctor import contents, cpus, gpus, limits, network, reading, software, started, storage
-from ttt.doctor.findings import Finding, Gather, Seen, failure, names, ok
+from ttt.doctor.findings import Finding, Gather, Observation, failure, names, ok
 from ttt.schema.run import RunConfig
 from ttt.signals import obey
 
@@ -48,12 +48,12 @@ class Everybody:
         self._told: list[tuple[str, Facts]] = gather((host(), mine))
         self.size = len(self._told)
 
-    def seen(self, name: str) -> list[Seen[Any]]:
+    def seen(self, name: str) -> list[Observation[Any]]:
         """What the ranks found out in one check, those left out where it broke."""
         return [one for one in self._all(name) if not isinstance(one.facts, Failed)]
 
     def judged(
-        self, name: str, judge: Callable[[Sequence[Seen[Any]]], Iterator[Finding]]
+        self, name: str, judge: Callable[[Sequence[Observation[Any]]], Iterator[Finding]]
     ) -> Iterator[Finding]:
         """The findings of one check, and where it broke."""
         broken = [one for one in self._all(name) if isinstance(one.facts, Failed)]
@@ -63,8 +63,10 @@ class Everybody:
         if seen := self.seen(name):
             yield from judge(seen)
 
-    def _all(self, name: str) -> list[Seen[Any]]:
-        return [Seen(rank, where, facts[name]) for rank, (where, facts) in enumerate(self._told)]
+    def _all(self, name: str) -> list[Observation[Any]]:
+        return [
+            Observation(rank, where, facts[name]) for rank, (where, facts) in enumerate(self._told)
+        ]
 
 
 def host() -> str:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ttt.doctor.findings import Finding, Seen, failure, names, ok, warning
+from ttt.doctor.findings import Finding, Observation, failure, names, ok, warning
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
@@ -87,7 +87,7 @@ def resolve(name: str) -> Address:
     return found[-1]
 
 
-def judge_names(seen: Sequence[Seen[Network]]) -> Iterator[Finding]:
+def judge_names(seen: Sequence[Observation[Network]]) -> Iterator[Finding]:
     """Whether every machine's name leads to an address that its peers can use, and back."""
     machines = {(one.facts.machine, one.facts.name): one.facts for one in seen}
     several = len(machines) > 1
@@ -162,7 +162,7 @@ def _judge_name(network: Network, several: bool) -> Iterator[Finding]:
 
 
 def judge_way_to_rank_zero(
-    host: str, seen: Sequence[Seen[Address]], near: Set[int]
+    host: str, seen: Sequence[Observation[Address]], near: Set[int]
 ) -> Iterator[Finding]:
     """Whether every rank can look up the machine of rank 0.
 
@@ -190,7 +190,7 @@ def judge_way_to_rank_zero(
         yield ok("rank 0's name", f"{host} is found from every node", host=host, lost={})
 
 
-def judge_ports(seen: Sequence[Seen[Network]], *, launched: bool) -> Iterator[Finding]:
+def judge_ports(seen: Sequence[Observation[Network]], *, launched: bool) -> Iterator[Finding]:
     """Whether there are ports to listen on.
 
     Args:

@@ -15,7 +15,7 @@ from itertools import islice
 from pathlib import Path
 
 from ttt.data.listing import is_litter, walk
-from ttt.doctor.findings import Finding, Seen, names, ok, reference, slow, warning
+from ttt.doctor.findings import Finding, Observation, names, ok, reference, slow, warning
 from ttt.machine import page_cache
 from ttt.schema.run import RunConfig
 
@@ -82,7 +82,7 @@ def look(run: RunConfig, rank: int, size: int) -> Reading | None:
     return Reading(opened, read, seconds, before, after, sample, os.access(_DROP, os.W_OK))
 
 
-def judge(seen: Sequence[Seen[Reading | None]]) -> Iterator[Finding]:
+def judge(seen: Sequence[Observation[Reading | None]]) -> Iterator[Finding]:
     """Whether the set is read fast enough, and alike everywhere."""
     known = [(one.host, one.facts) for one in seen if one.facts and one.facts.seconds]
     if not known:
@@ -123,7 +123,7 @@ def judge(seen: Sequence[Seen[Reading | None]]) -> Iterator[Finding]:
         yield ok("read rate", said, **data)
 
 
-def judge_cache(seen: Sequence[Seen[Reading | None]], method: str) -> Iterator[Finding]:
+def judge_cache(seen: Sequence[Observation[Reading | None]], method: str) -> Iterator[Finding]:
     """Whether every node can forget the data set before a run, as MLPerf asks.
 
     Args:

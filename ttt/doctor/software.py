@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import ttt
-from ttt.doctor.findings import Finding, Seen, failure, names, ok, warning
+from ttt.doctor.findings import Finding, Observation, failure, names, ok, warning
 from ttt.machine import installed
 from ttt.schema.run import RunConfig
 
@@ -44,7 +44,7 @@ def look() -> Software:
     return Software(versions, tuple(dali), installed.torch_cuda())
 
 
-def judge(seen: Sequence[Seen[Software]], run: RunConfig) -> Iterator[Finding]:
+def judge(seen: Sequence[Observation[Software]], run: RunConfig) -> Iterator[Finding]:
     """Whether all ranks have the same, and what is missing."""
     first = seen[0].facts.versions
     said = ", ".join(f"{name} {version}" for name, version in first.items() if version)
@@ -77,7 +77,7 @@ def judge(seen: Sequence[Seen[Software]], run: RunConfig) -> Iterator[Finding]:
         yield from _dali(seen, loader)
 
 
-def _dali(seen: Sequence[Seen[Software]], loader: str) -> Iterator[Finding]:
+def _dali(seen: Sequence[Observation[Software]], loader: str) -> Iterator[Finding]:
     """Whether DALI is there, once, and built for the same CUDA as torch."""
     if not seen[0].facts.dali:
         _, extra = installed.dali_for(seen[0].facts.cuda)

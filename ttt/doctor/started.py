@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from ttt import redact
 from ttt.distributed.rank import Placement, half_told
-from ttt.doctor.findings import Finding, Seen, failure, names, ok, warning
+from ttt.doctor.findings import Finding, Observation, failure, names, ok, warning
 
 _TOOLS = ("sbatch", "srun", "mpirun", "torchrun")
 # What torchrun gives its workers, and people export.
@@ -75,7 +75,7 @@ def left_over(environment: Mapping[str, str], *, launched: bool) -> dict[str, st
     return values
 
 
-def judge(seen: Sequence[Seen[Started]]) -> Iterator[Finding]:
+def judge(seen: Sequence[Observation[Started]]) -> Iterator[Finding]:
     """Whether the world is what was allocated."""
     first = seen[0].facts
     # A node has one rank that is its first, whatever it is called and whichever machine it is on.
@@ -100,7 +100,7 @@ def judge(seen: Sequence[Seen[Started]]) -> Iterator[Finding]:
     )
 
 
-def _unfinished(seen: Sequence[Seen[Started]]) -> Iterator[Finding]:
+def _unfinished(seen: Sequence[Observation[Started]]) -> Iterator[Finding]:
     if sentence := seen[0].facts.half_told:
         said, _, advice = sentence.partition("; ")
         yield failure("launch", said, advice)
@@ -130,7 +130,7 @@ def _allocated(first: Started, nodes: int, data: Mapping[str, object]) -> Iterat
         )
 
 
-def _uneven(seen: Sequence[Seen[Started]]) -> Iterator[Finding]:
+def _uneven(seen: Sequence[Observation[Started]]) -> Iterator[Finding]:
     counts = Counter(one.facts.placement.local_size for one in seen if one.facts.placement)
     if len(counts) > 1:
         yield warning(

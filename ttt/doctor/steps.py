@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ttt.distributed.world import Solo
 from ttt.doctor import compute
-from ttt.doctor.findings import Finding, Seen, failure, names, ok
+from ttt.doctor.findings import Finding, Observation, failure, names, ok
 from ttt.learner import StandardLearner
 from ttt.schema import nodes
 from ttt.tasks.image import ImageClassification
@@ -129,7 +129,7 @@ def _weights(model: nn.Module) -> Tensor:
     return torch.cat([one.detach().cpu().double().flatten() for one in model.parameters()])
 
 
-def judge(seen: Sequence[Seen[Steps]]) -> Iterator[Finding]:
+def judge(seen: Sequence[Observation[Steps]]) -> Iterator[Finding]:
     """Whether every optimizer comes to the same weights, as closely as a precision allows."""
     every = [  # ranks with another kind of GPU may have other precisions
         (name, kind, value, one)
@@ -137,7 +137,7 @@ def judge(seen: Sequence[Seen[Steps]]) -> Iterator[Finding]:
         for name, errors in one.facts.errors.items()
         for kind, value in errors.items()
     ]
-    wrong: dict[tuple[str, str], list[Seen[Steps]]] = {}
+    wrong: dict[tuple[str, str], list[Observation[Steps]]] = {}
     worst: dict[str, float] = {}
     for name, kind, value, one in every:
         if not value <= _LIMITS[kind]:  # written so that NaN is wrong
@@ -154,7 +154,7 @@ def judge(seen: Sequence[Seen[Steps]]) -> Iterator[Finding]:
         )
 
 
-def _wrong(name: str, kind: str, bad: Sequence[Seen[Steps]]) -> Finding:
+def _wrong(name: str, kind: str, bad: Sequence[Observation[Steps]]) -> Finding:
     errors = {one.rank: one.facts.errors[name][kind] for one in bad}
     ranks = names(f"rank {one.rank} on {one.host}" for one in bad)
     return failure(

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ttt.data.listing import folders_in
-from ttt.doctor.findings import Finding, Gather, Seen, by_host, failure, names, ok, warning
+from ttt.doctor.findings import Finding, Gather, Observation, by_host, failure, names, ok, warning
 from ttt.schema.run import RunConfig
 
 _MOUNTS = Path("/proc/self/mountinfo")
@@ -119,7 +119,7 @@ def mount_of(path: Path, mountinfo: str) -> Mount | None:
     return best
 
 
-def judge_runs(seen: Sequence[Seen[Place]], visible: Sequence[bool]) -> Iterator[Finding]:
+def judge_runs(seen: Sequence[Observation[Place]], visible: Sequence[bool]) -> Iterator[Finding]:
     """Whether rank 0, the only one that needs to, can write its run folder.
 
     Args:
@@ -161,7 +161,7 @@ def judge_runs(seen: Sequence[Seen[Place]], visible: Sequence[bool]) -> Iterator
         yield ok("run_root", said, **data)
 
 
-def judge_data(seen: Sequence[Seen[Place | None]], *, made: bool) -> Iterator[Finding]:
+def judge_data(seen: Sequence[Observation[Place | None]], *, made: bool) -> Iterator[Finding]:
     """Whether every node has the data set, and the same one.
 
     Args:

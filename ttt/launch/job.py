@@ -29,7 +29,7 @@ class Launcher(Protocol):
     """Turns run folders into processes."""
 
     on_every_node: bool  # typed on each node, which then `join`s instead of launching
-    elsewhere: bool  # the processes run on other machines: what this one has says nothing of them
+    remote: bool  # the processes run on other machines: what this one has says nothing of them
 
     def processes(self) -> int:
         """How many processes each run will have, over all nodes."""

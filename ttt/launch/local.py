@@ -21,7 +21,7 @@ class Local:
     """
 
     on_every_node = False
-    elsewhere = False
+    remote = False
 
     def __init__(self, *, device: str) -> None:
         self._device = device

@@ -101,7 +101,7 @@ class Mpi:
     """
 
     on_every_node = False
-    elsewhere = False
+    remote = False
 
     def __init__(
         self,

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 
 import ttt
-from ttt.signals import Interrupted, catches, for_a_child, raising, room_wanted, shield
+from ttt.signals import Interrupted, catches, for_a_child, preemption_requested, raising, shield
 from ttt.supervise.failure import LAUNCHED_BY_TTT, read, write_by_launcher
 
 # What torchrun and the workers get to end by themselves before they are killed.
@@ -114,7 +114,7 @@ def _wait(
             over = True
         if look:
             look()
-        if room := room_wanted():
+        if room := preemption_requested():
             for worker in filter(_is_worker, _family(process)):
                 if worker.pid not in asked and catches(worker.pid, room):
                     asked.add(worker.pid)

@@ -67,7 +67,7 @@ class Slurm:
     """
 
     on_every_node = False
-    elsewhere = True
+    remote = True
 
     def __init__(self, *, device: str, **asked: Any) -> None:
         self._device = device

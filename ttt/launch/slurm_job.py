@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from ttt.signals import room_wanted
+from ttt.signals import preemption_requested
 
 # `man squeue`, JOB STATE CODES: those after which a job does nothing more by itself.
 ENDED = frozenset(
@@ -120,7 +120,11 @@ def follow(
             if sentence != shown:
                 tell(shown := sentence)
         log.show()
-        if room_wanted() and not asked and any(state.name == "RUNNING" for state in states):
+        if (
+            preemption_requested()
+            and not asked
+            and any(state.name == "RUNNING" for state in states)
+        ):
             asked = True
             make_room(number)
         time.sleep(_LOG_SECONDS)

@@ -45,7 +45,7 @@ class Torchrun:
         device: "auto", "cuda" or "cpu"; on the last, GPUs set no limit.
     """
 
-    elsewhere = False
+    remote = False
 
     def __init__(
         self, *, procs: int | None, nodes: int, rdzv_endpoint: str | None, device: str

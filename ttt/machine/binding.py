@@ -26,7 +26,7 @@ class _Mate(NamedTuple):
     bus: str | None  # PCI address of its GPU
 
 
-def settle(binding: Binding, world: World) -> None:
+def bind_cpus(binding: Binding, world: World) -> None:
     """Bind this process; all processes of the world call this together.
 
     Args:

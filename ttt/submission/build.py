@@ -12,7 +12,7 @@ from ttt.errors import ConfigError
 from ttt.submission import implementation
 from ttt.submission.entry import PARAMETERS
 from ttt.submission.plan import Plan, Result
-from ttt.submission.rules import Wish
+from ttt.submission.rules import Request
 
 
 @contextmanager
@@ -58,7 +58,7 @@ def build(plan: Plan, folder: Path) -> Path:
     return root
 
 
-def _write_results(result: Result, folder: Path, wish: Wish) -> None:
+def _write_results(result: Result, folder: Path, wish: Request) -> None:
     folder.mkdir(parents=True)
     for number, entry in enumerate(result.entries):
         assert entry.log is not None

@@ -8,11 +8,11 @@ from ttt.report.analyze.score import dropped
 from ttt.submission.entry import Entry
 from ttt.submission.rules import (
     Reasons,
-    Wish,
+    Request,
+    check_entry,
     failure,
     is_folder,
     of_copies,
-    of_entry,
     of_members,
     of_result,
     of_submitter,
@@ -47,13 +47,13 @@ class Plan:
         notes: What a person should know all the same.
     """
 
-    wish: Wish
+    wish: Request
     results: tuple[Result, ...]
     problems: tuple[str, ...]
     notes: tuple[str, ...]
 
 
-def plan(entries: Sequence[Entry], wish: Wish) -> Plan:
+def plan(entries: Sequence[Entry], wish: Request) -> Plan:
     """Decide what goes where, and find everything that is wrong with it."""
     wanted = [one for one in entries if wish.division in (None, one.division) or one.log is None]
     notes, reasons = list[str](), Reasons()
@@ -61,7 +61,7 @@ def plan(entries: Sequence[Entry], wish: Wish) -> Plan:
         notes.append(f"{others} runs are not of the {wish.division} division and left out")
     of_submitter(wish, reasons)
     for entry in wanted:
-        of_entry(entry, wish, reasons)
+        check_entry(entry, wish, reasons)
     of_copies(wanted, reasons)
     results = []
     named = wanted if is_folder(wish.submitter) else []

@@ -25,7 +25,7 @@ _FOLDER = "a name for a folder of a submission; allowed: letters, digits and _ .
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class Request:
     """What was asked for.
 
     Attributes:
@@ -81,7 +81,7 @@ def is_folder(name: str | None) -> bool:
     return name is not None and _NAME.fullmatch(name) is not None
 
 
-def of_submitter(wish: Wish, reasons: Reasons) -> None:
+def of_submitter(wish: Request, reasons: Reasons) -> None:
     """What is wrong with the name of the whole."""
     if not is_folder(wish.submitter):
         reasons.add(
@@ -89,7 +89,7 @@ def of_submitter(wish: Wish, reasons: Reasons) -> None:
         )
 
 
-def of_entry(entry: Entry, wish: Wish, reasons: Reasons) -> None:
+def check_entry(entry: Entry, wish: Request, reasons: Reasons) -> None:
     """What is wrong with a run by itself."""
     name, where = entry.benchmark, entry.path
     if entry.log is None:
@@ -141,7 +141,7 @@ def _without_log(entry: Entry) -> str:
     return f"has no finished result file ({entry.why}), and every run counts; {way}"
 
 
-def judged(entry: Entry, wish: Wish) -> bool:
+def judged(entry: Entry, wish: Request) -> bool:
     """Whether the ruleset has rules for this benchmark; ours meet the common rules of any."""
     name = entry.benchmark
     if name not in official_ids():
@@ -195,7 +195,7 @@ def _folders(entries: Sequence[Entry]) -> list[str]:
 
 
 def of_result(
-    where: str, benchmark: str, entries: Sequence[Entry], wish: Wish, reasons: Reasons
+    where: str, benchmark: str, entries: Sequence[Entry], wish: Request, reasons: Reasons
 ) -> None:
     """What is wrong with the runs of one result together."""
     runs, allowed = runs_needed(benchmark), dropped(benchmark)
@@ -217,7 +217,7 @@ def of_result(
         _of_closed([one for one in entries if one.division == "closed"], wish, reasons)
 
 
-def _of_closed(entries: Sequence[Entry], wish: Wish, reasons: Reasons) -> None:
+def _of_closed(entries: Sequence[Entry], wish: Request, reasons: Reasons) -> None:
     """What only the closed division forbids."""
     taken: dict[Seed, Entry] = {}
     for one in entries:
@@ -253,7 +253,7 @@ def _of_closed(entries: Sequence[Entry], wish: Wish, reasons: Reasons) -> None:
                 )
 
 
-def of_system(name: str, entries: Sequence[Entry], wish: Wish, reasons: Reasons) -> None:
+def of_system(name: str, entries: Sequence[Entry], wish: Request, reasons: Reasons) -> None:
     """What is wrong with a system and its description."""
     file, description = f"systems/{name}.json", entries[0].description
     ours = entries[0].system_file is None

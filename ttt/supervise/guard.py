@@ -25,13 +25,13 @@ from ttt.protocols import World
 from ttt.schema.run import TimeoutConfig
 from ttt.signals import Interrupted
 from ttt.supervise import failure, owner, saver
-from ttt.supervise.heartbeat import Pulse, Stuck, Watchdog
+from ttt.supervise.heartbeat import Heartbeat, Stuck, Watchdog
 
 # The watchdog speaks first; only then may torch's own time-outs, which know less.
 _LATER_SECONDS = 60.0
 
 
-class Seat:
+class Guard:
     """One process of a run.
 
     Attributes:
@@ -40,7 +40,7 @@ class Seat:
         folder: The run folder; unknown to a process given "-" until rank 0 sends it.
         joined: Whether rank 0 has let it in.
         terminal: Copies of the output streams it was started with, before they go to a file.
-        pulse: Where it is, for the watchdog.
+        heartbeat: Where it is, for the watchdog.
         log: Its events, as soon as there are any.
         parts: What it runs, as soon as it is built.
     """
@@ -51,7 +51,7 @@ class Seat:
         self.folder = folder
         self.joined = False
         self.terminal = (os.dup(1), os.dup(2))
-        self.pulse = Pulse()
+        self.heartbeat = Heartbeat()
         self.log: EventLog | None = None
         self.parts: Parts | None = None
         self._shown: TttError | None = None  # on the terminal already
@@ -119,7 +119,7 @@ class Seat:
             return
         patience = partial(self._patience, world, timeout)
         asks = partial(has_work, world.device) if world.device.type == "cuda" else None
-        self._dog = Watchdog(self.pulse, board, patience, self.hang, asks)
+        self._dog = Watchdog(self.heartbeat, board, patience, self.hang, asks)
         self._dog.start()
         try:
             yield
@@ -128,7 +128,7 @@ class Seat:
 
     def _patience(self, world: World, timeout: TimeoutConfig) -> float | None:
         """Long until the first step is done and after the last, short between."""
-        limit = timeout.step_seconds if self.pulse.steady else timeout.init_seconds
+        limit = timeout.step_seconds if self.heartbeat.steady else timeout.init_seconds
         if limit is not None and limit != self._expected:
             self._expected = limit
             with contextlib.suppress(Exception):  # the watch goes on with torch's time-outs as is
@@ -141,7 +141,7 @@ class Seat:
         A run that may be requeued is only suspended, unless a rank has failed by itself: the
         others have lost that one, too.
         """
-        self.pulse.leaving = True
+        self.heartbeat.leaving = True
         if self._dog and self._dog.alarmed:
             self._dog.join()  # it knows why, and ends this process
         error = signals.cause(error)

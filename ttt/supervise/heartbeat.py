@@ -29,7 +29,7 @@ _STDERR = 2  # the file of this rank, whatever became of sys.stderr
 
 
 @dataclass
-class Pulse:
+class Heartbeat:
     """Where this process is. Written by its main thread, read by the watchdog's."""
 
     phase: str = "starting"
@@ -100,7 +100,7 @@ class Watchdog(threading.Thread):
         alarmed: Whether this process knows that nothing moves, and is about to end.
 
     Args:
-        pulse: Of this process.
+        heartbeat: Of this process.
         board: For what the others say.
         patience: Seconds without a beat that are allowed right now; None for any number.
         on_hang: Called in this thread, once; must end the process.
@@ -110,14 +110,14 @@ class Watchdog(threading.Thread):
 
     def __init__(
         self,
-        pulse: Pulse,
+        heartbeat: Heartbeat,
         board: Board,
         patience: Callable[[], float | None],
         on_hang: Callable[[Stuck], None],
         has_work: Callable[[], bool] | None = None,
     ) -> None:
         super().__init__(name="watchdog", daemon=True)
-        self._pulse, self._board = pulse, board
+        self._heartbeat, self._board = heartbeat, board
         self._patience, self._on_hang, self._has_work = patience, on_hang, has_work
         self._main = threading.main_thread().ident
         self._done = threading.Event()
@@ -130,12 +130,12 @@ class Watchdog(threading.Thread):
         beats, since, lost = -1, time.monotonic(), None
         while not self._done.wait(self._period):
             rung, gone = self._exchange()
-            if self._pulse.beats != beats or (lost is None and gone is not None):
-                beats, since = self._pulse.beats, time.monotonic()
+            if self._heartbeat.beats != beats or (lost is None and gone is not None):
+                beats, since = self._heartbeat.beats, time.monotonic()
                 lost = gone if lost is None else lost  # the first: others end because of it
             seconds, patience = time.monotonic() - since, self._patience()
             too_long = seconds > _LOST_PERIODS * self._period
-            if lost is not None and too_long and not self._pulse.leaving:
+            if lost is not None and too_long and not self._heartbeat.leaving:
                 return self._alarm(seconds, lost)
             if rung or (patience is not None and seconds > patience):
                 return self._alarm(seconds)
@@ -204,9 +204,16 @@ class Watchdog(threading.Thread):
 
     def _note(self, *, alarmed: bool = False, device_waits: bool = False) -> str:
         place, waits = _whereabouts(self._main) if alarmed else ("", False)
-        pulse, host, waits = self._pulse, socket.gethostname(), waits or device_waits
+        heartbeat, host, waits = self._heartbeat, socket.gethostname(), waits or device_waits
         note = Note(
-            self._board.rank, host, pulse.phase, pulse.step, pulse.beats, place, waits, alarmed
+            self._board.rank,
+            host,
+            heartbeat.phase,
+            heartbeat.step,
+            heartbeat.beats,
+            place,
+            waits,
+            alarmed,
         )
         return json.dumps(asdict(note))
 

@@ -17,7 +17,7 @@ from ttt.distributed.checkpoint import Progress
 from ttt.distributed.state import restore_random
 from ttt.errors import LaunchError
 from ttt.events import Event, Kind
-from ttt.loop import Parts, Past
+from ttt.loop import Parts, ResumePoint
 from ttt.supervise import failure, saver
 from ttt.supervise.saver import CHECKPOINT, Saver
 
@@ -49,7 +49,7 @@ def _event(line: str) -> Event | None:
     return Event(kind, time, step, event["data"]) if possible else None
 
 
-def past(folder: Path) -> Past | None:
+def past(folder: Path) -> ResumePoint | None:
     """Where this run stands; None if its clock has never started. Forgets what came before then.
 
     Raises:
@@ -77,19 +77,19 @@ def past(folder: Path) -> Past | None:
     return _past(events, checkpoint.find(folder / CHECKPOINT))
 
 
-def _past(events: Sequence[Event], saved: Progress | None) -> Past:
+def _past(events: Sequence[Event], saved: Progress | None) -> ResumePoint:
     """Where a started run stands; it goes on from a checkpoint, or from the beginning."""
     started = [event.time for event in events if event.kind is Kind.RUN_START]
     resumed = [event.time for event in events if event.kind is Kind.RESUMED]
     accounted = max([*started, *resumed, *([saved.time] if saved else [])])
     if saved is None:
-        return Past(started[0], accounted, 0, {})
-    return Past(started[0], accounted, saved.step, saved.totals)
+        return ResumePoint(started[0], accounted, 0, {})
+    return ResumePoint(started[0], accounted, saved.step, saved.totals)
 
 
 def prepare(
-    parts: Parts, past: Past | None, folder: Path, every: float | None
-) -> tuple[Parts, Past | None]:
+    parts: Parts, past: ResumePoint | None, folder: Path, every: float | None
+) -> tuple[Parts, ResumePoint | None]:
     """Load the saved state into freshly built parts, and save the run from now on.
 
     Args:
@@ -114,7 +114,7 @@ def prepare(
     return (parts if every is None else replace(parts, saver=Saver(parts, folder, every))), past
 
 
-def _undamaged(parts: Parts, past: Past, folder: Path) -> Past:
+def _undamaged(parts: Parts, past: ResumePoint, folder: Path) -> ResumePoint:
     """The past up to the newest checkpoint that is sound, which all ranks find alike."""
     world, saved = parts.world, folder / CHECKPOINT
     bad = checkpoint.unclear(saved) if world.rank == 0 else []
@@ -170,7 +170,7 @@ def suspend(parts: Parts, folder: Path) -> None:
         checkpoint.write(content, where, folder / CHECKPOINT, world.rank, total=size)
     except Exception as error:  # of any kind: the run goes on from an older one
         failed = checkpoint.reason(error)
-    asking = [name.name for name in world.gather(signals.room_wanted()) if name]
+    asking = [name.name for name in world.gather(signals.preemption_requested()) if name]
     failures = [reason for reason in world.gather(failed) if reason]
     if failures:
         log.emit(Kind.WARNING, step, message=f"the checkpoint was not written: {failures[0]}")
@@ -181,6 +181,6 @@ def suspend(parts: Parts, folder: Path) -> None:
         (folder / signals.SUSPENDED).touch()
 
 
-def as_message(past: Past | None) -> dict[str, Any] | None:
+def as_message(past: ResumePoint | None) -> dict[str, Any] | None:
     """`past` as it travels from rank 0 to the others."""
     return None if past is None else asdict(past)

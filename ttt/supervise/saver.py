@@ -109,7 +109,7 @@ class Saver:
     def _save(self) -> None:
         parts = self._parts
         clock, before = parts.clock, parts.clock.total("checkpoint")
-        parts.pulse.beat("copying for a checkpoint", parts.learner.steps)
+        parts.heartbeat.beat("copying for a checkpoint", parts.learner.steps)
         with clock.span("checkpoint"):  # without the steps that a GPU still has in its queue
             where = progress(parts)
             content = checkpoint.part(state(parts), parts.world, copy=True)
