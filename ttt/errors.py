@@ -122,6 +122,11 @@ class DataError(TttError):
         super().__init__("\n".join(self.problems))
 
 
+def install(extra: str) -> str:
+    """What to type for an extra of ttt: with a package index, and in a clone of the repository."""
+    return f"pip install 'time-to-train[{extra}]' (in a clone of ttt, pip install -e '.[{extra}]')"
+
+
 class MissingExtra(TttError):
     """An optional dependency is needed, and not installed or broken."""
 
@@ -129,7 +134,7 @@ class MissingExtra(TttError):
 
     def __init__(self, package: str, extra: str, purpose: str, broken: str | None = None) -> None:
         fault = f"cannot be imported ({broken})" if broken else "is not installed"
-        super().__init__(f"{purpose} needs {package}, which {fault}: pip install 'ttt[{extra}]'")
+        super().__init__(f"{purpose} needs {package}, which {fault}: {install(extra)}")
 
 
 class LaunchError(TttError):

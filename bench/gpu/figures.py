@@ -172,7 +172,7 @@ def run(section: Section, parts: Callable[[Section], None], *, bound: bool = Tru
         if section.cuda:
             torch.cuda.set_device(section.device)
         if bound:
-            binding.settle(Binding.auto, Solo(section.device))
+            binding.bind_cpus(Binding.auto, Solo(section.device))
         parts(section)
     except (Skip, MissingExtra) as skip:
         return _close(SKIPPED, str(skip))

@@ -27,7 +27,7 @@ from gpu import (
 )
 from ground import HUNG, PROJECT
 from ttt import config
-from ttt.errors import MissingExtra
+from ttt.errors import MissingExtra, install
 from ttt.launch.process import worker_environment
 
 # Makes packages look absent in a process that finds it as sitecustomize.
@@ -79,7 +79,7 @@ def outcomes(out: Path) -> dict[str, tuple[str, str]]:
 @pytest.fixture(autouse=True)
 def keep_threads(monkeypatch):
     """Tests keep their one thread; a section that runs as a program takes a worker's."""
-    monkeypatch.setattr(figures.binding, "settle", lambda *_: None)
+    monkeypatch.setattr(figures.binding, "bind_cpus", lambda *_: None)
 
 
 @pytest.fixture(scope="module")
@@ -301,7 +301,7 @@ def test_only_packages_that_may_be_absent_excuse_a_test():
     dali = ModuleNotFoundError("No module named 'nvidia.dali'", name="nvidia.dali")
     assert absent.reason(dali) == "needs nvidia-dali-cuda130, not installed"
     bleu = absent.reason(MissingExtra("sacrebleu", "text", "computing BLEU"))
-    assert bleu == "needs sacrebleu, which is not installed: pip install 'ttt[text]'"
+    assert bleu == f"needs sacrebleu, which is not installed: {install('text')}"
     assert absent.reason(ModuleNotFoundError("No module named 'hydras'", name="hydras")) is None
     assert absent.reason(ModuleNotFoundError("No module named 'ttt.x'", name="ttt.x")) is None
     assert absent.reason(AssertionError()) is None

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from ttt.doctor import decoding, picture
 from ttt.doctor.decoding import Decoded
 from ttt.doctor.findings import Level, Observation
+from ttt.errors import install
 
 CPU = torch.device("cpu")
 
@@ -67,7 +68,7 @@ def test_without_dali_it_says_so(monkeypatch: pytest.MonkeyPatch):
     assert "reading images needs nvidia-dali" in finding.text
     assert "cannot be imported (" in finding.text  # the package is installed
     assert finding.text.endswith("), for rank 0 on a")
-    assert finding.advice == "pip install 'ttt[dali]'"
+    assert finding.advice == install("dali")
     assert finding.data["difference"] is None
 
 

@@ -20,6 +20,7 @@ from ttt.doctor.findings import (
     unknown,
     warning,
 )
+from ttt.errors import install
 from ttt.machine import gpus as cuda
 from ttt.machine.topology import Core, Topology
 from ttt.schema.choices import Binding
@@ -85,7 +86,7 @@ def test_what_the_benchmark_needs_and_is_not_installed_is_named():
     assert torch.data == dict.fromkeys(unmeasured) | {
         "why": dict.fromkeys(unmeasured, "torch is absent")
     }
-    assert "pip install 'ttt[dali]'" in dali.advice
+    assert "pip install 'time-to-train[dali]'" in dali.advice
 
 
 def software_with(*dali: str, cuda: str | None = "13.0") -> software.Software:
@@ -99,24 +100,23 @@ def software_with(*dali: str, cuda: str | None = "13.0") -> software.Software:
             software_with("nvidia-dali-cuda120"),
             "nvidia-dali-cuda120 is not built for CUDA 13.0, as torch is, on a, b;"
             " nvidia-dali-cuda130 is",
-            "pip uninstall nvidia-dali-cuda120, then pip install 'ttt[dali-cuda13]'",
+            f"pip uninstall nvidia-dali-cuda120, then {install('dali-cuda13')}",
         ),
         (
             software_with("nvidia-dali-cuda130", cuda="12.8"),
             "nvidia-dali-cuda130 is not built for CUDA 12.8, as torch is, on a, b;"
             " nvidia-dali-cuda120 is",
-            "pip uninstall nvidia-dali-cuda130, then pip install 'ttt[dali]'",
+            f"pip uninstall nvidia-dali-cuda130, then {install('dali')}",
         ),
         (
             software_with("nvidia-dali-cuda130", "nvidia-dali-cuda120"),
             "nvidia-dali-cuda130, nvidia-dali-cuda120 overwrite each other's files, on a, b",
-            "pip uninstall nvidia-dali-cuda130 nvidia-dali-cuda120, then"
-            " pip install 'ttt[dali-cuda13]'",
+            f"pip uninstall nvidia-dali-cuda130 nvidia-dali-cuda120, then {install('dali-cuda13')}",
         ),
         (
             software_with(),
             "nvidia-dali is not installed, and data.loader=dali decodes with it",
-            "pip install 'ttt[dali-cuda13]' where training will run",
+            f"{install('dali-cuda13')} where training will run",
         ),
     ],
 )

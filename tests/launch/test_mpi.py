@@ -143,7 +143,7 @@ def test_what_is_wrong_with_a_request_is_told_before_anything_starts(
     assert "says 'mpiexec of somebody' to --version; allowed: that of Open MPI" in kind
     assert procs.startswith("launcher.procs=0 is not allowed")
     assert hostfile.startswith("launcher.hostfile=no/hosts is not a file")
-    assert "pip install 'ttt[mpi]'" in extra
+    assert "pip install 'time-to-train[mpi]'" in extra
     absent, _ = launcher(mpirun="mpirun-of-nobody").problems()
     assert absent.startswith("mpirun-of-nobody is not on the PATH")
     assert wrong.processes() == 0
@@ -152,7 +152,7 @@ def test_what_is_wrong_with_a_request_is_told_before_anything_starts(
 def test_mpi4py_that_is_missing_or_finds_no_library_is_told(monkeypatch: pytest.MonkeyPatch):
     with monkeypatch.context() as patched:
         patched.setitem(sys.modules, "mpi4py", None)
-        with pytest.raises(MissingExtra, match=re.escape("pip install 'ttt[mpi]'")):
+        with pytest.raises(MissingExtra, match=re.escape("pip install 'time-to-train[mpi]'")):
             mpi.connect(Placement(size=2, local_size=2, launcher="mpi"))
     pytest.importorskip("mpi4py")
     monkeypatch.setenv("MPI4PY_LIBMPI", "/there/is/no/libmpi.so")

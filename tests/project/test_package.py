@@ -71,8 +71,8 @@ def test_the_wheel_holds_the_configuration_and_nothing_foreign(wheel: Path):
     assert "ttt/conf/config.yaml" in names
     assert "ttt/slurm/job.sbatch" in names
     assert "ttt/share/pyproject.toml" in names
-    assert {name.split("/")[0] for name in names} == {"ttt", "ttt-0.1.0.dist-info"}
-    assert "ttt-0.1.0.dist-info/licenses/LICENSE" in names
+    assert {name.split("/")[0] for name in names} == {"ttt", "time_to_train-0.1.0.dist-info"}
+    assert "time_to_train-0.1.0.dist-info/licenses/LICENSE" in names
 
 
 def test_an_installed_ttt_can_be_packaged_and_built_again(wheel: Path, tmp_path, monkeypatch):
@@ -129,5 +129,5 @@ def test_an_installed_ttt_writes_a_benchmark(login_node: Path, tmp_path: Path):
 def test_a_missing_extra_is_named_with_what_to_type(login_node: Path, tmp_path: Path):
     done = python(login_node, "-m", "ttt", "run", cwd=tmp_path)
     assert done.returncode == 2
-    assert "pip install 'ttt[digits]'" in done.stderr
+    assert "pip install 'time-to-train[digits]'" in done.stderr
     assert "Traceback" not in done.stderr

@@ -266,7 +266,7 @@ def test_names_say_what_repetitions_share_and_ids_follow_the_folder(tmp_path):
 def test_a_missing_package_is_told_before_anything_starts(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     [problem] = TrackingConfig(name=Tracker.wandb).problems()
-    assert "pip install 'ttt[wandb]'" in problem
+    assert "pip install 'time-to-train[wandb]'" in problem
     assert list(TrackingConfig().problems()) == []
     assert len(list(TrackingConfig(timeout_seconds=0).problems())) == 1
 

@@ -193,7 +193,7 @@ def test_without_counters_the_reason_is_told(monkeypatch, tmp_path):
 
 def test_without_zeus_the_reason_is_what_to_install(monkeypatch):
     monkeypatch.setattr(power, "find_spec", lambda name: None)
-    assert "pip install 'ttt[energy]'" in reason(Energy.auto)
+    assert "pip install 'time-to-train[energy]'" in reason(Energy.auto)
 
 
 def test_what_is_not_measured_says_why():

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import ttt
 from ttt.doctor.findings import Finding, Observation, failure, names, ok, warning
+from ttt.errors import install
 from ttt.machine import installed
 from ttt.schema.run import RunConfig
 
@@ -84,14 +85,14 @@ def _dali(seen: Sequence[Observation[Software]], loader: str) -> Iterator[Findin
         yield warning(
             "dali",
             f"nvidia-dali is not installed, and data.loader={loader} decodes with it",
-            f"pip install 'ttt[{extra}]' where training will run",
+            f"{install(extra)} where training will run",
         )
     hosts = defaultdict(set)
     for one in seen:
         hosts[one.facts.dali, one.facts.cuda].add(one.host)
     for (present, cuda), where in hosts.items():
         wanted, extra = installed.dali_for(cuda)
-        replace = f"pip uninstall {' '.join(present)}, then pip install 'ttt[{extra}]'"
+        replace = f"pip uninstall {' '.join(present)}, then {install(extra)}"
         if len(present) > 1:
             text = f"{names(present)} overwrite each other's files, on {names(sorted(where))}"
             yield warning("dali", text, replace)

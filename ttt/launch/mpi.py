@@ -21,7 +21,7 @@ import psutil
 
 from ttt.distributed import key
 from ttt.distributed.rank import to_go_on
-from ttt.errors import SUSPENDED
+from ttt.errors import SUSPENDED, install
 from ttt.launch.devices import processes_per_node, starting_problems
 from ttt.launch.job import Job, explain, last_words, outcome, worst
 from ttt.launch.process import supervise, worker_environment
@@ -138,7 +138,7 @@ class Mpi:
             )
         if importlib.util.find_spec("mpi4py") is None and "MASTER_ADDR" not in os.environ:
             found.append(
-                "launcher=mpi needs mpi4py, which is not installed: pip install 'ttt[mpi]', or set"
+                f"launcher=mpi needs mpi4py, which is not installed: {install('mpi')}, or set"
                 " MASTER_ADDR and MASTER_PORT"
             )
         return found

@@ -4,6 +4,7 @@ import importlib.util
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from ttt.errors import install
 from ttt.schema.choices import Tracker, TrackingMode
 from ttt.schema.rules import not_positive
 
@@ -37,6 +38,6 @@ class TrackingConfig:
         yield from not_positive("tracking", {"timeout_seconds": self.timeout_seconds})
         if self.name is Tracker.wandb and importlib.util.find_spec("wandb") is None:
             yield (
-                "tracking=wandb needs wandb, which is not installed: pip install 'ttt[wandb]', or"
+                f"tracking=wandb needs wandb, which is not installed: {install('wandb')}, or"
                 " tracking=none; a run that was not tracked can be rebuilt with ttt report --wandb"
             )
