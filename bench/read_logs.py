@@ -58,7 +58,7 @@ class Cost:
     seconds: float
     processor_s: float
     mib: float
-    said: str
+    printed: str
 
     def __str__(self) -> str:
         return (
@@ -67,7 +67,7 @@ class Cost:
 
 
 def measured(*commands: list[str], folder: Path) -> Cost:
-    """Run commands one after the other; keeps the last line that the last one said."""
+    """Run commands one after the other; keeps the last line that the last one printed."""
     cost, begin = Cost(0, 0, 0, ""), time.perf_counter()
     for command in commands:
         watch = [sys.executable, str(Path(__file__).resolve()), "--watch", *command]
@@ -75,7 +75,7 @@ def measured(*commands: list[str], folder: Path) -> Cost:
         *lines, last = done.stdout.splitlines()
         mib, processor_s = map(float, last.split())
         cost.processor_s += processor_s
-        cost.mib, cost.said = max(cost.mib, mib), (lines or [""])[-1]
+        cost.mib, cost.printed = max(cost.mib, mib), (lines or [""])[-1]
     cost.seconds = time.perf_counter() - begin
     return cost
 
@@ -129,7 +129,7 @@ def main() -> None:
             for copy, ruleset in copies
         ]
         mine = measured(ours, folder=folder)
-        print(f"ttt report         {mine}: {mine.said}")
+        print(f"ttt report         {mine}: {mine.printed}")
         official = measured(*theirs, folder=folder)
         print(f"result_summarizer  {official}: {len(copies)} commands")
         print(

@@ -168,8 +168,8 @@ def _chosen(run: RunConfig, file: str) -> RunConfig:
 def _changes(run: RunConfig, file: str, defined: RunConfig) -> dict[str, tuple[Any, Any]]:
     """Settings that are not as a shipped file has them, each with its value and the right one.
 
-    What is derived from others is right if it follows from the run's own: told is the cause, not
-    what comes of it. For a part of another class it names only the class.
+    What is derived from others is right if it follows from the run's own: the sentence names the
+    cause, not what comes of it. For a part of another class it names only the class.
     """
     shipped, mine = _shipped(file), config.plain(run)
     free = adjustable.adjustable(run.benchmark.id, run.benchmark.division)

@@ -36,7 +36,7 @@ def world_size(run_config: RunConfig, world: World) -> None:
 def claim_kept(run_config: RunConfig, world: World) -> None:
     """Refuse to write an official benchmark's log of something else.
 
-    `ttt run` has asked the same; this is for a frozen configuration that somebody has changed.
+    `ttt run` checks the same; this is for a frozen configuration that was changed by hand.
 
     Raises:
         ConfigError: The run is not what its id says.

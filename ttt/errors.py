@@ -23,7 +23,7 @@ USAGE = 2
 NOT_REACHED = 3
 NOT_COMPLIANT = 4
 LAUNCH_FAILED = 5
-SUSPENDED = 75  # EX_TEMPFAIL of sysexits.h: saved after being told to make room; start it again
+SUSPENDED = 75  # EX_TEMPFAIL of sysexits.h: saved after a request to make room; start it again
 INTERRUPTED = 130
 BROKEN_PIPE = 141  # as a shell tells SIGPIPE
 

@@ -227,8 +227,8 @@ def _csv(table: _Table, names: Sequence[str], parts: Parts) -> Iterator[bytes]:
     """Lines of id and numbers; each number in the fewest digits that identify it in its type."""
     yield _csv_lines([("id", *names)])
     for ids, columns in _in_order(table, names, parts):
-        said = (column.astype(np.str_).tolist() for column in columns)
-        yield _csv_lines(zip(map(encodable, parts.data.names(ids)), *said, strict=True))
+        written_as = (column.astype(np.str_).tolist() for column in columns)
+        yield _csv_lines(zip(map(encodable, parts.data.names(ids)), *written_as, strict=True))
 
 
 def _csv_lines(rows: Iterable[Sequence[str]]) -> bytes:

@@ -112,9 +112,9 @@ def _harmless(name: str, value: str) -> bool:
     return bool(_pattern(plain, re.IGNORECASE).fullmatch(bare))
 
 
-def text(said: str) -> str:
+def text(content: str) -> str:
     """A text with `[redacted]` in the place of each secret; the same object if it has none."""
-    return _hidden(said)
+    return _hidden(content)
 
 
 def code(source: str) -> str:
@@ -122,10 +122,10 @@ def code(source: str) -> str:
     return _hidden(source, literals=True)
 
 
-def _hidden(said: str, *, literals: bool = False) -> str:
-    if not _pattern(_HINT, re.IGNORECASE).search(said):
-        return said
-    plain = _pattern(_BLOCK, re.DOTALL).sub(MARK, said)
+def _hidden(content: str, *, literals: bool = False) -> str:
+    if not _pattern(_HINT, re.IGNORECASE).search(content):
+        return content
+    plain = _pattern(_BLOCK, re.DOTALL).sub(MARK, content)
     plain = _pattern(_ADDRESS).sub(f"{MARK}@", plain)
     before, kept, at = _pattern(_BEFORE, re.VERBOSE), [], 0
     while found := before.search(plain, at):
@@ -143,32 +143,32 @@ def _hidden(said: str, *, literals: bool = False) -> str:
         kept += [plain[at:begin], f"{quote}{MARK}{quote}" if secret else plain[begin:end]]
         at = end
     changed = "".join([*kept, plain[at:]])
-    return said if changed == said else changed
+    return content if changed == content else changed
 
 
-def _end(said: str, begin: int) -> int:
+def _end(content: str, begin: int) -> int:
     """Where a value ends that begins here, as a shell reads it."""
-    if said.startswith(MARK, begin):
+    if content.startswith(MARK, begin):
         return begin + len(MARK)
-    reference = _pattern(rf"(?:{_REFERENCE})(?=[\s\"',;\])}}]|\Z)").match(said, begin)
+    reference = _pattern(rf"(?:{_REFERENCE})(?=[\s\"',;\])}}]|\Z)").match(content, begin)
     if reference:
         return reference.end()
-    outer, first = _enclosing(said, begin), said[begin : begin + 1]
+    outer, first = _enclosing(content, begin), content[begin : begin + 1]
     # In 'a text' a " may open another one, and the next ' is the end of all.
     parts = [one for quote, one in _QUOTED.items() if quote != outer or quote == first]
     value = _pattern("|".join([*parts, _COMMAND, _FREE])).match
     end = whole = begin
-    while found := value(said, end):
+    while found := value(content, end):
         end = found.end()
         whole = end if found[0].startswith("$(") else whole  # its ) is no sign around the value
-    return max(whole, begin + len(said[begin:end].rstrip("]}),;:") or said[begin:end]))
+    return max(whole, begin + len(content[begin:end].rstrip("]}),;:") or content[begin:end]))
 
 
-def _enclosing(said: str, at: int) -> str:
+def _enclosing(content: str, at: int) -> str:
     """The quote that is open at a place of a line; "" if none is."""
-    line = max(said.rfind("\n", 0, at) + 1, at - _LOOK_BACK)
+    line = max(content.rfind("\n", 0, at) + 1, at - _LOOK_BACK)
     opened = ""
-    for found in _pattern(r"\\.|[\"']").finditer(said, line, at):
+    for found in _pattern(r"\\.|[\"']").finditer(content, line, at):
         if found[0] == opened:
             opened = ""
         elif not opened and len(found[0]) == 1:

@@ -40,7 +40,7 @@ _asked: list[int] = []  # the signal that asked to stop: libraries may lose an e
 
 
 class Interrupted(BaseException):
-    """Somebody asked this process to stop. Not an Exception: no handler may swallow it."""
+    """A signal asked this process to stop. Not an Exception: no handler may swallow it."""
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -77,7 +77,7 @@ def install(last_words: Callable[[int], None] = lambda number: None) -> None:
         signal.signal(number, interrupt)
     remember_preemption()
     sys.unraisablehook = _raise_again
-    # The C handler writes a byte for each signal, whatever the main thread is doing: a handler of
+    # The C handler writes a byte for each signal, also while the main thread is busy: a handler of
     # Python's would wait for it to come back from the library it is in.
     reader, writer = os.pipe()
     os.set_blocking(writer, False)

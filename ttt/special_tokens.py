@@ -6,6 +6,6 @@ The order is that of sentencepiece's own defaults for these four, with padding p
 PAD, UNK, BOS, EOS = range(4)
 
 
-def said(ids: list[int]) -> list[int]:
+def without_special(ids: list[int]) -> list[int]:
     """A sentence up to its end."""
     return ids[: ids.index(EOS)] if EOS in ids else ids

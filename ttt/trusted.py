@@ -116,7 +116,7 @@ def problems(folder: Path, *, whole: bool = True) -> list[str]:
     if open_to_others:
         found.append(
             f"{folder} is not run: others may write {_listed(folder, open_to_others)}, and so"
-            f" decide what it runs; if nobody but you has changed it: chmod -R go-w {shown}"
+            f" decide what it runs; if only you have changed it: chmod -R go-w {shown}"
         )
     above = [*folder.absolute().parents[:_ABOVE], *folder.resolve().parents[:_ABOVE]]
     return found + movable(above)
@@ -227,7 +227,7 @@ def _ourselves() -> set[int]:
 def _as_stored(folder: Path) -> set[int]:
     """The owner of the files that this process makes there: a server may name another user.
 
-    NFS does so for root's files (root_squash), other servers for everybody's.
+    NFS does so for root's files (root_squash), other servers for all users' files.
     """
     try:
         with tempfile.TemporaryFile(dir=folder) as probe:
@@ -237,7 +237,7 @@ def _as_stored(folder: Path) -> set[int]:
 
 
 def _others_write(path: Path, status: os.stat_result) -> bool:
-    """Whether anybody except the owner of the path, and root, may write it.
+    """Whether users other than the owner of the path and root may write it.
 
     If the path has an ACL, the group's bits limit every entry of the ACL.
     """

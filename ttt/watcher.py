@@ -125,7 +125,7 @@ def judge_health(
         target: What was asked for.
         first_bad_step: First step with a loss that is not finite on any rank; NEVER if none.
         seconds: Time on the clock.
-        suspend: Whether any rank was told to make room.
+        suspend: Whether any rank was asked to make room.
     """
     if first_bad_step < NEVER:
         return Verdict(Status.ABORTED, f"the loss was not finite at step {first_bad_step}")

@@ -204,7 +204,7 @@ CLUSTER_FAULTS = [
     ClusterFault(
         "the job is cancelled",
         5,
-        r"somebody cancelled it \(scancel\)",
+        r"it was cancelled \(scancel\)",
         do=lambda cluster, job: cluster.run("scancel", job),
         ends="suspended",
     ),
@@ -334,7 +334,7 @@ def main() -> None:
     """Meet all of them and print the table."""
     from ttt.prepare.digits import prepare
 
-    print("| fault | exit code | told after | what the user is told |\n|---|---|---|---|")
+    print("| fault | exit code | seen after | what the user sees |\n|---|---|---|---|")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         prepare(folder / "digits")

@@ -121,8 +121,8 @@ def _value(action: argparse.Action, start: str, lead: str = "") -> Answer:
         return _beginning(start, {one.dest: one.help or "" for one in action._choices_actions})
     if action.choices:
         return _beginning(lead + start, {f"{lead}{each}": "" for each in action.choices})
-    said = action.metavar if isinstance(action.metavar, str) else action.dest
-    parts = set(re.split("[^A-Z]+", said.upper()))
+    placeholder = action.metavar if isinstance(action.metavar, str) else action.dest
+    parts = set(re.split("[^A-Z]+", placeholder.upper()))
     if parts & {"DIR", "DATA"}:
         return Answer(Kind.folders, lead=lead)
     if parts & {"FILE", "PATH"} or action.type is Path:

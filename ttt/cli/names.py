@@ -55,19 +55,19 @@ def unknown(
     if owners and not here:
         command = f"{owners[-1]} {typed(name, value)}"
         return f"{name} is a setting of {', '.join(owners)} only; {command}"
-    said = f"{name} is not a setting"
+    problem = f"{name} is not a setting"
     if owners:
-        said += f" here, only of {', '.join(owners)}"
+        problem += f" here, only of {', '.join(owners)}"
     candidates = meant(name, known, composer)
     if not candidates:
-        return f"{said}; ttt run --cfg job shows all of them"
+        return f"{problem}; ttt run --cfg job shows all of them"
     likely, choice = candidates[0]
     if choice:
-        return f"{said}; {choice} has one: {choice} {typed(likely, value)}"
+        return f"{problem}; {choice} has one: {choice} {typed(likely, value)}"
     names = ", ".join(one for one, of in candidates if not of)
     if in_file:
-        return f"{said}; close to it: {names}"
-    return f"{said}; close to it: {names}; {_advice(likely, value, known, composer)}"
+        return f"{problem}; close to it: {names}"
+    return f"{problem}; close to it: {names}; {_advice(likely, value, known, composer)}"
 
 
 def _advice(name: str, value: str, known: Mapping[str, Any], composer: Composer) -> str:

@@ -127,10 +127,10 @@ def _of_folder(folder: str | None) -> tuple[str | None, str | None]:
     if Path(folder).resolve().name in groups and any(Path(folder).glob("*.yaml")):
         above = os.path.normpath(Path(folder) / "..")
         return f"{typed}: one folder up: --config-dir {shlex.quote(above)}", above
-    said = f"{typed}: {folder} has no benchmark/NAME.yaml"
+    problem = f"{typed}: {folder} has no benchmark/NAME.yaml"
     if (Path(folder) / MANIFEST).is_file():
-        return f"{said}, it is a data set; ttt new NAME --from {shlex.quote(folder)}", folder
-    return f"{said}; --config-dir DIR", folder
+        return f"{problem}, it is a data set; ttt new NAME --from {shlex.quote(folder)}", folder
+    return f"{problem}; --config-dir DIR", folder
 
 
 def impossible(

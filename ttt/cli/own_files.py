@@ -83,12 +83,12 @@ def _content(path: Path) -> tuple[Any, str | None]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f", line {mark.line + 1}" if mark else ""
-        said = " ".join((error.problem or error.context or "not YAML").split())
-        if "'\\t'" in said:
-            said = "a tab, and YAML is indented with blanks; replace it by two blanks"
-        if "another document" in said:
-            said = "a second document begins; remove the line ---"
-        return None, f"{where}: {said}"
+        fault = " ".join((error.problem or error.context or "not YAML").split())
+        if "'\\t'" in fault:
+            fault = "a tab, and YAML is indented with blanks; replace it by two blanks"
+        if "another document" in fault:
+            fault = "a second document begins; remove the line ---"
+        return None, f"{where}: {fault}"
     except yaml.YAMLError as error:
         return None, f": {' '.join(str(error).split())}"
 
@@ -204,8 +204,8 @@ def _unfit(name: str, value: Any, composed: Any, composer: Composer) -> str:
         return f"{name}: has nothing below it; remove the line"
     if name in composer.groups and isinstance(value, str):
         return f"{name}: {value} chooses nothing; below defaults: - override /{name}: {value}"
-    said = instead(name, str(word(value)), composed, ": ")
-    return f"{name}: {word(value)} is not allowed; {said}"
+    advice = instead(name, str(word(value)), composed, ": ")
+    return f"{name}: {word(value)} is not allowed; {advice}"
 
 
 def _leaves(
@@ -236,23 +236,23 @@ def blamed(reason: Exception, composer: Composer) -> str:
         return "its defaults lead back to itself; remove what names it there"
     where = re.search(r"In '([^']+)'", str(reason))
     key = re.search(r"full_key: (\S+)", str(reason))
-    said = "; ".join(line.strip() for line in str(reason).splitlines() if line.strip())
+    reason_text = "; ".join(line.strip() for line in str(reason).splitlines() if line.strip())
     if where is None:
-        return said
+        return reason_text
     if key:
         return (
             f"{where[1]}.yaml sets {key[1]}, which this choice does not have; a benchmark of your"
             " own may choose both (--config-dir DIR benchmark=yours)"
         )
-    return f"{where[1]}.yaml: {said}"
+    return f"{where[1]}.yaml: {reason_text}"
 
 
 def allowed(group: str, name: str, composer: Composer, typed: str = "") -> str:
     """The choices of a group, and how to type the right one."""
     options = composer.groups.get(group, [])
     likely = names.close(name, options)[:1]
-    said = f"allowed: {', '.join(options)}"
-    return f"{said}; {typed or f'{group}='}{likely[0]}" if likely else said
+    allowed = f"allowed: {', '.join(options)}"
+    return f"{allowed}; {typed or f'{group}='}{likely[0]}" if likely else allowed
 
 
 def instead(name: str, value: str, composed: Any, sign: str = "=") -> str:

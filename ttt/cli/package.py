@@ -145,24 +145,24 @@ def _ruleset(runs: Sequence[Run]) -> str:
     for run in runs:
         used.setdefault(_own(run), run.benchmark)
     if len(used) > 1:
-        told = ", ".join(f"{ruleset} ({benchmark})" for ruleset, benchmark in used.items())
+        rulesets = ", ".join(f"{ruleset} ({benchmark})" for ruleset, benchmark in used.items())
         raise ConfigError(
             [
-                f"the runs are of several rulesets: {told}; a submission is of one; package them"
-                f" one at a time, or --ruleset {next(iter(used))}"
+                f"the runs are of several rulesets: {rulesets}; a submission is of one;"
+                f" package them one at a time, or --ruleset {next(iter(used))}"
             ]
         )
     return next(iter(used))
 
 
 def _own(run: Run) -> str:
-    said = ruleset_of(run.path) if run.source == "run folder" else None
-    known = run.ruleset or (said and said[0])
+    named = ruleset_of(run.path) if run.source == "run folder" else None
+    known = run.ruleset or (named and named[0])
     return known or newest_ruleset(run.benchmark or "") or rulesets()[0]
 
 
 def _described(entry: Entry, system: str | None) -> Entry:
-    """With the description a person wrote, except in somebody else's tree, which has its own."""
+    """With the description that the user wrote; another person's tree has its own."""
     if system is None or entry.system_file is not None:
         return entry
     file = Path(system)
@@ -171,11 +171,11 @@ def _described(entry: Entry, system: str | None) -> Entry:
     except ForeignError as error:
         raise ConfigError([f"--system {error}; allowed: MLPerf's systems file"]) from error
     for name in ("number_of_nodes", "accelerators_per_node"):
-        known, said = (str(each.get(name) or "") for each in (entry.description, description))
-        if known and said and known != said:
+        known, given = (str(each.get(name) or "") for each in (entry.description, description))
+        if known and given and known != given:
             raise ConfigError(
                 [
-                    f"--system {file} has {name} {said}, {entry.path} ran with {known}; allowed: a"
+                    f"--system {file} has {name} {given}, {entry.path} ran with {known}; allowed: a"
                     " description of the machine it ran on"
                 ]
             )
@@ -191,11 +191,11 @@ def _show(console: Terminal, judgements: Sequence[Judgement], root: Path, *, tru
         about = root.name if one.about == "." else one.about
         table.add_row(one.tool, Text(one_line(about)), Text(*_WORDS[one.passed]))
     console.print(table)
-    told: dict[str, str] = {}
+    tools: dict[str, str] = {}
     for one in judgements:  # package_checker says again what others say
         for line in one.lines:
-            told.setdefault(line, one.tool)
-    for line, tool in told.items():
+            tools.setdefault(line, one.tool)
+    for line, tool in tools.items():
         console.say(f"{tool}: {line}")
     warning = "" if trusted else f" ({_EXECUTES})"
     console.say(f"without ttt:{warning}")

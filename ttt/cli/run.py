@@ -89,8 +89,8 @@ def main(arguments: list[str]) -> int:
         if begun or isinstance(error, BrokenPipeError):
             raise
         if isinstance(error, OSError) and error.filename:
-            said = f"Hydra cannot write {error.filename}: {error.strerror}"
-            raise ConfigError([said]) from error
+            problem = f"Hydra cannot write {error.filename}: {error.strerror}"
+            raise ConfigError([problem]) from error
         raise ConfigError(overrides.diagnose(arguments, error, problems)) from error
     return worst(codes) if codes else OK
 
@@ -99,7 +99,7 @@ def placed() -> Placement | None:
     """The place of this process among those that a launcher has started; None alone.
 
     Raises:
-        ConfigError: The launcher has said only half of it.
+        ConfigError: The launcher's variables are incomplete.
         LaunchError: Their key is too short.
     """
     if sentence := half_told():

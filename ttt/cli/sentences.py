@@ -185,38 +185,38 @@ def of_several(override: str, composed: Any) -> str:
     _, name, value = split(override)
     if name in config.settings(composed) and config.allowed(composed, name).startswith("["):
         return f"{override}: several values are a list; {names.typed(name, f'[{value}]')}"
-    said = f"{override}: one value only; a launch for each: --multirun {override}"
+    problem = f"{override}: one value only; a launch for each: --multirun {override}"
     if name not in config.settings(composed):
-        return said
+        return problem
     if re.fullmatch(r"[+-]?\d+,\d+", value) and config.allowed(composed, name).startswith(
         "a number"
     ):
-        return f"{said}, or with a decimal point: {names.typed(name, value.replace(',', '.'))}"
+        return f"{problem}, or with a decimal point: {names.typed(name, value.replace(',', '.'))}"
     if config.words(composed, name) is None:  # any text
         quoted = names.typed(name, f'"{value}"')
-        return f"{said}, or {quoted}"
-    return said
+        return f"{problem}, or {quoted}"
+    return problem
 
 
 def of_option(name: str, value: str | None, known: dict[str, Any], composer: Composer) -> str:
     """About an option that does not exist: the user meant another option, or a setting."""
     bare = name.lstrip("-").replace("-", "_")
     likely = names.close(name, options.long_names(), 0.8)
-    said = f"{name} is not an option"
+    problem = f"{name} is not an option"
     if bare not in known and likely:
-        return f"{said}; close to it: {', '.join(likely)}; {likely[0]}"
+        return f"{problem}; close to it: {', '.join(likely)}; {likely[0]}"
     meant = names.meant(bare, known, composer)
     if not meant:
-        return f"{said}; ttt run --help shows what there is"
+        return f"{problem}; ttt run --help shows what there is"
     setting, choice = meant[0]
     if value is None:
         value = "true" if isinstance(known.get(setting), bool) else "VALUE"
     command = f"{choice} {names.typed(setting, value)}" if choice else names.typed(setting, value)
-    return f"{said}; a setting has no dashes: {command}"
+    return f"{problem}; a setting has no dashes: {command}"
 
 
 def words(error: BaseException) -> str:
     """The error's own words, without Hydra's search path and OmegaConf's coordinates."""
     lines = [line.strip() for line in str(error).splitlines()]
-    said = [line for line in lines if line and not line.startswith(("full_key", "object_type"))]
-    return "; ".join(said[:2])
+    kept = [line for line in lines if line and not line.startswith(("full_key", "object_type"))]
+    return "; ".join(kept[:2])

@@ -2,7 +2,7 @@
 
 from ttt.machine import gpus
 
-ON_A_CPU = 2  # processes on a node without GPUs, where nobody says how many
+ON_A_CPU = 2  # processes on a node without GPUs, where no setting gives a number
 
 
 def device_problems(device: str) -> list[str]:
@@ -13,7 +13,7 @@ def device_problems(device: str) -> list[str]:
 
 
 def processes_per_node(device: str) -> int:
-    """Processes where nobody says how many: one for each visible GPU."""
+    """Processes where no setting gives a number: one for each visible GPU."""
     return (0 if device == "cpu" else visible_gpus()) or ON_A_CPU
 
 

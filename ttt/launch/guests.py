@@ -13,7 +13,7 @@ from ttt.launch import messages
 from ttt.launch.messages import LONGEST, Request
 
 ANSWER_SECONDS = 5.0  # for a node or a listener that is there
-_STRANGERS = 64  # connections that have said nothing yet
+_STRANGERS = 64  # connections that have sent nothing yet
 _REFUSED = 10  # nodes sent away, in a sentence
 _REASON = 1000  # characters of why
 
@@ -134,20 +134,20 @@ class Guests:
         if not (good and part and len(guest.text) < LONGEST):
             self._dismiss(guest)
 
-    def _hear(self, guest: Guest, said: dict[str, Any]) -> bool:
-        """Whether a guest may stay, after what it said."""
+    def _hear(self, guest: Guest, heard: dict[str, Any]) -> bool:
+        """Whether a guest may stay, after this message of its own."""
         if guest in self.nodes:
-            proved = messages.unsealed(said, self._secret, "node", guest.nonce)
+            proved = messages.unsealed(heard, self._secret, "node", guest.nonce)
             check = messages.number(proved or {}, "ready")
             if check == self._check:
                 guest.ready, guest.deadline = check, math.inf
             return check is not None
-        request = messages.request(said)
-        nonce = said.get("nonce", "")
+        request = messages.request(heard)
+        nonce = heard.get("nonce", "")
         if not request or not isinstance(nonce, str):
             return False
         guest.nonce = nonce
-        if messages.unsealed(said, self._secret, "node", nonce) is None:
+        if messages.unsealed(heard, self._secret, "node", nonce) is None:
             return self._refuse(guest, messages.unproved(request.host))
         if sentence := messages.difference(self._me, request):
             return self._refuse(guest, f"{sentence}; type it as there: {self._typed}", sentence)
@@ -157,12 +157,12 @@ class Guests:
         guest.host, guest.deadline = request.host, math.inf
         return True
 
-    def _refuse(self, guest: Guest, said: str, kept: str | None = None) -> bool:
+    def _refuse(self, guest: Guest, sentence: str, kept: str | None = None) -> bool:
         """Send a guest away with a sentence, and remember the sentence; always false."""
-        reason = (kept or said)[:_REASON]
+        reason = (kept or sentence)[:_REASON]
         if reason not in self.refused:
             self.refused = [*self.refused, reason][:_REFUSED]
-        self.tell(guest, {"refused": said})
+        self.tell(guest, {"refused": sentence})
         return False
 
     def _dismiss(self, guest: Guest) -> None:

@@ -108,8 +108,8 @@ def last_words(program: str, log: Path, status: int) -> str:
         log: What it printed as errors.
         status: Its exit code; negative if a signal ended it.
     """
-    said = log.read_text(errors="replace").split("\n") if log.exists() else []
-    lines = [line.rstrip() for line in said if line.strip()][-15:]
+    printed = log.read_text(errors="replace").split("\n") if log.exists() else []
+    lines = [line.rstrip() for line in printed if line.strip()][-15:]
     death = str(deaths.Death(program, socket.gethostname(), status))
     if not lines or status < 0:
         return death

@@ -66,17 +66,17 @@ def encode(message: dict[str, Any]) -> bytes:
 def decode(line: bytes) -> dict[str, Any]:
     """A message that came; an empty one if it is no JSON object."""
     try:
-        said = json.loads(line)
+        heard = json.loads(line)
     except (ValueError, RecursionError):
         return {}
-    return said if isinstance(said, dict) else {}
+    return heard if isinstance(heard, dict) else {}
 
 
 def sealed(message: dict[str, Any], secret: str | None, side: str, nonce: str) -> dict[str, Any]:
     """A message with its proof; as it is without a secret.
 
     Args:
-        message: What is said.
+        message: What is sent.
         secret: Of this launch.
         side: Who says it: "host", where all meet, or "node".
         nonce: Of this connection.
@@ -87,22 +87,22 @@ def sealed(message: dict[str, Any], secret: str | None, side: str, nonce: str) -
 
 
 def unsealed(
-    said: dict[str, Any], secret: str | None, side: str, nonce: str
+    heard: dict[str, Any], secret: str | None, side: str, nonce: str
 ) -> dict[str, Any] | None:
     """A message without its proof; None if the proof is wrong, or if only the sender has a secret.
 
     Args:
-        said: What came.
+        heard: The message that came.
         secret: Of this launch.
-        side: Who should have said it.
+        side: Which side should have sent it.
         nonce: Of this connection.
     """
-    message = {name: value for name, value in said.items() if name != "proof"}
+    message = {name: value for name, value in heard.items() if name != "proof"}
     try:
         words = (side, nonce, _fixed(message))
     except RecursionError:
         return None
-    return message if key.proves(secret, said.get("proof", ""), *words) else None
+    return message if key.proves(secret, heard.get("proof", ""), *words) else None
 
 
 def _fixed(message: dict[str, Any]) -> str:
@@ -110,9 +110,9 @@ def _fixed(message: dict[str, Any]) -> str:
     return json.dumps(message, sort_keys=True)
 
 
-def request(said: dict[str, Any]) -> Request | None:
+def request(heard: dict[str, Any]) -> Request | None:
     """What a node says of itself; None if this is no such message."""
-    host, nodes, words = said.get("host"), said.get("nodes"), said.get("words")
+    host, nodes, words = heard.get("host"), heard.get("nodes"), heard.get("words")
     if not isinstance(host, str) or len(host) > _HOST:
         return None
     if type(nodes) is not int or nodes not in _NODES:  # a bool is an int too
@@ -122,9 +122,9 @@ def request(said: dict[str, Any]) -> Request | None:
     return Request(one_line(host), nodes, tuple(words))
 
 
-def place(said: dict[str, Any], nodes: int) -> Place | None:
+def place(heard: dict[str, Any], nodes: int) -> Place | None:
     """The place that a node of so many gets; None if this is no such message."""
-    go = said.get("go")
+    go = heard.get("go")
     if not isinstance(go, dict):
         return None
     rank, launch = go.get("rank"), go.get("launch")
@@ -135,15 +135,15 @@ def place(said: dict[str, Any], nodes: int) -> Place | None:
     return Place(rank, launch)
 
 
-def text(said: dict[str, Any], name: str) -> str | None:
+def text(heard: dict[str, Any], name: str) -> str | None:
     """The words under this name; None if there are none."""
-    value = said.get(name)
+    value = heard.get(name)
     return one_line(value) if isinstance(value, str) else None
 
 
-def number(said: dict[str, Any], name: str) -> int | None:
+def number(heard: dict[str, Any], name: str) -> int | None:
     """The number under this name; None if there is none."""
-    value = said.get(name)
+    value = heard.get(name)
     return value if type(value) is int else None
 
 
@@ -167,7 +167,7 @@ def unproved(who: str) -> str:
     """A sentence on messages that do not count."""
     return (
         f"{who} does not prove {key.VARIABLE}, and its messages are not used; set the same"
-        f" {key.VARIABLE} on every node, or on none; if that is so, somebody else has the port"
+        f" {key.VARIABLE} on every node, or on none; if that is so, another program has the port"
     )
 
 
@@ -184,10 +184,10 @@ def absence(
         seconds: How long it took.
     """
     more = f" and {len(hosts) - _NAMED} more" if len(hosts) > _NAMED else ""
-    said = f"{len(hosts)} of {nodes} nodes came to {endpoint} within {seconds:g} s:"
-    said += f" {', '.join(hosts[:_NAMED])}{more}"
+    heard = f"{len(hosts)} of {nodes} nodes came to {endpoint} within {seconds:g} s:"
+    heard += f" {', '.join(hosts[:_NAMED])}{more}"
     if refused:
-        said += f" ({'; '.join(refused)})"
+        heard += f" ({'; '.join(refused)})"
     if endpoint.loopback:
-        said += f"; {endpoint.host} leads every machine to itself: other machines need its address"
-    return said
+        heard += f"; {endpoint.host} leads every machine to itself: other machines need its address"
+    return heard

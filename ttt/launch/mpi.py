@@ -2,7 +2,7 @@
 
 mpirun starts the processes and watches them; `ttt.distributed.mpi` is how they meet. Both must be
 of the same MPI, so an mpirun installed beside this Python is taken before any other. When a rank
-dies, or mpirun is told to stop, it ends the others: Open MPI's gives them a quarter of a second to
+dies, or mpirun gets a signal to stop, it ends the others: Open MPI's gives them 0.25 seconds to
 write their last words, Intel's none.
 """
 
@@ -27,7 +27,7 @@ from ttt.launch.job import Job, explain, last_words, outcome, worst
 from ttt.launch.process import supervise, worker_environment
 from ttt.supervise.deaths import MPIRUN
 
-# What processes on other nodes need of this environment. Open MPI takes only what it is told to,
+# What processes on other nodes need of this environment. Open MPI takes only what -x names,
 # by name; the others take everything.
 _PASSED = (
     "PATH LD_LIBRARY_PATH PYTHONPATH PYTHONSAFEPATH VIRTUAL_ENV TERM COLUMNS MASTER_ADDR"
@@ -71,7 +71,7 @@ def render(family: Family, request: Request) -> list[str]:
     """The options of mpirun, in the words this one understands.
 
     Nothing is bound here: the processes divide the cores of their node among them (`ttt.machine`).
-    Open MPI refuses to work for root unless told to; whoever runs ttt as root has decided that.
+    Open MPI refuses to work for root without this option. A user who runs ttt as root has decided.
     """
     options = ["-n", str(request.procs * request.nodes)]
     if family is Family.open_mpi:
@@ -216,7 +216,7 @@ class Mpi:
 
 
 def family_of(version: str) -> Family | None:
-    """Whose mpirun says this to --version; None if nobody's we know."""
+    """Which MPI's mpirun answers --version with this; None if it is unknown."""
     return next((family for family in Family if family in version), None)
 
 
@@ -252,7 +252,7 @@ def _cores() -> int:
 
 
 def _terminal() -> dict[str, str]:
-    """What rank 0 cannot see by itself: Open MPI gives it a terminal, whatever ours is."""
+    """What rank 0 cannot see by itself: Open MPI gives it a terminal in any case."""
     if sys.stdout.isatty():
         return {"COLUMNS": str(shutil.get_terminal_size().columns)}
     return {"TERM": "dumb"}

@@ -140,12 +140,12 @@ def _visit(
             raise foreign
         print(f"waiting at {endpoint} for the other nodes", flush=True)
         # Rank 0 may have begun to wait later than this node, and then waits longer.
-        while (said := channel.message(seconds + ANSWER_SECONDS)) is not None:
-            if refused := messages.text(said, "refused"):
+        while (heard := channel.message(seconds + ANSWER_SECONDS)) is not None:
+            if refused := messages.text(heard, "refused"):
                 raise LaunchError(refused)
-            if place := messages.place(said, me.nodes):
+            if place := messages.place(heard, me.nodes):
                 return place
-            if (check := messages.number(said, "ready")) is None:
+            if (check := messages.number(heard, "ready")) is None:
                 raise foreign
             channel.send({"ready": check})
     raise LaunchError(
@@ -195,10 +195,10 @@ class _Channel:
         Raises:
             LaunchError: Who says it does not have the secret.
         """
-        said = _message(self._host, seconds)
-        if not said:
-            return said
-        proved = messages.unsealed(said, self._secret, "host", self.nonce)
+        heard = _message(self._host, seconds)
+        if not heard:
+            return heard
+        proved = messages.unsealed(heard, self._secret, "host", self.nonce)
         if proved is None:
             raise LaunchError(messages.unproved(f"what answers at {self._where}"))
         return proved

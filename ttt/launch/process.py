@@ -18,7 +18,7 @@ from ttt.supervise.failure import LAUNCHED_BY_TTT, read, write_by_launcher
 # What torchrun and the workers get to end by themselves before they are killed.
 _GRACE_SECONDS = 20.0
 _GRACE_OF_CTRL_C_SECONDS = 1.2  # a worker ends itself sooner, see ttt.signals
-# And after a rank has said why it failed: its peers know within a second or two, but one that is
+# And after a rank has reported why it failed: peers know within a second or two, but one that is
 # stopped does not hear torchrun's SIGTERM.
 _AFTER_FAILURE_SECONDS = 7.0
 _LOOK_SECONDS = 0.25
@@ -97,7 +97,7 @@ def supervise(
                 write_by_launcher(str(stop), logs, primary=False)
             raise
         finally:
-            if own_session:  # whatever is left of its group
+            if own_session:  # what is left of its group
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
 
@@ -105,7 +105,7 @@ def supervise(
 def _wait(
     process: subprocess.Popen[bytes], logs: Path | None, look: Callable[[], None] | None
 ) -> int:
-    """Wait for it, not much longer than until a rank has said why it failed."""
+    """Wait for it, not much longer than until a rank has reported why it failed."""
     asked: set[int] = set()  # processes that got the request to make room
     over = False
     while not over:
@@ -142,7 +142,7 @@ def _end_within(
     Args:
         process: The program.
         seconds: How long it may take, with its family.
-        family: All processes as they were: if torchrun is gone first, nobody knows its workers.
+        family: All processes as they were: if torchrun is gone first, its workers cannot be found.
     """
     workers = list(filter(_is_worker, family))
     deadline = time.monotonic() + seconds

@@ -27,7 +27,7 @@ class Relay:
         self.log = log
         self._read = 0  # bytes
         self._shows = True
-        self._words = False  # whether a rank has said anything
+        self._words = False  # whether a rank has printed anything
 
     def show(self) -> None:
         """Pass on the lines that are whole."""
@@ -45,7 +45,7 @@ class Relay:
         sys.stderr.flush()
 
     def close(self, status: int) -> int:
-        """Print why torchrun ended if no rank has said why; returns the exit code of the launch.
+        """Print why torchrun ended if no rank has reported it; returns the launch's exit code.
 
         Args:
             status: What torchrun ended with.

@@ -28,7 +28,7 @@ from ttt.supervise import deaths, failure
 # What to do about the way a job ended; SLURM's own words are in its log.
 _REMEDIES = {
     "FAILED": "why is in its log, above",
-    "CANCELLED": "somebody cancelled it (scancel)",
+    "CANCELLED": "it was cancelled (scancel)",
     "TIMEOUT": "its time limit passed; launcher.time=MINUTES, or launcher.requeue=true with"
     " launcher.signal_seconds=120 to go on in another job",
     "NODE_FAIL": "a node failed; `sinfo -R` says why",
@@ -128,7 +128,7 @@ class Slurm:
         raise NotImplementedError
 
     def _follow(self, job: Job, number: str, log: str) -> int:
-        """Wait until the job is over; cancel it if we are told to stop."""
+        """Wait until the job is over; cancel it if this process gets a signal to stop."""
         folder = job.runs[0].parent
         with raising():
             try:

@@ -22,7 +22,7 @@ ENDED = frozenset(
 )
 _LOG_SECONDS = 0.25  # between looks at the log
 _ASK_SECONDS = (0.5, 10.0)  # between questions to slurmctld, at least and at most
-_ASK_SHARE = 0.05  # of the time waited so far: the end is told at most this much late
+_ASK_SHARE = 0.05  # of the time waited so far: the end is reported at most this much late
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +73,14 @@ def parse(shown: str) -> list[State]:
     """What `scontrol --oneliner show job` printed, a line for each job or array task."""
     states = []
     for line in shown.splitlines():
-        said = dict(re.findall(r"(?:^| )(\w+)=(\S*)", line))
+        fields = dict(re.findall(r"(?:^| )(\w+)=(\S*)", line))
         states.append(
             State(
-                name=said["JobState"],
-                reason=said["Reason"],
-                restarts=int(said["Restarts"]),
-                nodes=said["NodeList"],
-                exit_code=said["ExitCode"],
+                name=fields["JobState"],
+                reason=fields["Reason"],
+                restarts=int(fields["Restarts"]),
+                nodes=fields["NodeList"],
+                exit_code=fields["ExitCode"],
             )
         )
     return states

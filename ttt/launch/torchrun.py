@@ -57,7 +57,7 @@ class Torchrun:
 
     @property
     def on_every_node(self) -> bool:
-        """With several nodes and no scheduler, somebody types it on each."""
+        """With several nodes and no scheduler, the user types it on each."""
         return self._nodes > 1
 
     def processes(self) -> int:
@@ -128,7 +128,7 @@ class Torchrun:
         options += ["--max-restarts=0", f"--shutdown-timeout={_SHUTDOWN_SECONDS}"]
         command = [sys.executable, "-m", "torch.distributed.run", *options, *program]
         variables = worker_environment(self._procs) | own
-        if log is None:  # nobody reads the workers' failures here: they show them themselves
+        if log is None:  # no process here reads the workers' failures: they show them themselves
             del variables[LAUNCHED_BY_TTT]
         return supervise(
             command,

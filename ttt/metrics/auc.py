@@ -1,6 +1,6 @@
 """Area under the ROC curve, counted in integers: exact for any number of processes.
 
-It knows nothing of the model or of how samples are divided: whoever feeds it sends every evaluation
+It knows nothing of the model or of how samples are divided: its caller sends every evaluation
 sample exactly once. Scores stay where they were made until the end; no process ever holds them all.
 
 The area is the share of (positive, negative) pairs in which the positive sample has the higher
@@ -8,7 +8,7 @@ score, a tie counting half (Hanley and McNeil 1982, "The Meaning and Use of the 
 Receiver Operating Characteristic (ROC) Curve", section "The Statistical Properties"), which is what
 ranking all scores with mid-ranks for ties gives (Mann and Whitney 1947). Twice that count of pairs
 is an integer, so the sum over processes is exact and one division at the end makes the quality the
-same float whatever their number.
+same float for any number of them.
 
 `Auc.compute` is a sample sort (Frazer and McKellar 1970): each process sorts its own scores; a
 sample of all of them gives boundaries; one exchange puts every score on the process that counts its
@@ -115,7 +115,7 @@ def _splitters(sides: list[Tensor], total: int, world: World) -> Tensor:
 
 
 def _range(ordered: Tensor, splitters: Tensor, world: World) -> Tensor:
-    """Everybody's scores of this process's range, sorted; given one's own scores, sorted.
+    """All processes' scores in this process's range, sorted; given one's own scores, sorted.
 
     The range of process i is above splitter i - 1, up to and including splitter i.
     """

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from ttt.errors import DataError, MissingExtra
-from ttt.special_tokens import said
+from ttt.special_tokens import without_special
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -54,7 +54,7 @@ class Bleu:
         return {"signature": str(self._bleu.get_signature())}
 
     def update(self, prediction: Tensor, batch: TextBatch) -> None:
-        """Keep one batch where it is; nobody waits.
+        """Keep one batch where it is, without waiting for the device.
 
         Args:
             prediction: Hypotheses, int64 [B, T], each ended by EOS.
@@ -71,7 +71,7 @@ class Bleu:
         hypotheses: list[str] = []
         references: list[str] = []
         for prediction, (_, theirs, decode) in self._batches:
-            hypotheses += decode([said(ids) for ids in prediction.tolist()])
+            hypotheses += decode([without_special(ids) for ids in prediction.tolist()])
             references += theirs
         *counts, sentences = world.sum([*self._counts(hypotheses, references), len(references)])
         if sentences == 0:

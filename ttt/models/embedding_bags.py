@@ -1,7 +1,7 @@
 """Embedding tables whose looked-up rows are summed: one table a feature, or any pieces of them.
 
 All tables of a module lie below each other in one tensor. A batch is then one kernel forward and
-one backward, whatever the number of features. Which process holds which piece is decided elsewhere
+one backward, for any number of features. Which process holds which piece is decided elsewhere
 (`ttt.distributed`); here a row's first value depends on the seed, its table and its place in it
 alone, so that a piece made by itself holds what the whole would.
 

@@ -12,7 +12,7 @@ here each sample goes to a bucket drawn by chance and buckets are shuffled one b
 every order equally likely, too. And ids stay integers: the reference shuffles them as fp32, which
 makes one of several neighbours above 2^24 in the training days, and not in the last.
 
-Memory is bounded whatever the number of lines: under 2 GB, and 5 GB while the words of the largest
+Memory is bounded for any number of lines: under 2 GB, and 5 GB while the words of the largest
 features are numbered. Disk: 3.9 TB of records and, until they are done, 0.7 to 1.2 TB of what is
 between. Interrupted, it goes on where it was.
 """

@@ -71,7 +71,7 @@ def read_lines(path: Path, reading: Callable[[int], None]) -> Iterator[Lines]:
 
     Args:
         path: A day.
-        reading: Told how many bytes of the file were read since it was told last.
+        reading: Called with the bytes of the file that were read since its last call.
 
     Raises:
         DataError: It cannot be read, or a line is broken; the sentence names file and line.

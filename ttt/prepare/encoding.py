@@ -1,7 +1,7 @@
 """Text as other systems save it: with a byte order mark, or in another encoding than UTF-8.
 
 A mark of UTF-8 at the very beginning of a file is dropped: it is no character of the text. Any
-other encoding is told, with the command that changes it, and never guessed at.
+other encoding is an error, with the command that changes it, and never guessed at.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ def silent(done: int, total: int) -> None:
 
 
 def manifest_of(manifest: Path) -> dict[str, Any]:
-    """What a manifest says; nothing if it is absent, damaged or somebody else's file."""
+    """What a manifest says; nothing if it is absent, damaged or a file of another program."""
     try:
         return manifests.content(manifest)
     except DataError:
@@ -67,8 +67,10 @@ def is_prepared(out: Path, identity: Mapping[str, Any]) -> bool:
         differing = [name for name in identity if found.get(name) != identity[name]]
         if not differing:
             return True
-        said = ", ".join(f"{name} {found.get(name)}, not {identity[name]}" for name in differing)
-        raise DataError(f"{out} holds another set ({said}): remove it, or type --out DIR")
+        differences = ", ".join(
+            f"{name} {found.get(name)}, not {identity[name]}" for name in differing
+        )
+        raise DataError(f"{out} holds another set ({differences}): remove it, or type --out DIR")
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise DataError(f"{out} exists and is no prepared set: remove it, or type --out DIR")
     return False
@@ -79,7 +81,7 @@ def whole_folder(out: Path) -> Iterator[Path]:
     """A folder to fill, beside `out` and renamed to it at the end.
 
     Renaming is one step of the file system, so an interrupted preparation leaves nothing that
-    could be taken for a data set; whatever was written is removed.
+    could be taken for a data set; what was written is removed.
 
     Raises:
         DataError: The disk is full.
@@ -119,8 +121,8 @@ def write_manifest(folder: Path, source: str, counts: Mapping[str, int], **more:
                 f"{source} gave {found} files for {part}, {expected} expected: the source is "
                 "incomplete or another data set"
             )
-    said = {"source": source, "counts": dict(counts), **more}
-    manifest = said | {"sha256": content_hash(folder)}
+    fields = {"source": source, "counts": dict(counts), **more}
+    manifest = fields | {"sha256": content_hash(folder)}
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
 
 

@@ -131,8 +131,8 @@ def _val(source: Path, classes: Sequence[str]) -> list[Source]:
 
 def _sorted_by(labels: Path, folder: Path, classes: Sequence[str]) -> list[Source]:
     try:
-        said = bounds.whole(labels, bounds.TEXT)
-        classes_of = without_mark(said, labels).decode().split()
+        content = bounds.whole(labels, bounds.TEXT)
+        classes_of = without_mark(content, labels).decode().split()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"--val-labels {labels} cannot be read: {error}") from error
     images = _images(folder) if folder.is_dir() else []

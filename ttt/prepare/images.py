@@ -189,10 +189,10 @@ def _largest(images: Sequence[Source]) -> float:
 def _told(about: dict[str, Any], parts: Parts) -> list[str]:
     classes, sizes = about["classes"], about["sizes"]
     least, middle, most = sizes["shorter"]
-    said = f"{least} pixels" if least == most else f"{least} to {most} pixels, median {middle}"
+    sides = f"{least} pixels" if least == most else f"{least} to {most} pixels, median {middle}"
     return [
         f"{len(parts[TRAIN])} images to train on and {len(parts[EVAL])} to evaluate on, in"
-        f" {len(classes)} classes; shorter sides: {said}"
+        f" {len(classes)} classes; shorter sides: {sides}"
     ]
 
 

@@ -65,7 +65,7 @@ def write_manifest(
         hots: Ids a sample has of each.
         more: What else is worth knowing of this set.
     """
-    said = {
+    fields = {
         "source": source,
         "counts": dict(counts),
         "dense": dense,
@@ -74,7 +74,7 @@ def write_manifest(
         **more,
         "sha256": {file_of(folder, part).name: file_hash(file_of(folder, part)) for part in PARTS},
     }
-    (folder / MANIFEST).write_text(json.dumps(said, indent=2) + "\n")
+    (folder / MANIFEST).write_text(json.dumps(fields, indent=2) + "\n")
 
 
 def file_hash(path: Path) -> str:

@@ -26,7 +26,7 @@ class Pair(NamedTuple):
 
 
 def ignore(size: int) -> None:
-    """Nobody wants to know how much was read."""
+    """Ignores how much was read."""
 
 
 def lines(path: Path, reading: Reading = ignore) -> Iterator[str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from ttt.data.listing import walk
 from ttt.errors import DataError
 
-RESERVE = 1 << 26  # bytes left to everybody else
+RESERVE = 1 << 26  # bytes left to other programs
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 

@@ -1,6 +1,6 @@
 """A list of image files written into shards with their indexes; streaming, and resumed by shard.
 
-A shard gets its name when it is complete, so whatever has its name need not be written again.
+A shard gets its name when it is complete, so a file with that name need not be written again.
 Knows files and formats, not where a list comes from.
 """
 

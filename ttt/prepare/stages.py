@@ -80,7 +80,7 @@ def resumable_folder(out: Path) -> Iterator[Path]:
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.parent / f".{out.name}.partial"
     partial.mkdir(exist_ok=True)
-    if not trusted.made_by_us(partial):  # anybody knows its name
+    if not trusted.made_by_us(partial):  # its name can be guessed
         raise DataError(f"{partial} is a link, or not yours: remove it, or type --out DIR")
     lock = os.open(partial, os.O_RDONLY)
     try:

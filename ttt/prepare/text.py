@@ -134,7 +134,7 @@ def build(folder: Path, corpus: Corpus, recipe: Recipe, progress: Progress) -> N
 
 
 def _survey(corpus: Corpus, reading: Reading) -> dict[str, int]:
-    """Read everything once: whatever is wrong with the text is found before anything is made."""
+    """Read everything once: faults of the text are found before anything is made."""
     for _ in sentences(corpus.evaluation, reading):
         pass
     pairs = sum(1 for pair in corpus.train for _ in sentences(pair, reading))

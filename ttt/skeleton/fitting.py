@@ -92,8 +92,10 @@ def files(name: str, root: Path, target: float | None) -> dict[str, str]:
         "samples": train + held_out,
         **{"images": _images, "pairs": _pairs, "table": _table}[of](manifest, train),
     }
-    said = [each for setting, each in values.items() if setting != "root" and isinstance(each, str)]
-    if any(one_line(each) != each for each in said):  # it would be a line of YAML
+    texts = [
+        each for setting, each in values.items() if setting != "root" and isinstance(each, str)
+    ]
+    if any(one_line(each) != each for each in texts):  # it would be a line of YAML
         raise DataError(f"{root / MANIFEST} is damaged; make the set again")
     return templates.filled(of, name, values if target is None else values | {"target": target})
 

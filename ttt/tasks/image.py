@@ -22,7 +22,7 @@ class ImageClassification:
         self._label_smoothing = label_smoothing
 
     def loss(self, model: nn.Module, batch: ImageBatch) -> Tensor:
-        """Mean cross-entropy, in fp32 whatever the precision of the model."""
+        """Mean cross-entropy, in fp32 for any precision of the model."""
         pixels, labels = batch
         logits = model(pixels).float()
         return F.cross_entropy(logits, labels, label_smoothing=self._label_smoothing)

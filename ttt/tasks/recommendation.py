@@ -14,7 +14,7 @@ class ClickPrediction:
     """Implements `ttt.protocols.Task` for a model from (dense, ids) to one logit a sample."""
 
     def loss(self, model: nn.Module, batch: ClickBatch) -> Tensor:
-        """Mean binary cross-entropy, in fp32 whatever the precision of the model."""
+        """Mean binary cross-entropy, in fp32 for any precision of the model."""
         dense, ids, labels = batch
         return F.binary_cross_entropy_with_logits(model(dense, ids).float(), labels)
 

@@ -15,7 +15,7 @@ from ttt.data.text import Pairs, Sentences
 from ttt.metrics.bleu import Bleu
 from ttt.models.beam import search
 from ttt.protocols import Column
-from ttt.special_tokens import PAD, said
+from ttt.special_tokens import PAD, without_special
 
 
 class Translation:
@@ -82,7 +82,7 @@ class Translation:
     def kept(self, prediction: Tensor, batch: Sentences) -> dict[str, Column]:
         """Three texts: the source as the model reads it, the reference, and the hypothesis."""
         sources, hypotheses = (
-            batch.decode([said(ids) for ids in table.tolist()])
+            batch.decode([without_special(ids) for ids in table.tolist()])
             for table in (batch.source, prediction)
         )
         return {"source": sources, "reference": batch.references, "hypothesis": hypotheses}
