@@ -70,7 +70,7 @@ STEP_WAITS: dict[tuple[str, str], dict[str, int]] = {
 # Where it may wait in an evaluation of one batch, translations of four words, and how often.
 EVALUATION_WAITS = {
     "nonzero in models.beam.search": 1,  # every fourth word: which sentences are done
-    "sum over processes in dist.embedding.ShardedTables._samples": 1,
+    "sum over processes in distributed.tables.ShardedTables._samples": 1,
     "indexing by a mask in models.embedding_bags.EmbeddingBags.forward": 1,
 }
 # Where it may wait at the end of an evaluation.

@@ -18,8 +18,8 @@ SOON = 15.0
 STUCK = """
 import hashlib, threading
 from ttt import signals
-stop._GRACE_SECONDS = 1000  # what SIGTERM has
-stop.install(lambda number: print("last words", number, flush=True))
+signals._GRACE_SECONDS = 1000  # what SIGTERM has
+signals.install(lambda number: print("last words", number, flush=True))
 threading.Timer(1, lambda: print("ready", flush=True)).start()
 hashlib.pbkdf2_hmac("sha256", b"", b"", 10**9)  # a library that does not come back
 """
@@ -32,16 +32,16 @@ class Asked:
         sum(range(10**5))
 asked = [Asked()]
 try:
-    with stop.raising():
+    with signals.raising():
         asked.clear()
         time.sleep(100)
-except stop.Interrupted as interrupted:
+except signals.Interrupted as interrupted:
     print("raised", interrupted)
 """
 LOADING = """
 import time
 from ttt import signals
-stop.begin()
+signals.begin()
 print("ready", flush=True)
 time.sleep(20)
 """
@@ -77,10 +77,10 @@ ConfigLoaderImpl.load_configuration = broken
 EXEC = """
 import os, signal, sys
 from ttt import signals
-stop.remember_preemption()
+signals.remember_preemption()
 signal.raise_signal(signal.SIGUSR1)
-stop.hold_room()
-heard = "from ttt import stop; stop.begin(); print(stop.preemption_requested().name)"
+signals.hold_room()
+heard = "from ttt import signals; signals.begin(); print(signals.preemption_requested().name)"
 os.execv(sys.executable, [sys.executable, "-c", heard])
 """
 

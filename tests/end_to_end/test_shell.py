@@ -160,7 +160,7 @@ def test_every_form_is_written_whoever_reads_the_screen(tmp_path: Path, monkeypa
 
 
 def test_a_doctor_ends_as_other_commands_do(monkeypatch):
-    monkeypatch.setattr(doctor.stop, "install", lambda: None)
+    monkeypatch.setattr(doctor.signals, "install", lambda: None)
     monkeypatch.setattr(sys, "stdout", Failing(errno.EPIPE))
     monkeypatch.setattr(doctor, "consult", lambda text, place: print("x") or 5)
     assert doctor.main(["-"]) == 5
@@ -219,9 +219,9 @@ def test_a_home_in_a_file_is_the_users(ttt: Command, tmp_path: Path, digits: Pat
 def test_signals_ignored_at_the_start_stay_ignored():
     code = (
         "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
-        "from ttt import stop; stop.install()\n"
+        "from ttt import signals; signals.install()\n"
         "print(signal.getsignal(signal.SIGHUP) is signal.SIG_IGN,"
-        " signal.getsignal(signal.SIGTERM) is stop.interrupt)"
+        " signal.getsignal(signal.SIGTERM) is signals.interrupt)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=True

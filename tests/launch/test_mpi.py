@@ -235,7 +235,7 @@ def test_mpi_tells_where_rank_0_is_and_is_gone_afterwards(mpirun: list[str], tmp
         from ttt.distributed import mpi
         from ttt.distributed.rank import from_environment
 
-        stop.install()
+        signals.install()
         placement = from_environment()
         threads = len(os.listdir("/proc/self/task"))
         store = mpi.connect(placement)
@@ -246,9 +246,9 @@ def test_mpi_tells_where_rank_0_is_and_is_gone_afterwards(mpirun: list[str], tmp
         assert told[placement.rank][1] == os.getpid()
         mpi.leave()
         assert not mpi.joined()
-        assert all(signal.getsignal(number) is stop.interrupt for number in stop.SIGNALS)
+        assert all(signal.getsignal(number) is signals.interrupt for number in signals.SIGNALS)
         caught = int(open("/proc/self/status").read().split("SigCgt:")[1].split()[0], 16)
-        assert all(caught >> number - 1 & 1 for number in stop.SIGNALS)
+        assert all(caught >> number - 1 & 1 for number in signals.SIGNALS)
         if placement.rank:  # rank 0 has one that serves the store
             assert len(os.listdir("/proc/self/task")) == threads
         store.add("ready", 1)
