@@ -14,7 +14,7 @@ from ttt.data.order import train_rows
 from ttt.distributed.world import Solo
 from ttt.errors import DataError
 from ttt.protocols import Shard
-from ttt.schema.clicks import ClickDataConfig
+from ttt.schema.data.clicks import ClickDataConfig
 
 SOLO = Solo(torch.device("cpu"))
 TRAIN, EVAL = 50, 23

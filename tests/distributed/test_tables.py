@@ -19,7 +19,7 @@ from ttt.errors import ConfigError
 from ttt.learner import StandardLearner
 from ttt.models.dlrm_dcnv2 import DlrmDcnV2
 from ttt.optim import adagrad
-from ttt.schema.recommendation_models import DlrmDcnV2Config
+from ttt.schema.model.recommendation import DlrmDcnV2Config
 
 # Replicated, cut and whole tables in "auto"; a table of fewer rows than processes; many ids.
 ROWS, HOTS, DIM = [150, 4000, 2, 1700, 30, 1640], [2, 3, 1, 1, 8, 1], 8

@@ -13,7 +13,7 @@ from ttt.doctor import compute, device, exactness, steps
 from ttt.doctor.device import Check
 from ttt.doctor.findings import Level, Observation, ok
 from ttt.machine import peaks
-from ttt.schema.parts import ImageDataConfig
+from ttt.schema.data.images import ImageDataConfig
 from ttt.schema.run import RunConfig
 
 CPU = torch.device("cpu")

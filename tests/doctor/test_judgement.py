@@ -24,7 +24,7 @@ from ttt.errors import install
 from ttt.machine import gpus as cuda
 from ttt.machine.topology import Core, Topology
 from ttt.schema.choices import Binding
-from ttt.schema.parts import ImageDataConfig
+from ttt.schema.data.images import ImageDataConfig
 from ttt.schema.run import RunConfig
 
 

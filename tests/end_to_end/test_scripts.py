@@ -23,7 +23,7 @@ from ttt.cli.run import freeze, problems
 from ttt.errors import LaunchError, one_line
 from ttt.launch import sbatch, slurm
 from ttt.launch.job import Job
-from ttt.schema.launchers import SlurmConfig
+from ttt.schema.launcher import SlurmConfig
 from ttt.submission import pasted, scripts, typed
 
 DRY = ("launcher=slurm", "launcher.dry_run=true")

@@ -21,7 +21,7 @@ from ttt.cli.run import problems
 from ttt.launch import sbatch, slurm, slurm_job
 from ttt.launch.job import Job
 from ttt.report.read.find import find
-from ttt.schema.launchers import Mode, SlurmConfig, limit_seconds
+from ttt.schema.launcher import Mode, SlurmConfig, limit_seconds
 from ttt.supervise import deaths
 
 GOLDEN = PROJECT / "tests" / "golden"

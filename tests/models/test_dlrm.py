@@ -12,7 +12,8 @@ from ttt.distributed.sharding_plan import Piece
 from ttt.models.dlrm_dcnv2 import DlrmDcnV2
 from ttt.models.embedding_bags import EmbeddingBags
 from ttt.schema.choices import Precision
-from ttt.schema.recommendation_models import ConstantConfig, DlrmDcnV2Config, Sharding
+from ttt.schema.model.recommendation import DlrmDcnV2Config, Sharding
+from ttt.schema.schedule import ConstantConfig
 
 ROWS, HOTS = [7, 100, 1, 30], [2, 1, 3, 5]
 SMALL = dict(

@@ -7,7 +7,7 @@ from ttt import config
 from ttt.data import cached, dali, resident
 from ttt.errors import ConfigError
 from ttt.schema.choices import Augment, Format, Loader, OnError
-from ttt.schema.parts import ImageDataConfig
+from ttt.schema.data.images import ImageDataConfig
 
 CUT = {"augment": Augment.random_resized_crop}
 CACHED = {"loader": Loader.cached, "cache_mb": 10.0}

@@ -3,7 +3,8 @@
 import pytest
 
 from ttt import config
-from ttt.schema import translation_models as schema
+from ttt.schema.model import translation
+from ttt.schema.schedule import GnmtScheduleConfig, InverseSqrtConfig
 
 PARTS = {
     "transformer": ("adam", "inverse_sqrt"),
@@ -42,24 +43,24 @@ data:
 
 
 def test_models_learn_the_vocabulary_from_the_data():
-    for node in (schema.TransformerConfig, schema.GnmtConfig):
+    for node in (translation.TransformerConfig, translation.GnmtConfig):
         assert node.vocabulary == "${data.vocabulary}"
 
 
 @pytest.mark.parametrize(
     ("node", "says"),
     [
-        (schema.TransformerConfig(heads=3, width=512), ["model.width=510"]),
-        (schema.TransformerConfig(heads=3, width=9), ["model.width=12"]),
-        (schema.TransformerConfig(heads=0), ["model.heads=1"]),
-        (schema.TransformerConfig(encoder_layers=0), ["model.encoder_layers=1"]),
-        (schema.TransformerConfig(dropout=1.0), ["model.dropout=0"]),
-        (schema.GnmtConfig(layers=1), ["model.layers=2"]),
-        (schema.GnmtConfig(dropout=-0.1, width=0), ["model.width=1", "model.dropout=0"]),
-        (schema.InverseSqrtConfig(warmup_steps=-1), ["schedule.warmup_steps=0"]),
-        (schema.GnmtScheduleConfig(remain_steps=100), ["schedule.remain_steps=200"]),
-        (schema.GnmtScheduleConfig(decay_interval=0), ["schedule.decay_interval=1"]),
-        (schema.GnmtScheduleConfig(warmup_steps=-1), ["schedule.warmup_steps=0"]),
+        (translation.TransformerConfig(heads=3, width=512), ["model.width=510"]),
+        (translation.TransformerConfig(heads=3, width=9), ["model.width=12"]),
+        (translation.TransformerConfig(heads=0), ["model.heads=1"]),
+        (translation.TransformerConfig(encoder_layers=0), ["model.encoder_layers=1"]),
+        (translation.TransformerConfig(dropout=1.0), ["model.dropout=0"]),
+        (translation.GnmtConfig(layers=1), ["model.layers=2"]),
+        (translation.GnmtConfig(dropout=-0.1, width=0), ["model.width=1", "model.dropout=0"]),
+        (InverseSqrtConfig(warmup_steps=-1), ["schedule.warmup_steps=0"]),
+        (GnmtScheduleConfig(remain_steps=100), ["schedule.remain_steps=200"]),
+        (GnmtScheduleConfig(decay_interval=0), ["schedule.decay_interval=1"]),
+        (GnmtScheduleConfig(warmup_steps=-1), ["schedule.warmup_steps=0"]),
     ],
 )
 def test_what_cannot_work_is_refused_with_what_to_type(node, says):
@@ -68,7 +69,9 @@ def test_what_cannot_work_is_refused_with_what_to_type(node, says):
 
 
 def test_published_sizes_are_allowed():
-    assert not list(schema.TransformerConfig().problems())
-    assert not list(schema.TransformerConfig(width=1024, heads=16, feedforward=4096).problems())
-    assert not list(schema.GnmtConfig().problems())
-    assert not list(schema.GnmtScheduleConfig(warmup_steps=0, decay_steps=0).problems())
+    assert not list(translation.TransformerConfig().problems())
+    assert not list(
+        translation.TransformerConfig(width=1024, heads=16, feedforward=4096).problems()
+    )
+    assert not list(translation.GnmtConfig().problems())
+    assert not list(GnmtScheduleConfig(warmup_steps=0, decay_steps=0).problems())

@@ -15,7 +15,7 @@ from ttt.distributed.world import Solo
 from ttt.learner import StandardLearner
 from ttt.models.transformer import Transformer
 from ttt.optim import sgd
-from ttt.schema.text import BatchBy, TextDataConfig
+from ttt.schema.data.text import BatchBy, TextDataConfig
 from ttt.special_tokens import BOS, EOS, PAD
 from ttt.tasks.translation import Translation
 

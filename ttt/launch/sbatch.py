@@ -13,7 +13,7 @@ from ttt import redact
 from ttt.errors import one_line
 from ttt.launch.devices import ON_A_CPU
 from ttt.launch.job import Job
-from ttt.schema.launchers import SlurmConfig
+from ttt.schema.launcher import SlurmConfig
 
 
 def template() -> str:

@@ -20,7 +20,7 @@ from ttt.errors import SUSPENDED, LaunchError
 from ttt.launch import sbatch, slurm_job
 from ttt.launch.job import Job, lost, outcome, stopped, worst
 from ttt.launch.slurm_job import State
-from ttt.schema.launchers import SlurmConfig, limit_seconds
+from ttt.schema.launcher import SlurmConfig, limit_seconds
 from ttt.schema.rules import not_one_line
 from ttt.signals import Interrupted, raising
 from ttt.supervise import deaths, failure

@@ -2,43 +2,38 @@
 
 from collections.abc import Mapping
 
-from ttt.schema import (
-    clicks,
-    launchers,
-    parts,
-    recommendation_models,
-    text,
-    tracking,
-    translation_models,
-)
+from ttt.schema import launcher, optim, schedule, task, tracking
+from ttt.schema.data import clicks, images, text
+from ttt.schema.model import images as image_models
+from ttt.schema.model import recommendation, translation
 from ttt.schema.run import RunConfig
 
 SCHEMAS: Mapping[str, type] = {
     "run": RunConfig,
-    "images": parts.ImageDataConfig,
-    "resnet_small": parts.ResNetSmallConfig,
-    "resnet50": parts.ResNet50Config,
-    "image_task": parts.ImageTaskConfig,
+    "images": images.ImageDataConfig,
     "clicks": clicks.ClickDataConfig,
-    "recommendation_task": clicks.RecommendationTaskConfig,
     "text": text.TextDataConfig,
-    "translation_task": text.TranslationTaskConfig,
-    "sgd": parts.SgdConfig,
-    "lars": parts.LarsConfig,
-    "polynomial": parts.PolynomialConfig,
-    "cosine": parts.CosineConfig,
-    "onecycle": parts.OneCycleConfig,
-    "transformer": translation_models.TransformerConfig,
-    "gnmt": translation_models.GnmtConfig,
-    "adam": translation_models.AdamConfig,
-    "inverse_sqrt": translation_models.InverseSqrtConfig,
-    "gnmt_schedule": translation_models.GnmtScheduleConfig,
-    "dlrm_dcnv2": recommendation_models.DlrmDcnV2Config,
-    "adagrad": recommendation_models.AdagradConfig,
-    "constant": recommendation_models.ConstantConfig,
-    "local": launchers.LocalConfig,
-    "torchrun": launchers.TorchrunConfig,
-    "mpi": launchers.MpiConfig,
-    "slurm": launchers.SlurmConfig,
+    "resnet_small": image_models.ResNetSmallConfig,
+    "resnet50": image_models.ResNet50Config,
+    "transformer": translation.TransformerConfig,
+    "gnmt": translation.GnmtConfig,
+    "dlrm_dcnv2": recommendation.DlrmDcnV2Config,
+    "image_task": task.ImageTaskConfig,
+    "translation_task": task.TranslationTaskConfig,
+    "recommendation_task": task.RecommendationTaskConfig,
+    "sgd": optim.SgdConfig,
+    "lars": optim.LarsConfig,
+    "adam": optim.AdamConfig,
+    "adagrad": optim.AdagradConfig,
+    "polynomial": schedule.PolynomialConfig,
+    "cosine": schedule.CosineConfig,
+    "onecycle": schedule.OneCycleConfig,
+    "constant": schedule.ConstantConfig,
+    "inverse_sqrt": schedule.InverseSqrtConfig,
+    "gnmt_schedule": schedule.GnmtScheduleConfig,
+    "local": launcher.LocalConfig,
+    "torchrun": launcher.TorchrunConfig,
+    "mpi": launcher.MpiConfig,
+    "slurm": launcher.SlurmConfig,
     "tracking": tracking.TrackingConfig,
 }

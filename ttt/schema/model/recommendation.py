@@ -1,6 +1,6 @@
-"""Models that recommend, and how they are optimized: settings and their rules.
+"""Models that recommend: settings and their rules.
 
-Defaults are those of MLPerf's `dlrm_dcnv2`; what a setting means is said where it is used.
+Defaults are those of MLPerf's `dlrm_dcnv2`; the model's class says what a setting means.
 """
 
 from collections.abc import Iterator
@@ -68,23 +68,3 @@ class DlrmDcnV2Config:
                 f"clip_norm={clip_norm:g} needs the norm of all gradients, and no process has those"
                 " of sharded tables; allowed: null; clip_norm=null, or model.sharding=off"
             )
-
-
-@dataclass
-class AdagradConfig:
-    """Rates that fall with past gradients; see `ttt.optim.adagrad`."""
-
-    _target_: str = "ttt.optim.adagrad.build"
-    name: str = "adagrad"  # as logs say it
-    lr: float = 0.005
-    epsilon: float = 1e-8
-    initial_accumulator_value: float = 0.0
-    lr_decay: float = 0.0
-    weight_decay: float = 0.0
-
-
-@dataclass
-class ConstantConfig:
-    """One rate for ever; see `ttt.optim.schedules`."""
-
-    _target_: str = "ttt.optim.schedules.Constant"

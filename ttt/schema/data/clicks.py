@@ -1,4 +1,4 @@
-"""The parts of a recommendation benchmark that name a class: its data and its task."""
+"""Click logs: settings and their rules."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -46,11 +46,3 @@ class ClickDataConfig:
                     f" data.{name}=null takes them from the set"
                 )
         yield from indivisible(self.global_batch, self.train_samples or 0, processes, accumulate)
-
-
-@dataclass
-class RecommendationTaskConfig:
-    """Click prediction; see `ttt.tasks.recommendation`."""
-
-    metric: ClassVar[str] = "auc"
-    _target_: str = "ttt.tasks.recommendation.ClickPrediction"

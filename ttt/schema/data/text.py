@@ -1,4 +1,4 @@
-"""Translation: the settings of sentence pairs and of the task, and their rules."""
+"""Sentence pairs: settings and their rules."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,10 +13,6 @@ class BatchBy(StrEnum):
 
     tokens = "tokens"
     sentences = "sentences"
-
-
-# How sacrebleu finds words: its default, or by character class, as MLPerf's rules have it.
-Tokenize = StrEnum("Tokenize", {"13a": "13a", "intl": "intl"})
 
 
 @dataclass
@@ -65,18 +61,3 @@ class TextDataConfig:
                 f" {processes} processes x accumulate={accumulate}; allowed: {least} or more;"
                 f" data.global_batch={least}"
             )
-
-
-@dataclass
-class TranslationTaskConfig:
-    """Translation judged by BLEU; see `ttt.tasks.translation`."""
-
-    metric: ClassVar[str] = "bleu"
-    _target_: str = "ttt.tasks.translation.Translation"
-    label_smoothing: float = 0.1
-    beam: int = 4
-    length_penalty: float = 0.6
-    coverage_penalty: float = 0.0
-    extra_length: int = 50  # words a translation may have more than the longest source beside it
-    lowercase: bool = False
-    tokenize: Tokenize = Tokenize["13a"]

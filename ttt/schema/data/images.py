@@ -1,14 +1,10 @@
-"""The parts that name a class (`_target_`): data, model, task, optimizer, schedule.
-
-Launchers have a file of their own. A user's own part may come without a schema; it then has no
-rules either.
-"""
+"""Image sets: settings and their rules."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from ttt.schema.choices import Augment, Format, Loader, Norm, OnError
+from ttt.schema.choices import Augment, Format, Loader, OnError
 from ttt.schema.rules import indivisible, not_positive
 
 
@@ -107,122 +103,3 @@ class ImageDataConfig:
             )
         if self.largest is not None and (len(self.largest) != 2 or min(self.largest) <= 0):
             yield f"data.largest={self.largest} must be a width and a height; data.largest=null"
-
-
-@dataclass
-class ResNetSmallConfig:
-    """The small residual network; see `ttt.models.resnet_small`."""
-
-    _target_: str = "ttt.models.resnet_small.ResNetSmall"
-    classes: int | None = "${data.classes}"  # type: ignore[assignment]
-    widths: list[int] = field(default_factory=lambda: [64, 128, 256])
-    blocks: list[int] = field(default_factory=lambda: [0, 1, 1])
-    stem_stride: int = 1
-    norm: Norm = Norm.batch
-    norm_momentum: float = 0.4
-
-    def problems(self) -> Iterator[str]:
-        """What is wrong with the network."""
-        yield from not_positive("model", {"stem_stride": self.stem_stride})
-        if not self.widths:
-            yield "model.widths=[] is not allowed; allowed: a number a stage; model.widths=[64]"
-        elif len(self.widths) != len(self.blocks):
-            zeros = ",".join("0" * len(self.widths))
-            yield (
-                f"model.blocks={self.blocks} and model.widths={self.widths} must be equally long,"
-                f" one number a stage; model.blocks=[{zeros}]"
-            )
-
-
-@dataclass
-class ResNet50Config:
-    """ResNet-50 v1.5; see `ttt.models.resnet50`."""
-
-    _target_: str = "ttt.models.resnet50.ResNet50"
-    classes: int | None = "${data.classes}"  # type: ignore[assignment]
-    norm_momentum: float = 0.1
-    norm_eps: float = 1e-5
-    zero_gamma: bool = True
-
-
-@dataclass
-class ImageTaskConfig:
-    """Image classification; see `ttt.tasks.image`."""
-
-    metric: ClassVar[str] = "top1"
-    _target_: str = "ttt.tasks.image.ImageClassification"
-    label_smoothing: float = 0.0
-
-
-@dataclass
-class SgdConfig:
-    """Stochastic gradient descent; see `ttt.optim.sgd`."""
-
-    _target_: str = "ttt.optim.sgd.build"
-    name: str = "sgd"  # as logs say it
-    lr: float = 0.1  # peak
-    momentum: float = 0.9
-    nesterov: bool = True
-    weight_decay: float = 0.0
-    decay_norm_and_bias: bool = False
-
-    def problems(self) -> Iterator[str]:
-        """What is wrong with the optimizer."""
-        if self.nesterov and self.momentum == 0:
-            yield (
-                "optim.nesterov=true looks ahead along the momentum, and optim.momentum=0;"
-                " optim.nesterov=false"
-            )
-
-
-@dataclass
-class LarsConfig:
-    """Layer-wise adaptive rates; see `ttt.optim.lars`."""
-
-    _target_: str = "ttt.optim.lars.build"
-    name: str = "lars"  # as logs say it
-    lr: float = 1.0  # peak
-    momentum: float = 0.9
-    weight_decay: float = 0.0
-    eeta: float = 0.001
-    epsilon: float = 0.0
-
-
-@dataclass
-class ScheduleConfig:
-    """Learning rate over time; see `ttt.optim.schedules`."""
-
-    _target_: str = ""
-    epochs: float = "${target.max_epochs}"  # type: ignore[assignment]  # where the decay ends
-    warmup_epochs: float = 0.0
-    end_lr: float = 0.0
-
-    def problems(self) -> Iterator[str]:
-        """What is wrong with the schedule."""
-        if not 0 <= self.warmup_epochs < self.epochs:
-            yield (
-                f"schedule.warmup_epochs={self.warmup_epochs:g} is not allowed; allowed: 0 to below"
-                f" schedule.epochs={self.epochs:g}; schedule.warmup_epochs=0"
-            )
-
-
-@dataclass
-class PolynomialConfig(ScheduleConfig):
-    """Linear warm-up, polynomial decay."""
-
-    _target_: str = "ttt.optim.schedules.Polynomial"
-    power: float = 2.0
-
-
-@dataclass
-class CosineConfig(ScheduleConfig):
-    """Linear warm-up, half a cosine down."""
-
-    _target_: str = "ttt.optim.schedules.Cosine"
-
-
-@dataclass
-class OneCycleConfig(ScheduleConfig):
-    """A straight line up, a straight line down."""
-
-    _target_: str = "ttt.optim.schedules.OneCycle"

@@ -1,0 +1,1 @@
+"""The settings of data sets, a file a family."""

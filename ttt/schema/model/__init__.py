@@ -1,0 +1,1 @@
+"""The settings of models, a file a family."""

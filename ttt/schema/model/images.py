@@ -1,0 +1,46 @@
+"""Models that classify images: settings and their rules.
+
+Defaults are those of a paper or of MLPerf's reference; the model's class says what a setting means.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from ttt.schema.choices import Norm
+from ttt.schema.rules import not_positive
+
+
+@dataclass
+class ResNetSmallConfig:
+    """The small residual network; see `ttt.models.resnet_small`."""
+
+    _target_: str = "ttt.models.resnet_small.ResNetSmall"
+    classes: int | None = "${data.classes}"  # type: ignore[assignment]
+    widths: list[int] = field(default_factory=lambda: [64, 128, 256])
+    blocks: list[int] = field(default_factory=lambda: [0, 1, 1])
+    stem_stride: int = 1
+    norm: Norm = Norm.batch
+    norm_momentum: float = 0.4
+
+    def problems(self) -> Iterator[str]:
+        """What is wrong with the network."""
+        yield from not_positive("model", {"stem_stride": self.stem_stride})
+        if not self.widths:
+            yield "model.widths=[] is not allowed; allowed: a number a stage; model.widths=[64]"
+        elif len(self.widths) != len(self.blocks):
+            zeros = ",".join("0" * len(self.widths))
+            yield (
+                f"model.blocks={self.blocks} and model.widths={self.widths} must be equally long,"
+                f" one number a stage; model.blocks=[{zeros}]"
+            )
+
+
+@dataclass
+class ResNet50Config:
+    """ResNet-50 v1.5; see `ttt.models.resnet50`."""
+
+    _target_: str = "ttt.models.resnet50.ResNet50"
+    classes: int | None = "${data.classes}"  # type: ignore[assignment]
+    norm_momentum: float = 0.1
+    norm_eps: float = 1e-5
+    zero_gamma: bool = True
