@@ -126,8 +126,7 @@ def spread(model: nn.Module, world: World, precision: str) -> Spread:
     # The first of NVIDIA's architectures with tf32 is Ampere, 8.0; elsewhere the flag does nothing.
     able = gpu and torch.cuda.get_device_capability(world.device) >= (8, 0)
     return Spread(
-        processes=world.size,
-        shards=world.data.count,
+        mesh=world.mesh,
         weights={
             str(one.dtype).removeprefix("torch.")
             for one in model.parameters()

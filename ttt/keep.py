@@ -205,7 +205,7 @@ def _predict(model: nn.Module, parts: Parts) -> tuple[_Table, float]:
         for name in (batches[0] if batches else ())
     }
     kinds = {name: column.dtype == np.object_ for name, column in columns.items()}
-    texts = next((each for each in parts.world.gather(kinds) if each), {})
+    texts = next((each for each in parts.world.replicas.gather(kinds) if each), {})
     quality, _ = metric.compute(parts.world)
     return _Table(mine[order], columns, texts), quality
 
@@ -251,7 +251,7 @@ def _in_order(
     for first in range(0, parts.data.eval_samples, _SAMPLES_AT_ONCE):
         here = slice(*np.searchsorted(table.ids, [first, first + _SAMPLES_AT_ONCE]))
         columns = [table.columns[name][here] for name in names if name in table.columns]
-        gathered = parts.world.gather([table.ids[here], *columns])
+        gathered = parts.world.replicas.gather([table.ids[here], *columns])
         if parts.world.rank == 0:
             having = [each for each in gathered if len(each[0])]
             ids, *joined = (np.concatenate(column) for column in zip(*having, strict=True))

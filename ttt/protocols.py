@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from ttt.events import Event
+    from ttt.schema.parallel import Mesh
 
     Ids = npt.NDArray[np.int64]
 
@@ -60,15 +61,61 @@ class Board(Protocol):
         """A rank whose process is known to have ended; None if none is."""
 
 
-class World(Protocol):
-    """The processes of one run, as seen from one of them. Only `ttt.distributed` implements it."""
+class Axis(Protocol):
+    """Some processes of a run, as seen from one of them.
 
-    rank: int
+    Only `ttt.distributed` implements it. All processes of the axis make the same calls in the same
+    order.
+    """
+
+    rank: int  # of this process along the axis
     size: int
+
+    def gather(self, value: T) -> list[T]:
+        """Every process's value, in rank order, on every process. Values must pickle."""
+
+    def sum(self, values: Sequence[int]) -> list[int]:
+        """Element-wise sum over processes, in exact integers."""
+
+    def minimum_later(self, values: Sequence[int]) -> Callable[[], list[int]]:
+        """Start an element-wise minimum over processes; the call returned waits for it."""
+
+    def concat(self, part: Tensor) -> Tensor:
+        """Every process's part, joined along dim 0 in rank order; parts may differ in length."""
+
+    def exchange(self, parts: Sequence[Tensor]) -> list[Tensor]:
+        """Give part i to process i; what every process gave this one, in rank order.
+
+        Parts may differ in length, along dim 0, and in nothing else.
+        """
+
+    def transfer(self, given: Tensor, giving: Sequence[int], taking: Sequence[int]) -> Tensor:
+        """`exchange` of parts below each other, whose lengths every process knows already.
+
+        Args:
+            given: The parts for process 0, 1, ... along dim 0.
+            giving: Rows for each process.
+            taking: Rows from each process.
+        """
+
+    def average(self, tensors: Sequence[Tensor]) -> None:
+        """Replace each floating-point tensor by its mean over processes, in place."""
+
+
+class World(Axis, Protocol):
+    """All processes of one run, as seen from one of them. Only `ttt.distributed` implements it.
+
+    What is of samples (counts, metrics, statistics of batches) is added up over `replicas`, because
+    several processes may read the same data shard; what is of processes (health, measurements) is
+    added up over the world.
+    """
+
     local_rank: int
     local_size: int
     nodes: int
+    mesh: Mesh
     data: Shard
+    replicas: Axis  # one process of each data shard, in their order, this process among them
     device: torch.device
     threads: int  # this process's share of its node's cores
 
@@ -81,32 +128,11 @@ class World(Protocol):
     def barrier(self) -> None:
         """Wait until every process is here."""
 
-    def sum(self, values: Sequence[int]) -> list[int]:
-        """Element-wise sum over processes, in exact integers."""
-
-    def minimum_later(self, values: Sequence[int]) -> Callable[[], list[int]]:
-        """Start an element-wise minimum over processes; the call returned waits for it."""
-
-    def gather(self, value: T) -> list[T]:
-        """Every process's value, in rank order, on every process. Values must pickle."""
-
     def gather_nodes(self, value: T) -> list[T]:
         """The values of the first process of every node, in node order, on every process."""
 
     def agree(self, value: T) -> T:
         """Rank 0's value, on every process. The value must pickle."""
-
-    def concat(self, part: Tensor) -> Tensor:
-        """Every process's part, joined along dim 0 in rank order; parts may differ in length."""
-
-    def exchange(self, parts: Sequence[Tensor]) -> list[Tensor]:
-        """Give part i to process i; what every process gave this one, in rank order.
-
-        Parts may differ in length, along dim 0, and in nothing else.
-        """
-
-    def average(self, tensors: Sequence[Tensor]) -> None:
-        """Replace each floating-point tensor by its mean over processes, in place."""
 
 
 @dataclass(frozen=True, slots=True)

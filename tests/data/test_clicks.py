@@ -15,6 +15,7 @@ from ttt.distributed.world import Solo
 from ttt.errors import DataError
 from ttt.protocols import Shard
 from ttt.schema.data.clicks import ClickDataConfig
+from ttt.schema.parallel import Mesh
 
 SOLO = Solo(torch.device("cpu"))
 TRAIN, EVAL = 50, 23
@@ -164,7 +165,7 @@ def test_batches_lie_on_the_gpu(root):
 
 def problems(processes=2, accumulate=1, **other):
     given = click_logs.settings("x", TRAIN, EVAL, **other)
-    return list(ClickDataConfig(**given).problems(processes, accumulate))
+    return list(ClickDataConfig(**given).problems(Mesh(processes), accumulate))
 
 
 def test_what_is_wrong_with_the_settings_is_said():

@@ -14,9 +14,13 @@ NAN, INF = float("nan"), float("inf")
 
 @dataclass
 class Parts:
-    """A world whose other processes hold `others`."""
+    """A world whose other processes hold `others`, each a data shard of its own."""
 
     others: Sequence[Sequence[int]] = ()
+
+    @property
+    def replicas(self) -> "Parts":
+        return self
 
     def sum(self, values: Sequence[int]) -> list[int]:
         assert all(type(value) is int for value in values)

@@ -8,6 +8,7 @@ from ttt.data import cached, dali, resident
 from ttt.errors import ConfigError
 from ttt.schema.choices import Augment, Format, Loader, OnError
 from ttt.schema.data.images import ImageDataConfig
+from ttt.schema.parallel import Mesh
 
 CUT = {"augment": Augment.random_resized_crop}
 CACHED = {"loader": Loader.cached, "cache_mb": 10.0}
@@ -15,7 +16,7 @@ CACHED = {"loader": Loader.cached, "cache_mb": 10.0}
 
 def problems(**changes):
     data = {"train_samples": 100, "eval_samples": 10, "classes": 2, "global_batch": 10} | changes
-    return list(ImageDataConfig(**data).problems(processes=1, accumulate=1))
+    return list(ImageDataConfig(**data).problems(Mesh(), accumulate=1))
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from ttt.build import describe_run, spread
 from ttt.distributed.parallelize import parallelize
 from ttt.distributed.world import Solo
 from ttt.schema.logged import Spread
+from ttt.schema.parallel import Mesh
 
 PRECISIONS = [
     ("fp32", "fp32"),
@@ -45,14 +46,12 @@ def test_a_model_with_low_weights_sends_low_gradients():
     ("spread", "accumulate", "tensor", "micro"),
     [
         (Spread(), 1, 1, 96),
-        (Spread(processes=8, shards=8), 1, 1, 12),
-        (Spread(processes=8, shards=8), 3, 1, 4),
-        (Spread(processes=8, shards=4), 1, 2, 24),  # two processes hold a replica together
+        (Spread(Mesh(8)), 1, 1, 12),
+        (Spread(Mesh(8)), 3, 1, 4),
+        (Spread(Mesh(4, 1, 2)), 1, 2, 24),  # two processes hold a replica together
     ],
 )
-def test_parallelism_and_micro_batch_follow_from_processes_and_shards(
-    spread, accumulate, tensor, micro
-):
+def test_parallelism_and_micro_batch_follow_from_the_mesh(spread, accumulate, tensor, micro):
     said = told(spread, accumulate=accumulate)
     assert (said["tensor_parallelism"], said["micro_batch_size"]) == (tensor, micro)
     assert said["pipeline_parallelism"] == said["context_parallelism"] == 1

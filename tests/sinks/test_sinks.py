@@ -16,6 +16,7 @@ from ttt.errors import LaunchError
 from ttt.events import Event, EventLog, Kind
 from ttt.report.read.find import find
 from ttt.schema.logged import RESERVED, Spread
+from ttt.schema.parallel import Mesh
 from ttt.sinks.console import Console, result_rows
 from ttt.sinks.jsonl import JsonLines
 from ttt.sinks.mllog import MlperfLog, records
@@ -36,7 +37,7 @@ CONFIG = {
     "micro_batch": 32,
     "accumulate": 1,
     "precision": "bf16",
-    "disclosed": Spread(2, 2).disclosed("bf16", 64, 1),
+    "disclosed": Spread(Mesh(2)).disclosed("bf16", 64, 1),
     "submission": {"org": "us", "platform": "laptop", "status": "research"},
     "mlperf": {"opt_name": "sgd"},
     "world_size": 2,

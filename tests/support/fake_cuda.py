@@ -35,6 +35,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from ttt.distributed.world import Group
 from ttt.protocols import Shard
+from ttt.schema.parallel import Mesh
 
 DEVICE = torch.device("cuda", 0)
 GPU_MEMORY = 141 * 10**9  # bytes, of an H200
@@ -229,7 +230,8 @@ class Eight(Group):
     """
 
     def __init__(self) -> None:
-        self.rank, self.size = 0, 8
+        super(Group, self).__init__(0, 8)
+        self.mesh, self.replicas = Mesh(8), self
         self.local_rank, self.local_size, self.nodes = 0, 8, 1
         self.data, self.device, self.threads = Shard(0, 8), DEVICE, 1
 

@@ -16,6 +16,7 @@ from ttt.learner import StandardLearner
 from ttt.models.transformer import Transformer
 from ttt.optim import sgd
 from ttt.schema.data.text import BatchBy, TextDataConfig
+from ttt.schema.parallel import Mesh
 from ttt.special_tokens import BOS, EOS, PAD
 from ttt.tasks.translation import Translation
 
@@ -208,8 +209,8 @@ def test_a_run_from_text_to_result(root, ttt, tmp_path):
 def test_mistakes_are_told_before_the_run(settings, message):
     right = {"train_samples": 9, "eval_samples": 9, "vocabulary": 9, "global_batch": 800}
     accumulate = settings.get("accumulate", 1)
-    assert not list(TextDataConfig(**right).problems(3, 1))
-    [problem] = TextDataConfig(**right | settings).problems(3, accumulate)
+    assert not list(TextDataConfig(**right).problems(Mesh(3), 1))
+    [problem] = TextDataConfig(**right | settings).problems(Mesh(3), accumulate)
     assert re.search(message, problem)
 
 

@@ -186,7 +186,7 @@ class ParallelText:
 
     def details(self) -> dict[str, Any]:
         """`padding`: share of the positions, source and target, that held no word in training."""
-        without, every = self._world.sum(self._padding)
+        without, every = self._world.replicas.sum(self._padding)
         return {"padding": without / every if every else None}
 
     def close(self) -> None:

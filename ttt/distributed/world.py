@@ -1,14 +1,12 @@
-"""The processes of a run: how they find each other and what they tell each other.
+"""The processes of a run: how they find each other, and what they agree on.
 
-Small values (counts, verdicts, the configuration) travel over gloo on the CPU, so that agreeing on
-them never waits for a device. Tensors travel where they lie: NCCL on GPUs, gloo on CPUs.
+What they add up and exchange is in `ttt.distributed.axis`.
 """
 
-import itertools
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
@@ -16,7 +14,6 @@ from typing import TypeVar
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
 from torch._C import _distributed_c10d as c10d
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
 from torch.distributed.distributed_c10d import _set_pg_timeout
@@ -24,11 +21,13 @@ from torch.distributed.elastic.multiprocessing.errors import record
 
 from ttt.distributed import agreement, key, mpi
 from ttt.distributed.agreement import LostRankZero, Show, silent
+from ttt.distributed.axis import Alone, Several, replicas
 from ttt.distributed.board import StoreBoard
 from ttt.distributed.device import take
 from ttt.distributed.rank import Placement
 from ttt.distributed.rendezvous import JOIN_SECONDS, connect, meet
-from ttt.protocols import Shard
+from ttt.protocols import Axis, Shard
+from ttt.schema.parallel import Mesh
 
 A = TypeVar("A")
 T = TypeVar("T")
@@ -65,37 +64,27 @@ _DEVICE_SECONDS = 60.0  # that CUDA may take to start on one node, and not on an
 _INIT_TIMEOUT = timedelta(minutes=30)  # MLPerf's own limit for initialisation, closed division
 
 
-class Solo:
+class Solo(Alone):
     """The world of a single process: everything is already agreed."""
 
-    rank = local_rank = 0
-    size = local_size = nodes = 1
+    local_rank = 0
+    local_size = nodes = 1
+    mesh = Mesh()
     data = Shard()
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
         self.threads = len(os.sched_getaffinity(0))
+        self.replicas: Axis = self
 
     def board(self) -> None:
-        """Nobody to leave notes for."""
+        """No other process reads notes."""
 
     def expect_answers_within(self, seconds: float) -> None:
-        """Nobody to wait for."""
+        """There is no peer to wait for."""
 
     def barrier(self) -> None:
-        """Nobody to wait for."""
-
-    def sum(self, values: Sequence[int]) -> list[int]:
-        """The values themselves."""
-        return list(values)
-
-    def minimum_later(self, values: Sequence[int]) -> Callable[[], list[int]]:
-        """The values themselves."""
-        return lambda: list(values)
-
-    def gather(self, value: T) -> list[T]:
-        """The one value."""
-        return [value]
+        """There is no peer to wait for."""
 
     def gather_nodes(self, value: T) -> list[T]:
         """The one value."""
@@ -105,27 +94,20 @@ class Solo:
         """The value itself."""
         return value
 
-    def concat(self, part: Tensor) -> Tensor:
-        """The part is the whole."""
-        return part
 
-    def exchange(self, parts: Sequence[Tensor]) -> list[Tensor]:
-        """The one part stays here."""
-        return list(parts)
-
-    def average(self, tensors: Sequence[Tensor]) -> None:
-        """A mean of one."""
-
-
-class Group:
+class Group(Several):
     """A world of several processes over torch.distributed. Implements `ttt.protocols.World`."""
 
-    def __init__(self, placement: Placement, device: torch.device, store: TCPStore) -> None:
-        self.rank, self.size = placement.rank, placement.size
+    def __init__(
+        self, placement: Placement, device: torch.device, store: TCPStore, mesh: Mesh
+    ) -> None:
+        super().__init__(placement.rank, placement.size)
         self.local_rank, self.local_size = placement.local_rank, placement.local_size
         self.device = device
         self.threads = max(1, len(os.sched_getaffinity(0)) // placement.local_size)
-        self.data = Shard(placement.rank, placement.size)
+        self.mesh = mesh
+        self.data = Shard(mesh.data_shard(self.rank), mesh.data_shards)
+        self.replicas: Axis = replicas(self, mesh)
         self._store = store
         self.nodes = self.sum([int(placement.local_rank == 0)])[0]
 
@@ -142,29 +124,6 @@ class Group:
         """Wait until every process is here."""
         dist.all_reduce(torch.zeros(1))
 
-    def sum(self, values: Sequence[int]) -> list[int]:
-        """Element-wise sum over processes, in exact integers."""
-        total = torch.tensor(values, dtype=torch.int64)
-        dist.all_reduce(total)
-        return [int(value) for value in total]
-
-    def minimum_later(self, values: Sequence[int]) -> Callable[[], list[int]]:
-        """Start an element-wise minimum over processes; the call returned waits for it."""
-        least = torch.tensor(values, dtype=torch.int64)
-        work = dist.all_reduce(least, op=dist.ReduceOp.MIN, async_op=True)
-
-        def result() -> list[int]:
-            work.wait()
-            return [int(value) for value in least]
-
-        return result
-
-    def gather(self, value: T) -> list[T]:
-        """Every process's value, in rank order, on every process. Values must pickle."""
-        values: list[T | None] = [None] * self.size
-        dist.all_gather_object(values, value)
-        return values  # type: ignore[return-value]
-
     def gather_nodes(self, value: T) -> list[T]:
         """The values of the first process of every node, in node order, on every process."""
         mine = (self.local_rank == 0, value)
@@ -176,44 +135,6 @@ class Group:
         box = [value]
         dist.broadcast_object_list(box, src=0, device=torch.device("cpu"))
         return box[0]
-
-    def concat(self, part: Tensor) -> Tensor:
-        """Every process's part, joined along dim 0 in rank order; parts may differ in length."""
-        lengths = self.gather(len(part))
-        whole = part.new_empty((sum(lengths), *part.shape[1:]))
-        ends = itertools.accumulate(lengths)
-        for source, (end, length) in enumerate(zip(ends, lengths, strict=True)):
-            piece = whole[end - length : end]
-            if source == self.rank:
-                piece.copy_(part)
-            if length:
-                dist.broadcast(piece, src=source)
-        return whole
-
-    def exchange(self, parts: Sequence[Tensor]) -> list[Tensor]:
-        """Give part i to process i; what every process gave this one, in rank order."""
-        given = torch.tensor([len(part) for part in parts])
-        coming = torch.empty_like(given)
-        dist.all_to_all_single(coming, given)
-        pieces = coming.tolist()
-        whole = parts[0].new_empty((sum(pieces), *parts[0].shape[1:]))
-        dist.all_to_all_single(whole, torch.cat(list(parts)), pieces, given.tolist())
-        return list(whole.split(pieces))
-
-    def average(self, tensors: Sequence[Tensor]) -> None:
-        """Replace each floating-point tensor by its mean over processes, in place.
-
-        In float64, so that the mean of values that are equal already is that value on any number of
-        processes: to look at a model once more must not change it.
-        """
-        floats = [tensor for tensor in tensors if tensor.is_floating_point()]
-        if not floats:
-            return
-        flat = torch.cat([tensor.flatten().double() for tensor in floats])
-        dist.all_reduce(flat)
-        flat /= self.size
-        for tensor, mean in zip(floats, flat.split([t.numel() for t in floats]), strict=True):
-            tensor.copy_(mean.view_as(tensor))
 
 
 def recorded(function: Callable[[A], T], argument: A) -> T:
@@ -296,6 +217,6 @@ def join(
         world_size=placement.size,
         timeout=_INIT_TIMEOUT,
     )
-    yield Group(placement, device, store), text
+    yield Group(placement, device, store, Mesh.of(placement.size)), text
     # Not after an error: a peer may be gone, and saying goodbye to it would wait for it.
     dist.destroy_process_group()

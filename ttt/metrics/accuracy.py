@@ -58,7 +58,7 @@ class Top1:
         Raises:
             DataError: No process has seen a sample.
         """
-        correct, total = world.sum([int(self._correct), self._total])
+        correct, total = world.replicas.sum([int(self._correct), self._total])
         if total == 0:
             raise DataError(
                 "top1 of 0 evaluation samples is undefined: the evaluation set must hold at least "

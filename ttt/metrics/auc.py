@@ -26,7 +26,7 @@ from ttt.errors import DataError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ttt.protocols import World
+    from ttt.protocols import Axis, World
 
 _SAMPLED = 256  # scores per process that boundaries are taken from: more even ranges, more to send
 
@@ -77,11 +77,12 @@ class Auc:
         Raises:
             DataError: There are not samples of both classes.
         """
+        replicas = world.replicas
         own = [side.sort().values for side in self._sides(world.device)]
-        counts = world.sum([len(side) for side in own])
-        splitters = _splitters(own, sum(counts), world)
-        positive, negative = (_range(side, splitters, world) for side in own)
-        ranges = world.gather((len(positive), len(negative)))
+        counts = replicas.sum([len(side) for side in own])
+        splitters = _splitters(own, sum(counts), replicas)
+        positive, negative = (_range(side, splitters, replicas) for side in own)
+        ranges = replicas.gather((len(positive), len(negative)))
         assert [sum(column) for column in zip(*ranges, strict=True)] == counts
         positives, negatives = counts
         if not positives or not negatives:
@@ -90,9 +91,9 @@ class Auc:
                 " undefined: there must be at least 1 of each; check data.root and"
                 " data.eval_samples"
             )
-        below = sum(count for _, count in ranges[: world.rank])
+        below = sum(count for _, count in ranges[: replicas.rank])
         mine = _twice_won(positive, negative) + 2 * len(positive) * below
-        twice_won = world.sum([mine])[0]
+        twice_won = replicas.sum([mine])[0]
         return twice_won / (2 * positives * negatives), positives + negatives
 
     def _sides(self, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -106,21 +107,21 @@ class Auc:
         )
 
 
-def _splitters(sides: list[Tensor], total: int, world: World) -> Tensor:
+def _splitters(sides: list[Tensor], total: int, replicas: Axis) -> Tensor:
     """Scores that divide all samples into about equal ranges, one fewer than processes."""
-    stride = max(1, total // (_SAMPLED * world.size))
-    sample = world.concat(torch.cat([side[::stride] for side in sides])).sort().values
-    places = [len(sample) * rank // world.size for rank in range(1, world.size)]
+    stride = max(1, total // (_SAMPLED * replicas.size))
+    sample = replicas.concat(torch.cat([side[::stride] for side in sides])).sort().values
+    places = [len(sample) * rank // replicas.size for rank in range(1, replicas.size)]
     return sample[torch.tensor(places, dtype=torch.int64, device=sample.device)]
 
 
-def _range(ordered: Tensor, splitters: Tensor, world: World) -> Tensor:
+def _range(ordered: Tensor, splitters: Tensor, replicas: Axis) -> Tensor:
     """All processes' scores in this process's range, sorted; given one's own scores, sorted.
 
     The range of process i is above splitter i - 1, up to and including splitter i.
     """
     ends = torch.searchsorted(ordered, splitters, right=True).tolist()
-    pieces = world.exchange(ordered.tensor_split(ends))
+    pieces = replicas.exchange(ordered.tensor_split(ends))
     return pieces[0] if len(pieces) == 1 else torch.cat(pieces).sort().values
 
 

@@ -73,7 +73,9 @@ class Bleu:
         for prediction, (_, theirs, decode) in self._batches:
             hypotheses += decode([without_special(ids) for ids in prediction.tolist()])
             references += theirs
-        *counts, sentences = world.sum([*self._counts(hypotheses, references), len(references)])
+        *counts, sentences = world.replicas.sum(
+            [*self._counts(hypotheses, references), len(references)]
+        )
         if sentences == 0:
             raise DataError(
                 "bleu of 0 evaluation sentences is undefined: the evaluation set must hold at least"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from ttt.schema.parallel import Mesh
+
 
 def steps(epochs: float, train_samples: int | None, global_batch: int) -> int:
     """Updates it takes to train for this many epochs; 0 before the training set is counted."""
@@ -12,4 +14,4 @@ def steps(epochs: float, train_samples: int | None, global_batch: int) -> int:
 
 def micro_batch(global_batch: int, processes: int, accumulate: int) -> int:
     """Samples in one forward pass; of one process if the number of processes is not known yet."""
-    return global_batch // max(1, processes) // max(1, accumulate)
+    return Mesh.of(processes).micro_batch(global_batch, accumulate)

@@ -6,8 +6,10 @@ that of its linear layers.
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+
+from ttt.schema.parallel import Mesh
 
 # What autocast computes matrix products in; without it they are computed as the weights are.
 _AUTOCAST = {"bf16": "bfloat16", "fp16": "fp16"}
@@ -27,14 +29,12 @@ class Spread:
     """How the processes of a run share the work.
 
     Attributes:
-        processes: How many there are.
-        shards: Parts that a global batch is divided into: how many replicas of the model there are.
+        mesh: How a batch and the model are divided among them.
         weights: Data types of the trained weights, in torch's words without "torch.".
         tf32: Whether fp32 products may be computed in tf32, which only some GPUs can.
     """
 
-    processes: int = 1
-    shards: int = 1
+    mesh: Mesh = field(default_factory=Mesh)
     weights: Collection[str] = ("float32",)
     tf32: bool = False
 
@@ -42,8 +42,7 @@ class Spread:
         """The disclosures of ruleset 6.1.0.
 
         Gradients have the data type of the weights, and DistributedDataParallel averages them in
-        it; what spread tables exchange are sums of rows, in the same. What one replica is divided
-        among is tensor parallelism: ttt has no other kind.
+        it; what spread tables exchange are sums of rows, in the same.
 
         Args:
             precision: The setting.
@@ -58,11 +57,7 @@ class Spread:
             "lowest_numerical_precision_in_linear": computed,
             "lowest_numerical_precision_in_attn": computed,
             "lowest_numerical_precision_in_comm": kept,
-            "tensor_parallelism": self.processes // self.shards,
-            "pipeline_parallelism": 1,
-            "context_parallelism": 1,
-            "expert_parallelism": 1,
-            "micro_batch_size": global_batch // self.shards // accumulate,
+            **self.mesh.disclosed(global_batch, accumulate),
         }
 
 

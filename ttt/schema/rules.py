@@ -89,25 +89,3 @@ def mismatched(model: Any, data: Any) -> Iterator[str]:
 
 def _plain(value: Any) -> str:
     return str(value).replace(" ", "")
-
-
-def indivisible(
-    global_batch: int, train_samples: int, processes: int, accumulate: int
-) -> Iterator[str]:
-    """What is wrong with a batch of so many samples that is to be divided evenly."""
-    parts = processes * accumulate
-    if global_batch > 0 and global_batch % parts:
-        near = max(parts, round(global_batch / parts) * parts)
-        instead = f"data.global_batch={near}"
-        if 0 < train_samples < near:  # no such batch is in the set
-            instead = "accumulate=1"
-        yield (
-            f"data.global_batch={global_batch} does not divide among {processes} processes"
-            f" x accumulate={accumulate}; allowed: multiples of {parts}; {instead}"
-        )
-    if global_batch > train_samples > 0:
-        largest = max(1, train_samples // parts) * parts
-        yield (
-            f"data.global_batch={global_batch} is more than the whole training set; allowed: up to"
-            f" data.train_samples={train_samples}; data.global_batch={largest}"
-        )

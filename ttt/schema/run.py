@@ -7,6 +7,7 @@ from typing import Any
 from ttt.schema import bounds
 from ttt.schema.choices import Binding, ClearCache, Device, Division, Keep, Precision
 from ttt.schema.logged import RESERVED, Spread
+from ttt.schema.parallel import Mesh
 from ttt.schema.rules import mismatched, not_one_line, not_positive, unknown
 from ttt.schema.system import SystemConfig
 from ttt.schema.tracking import TrackingConfig
@@ -186,7 +187,7 @@ class RunConfig:
         found = [*unknown("", self), *self.target.problems(), *self.timeout.problems()]
         found += self.tracking.problems()
         if hasattr(self.data, "problems"):  # a user's own data set may come without rules
-            found += self.data.problems(processes, max(1, self.accumulate))
+            found += self.data.problems(Mesh.of(processes), max(1, self.accumulate))
         for part in (self.model, self.optim, self.schedule):
             if hasattr(part, "problems"):
                 found += part.problems()

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ttt.schema.rules import indivisible, not_positive
+from ttt.schema.parallel import Mesh
+from ttt.schema.rules import not_positive
 
 
 @dataclass
@@ -28,8 +29,8 @@ class ClickDataConfig:
     shuffle: bool = True  # the whole training set anew each epoch; false: in its own order
     prefetch: int = 2  # batches gathered ahead
 
-    def problems(self, processes: int, accumulate: int) -> Iterator[str]:
-        """What is wrong with the data settings for this many processes."""
+    def problems(self, mesh: Mesh, accumulate: int) -> Iterator[str]:
+        """What is wrong with the data settings on this mesh."""
         names = "train_samples eval_samples dense global_batch eval_batch prefetch"
         yield from not_positive("data", {name: getattr(self, name) for name in names.split()})
         rows, hots = self.rows, self.hots
@@ -45,4 +46,4 @@ class ClickDataConfig:
                     f"data.{name}={values} is not allowed; allowed: numbers above 0;"
                     f" data.{name}=null takes them from the set"
                 )
-        yield from indivisible(self.global_batch, self.train_samples or 0, processes, accumulate)
+        yield from mesh.indivisible(self.global_batch, self.train_samples or 0, accumulate)

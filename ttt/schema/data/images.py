@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from ttt.schema.choices import Augment, Format, Loader, OnError
-from ttt.schema.rules import indivisible, not_positive
+from ttt.schema.parallel import Mesh
+from ttt.schema.rules import not_positive
 
 
 @dataclass
@@ -43,14 +44,14 @@ class ImageDataConfig:
     largest: list[int] | None = None  # width, height in pixels to have GPU memory for at once
     cache_mb: float | None = None  # of decoded images a process keeps, with loader=cached
 
-    def problems(self, processes: int, accumulate: int) -> Iterator[str]:
-        """What is wrong with the data settings for this many processes."""
+    def problems(self, mesh: Mesh, accumulate: int) -> Iterator[str]:
+        """What is wrong with the data settings on this mesh."""
         names = (
             "train_samples eval_samples classes size threads global_batch eval_batch prefetch"
             " eval_resize cache_mb"
         )
         yield from not_positive("data", {name: getattr(self, name) for name in names.split()})
-        yield from indivisible(self.global_batch, self.train_samples or 0, processes, accumulate)
+        yield from mesh.indivisible(self.global_batch, self.train_samples or 0, accumulate)
         if self.pad and self.augment is not Augment.pad_crop:
             yield (
                 f"data.pad={self.pad} has no effect with data.augment={self.augment};"

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar
 
+from ttt.schema.parallel import Mesh
 from ttt.schema.rules import not_positive
 
 
@@ -37,14 +38,14 @@ class TextDataConfig:
     accumulate: int = "${accumulate}"  # type: ignore[assignment]
     seed: int | None = "${seed}"  # type: ignore[assignment]
 
-    def problems(self, processes: int, accumulate: int) -> Iterator[str]:
-        """What is wrong with the data settings for this many processes."""
+    def problems(self, mesh: Mesh, accumulate: int) -> Iterator[str]:
+        """What is wrong with the data settings on this mesh."""
         names = "train_samples eval_samples vocabulary max_length global_batch eval_batch pieces"
         yield from not_positive("data", {name: getattr(self, name) for name in names.split()})
         if self.pieces <= 0:
             return
         if self.batch_by is BatchBy.tokens:
-            yield from self._token_problems(processes, accumulate)
+            yield from self._token_problems(mesh, accumulate)
         elif self.global_batch % self.pieces:
             yield (
                 f"data.global_batch={self.global_batch} sentences cannot be made of data.pieces="
@@ -52,12 +53,12 @@ class TextDataConfig:
                 f" data.global_batch={max(1, self.global_batch // self.pieces) * self.pieces}"
             )
 
-    def _token_problems(self, processes: int, accumulate: int) -> Iterator[str]:
-        least = (self.max_length or 1) * max(self.pieces, processes * accumulate)
+    def _token_problems(self, mesh: Mesh, accumulate: int) -> Iterator[str]:
+        least = (self.max_length or 1) * max(self.pieces, mesh.parts(accumulate))
         if 0 < self.global_batch < least:
             yield (
                 f"data.global_batch={self.global_batch} tokens do not hold a sentence of"
                 f" data.max_length={self.max_length} for each of data.pieces={self.pieces} runs and"
-                f" {processes} processes x accumulate={accumulate}; allowed: {least} or more;"
+                f" {mesh.named_parts(accumulate)}; allowed: {least} or more;"
                 f" data.global_batch={least}"
             )
