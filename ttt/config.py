@@ -40,6 +40,7 @@ from ttt.errors import ConfigError
 from ttt.schema import derived, nodes, targets
 from ttt.schema.closed import evaluation_interval
 from ttt.schema.run import RunConfig
+from ttt.schema.tracking import by_target
 
 CompositionError = (HydraException, OmegaConfBaseException, yaml.YAMLError, RecursionError)
 # Errors that Hydra also raises if a typed word, or a file, does not have the form it expects.
@@ -54,7 +55,7 @@ _KINDS: dict[Any, tuple[str, str]] = {
 }
 folder = shipped.conf  # of the YAML files
 # The parts of a run that name a class; a user's own come without a schema of ours.
-_MADE = ("data", "model", "task", "optim", "schedule")  # by every worker
+_MADE = ("data", "model", "task", "optim", "schedule", "tracking")  # by workers
 _NODES = (*_MADE, "launcher")
 
 
@@ -308,6 +309,7 @@ def load(text: str) -> RunConfig:
     The nodes that name a class (`_target_`) come back as namespaces.
     """
     values = verbatim.literal(yaml.load(text, Loader=get_yaml_loader()) or {})
+    values["tracking"] = by_target(values.get("tracking"))
     merged = OmegaConf.merge(OmegaConf.structured(RunConfig), OmegaConf.create(values))
     assert isinstance(merged, DictConfig)
     return resolve(merged)

@@ -34,24 +34,18 @@ from ttt.distributed import world as dist_world
 from ttt.distributed.device import finish_queue
 from ttt.distributed.rank import JOIN_VARIABLE, Placement, from_environment, gpu_index
 from ttt.distributed.rendezvous import JOIN_SECONDS
-from ttt.errors import ESCAPE, NOT_REACHED, OK, SUSPENDED, ConfigError
-from ttt.events import Event, EventLog, Kind
+from ttt.errors import NOT_REACHED, OK, SUSPENDED, ConfigError
+from ttt.events import EventLog, Kind
 from ttt.loop import Parts, ResumePoint, run
 from ttt.machine import description, environment
 from ttt.machine.binding import bind_cpus
-from ttt.protocols import Sink, World
-from ttt.schema.choices import Tracker
+from ttt.protocols import World
 from ttt.schema.run import RunConfig
-from ttt.sinks.console import Console
-from ttt.sinks.jsonl import JsonLines
-from ttt.sinks.mllog import MlperfLog
-from ttt.sinks.summary import Summary
-from ttt.sinks.wandb import Wandb
-from ttt.statistics import check, result_path, skipped_sentence, spent, statistics
+from ttt.sinks.open import open_sinks
+from ttt.statistics import check, skipped_sentence, spent, statistics
 from ttt.supervise import resume, saver
 from ttt.supervise.guard import Guard
 from ttt.telemetry import power
-from ttt.terminal import Terminal
 from ttt.watcher import Status, Verdict
 
 _EXIT_CODES = {
@@ -190,7 +184,9 @@ def conduct(run_config: RunConfig, world: World, guard: Guard, past: ResumePoint
     now = steady_wall_clock()
     clock = Clock(now, partial(finish_queue, world.device))
     recalled = resume.recall(guard.folder) if past and world.rank == 0 else []
-    sinks = open_sinks(run_config, guard, recalled) if world.rank == 0 else []
+    sinks = (
+        open_sinks(run_config, guard.folder, guard.screen(), recalled) if world.rank == 0 else []
+    )
     log = guard.log = EventLog(now, sinks, recalled)
     try:
         demands.data_on_every_node(run_config, world)
@@ -241,35 +237,6 @@ def finish(
     if run_config.keep:
         keep.leave(run_config.keep, parts, folder)
     parts.data.close()
-
-
-def open_sinks(run_config: RunConfig, guard: Guard, recalled: Sequence[Event]) -> list[Sink]:
-    """Where rank 0's events go; the first is the record.
-
-    Args:
-        run_config: The run.
-        guard: Gives the folder and the terminal.
-        recalled: What the record holds already, of earlier processes of this run.
-    """
-    assert guard.folder is not None
-    # Open MPI gives rank 0 a terminal of its own, wherever its output goes in the end.
-    plain = False if guard.placement and guard.placement.launcher == "mpi" else None
-    terminal = os.fdopen(guard.terminal[0], "w", errors=ESCAPE)
-    console = Terminal(file=terminal, force_terminal=plain)
-    summary = Summary(guard.folder / "summary.json")
-    for event in recalled:
-        summary.write(event)
-    trackers: list[Sink] = []
-    if run_config.tracking.name is Tracker.wandb:
-        tracker = Wandb(run_config.tracking, guard.folder, summary, resumed=bool(recalled))
-        trackers.append(tracker)
-    return [
-        JsonLines(guard.folder / resume.EVENTS),
-        *trackers,  # closed after all that matters is written
-        MlperfLog(result_path(run_config, guard.folder), resumed=bool(recalled)),
-        summary,
-        Console(console, summary, str(guard.folder), brief=run_config.runs > 1),
-    ]
 
 
 def describe(run_config: RunConfig, world: World, folder: Path) -> None:

@@ -125,7 +125,7 @@ def test_two_torchrun_agents_meet_in_one_run(tmp_path: Path, digits: Path):
 def test_a_benchmark_from_outside_needs_no_fork(ttt: Command, tmp_path: Path, digits: Path):
     done = ttt(
         *("run", "--config-dir", str(OUTSIDE / "conf"), "benchmark=linear_digits"),
-        *(f"data.root={digits}", "clear_cache=off"),
+        *(f"data.root={digits}", "clear_cache=off", "tracking=kinds_file"),
         PYTHONPATH=f"{PROJECT}:{OUTSIDE}",
     )
     assert done.returncode == 0, done.stdout + done.stderr
@@ -133,6 +133,8 @@ def test_a_benchmark_from_outside_needs_no_fork(ttt: Command, tmp_path: Path, di
     frozen = yaml.safe_load((folder / "config.yaml").read_text())
     assert frozen["model"] == {"_target_": "outside_parts.Linear", "classes": 10, "size": 8}
     assert "cache_clear" not in kinds(folder)
+    assert frozen["tracking"] == {"_target_": "outside_parts.KindsFile", "name": "kinds.txt"}
+    assert (folder / "kinds.txt").read_text().split() == ["new", *kinds(folder), "success"]
     # Without the cache_clear record MLPerf's rules are not kept, and the summary says so.
     assert json.loads((folder / "summary.json").read_text())["compliance"]["passed"] is False
 

@@ -15,7 +15,7 @@ from ttt import config
 from ttt.cli import counted
 from ttt.errors import ConfigError
 from ttt.launch.job import Launcher
-from ttt.protocols import Data, Task
+from ttt.protocols import Data, Sink, Task
 from ttt.schema import nodes, targets
 
 HOSTILE = [
@@ -34,7 +34,7 @@ HOSTILE = [
     ),
     *("print", "", "os", "mine.__builtins__.eval", "mine..Task", "mine.x y", ".os.system"),
 ]
-ROLES = ("data", "model", "task", "optim", "schedule")
+ROLES = ("data", "model", "task", "optim", "schedule", "tracking")
 
 
 @pytest.fixture
@@ -155,6 +155,7 @@ def test_so_is_one_that_is_deep_inside_a_part(mine: Path, target: str, within: A
         ("schedule", "mine.Own", "it makes no object with __call__"),
         ("launcher", "mine.Task", "it makes no object with processes and problems and launch"),
         ("launcher", "ttt.launch.process.supervise", "it makes no object with processes"),
+        ("tracking", "mine.Task", "it makes no object with write and close"),
         ("task", "mine.ImageClassification.loss", "it is ttt.tasks.image.ImageClassification"),
     ],
 )
@@ -219,7 +220,8 @@ def _fits(role: str, target: str) -> bool:
 
 
 def test_the_methods_asked_for_are_those_of_the_protocols():
-    for role, protocol in (("data", Data), ("task", Task), ("launcher", Launcher)):
+    protocols = {"data": Data, "task": Task, "launcher": Launcher, "tracking": Sink}
+    for role, protocol in protocols.items():
         assert set(targets._METHODS[role]) <= set(vars(protocol))
 
 

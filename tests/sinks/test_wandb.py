@@ -14,8 +14,7 @@ from processes import EASY, TINY
 from tests.sinks.test_sinks import CONFIG, tell
 from ttt.errors import OK
 from ttt.events import Event, EventLog, Kind
-from ttt.schema.choices import Tracker
-from ttt.schema.tracking import TrackingConfig
+from ttt.schema.tracking import TrackingConfig, WandbConfig
 from ttt.sinks.series import Series, folder_identity, scalars, sweep_point
 from ttt.sinks.summary import Summary
 from ttt.sinks.wandb import UNTRACKED, Wandb, mode_of
@@ -44,14 +43,12 @@ from pathlib import Path
 from fakes import Recorder
 from tests.sinks.test_sinks import CONFIG
 from ttt.events import EventLog, Kind
-from ttt.schema.choices import TrackingMode
-from ttt.schema.tracking import TrackingConfig
 from ttt.sinks.summary import Summary
 from ttt.sinks.wandb import Wandb
 
 record = Recorder()
-tracking = TrackingConfig(mode=TrackingMode.online, timeout_seconds=2)
-log = EventLog(time.time, [record, Wandb(tracking, Path(sys.argv[1]), Summary())])
+tracker = Wandb(Path(sys.argv[1]), Summary(), mode="online", timeout_seconds=2)
+log = EventLog(time.time, [record, tracker])
 for kind in (Kind.CONFIG, Kind.INIT_STOP, Kind.RUN_START):
     log.emit(kind, **(CONFIG if kind is Kind.CONFIG else {}))
 log.close()
@@ -130,7 +127,7 @@ def test_without_its_server_a_run_goes_on_untracked(tmp_path):
     variables = {"WANDB_BASE_URL": "http://127.0.0.1:9", "WANDB_API_KEY": "0" * 40}
     done = subprocess.run(
         [sys.executable, "-W", "error", "-W", IMPLICITLY, "-c", CUT_OFF, str(tmp_path)],
-        env=environment(PYTHONPATH=f"{PROJECT}:{PROJECT / 'tests'}", **variables),
+        env=environment(PYTHONPATH=f"{PROJECT}:{PROJECT / 'tests' / 'support'}", **variables),
         capture_output=True,
         text=True,
         timeout=HUNG,
@@ -168,8 +165,8 @@ class FakeRun:
 
 
 def sink(tmp_path, connect, *, resumed=False, seconds=0.1):
-    tracking = TrackingConfig(timeout_seconds=seconds)
-    return Wandb(tracking, tmp_path, Summary(), resumed=resumed, connect=connect)
+    own = {"resumed": resumed, "connect": connect}
+    return Wandb(tmp_path, Summary(), **own, timeout_seconds=seconds)
 
 
 def emit(log, *kinds, **data):
@@ -265,8 +262,9 @@ def test_names_say_what_repetitions_share_and_ids_follow_the_folder(tmp_path):
 
 def test_a_missing_package_is_told_before_anything_starts(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    [problem] = TrackingConfig(name=Tracker.wandb).problems()
+    [problem] = WandbConfig().problems()
     assert "pip install 'time-to-train[wandb]'" in problem
+    assert list(WandbConfig(_target_="mine.Tracker").problems()) == []
     assert list(TrackingConfig().problems()) == []
     assert len(list(TrackingConfig(timeout_seconds=0).problems())) == 1
 

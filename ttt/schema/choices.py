@@ -75,13 +75,6 @@ class ClearCache(StrEnum):
     off = "off"
 
 
-class Tracker(StrEnum):
-    """Which service shows a run beside others."""
-
-    none = "none"
-    wandb = "wandb"
-
-
 class TrackingMode(StrEnum):
     """Whether a tracker may use the network while the run goes on."""
 

@@ -36,4 +36,5 @@ SCHEMAS: Mapping[str, type] = {
     "mpi": launcher.MpiConfig,
     "slurm": launcher.SlurmConfig,
     "tracking": tracking.TrackingConfig,
+    "wandb": tracking.WandbConfig,
 }

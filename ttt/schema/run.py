@@ -10,7 +10,6 @@ from ttt.schema.logged import RESERVED, Spread
 from ttt.schema.parallel import Mesh
 from ttt.schema.rules import mismatched, not_one_line, not_positive, unknown
 from ttt.schema.system import SystemConfig
-from ttt.schema.tracking import TrackingConfig
 from ttt.watcher import Target
 
 _MANY_RUNS = 1000  # each has a folder before the first begins
@@ -144,7 +143,7 @@ class RunConfig:
     keep: list[Keep] = field(default_factory=list)  # what a run leaves beside its measurements
     timeout: TimeoutConfig = field(default_factory=TimeoutConfig)
     submission: SubmissionConfig = field(default_factory=SubmissionConfig)
-    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    tracking: Any = None
     system: SystemConfig = field(default_factory=SystemConfig)
     mlperf: dict[str, Any] = field(default_factory=dict)  # key of the MLPerf log: its value
     processes: int = 0  # of one run, over all nodes; filled in at launch
@@ -185,10 +184,9 @@ class RunConfig:
         if found := [*not_one_line({"benchmark.id": self.benchmark.id} | named)]:
             return found
         found = [*unknown("", self), *self.target.problems(), *self.timeout.problems()]
-        found += self.tracking.problems()
         if hasattr(self.data, "problems"):  # a user's own data set may come without rules
             found += self.data.problems(Mesh.of(processes), max(1, self.accumulate))
-        for part in (self.model, self.optim, self.schedule):
+        for part in (self.model, self.optim, self.schedule, self.tracking):
             if hasattr(part, "problems"):
                 found += part.problems()
         found += mismatched(self.model, self.data)

@@ -22,6 +22,7 @@ PLACES = {
     "optim": "ttt.optim",
     "schedule": "ttt.optim",
     "launcher": "ttt.launch",
+    "tracking": "ttt.sinks",
 }
 _INSIDE = ("ttt.data", "ttt.models", "ttt.tasks", "ttt.optim", "ttt.metrics")  # of a part
 _MODULES = {"prepare": "ttt.prepare", "looks": "ttt.data"}  # settings of data that name a module
@@ -32,6 +33,7 @@ _METHODS = {
     "task": ("loss", "predict", "metric"),
     "schedule": ("__call__",),
     "launcher": ("processes", "problems", "launch", "join"),
+    "tracking": ("write", "close"),
 }
 _CLASSES = {
     "model": ("torch.nn.modules.module", "Module"),

@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 from ttt.errors import MissingExtra, TttError
 from ttt.events import Event, Kind
+from ttt.schema.choices import TrackingMode
 from ttt.schema.tracking import TrackingConfig
 from ttt.sinks.series import Series, axes, folder_identity, frozen, machine, scalars, sweep_point
 from ttt.sinks.summary import Summary
@@ -59,27 +60,27 @@ class Wandb:
     warmed up. At INIT_STOP, the last moment off the clock, it is waited for.
 
     Args:
-        tracking: How it is to be shown.
         folder: The run folder.
         summary: The result, gathered by another sink.
         resumed: Whether the clock runs already: then nothing is waited for.
         connect: Starts W&B's side of a run; for tests.
+        settings: How it is to be shown, as in `TrackingConfig`.
     """
 
     def __init__(
         self,
-        tracking: TrackingConfig,
         folder: Path,
         summary: Summary,
         *,
         resumed: bool = False,
         connect: Callable[..., Any] | None = None,
+        **settings: Any,
     ) -> None:
-        self._tracking = tracking
+        self._tracking = tracking = TrackingConfig(**settings)
         self._folder = folder
         self._summary = summary
         self._waits = not resumed
-        self._mode = mode_of(tracking.mode.value, os.environ.get(_MODE))
+        self._mode = mode_of(TrackingMode(tracking.mode).value, os.environ.get(_MODE))
         self._connect = connect or begin
         self._queue: SimpleQueue[Event | None] = SimpleQueue()
         self._ready = threading.Event()

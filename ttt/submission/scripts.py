@@ -41,7 +41,9 @@ def setup(
     """
     extras = [installed.dali_extra(packages), "digits", "text"]
     extras += ["mpi"] if _any(configs, "launcher._target_", "mpi") else []
-    extras += ["wandb"] if _any(configs, "tracking.name", "wandb") else []
+    # tracking.name is what configurations had before trackers had a _target_.
+    tracked = [_any(configs, f"tracking.{name}", "wandb") for name in ("_target_", "name")]
+    extras += ["wandb"] if any(tracked) else []
     return (
         "#!/bin/sh\n"
         "# Once: installs ttt from source/, with the versions of these results, into .venv.\n"

@@ -26,6 +26,7 @@ from ttt.schema.run import TimeoutConfig
 from ttt.signals import Interrupted
 from ttt.supervise import failure, owner, saver
 from ttt.supervise.heartbeat import Heartbeat, Stuck, Watchdog
+from ttt.terminal import Terminal
 
 # The watchdog speaks first; only then may torch's own time-outs, which know less.
 _LATER_SECONDS = 60.0
@@ -58,6 +59,12 @@ class Guard:
         self._dog: Watchdog | None = None
         self._expected = 0.0  # seconds that torch waits for peers
         self._ending = threading.Lock()  # taken by the thread that ends the record, for good
+
+    def screen(self) -> Terminal:
+        """The terminal that this process was started with."""
+        # Open MPI gives rank 0 a terminal of its own, wherever its output goes in the end.
+        plain = False if self.placement and self.placement.launcher == "mpi" else None
+        return Terminal(file=os.fdopen(self.terminal[0], "w", errors=ESCAPE), force_terminal=plain)
 
     @property
     def logs(self) -> Path | None:

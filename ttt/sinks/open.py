@@ -1,0 +1,60 @@
+"""Opens the sinks of a run: its record, the MLPerf log, the summary, the console, a tracker.
+
+A tracker is any sink that a configuration names (`tracking._target_`). It is made with the settings
+of its node and
+
+    folder   the run folder
+    summary  the `Summary` of the run: asked at the end, it has the result
+    resumed  whether the run goes on in new processes, with its clock running
+
+and gets every event after the record and before all others. It is closed after all others but the
+record, so that one that hangs keeps no result.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ttt import config
+from ttt.events import Event
+from ttt.protocols import Sink
+from ttt.schema.run import RunConfig
+from ttt.sinks.console import Console
+from ttt.sinks.jsonl import JsonLines
+from ttt.sinks.mllog import MlperfLog
+from ttt.sinks.summary import Summary
+from ttt.terminal import Terminal
+
+
+def open_sinks(
+    run_config: RunConfig, folder: Path, terminal: Terminal, recalled: Sequence[Event]
+) -> list[Sink]:
+    """Where rank 0's events go; the first is the record.
+
+    Args:
+        run_config: The run.
+        folder: The run folder.
+        terminal: What a person sees.
+        recalled: What the record holds already, of earlier processes of this run.
+
+    Raises:
+        ConfigError: There is no such tracker, or it is no tracker.
+        LaunchError: Another process writes the record.
+    """
+    record = JsonLines(folder / "events.jsonl")
+    summary = Summary(folder / "summary.json")
+    for event in recalled:
+        summary.write(event)
+    resumed = bool(recalled)
+    trackers: list[Sink] = []
+    if hasattr(run_config.tracking, "_target_"):
+        tracker = config.instantiate(
+            "tracking", run_config.tracking, folder=folder, summary=summary, resumed=resumed
+        )
+        trackers.append(tracker)
+    return [
+        record,
+        *trackers,  # closed after all that matters is written
+        MlperfLog(folder / f"result_{run_config.run}.txt", resumed=resumed),
+        summary,
+        Console(terminal, summary, str(folder), brief=run_config.runs > 1),
+    ]
