@@ -24,7 +24,7 @@ from pathlib import Path
 
 import torch
 
-from ttt import config, demands, keep, modes, redact, scratch, streams, trusted
+from ttt import config, keep, modes, redact, scratch, streams, trusted
 from ttt.build import build
 from ttt.clock import Clock, steady_wall_clock
 from ttt.data import manifest
@@ -43,7 +43,7 @@ from ttt.protocols import World
 from ttt.schema.run import RunConfig
 from ttt.sinks.open import open_sinks
 from ttt.statistics import check, skipped_sentence, spent, statistics
-from ttt.supervise import resume, saver
+from ttt.supervise import demands, resume, saver
 from ttt.supervise.guard import Guard
 from ttt.telemetry import power
 from ttt.watcher import Status, Verdict
