@@ -55,6 +55,7 @@ def ended(record, guard):
     [stop] = [event for event in record.events if event.kind is Kind.RUN_STOP]
     assert guard.parts.data.asked == 0
     assert not guard.parts.clock.running
+    assert guard.parts.clock.elapsed == stop.time - record.last(Kind.RUN_START).time
     return stop.data["status"], stop.step, stop.data["samples"], stop.data["reason"]
 
 

@@ -1,8 +1,9 @@
 """The loop: train to a target, evaluate on the way, stop the clock. Read this page first.
 
 It knows no workload, no device and no launcher; those are in the parts it is given. Events go out,
-nothing comes back in. Every rank walks through it in step, leaving a beat at every turn, by which a
-watchdog can tell who stands still.
+nothing comes back in. All ranks go through it in step and leave a heartbeat at every turn, by which
+a watchdog finds the rank that does not get on. Only this page ends a run: by its verdict in `run`,
+or by `abort`.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ResumePoint:
-    """What earlier processes did of this run, before they were told to make room or were lost.
+    """What earlier processes did of this run, before they were preempted or lost.
 
     Attributes:
         started: RUN_START, in seconds since the epoch.
@@ -54,9 +55,9 @@ class Parts:
     meter: Meter
     heartbeat: Heartbeat
     seed: int
-    check_every: int  # steps between looks at the loss, the time limit and requests for room
-    preemption_requested: Callable[[], bool]  # whether this process was told to make room
-    saver: Saver | None = None  # of a run that is saved every so often
+    check_every: int  # steps between checks of the loss, the time limit and preemption
+    preemption_requested: Callable[[], bool]  # whether a scheduler asked this process to stop
+    saver: Saver | None = None  # of a run that is saved at intervals
 
     def position(self, step: int) -> dict[str, float]:
         """How far training is after this many steps."""
@@ -65,7 +66,7 @@ class Parts:
         return {"epoch": epoch, "samples": samples}
 
     def reached(self) -> tuple[int, dict[str, float]]:
-        """The step and position of a run that ends at once, without a look at the data set.
+        """The step and position of a run that ends at once, without reading the data set.
 
         Where only the data set knows how many samples a step takes, they are those of the last
         event with progress, at most `check_every` steps ago.
@@ -81,9 +82,9 @@ class Parts:
 def run(parts: Parts, past: ResumePoint | None = None) -> Verdict:
     """Train until the target is reached or given up; the clock stops where the verdict exists.
 
-    Told to make room, it leaves with the clock running: the run goes on where `past` says.
+    Where preemption is requested, it returns with the clock running, and another process goes on
+    with the run. `past` says where this one goes on.
     """
-    log, clock = parts.log, parts.clock
     step = begin(parts, past)
     data = parts.data.train(parts.world.data, parts.seed, start=step)
     batches, verdict, moment = parts.meter.waiting(data), RUNNING, 0.0
@@ -96,16 +97,37 @@ def run(parts: Parts, past: ResumePoint | None = None) -> Verdict:
             verdict, moment = evaluate(parts, step)
         if verdict.final:
             break
-    if verdict.status is Status.SUSPENDED:
-        return verdict
-    clock.stop(moment)
-    status, reason = verdict.status.value, verdict.reason
-    log.emit(Kind.RUN_STOP, step, time=moment, status=status, reason=reason, **parts.position(step))
+    if verdict.status is not Status.SUSPENDED:
+        _stop(parts, verdict, moment, step, parts.position(step))
     return verdict
 
 
+def abort(parts: Parts, reason: str, *, goes_on: bool = False) -> None:
+    """End a run from outside the loop, where it was last seen; the data set is not asked again.
+
+    Args:
+        parts: Of a run whose clock is running.
+        reason: Why, for the record.
+        goes_on: Whether other processes go on with it: then it is suspended, and its clock runs on.
+    """
+    step, position = parts.reached()
+    if goes_on:
+        parts.log.emit(Kind.SUSPENDED, step, reason=reason, **position)
+    else:
+        _stop(parts, Verdict(Status.ABORTED, reason), parts.clock.now(), step, position)
+
+
+def _stop(
+    parts: Parts, verdict: Verdict, moment: float, step: int, position: Mapping[str, float]
+) -> None:
+    """Stop the clock at the moment of the verdict."""
+    parts.clock.stop(moment)
+    status, reason = verdict.status.value, verdict.reason
+    parts.log.emit(Kind.RUN_STOP, step, time=moment, status=status, reason=reason, **position)
+
+
 def begin(parts: Parts, past: ResumePoint | None) -> int:
-    """Start the clock: nobody reads data before RUN_START is stamped, and everybody is ready.
+    """Start the clock: no process reads data before RUN_START, and all are ready by then.
 
     Returns:
         The updates done already. A run that goes on has had its RUN_START long ago.
@@ -139,10 +161,10 @@ def block(
 
 
 def train(parts: Parts, batches: Iterator[Batch], step: int, stop: int) -> tuple[int, Verdict]:
-    """Update until `stop`, unless the loss breaks, time is up or room is wanted on any rank.
+    """Update until `stop`, unless on any rank the loss breaks, time is up or preemption is asked.
 
-    Ranks exchange what they saw every few steps and read the answer one exchange later, so that
-    nobody waits for it; at the end of the block they do wait, the device is drained there anyway.
+    Ranks exchange what they saw every few steps and read the answer one exchange later, so that no
+    rank waits for it; at the end of the block they do wait, the device is drained there anyway.
     """
     answer, verdict = None, RUNNING
     parts.meter.mark()
@@ -166,16 +188,16 @@ def train(parts: Parts, batches: Iterator[Batch], step: int, stop: int) -> tuple
 
 
 def _seen(parts: Parts, bad: int) -> list[int]:
-    """What this rank saw: its first bad step, its time on the clock, a request to make room."""
+    """What this rank saw: its first bad step, its time on the clock, a request to preempt it."""
     seen = [bad, -round(1000 * parts.clock.elapsed), -int(parts.preemption_requested())]
     return seen + parts.saver.signs() if parts.saver else seen
 
 
 def _judged(parts: Parts, step: int, worst: list[int]) -> Verdict:
     """The verdict on the worst that any rank saw; a run that goes on may be saved here."""
-    bad, elapsed, room, *signs = worst
+    bad, elapsed, preempted, *signs = worst
     seconds = -elapsed / 1000
-    verdict = judge_health(parts.target, bad, seconds, suspend=room < 0)
+    verdict = judge_health(parts.target, bad, seconds, suspend=preempted < 0)
     if parts.saver and not verdict.final:
         parts.saver.heed(step, seconds, signs)
     return verdict

@@ -19,8 +19,8 @@ from ttt.distributed import world as dist_world
 from ttt.distributed.device import has_work
 from ttt.distributed.rank import Placement, to_go_on
 from ttt.errors import ESCAPE, LAUNCH_FAILED, LaunchError, TttError, shown
-from ttt.events import EventLog, Kind
-from ttt.loop import Parts
+from ttt.events import EventLog
+from ttt.loop import Parts, abort
 from ttt.protocols import World
 from ttt.schema.run import TimeoutConfig
 from ttt.signals import Interrupted
@@ -164,14 +164,9 @@ class Guard:
                 (self.folder / signals.SUSPENDED).write_text(reason + "\n")
         parts = self.parts
         if parts and parts.clock.running and self._ending.acquire(blocking=False):
-            step, position = parts.reached()
-            if goes_on:  # the clock, too
-                parts.log.emit(Kind.SUSPENDED, step, reason=reason, **position)
-            else:
-                parts.clock.stop(parts.clock.now())
-                parts.log.emit(Kind.RUN_STOP, step, status="aborted", reason=reason, **position)
-                if self.rank == 0 and self.folder:
-                    saver.forget(self.folder)
+            abort(parts, reason, goes_on=goes_on)
+            if not goes_on and self.rank == 0 and self.folder:
+                saver.forget(self.folder)
 
     def last_words(self, number: int) -> None:
         """End the record in another thread, if the main thread was asked to stop but does not."""
