@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 import studies
 from ttt.errors import ConfigError, MissingExtra
 from ttt.report.analyze.scaling import Efficiency
+from ttt.report.analyze.view import losses, tasks
 from ttt.report.render import drawing
 from ttt.report.render.charts import charts, inline_svg, write_figures
-from ttt.report.render.view import losses, tasks
 
 SVG = "{http://www.w3.org/2000/svg}"
 

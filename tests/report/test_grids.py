@@ -3,13 +3,13 @@ import dataclasses
 import pytest
 
 import studies
+from ttt.report.analyze.caveats import cautions, objections, problems, verdict
 from ttt.report.analyze.score import Score, Weak, group
+from ttt.report.analyze.sentences import answer, compared, recount, side_by_side
+from ttt.report.analyze.view import identity, tasks
 from ttt.report.render import grids
-from ttt.report.render.caveats import cautions, objections, problems, verdict
 from ttt.report.render.experiment import score_lines
 from ttt.report.render.grids import overview, scaling, stability
-from ttt.report.render.sentences import answer, compared, recount, side_by_side
-from ttt.report.render.view import identity, tasks
 
 
 def hardware(rows):

@@ -7,7 +7,7 @@ import pytest
 
 import studies
 from ttt.report.analyze.score import Rcp
-from ttt.report.render.sentences import (
+from ttt.report.analyze.sentences import (
     answer,
     compared,
     comparisons,
@@ -15,7 +15,7 @@ from ttt.report.render.sentences import (
     laws,
     rates,
 )
-from ttt.report.render.view import identity, ranked, tasks
+from ttt.report.analyze.view import identity, ranked, tasks
 
 
 def said(*groups):

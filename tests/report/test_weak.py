@@ -4,11 +4,11 @@ from pathlib import Path
 import pytest
 
 import studies
+from ttt.report.analyze.caveats import verdict
 from ttt.report.analyze.scaling import sweeps
 from ttt.report.analyze.score import Rcp, group
 from ttt.report.analyze.stability import comparisons, stability
 from ttt.report.analyze.weak import Weak
-from ttt.report.render.caveats import verdict
 from ttt.report.render.export import as_json
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from ttt.errors import ConfigError, MissingExtra, one_line
 from ttt.report.analyze.format import duration, number
 from ttt.report.analyze.study import Study
-from ttt.report.render.view import Result, Task, tasks
+from ttt.report.analyze.view import Result, Task, tasks
 from ttt.report.run import Run
 
 if TYPE_CHECKING:

@@ -22,10 +22,10 @@ from ttt.errors import one_line
 from ttt.report.analyze.format import PLURAL, in_unit, percent
 from ttt.report.analyze.scaling import Sweep
 from ttt.report.analyze.score import agreed
+from ttt.report.analyze.sentences import whose
 from ttt.report.analyze.size import workers
 from ttt.report.analyze.stability import confidence
-from ttt.report.render.sentences import whose
-from ttt.report.render.view import Result, Task, identity, losses
+from ttt.report.analyze.view import Result, Task, identity, losses
 from ttt.report.run import Run
 
 CURVE = "curve-"  # begins the identifier of what a pointer finds of a curve

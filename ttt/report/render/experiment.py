@@ -21,9 +21,9 @@ from ttt.report.analyze.format import (
 from ttt.report.analyze.progress import Measure, over_runs, progress, written
 from ttt.report.analyze.rates import clock_rate
 from ttt.report.analyze.score import Group, agreed
+from ttt.report.analyze.sentences import weak
 from ttt.report.analyze.size import unit as unit_of_size
 from ttt.report.analyze.stability import confidence
-from ttt.report.render.sentences import weak
 from ttt.report.run import Run
 
 _COLOURS = {

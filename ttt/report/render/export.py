@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from ttt.errors import ESCAPE, ConfigError, one_line
+from ttt.report.analyze.caveats import grain, problems, replaced, why_failed
 from ttt.report.analyze.scaling import Efficiency, Fit, Point, Sweep
 from ttt.report.analyze.score import Group, Rcp, Spread, agreed
+from ttt.report.analyze.sentences import rate_remarks
 from ttt.report.analyze.stability import Comparison
 from ttt.report.analyze.study import Study
+from ttt.report.analyze.view import Result, Seen, attempts, identity, tasks
 from ttt.report.analyze.weak import Weak
-from ttt.report.render.caveats import grain, problems, replaced, why_failed
-from ttt.report.render.sentences import rate_remarks
-from ttt.report.render.view import Result, Seen, attempts, identity, tasks
 
 _AGREED = (
     "submitter system benchmark official ruleset division metric target accelerators"

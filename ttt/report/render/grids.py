@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ttt.errors import one_line
+from ttt.report.analyze.caveats import verdict, why_failed
 from ttt.report.analyze.format import (
     PLURAL,
     UNKNOWN,
@@ -23,7 +24,7 @@ from ttt.report.analyze.scaling import Point, Sweep
 from ttt.report.analyze.score import Group, agreed, spread
 from ttt.report.analyze.size import counting, workers
 from ttt.report.analyze.stability import confidence
-from ttt.report.render.caveats import verdict, why_failed
+from ttt.report.analyze.view import Result, Task, identity, ranked
 from ttt.report.render.cells import (
     Cell,
     Grid,
@@ -35,7 +36,6 @@ from ttt.report.render.cells import (
     in_percent,
     in_words,
 )
-from ttt.report.render.view import Result, Task, identity, ranked
 
 _BRIEF = {"accelerator": "accel.", "process": "procs", "node": "nodes"}
 _ONE_BY_ONE = 10  # runs that show their progress one by one

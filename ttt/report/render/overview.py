@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from ttt.errors import one_line
+from ttt.report.analyze.caveats import verdict
 from ttt.report.analyze.hardware import Row
 from ttt.report.analyze.names import differences, joined
 from ttt.report.analyze.scaling import Point, Sweep
 from ttt.report.analyze.score import Group, agreed
 from ttt.report.analyze.stability import confidence
 from ttt.report.analyze.study import Study
-from ttt.report.render.caveats import verdict
 from ttt.sinks.series import sweep_point, workers
 
 _EFFICIENCIES = ("throughput", "statistical", "overhead", "time_to_train")

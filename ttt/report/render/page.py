@@ -16,13 +16,9 @@ from typing import TYPE_CHECKING
 
 from ttt.compliance import LABEL
 from ttt.errors import ESCAPE, ConfigError, MissingExtra, one_line
+from ttt.report.analyze.caveats import cautions, objections, why_failed
 from ttt.report.analyze.format import counted
-from ttt.report.analyze.study import Study
-from ttt.report.render import grids
-from ttt.report.render.caveats import cautions, objections, why_failed
-from ttt.report.render.cells import Grid
-from ttt.report.render.charts import Chart, charts, inline_svg
-from ttt.report.render.sentences import (
+from ttt.report.analyze.sentences import (
     INTERVAL,
     answer,
     comparisons,
@@ -33,7 +29,11 @@ from ttt.report.render.sentences import (
     side_by_side,
     whose,
 )
-from ttt.report.render.view import Task, attempts, identity, ranked, tasks
+from ttt.report.analyze.study import Study
+from ttt.report.analyze.view import Task, attempts, identity, ranked, tasks
+from ttt.report.render import grids
+from ttt.report.render.cells import Grid
+from ttt.report.render.charts import Chart, charts, inline_svg
 
 if TYPE_CHECKING:
     from markupsafe import Markup

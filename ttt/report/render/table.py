@@ -11,17 +11,12 @@ from rich.text import Text
 
 from ttt.compliance import LABEL
 from ttt.errors import one_line
+from ttt.report.analyze.caveats import broken, cautions, objections, remarks, why_failed
 from ttt.report.analyze.format import number, unit_of
 from ttt.report.analyze.names import differences, joined, whereabouts
 from ttt.report.analyze.progress import measure_of
 from ttt.report.analyze.score import group
-from ttt.report.analyze.study import Study
-from ttt.report.read.find import find
-from ttt.report.render import grids
-from ttt.report.render.caveats import broken, cautions, objections, remarks, why_failed
-from ttt.report.render.cells import Grid
-from ttt.report.render.experiment import plain_table, show_experiment, title_of
-from ttt.report.render.sentences import (
+from ttt.report.analyze.sentences import (
     INTERVAL,
     comparisons,
     held_back,
@@ -30,7 +25,12 @@ from ttt.report.render.sentences import (
     side_by_side,
     whose,
 )
-from ttt.report.render.view import Task, attempts, identity, ranked, tasks
+from ttt.report.analyze.study import Study
+from ttt.report.analyze.view import Task, attempts, identity, ranked, tasks
+from ttt.report.read.find import find
+from ttt.report.render import grids
+from ttt.report.render.cells import Grid
+from ttt.report.render.experiment import plain_table, show_experiment, title_of
 from ttt.report.run import Rejected
 
 _MANY = 40  # runs; more of them are read as a line for each experiment

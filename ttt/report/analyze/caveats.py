@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from ttt.report.analyze.format import duration, percent
 from ttt.report.analyze.score import Group
-from ttt.report.render.view import Result
+from ttt.report.analyze.view import Result
 from ttt.report.run import Run
 
 _FEW = 5  # failed runs that get a line each

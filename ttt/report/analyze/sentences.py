@@ -17,7 +17,7 @@ from ttt.report.analyze.rates import remarks
 from ttt.report.analyze.scaling import Sweep
 from ttt.report.analyze.score import Group, agreed
 from ttt.report.analyze.stability import Comparison, between_machines
-from ttt.report.render.view import Result, Seen, Task, identity, official_s, ranked
+from ttt.report.analyze.view import Result, Seen, Task, identity, official_s, ranked
 
 _ERROR = 0.05  # of Welch's test: from which on it does not tell two apart
 _AS_FAST = 1.01  # scores over each other: less is no difference, unless a test says so
