@@ -9,8 +9,11 @@ import torch
 
 from ground import HUNG, environment
 from ttt import shipped
-from ttt.doctor import compute, device, exactness, steps
-from ttt.doctor.device import Check
+from ttt.distributed.world import Solo
+from ttt.doctor import compute, device, exactness, gpus, steps
+from ttt.doctor.checks import with_torch
+from ttt.doctor.device import Guard
+from ttt.doctor.examination import Check, Context, Stage, examine
 from ttt.doctor.findings import Level, Observation, ok
 from ttt.machine import peaks
 from ttt.schema.data.images import ImageDataConfig
@@ -26,10 +29,6 @@ GPU = [
 
 def seen(*facts, hosts="abcdefgh"):
     return [Observation(rank, hosts[rank], fact) for rank, fact in enumerate(facts)]
-
-
-def alone(value):
-    return [value]
 
 
 @pytest.mark.parametrize(
@@ -66,7 +65,7 @@ def product(rate, peak):
     facts = compute.Compute(
         "H200", 1, {"bf16": rate}, "13.0", None, None, gpus=True, peaks={"bf16": peak}
     )
-    [finding] = compute.judge(seen(facts))
+    [finding] = compute.judge_rates(seen(facts))
     return finding
 
 
@@ -182,16 +181,16 @@ def test_ranks_may_have_other_precisions():
     assert fine.text.endswith("as a share of the change: fp32 1.0e-06, bf16 1.0e-02")
 
 
-def broken():
+def broken(_=None):
     raise RuntimeError("CUDA error: out of memory\nmore lines")
 
 
 def test_a_check_that_breaks_is_a_finding_and_the_others_go_on():
     made = [
-        Check("one", broken, lambda seen: iter([])),
-        Check("two", lambda: 2, lambda seen: iter([ok("two", str(seen[0].facts))])),
+        Check("one", Stage.device, broken, lambda seen, _: []),
+        Check("two", Stage.device, lambda _: 2, lambda seen, _: [ok("two", str(seen[0].facts))]),
     ]
-    first, second = device.examine(CPU, made, alone)
+    first, second = examine(Context(None, guard=Guard(CPU)), made)
     assert first.level is Level.failure
     assert first.text.endswith("RuntimeError: CUDA error: out of memory")
     assert (second.level, second.text) == (Level.ok, "2")
@@ -200,10 +199,10 @@ def test_a_check_that_breaks_is_a_finding_and_the_others_go_on():
 def test_no_check_is_made_on_a_gpu_that_is_lost(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(device, "_answers", lambda device: False)
     made = [
-        Check("one", broken, lambda seen: iter([])),
-        Check("two", lambda: pytest.fail("was made"), lambda seen: iter([])),
+        Check("one", Stage.device, broken, lambda seen, _: []),
+        Check("two", Stage.device, lambda _: pytest.fail("was made"), lambda seen, _: []),
     ]
-    _, second = device.examine(CPU, made, alone)
+    _, second = examine(Context(None, guard=Guard(CPU)), made)
     assert "does not answer since the check 'one'" in second.text
 
 
@@ -236,7 +235,9 @@ class TestOnAGpu:
     def test_all_checks_pass_within_a_minute(self):
         there = compute.choose("auto", 0)
         begin = time.monotonic()
-        found = list(device.examine(there, device.checks(RUN, there, gpus=True), alone))
+        made = [one for one in with_torch(Solo(CPU), there) if one.stage is Stage.device]
+        context = Context(None, RUN, guard=Guard(there), facts={"GPUs": gpus.look(0)})
+        found = list(examine(context, made))
         assert time.monotonic() - begin < 60
         print(*found, sep="\n")
         assert [one for one in found if one.level is Level.failure] == []
@@ -252,12 +253,13 @@ class TestOnAGpu:
     def test_a_lost_gpu_is_named(self):
         done = python(
             "import torch\n"
-            "from ttt.doctor import device\n"
+            "from ttt.doctor.device import Guard\n"
+            "from ttt.doctor.examination import Check, Context, Stage, examine\n"
             "gpu = torch.device('cuda', 0)\n"
-            "def outside():\n"
+            "def outside(_):\n"
             "    return torch.zeros(1, device=gpu)[torch.tensor([9], device=gpu)].cpu()\n"
-            "checks = [device.Check(name, outside, lambda seen: iter(())) for name in 'ab']\n"
-            "for one in device.examine(gpu, checks, lambda value: [value]):\n"
+            "made = [Check(name, Stage.device, outside, lambda seen, _: ()) for name in 'ab']\n"
+            "for one in examine(Context(None, guard=Guard(gpu)), made):\n"
             "    print(one.text, flush=True)\n"
         )
         assert "device-side assert" in done.stdout.splitlines()[0]

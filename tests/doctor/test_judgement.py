@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from ttt.distributed.rank import Placement
-from ttt.doctor import cpus, gpus, limits, local, network, reading, show, software, started, storage
+from ttt.doctor import cpus, gpus, limits, network, reading, show, software, started, storage
+from ttt.doctor.examination import Check, Context, Stage, examine, look_locally
 from ttt.doctor.findings import (
     Finding,
     Level,
@@ -501,7 +502,7 @@ def test_every_node_needs_the_same_data_set(places, made, level, said):
 
 def test_the_probe_is_seen_and_removed(tmp_path: Path):
     run = RunConfig(run_root=str(tmp_path / "not/there/yet"))
-    assert storage.probe(run, 0, lambda value: [value]) == [True]
+    assert storage.probe(run, 0, lambda value: [value]) is True
     assert list(tmp_path.iterdir()) == []
 
 
@@ -532,7 +533,7 @@ READ = reading.Reading(1000, 10**9, 1.0, 10**9, 0, 10**9, drop_caches=False)
     ],
 )
 def test_the_read_rate_is_judged_by_peers_and_by_a_disk(facts, level, said):
-    finding = one(reading.judge(seen(*facts)))
+    finding = one(reading.judge_rate(seen(*facts)))
     assert finding.level is level
     assert said in finding.text
 
@@ -584,15 +585,19 @@ def test_a_finding_is_shown_in_columns_of_its_own():
 
 
 def test_a_check_that_breaks_is_a_finding_and_stops_no_other():
-    def breaks():
+    def breaks(_):
         raise PermissionError(13, "Permission denied", "/data")
 
-    mine = {"a": local.attempt(breaks), "b": local.attempt(lambda: 5)}
-    everybody = local.Everybody(mine, lambda value: [value])
-    broken = one(everybody.judged("a", lambda seen: iter(())))
+    made = [
+        Check("a", Stage.local, breaks, lambda seen, _: []),
+        Check("b", Stage.local, lambda _: 5, lambda seen, _: [ok("b", str(seen[0].facts))]),
+    ]
+    context = Context(None)
+    look_locally(context, made)
+    broken, fine = examine(context, made)
     assert broken.level is Level.failure
     assert "PermissionError: [Errno 13] Permission denied: '/data'" in broken.text
-    assert one(everybody.judged("b", lambda seen: iter([ok("b", str(seen[0].facts))]))).text == "5"
+    assert fine.text == "5"
 
 
 BLIND = [

@@ -158,7 +158,7 @@ def measured(backend="gloo", latency=1e-4, bulk=1e9, links=(1e9,) * 4):
 )
 def test_collectives_are_judged(one, nodes, level, said):
     gloo = measured() if one.backend == "nccl" else None
-    [finding] = exchange.judge(one, nodes, gloo)
+    [finding] = exchange.judge_operations(one, nodes, gloo)
     assert finding.level is level
     assert said in finding.text
     assert finding.name == f"all-reduce, {one.backend}"
@@ -208,7 +208,7 @@ def test_collectives_are_measured_by_real_processes():
 
 
 def stamps(world):
-    return clocks.exchange(world.gather)
+    return world.gather(clocks.look(world.gather))
 
 
 def test_processes_on_one_machine_have_one_clock():

@@ -15,11 +15,14 @@ import importlib.util
 import json
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
-from ttt import config, scratch, streams
+from ttt import scratch, streams
 from ttt.distributed.rank import Placement, from_environment
-from ttt.doctor import local, show
+from ttt.doctor import show
+from ttt.doctor.checks import WITHOUT_TORCH
+from ttt.doctor.examination import Context, examine, host, look_locally
 from ttt.doctor.findings import Finding, Level
 from ttt.errors import LAUNCH_FAILED, OK, TttError
 from ttt.errors import show as show_error
@@ -48,35 +51,34 @@ def _attempt(arguments: list[str]) -> int:
 
 def consult(text: str | None, placement: Placement | None) -> int:
     """Make the checks; rank 0, which has the message, shows them as they are made."""
-    place = placement or Placement()
     message: dict[str, Any] = json.loads(text) if text else {}
     findings: list[Finding] = []
     console = Terminal()
 
-    def tell(made: Iterable[Finding]) -> None:
+    def report(made: Iterable[Finding]) -> None:
         for finding in made:
             findings.append(finding)
             if message:
                 console.print(show.line(finding, console.width), soft_wrap=True)
 
-    mine = local.early(placement)
+    context = Context(placement)
+    look_locally(context, WITHOUT_TORCH)
     nodes: int | None = 1
     if importlib.util.find_spec("torch"):
         # Not imported above: torch may be absent.
-        together = importlib.import_module("ttt.doctor.collective")
-        nodes = together.examine(placement, text, mine, tell)
+        collective = importlib.import_module("ttt.doctor.collective")
+        nodes = collective.meet(context, text, report)
     elif message:
-        run = config.load(message["config"])
-        tell(local.judge_configuration(run, message["problems"]))
-        tell(local.examine(run, message["looks"], None, mine, lambda value: [value]))
+        # The ranks cannot meet without torch: rank 0 examines its node as a process alone.
+        report(examine(replace(context.joined(message), placement=None), WITHOUT_TORCH))
     if message:
         console.print(show.closing(findings))
         if message["json"]:
-            show.write(message["json"], local.host(), place.size, nodes, findings)
+            show.write(message["json"], host(), context.place.size, nodes, findings)
     elif nodes is None:  # rank 0 does not know what is wrong here
         for finding in findings:
             if finding.level is Level.failure:
-                where = f"rank {place.rank} on {local.host()}"
+                where = f"rank {context.place.rank} on {host()}"
                 print(f"ttt: {where}: {finding.name}: {finding.text}", file=sys.stderr)
     return OK if nodes is not None and show.healthy(findings) else LAUNCH_FAILED
 

@@ -31,15 +31,15 @@ class Offset:
     uncertainty: float
 
 
-def exchange(gather: Gather) -> list[Stamps]:
-    """The stamps of all ranks."""
-    mine = []
-    gather(None)  # everybody is here, so that the rounds are short
+def look(gather: Gather) -> Stamps:
+    """The stamps of this rank; all ranks call this together."""
+    stamps = []
+    gather(None)  # all ranks are here, so that the rounds are short
     for _ in range(ROUNDS):
         begin = time.time()
         gather(None)
-        mine.append((begin, time.time()))
-    return gather(mine)
+        stamps.append((begin, time.time()))
+    return stamps
 
 
 def offset(reference: Stamps, other: Stamps) -> Offset:

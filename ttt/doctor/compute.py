@@ -176,6 +176,12 @@ def _best(device: torch.device, dtype: torch.dtype, size: int, burst: int) -> fl
             return 2 * size**3 * burst / best
 
 
+def judge(seen: Sequence[Observation[Compute]]) -> Iterator[Finding]:
+    """Whether the libraries fit, and the devices are fast."""
+    yield from judge_libraries(seen)
+    yield from judge_rates(seen)
+
+
 def judge_libraries(seen: Sequence[Observation[Compute]]) -> Iterator[Finding]:
     """Whether torch can use the GPUs, and with the same libraries everywhere."""
     kinds = defaultdict(list)
@@ -198,17 +204,17 @@ def judge_libraries(seen: Sequence[Observation[Compute]]) -> Iterator[Finding]:
         yield ok("libraries", f"CUDA {cuda}, cuDNN {cudnn}, NCCL {nccl}", **data)
 
 
-def judge(seen: Sequence[Observation[Compute]]) -> Iterator[Finding]:
+def judge_rates(seen: Sequence[Observation[Compute]]) -> Iterator[Finding]:
     """Whether devices of one model are equally fast."""
     models = defaultdict(list)
     for one in seen:
         models[one.facts.device].append(one)
     for model, alike in models.items():
         for dtype in alike[0].facts.flop_per_s:
-            yield _judge_rates(model, dtype, alike)
+            yield _judge_kind(model, dtype, alike)
 
 
-def _judge_rates(model: str, dtype: str, alike: Sequence[Observation[Compute]]) -> Finding:
+def _judge_kind(model: str, dtype: str, alike: Sequence[Observation[Compute]]) -> Finding:
     rates = {one.rank: one.facts.flop_per_s[dtype] for one in alike}
     hosts = {one.rank: one.host for one in alike}
     low, high = min(rates.values()) / 1e12, max(rates.values()) / 1e12

@@ -5,12 +5,16 @@ torch only to count a model's parameters.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 
 from ttt import config
+from ttt.distributed import bench
 from ttt.distributed.bench import Measured, Timing
-from ttt.doctor.findings import Finding, failure, names, ok, reference, slow, warning
+from ttt.doctor.examination import Failed, attempt
+from ttt.doctor.findings import Finding, Observation, failure, names, ok, reference, slow, warning
+from ttt.protocols import World
 from ttt.schema.run import RunConfig
 
 LATENCY_BYTES = 4  # one number: the time is latency alone
@@ -25,6 +29,89 @@ _BULK_BYTES = 1 << 20  # below this, time is mostly latency, and bandwidth means
 _SLOW_NETWORK = 0.125e9
 _SHARE = 0.5  # of the median link of its kind: cables and lanes fail by halves
 _SAME = 1.0  # NCCL that is slower than gloo over the same wires has not found its transport
+
+
+@dataclass(frozen=True, slots=True)
+class Collectives:
+    """What gloo does with the messages of the model; the same on every rank.
+
+    Attributes:
+        sizes: Bytes of the messages.
+        gloo: What it does.
+        refused: Why the model cannot be built, if so; there is one size then.
+    """
+
+    sizes: Sequence[int]
+    gloo: Measured
+    refused: str | None = None
+
+
+def look(world: World, run: RunConfig) -> Collectives | None:
+    """Measure gloo; all ranks call this together. None for a process alone."""
+    if world.size == 1:
+        return None
+    parameters = world.agree(attempt(lambda: parameter_bytes(run)))
+    refused = parameters.reason if isinstance(parameters, Failed) else None
+    sizes = message_sizes([] if isinstance(parameters, Failed) else parameters)
+    return Collectives(sizes, bench.gloo(world, sizes), refused)
+
+
+def look_nccl(
+    world: World, device: torch.device, collectives: Collectives | None
+) -> Measured | str | None:
+    """Measure NCCL; all ranks call this together.
+
+    Args:
+        world: All ranks, joined on the CPU.
+        device: Of this rank.
+        collectives: What gloo does.
+
+    Returns:
+        What NCCL does, or the reason why it cannot connect the GPUs; None where a rank has no GPU.
+    """
+    if collectives is None or not all(world.gather(device.type == "cuda")):
+        return None
+    return bench.nccl(world, collectives.sizes, device)
+
+
+def judge(seen: Sequence[Observation[Collectives | None]]) -> Iterator[Finding]:
+    """Whether gloo is fast enough, and all its links are."""
+    found = seen[0].facts
+    if found is None:
+        yield ok(
+            "collectives",
+            "not measured: there is only one process; to measure them, start several: torchrun"
+            " --nproc-per-node 2 -m ttt doctor (srun and mpirun likewise)",
+            sizes=None,
+            why={"sizes": "there is only one process"},
+        )
+        return
+    if found.refused:
+        yield failure("model", f"cannot be built: {found.refused}", None)
+    yield from _judge_backend(found.gloo, [one.host for one in seen])
+
+
+def judge_nccl(
+    seen: Sequence[Observation[Measured | str | None]], collectives: Collectives | None
+) -> Iterator[Finding]:
+    """Whether NCCL connects the GPUs, and is faster than gloo.
+
+    Args:
+        seen: What `look_nccl` gave; the same on every rank.
+        collectives: What gloo does.
+    """
+    found = seen[0].facts
+    if isinstance(found, str):
+        yield refused(found)
+    elif found is not None and collectives is not None:
+        yield from _judge_backend(found, [one.host for one in seen], collectives.gloo)
+
+
+def _judge_backend(
+    measured: Measured, hosts: Sequence[str], gloo: Measured | None = None
+) -> Iterator[Finding]:
+    yield from judge_operations(measured, len(set(hosts)), gloo)
+    yield from judge_links(measured, hosts)
 
 
 def parameter_bytes(run: RunConfig) -> list[int]:
@@ -68,7 +155,9 @@ def message_sizes(parameters: Sequence[int]) -> list[int]:
     return sorted({LATENCY_BYTES, *found[:1], *([max(found[1:])] if found[1:] else ()), sum(found)})
 
 
-def judge(measured: Measured, nodes: int, gloo: Measured | None = None) -> Iterator[Finding]:
+def judge_operations(
+    measured: Measured, nodes: int, gloo: Measured | None = None
+) -> Iterator[Finding]:
     """Whether the collectives of one backend are fast enough.
 
     Args:

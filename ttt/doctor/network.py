@@ -87,6 +87,17 @@ def resolve(name: str) -> Address:
     return found[-1]
 
 
+def judge(seen: Sequence[Observation[Network]], *, launched: bool) -> Iterator[Finding]:
+    """Whether every machine can be found by its name, and has ports.
+
+    Args:
+        seen: The network of each rank.
+        launched: See `judge_ports`.
+    """
+    yield from judge_names(seen)
+    yield from judge_ports(seen, launched=launched)
+
+
 def judge_names(seen: Sequence[Observation[Network]]) -> Iterator[Finding]:
     """Whether every machine's name leads to an address that its peers can use, and back."""
     machines = {(one.facts.machine, one.facts.name): one.facts for one in seen}
@@ -159,6 +170,34 @@ def _judge_name(network: Network, several: bool) -> Iterator[Finding]:
             "check the nameservers in /etc/resolv.conf",
             **data,
         )
+
+
+def look_rank_zero(seen: Sequence[Observation[Network]]) -> Address | None:
+    """Where the name of rank 0's machine leads here; None if all ranks are on that machine.
+
+    Args:
+        seen: The network of each rank.
+    """
+    zero = next((one.facts for one in seen if one.rank == 0), None)
+    if zero is None or len({one.facts.machine for one in seen}) == 1:
+        return None
+    return resolve(zero.name)
+
+
+def judge_rank_zero(
+    seen: Sequence[Observation[Address | None]], machines: Sequence[Observation[Network]]
+) -> Iterator[Finding]:
+    """Whether every rank can look up the machine of rank 0.
+
+    Args:
+        seen: Where that name leads on each rank.
+        machines: The network of each rank.
+    """
+    known = [Observation(one.rank, one.host, one.facts) for one in seen if one.facts]
+    if known:
+        zero = next(one.facts for one in machines if one.rank == 0)
+        near = {one.rank for one in machines if one.facts.machine == zero.machine}
+        yield from judge_way_to_rank_zero(zero.name, known, near)
 
 
 def judge_way_to_rank_zero(

@@ -82,7 +82,18 @@ def look(run: RunConfig, rank: int, size: int) -> Reading | None:
     return Reading(opened, read, seconds, before, after, sample, os.access(_DROP, os.W_OK))
 
 
-def judge(seen: Sequence[Observation[Reading | None]]) -> Iterator[Finding]:
+def judge(seen: Sequence[Observation[Reading | None]], method: str) -> Iterator[Finding]:
+    """Whether the set is read fast enough, and can be forgotten.
+
+    Args:
+        seen: What the ranks read.
+        method: See `judge_cache`.
+    """
+    yield from judge_rate(seen)
+    yield from judge_cache(seen, method)
+
+
+def judge_rate(seen: Sequence[Observation[Reading | None]]) -> Iterator[Finding]:
     """Whether the set is read fast enough, and alike everywhere."""
     known = [(one.host, one.facts) for one in seen if one.facts and one.facts.seconds]
     if not known:

@@ -82,15 +82,16 @@ def look_data(run: RunConfig) -> Place | None:
     return replace(place, content=_fingerprint(Path(root))) if place.exists else place
 
 
-def probe(run: RunConfig, rank: int, gather: Gather) -> list[bool]:
-    """Whether each rank sees a file that rank 0 has just written where runs go."""
+def probe(run: RunConfig, rank: int, gather: Gather) -> bool:
+    """Whether this rank sees a file that rank 0 has just written where runs go."""
     # Where run_root is not made yet, its parent tells: rank 0 will make it there.
     file = nearest(Path(run.run_root).absolute()) / f".ttt-doctor-{uuid.uuid4().hex}"
     if rank == 0:
         with contextlib.suppress(OSError):  # a folder that cannot be written has its own finding
             file.write_text("")
     name: str = gather(str(file))[0]
-    seen = gather(os.path.exists(name))
+    seen = os.path.exists(name)
+    gather(None)  # every rank has looked
     if rank == 0:
         file.unlink(missing_ok=True)
     return seen
