@@ -22,7 +22,7 @@ from ttt.doctor.findings import (
     warning,
 )
 from ttt.errors import install
-from ttt.machine import gpus as cuda
+from ttt.machine import visible_gpus
 from ttt.machine.topology import Core, Topology
 from ttt.schema.choices import Binding
 from ttt.schema.data.images import ImageDataConfig
@@ -383,8 +383,8 @@ CUT = replace(H100, uuid="GPU-8", mig=True, instances=("MIG-8a", "MIG-8b"))
 )
 def test_instances_are_found_by_their_own_names_and_by_that_of_the_whole(variable, found):
     assert [gpu.uuid for gpu in gpus.visible([*eight(), CUT], variable)] == found
-    cards = [cuda.Card(gpu.uuid, gpu.instances) for gpu in [*eight(), CUT]]
-    assert cuda.visible(cards, variable) == found
+    cards = [visible_gpus.Card(gpu.uuid, gpu.instances) for gpu in [*eight(), CUT]]
+    assert visible_gpus.visible(cards, variable) == found
 
 
 def test_a_gpu_for_each_task_is_as_it_should_be_and_one_for_two_is_not():

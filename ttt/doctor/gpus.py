@@ -13,7 +13,7 @@ import pynvml
 
 from ttt.distributed.rank import gpu_index
 from ttt.doctor.findings import Finding, Observation, failure, names, ok, warning
-from ttt.machine import gpus as cuda
+from ttt.machine import visible_gpus
 from ttt.machine.nvml import asked
 
 # Reasons for a low clock that mean trouble; idling and a power cap at full load are normal.
@@ -90,7 +90,7 @@ def look(local_rank: int, environment: Mapping[str, str] = os.environ) -> Gpus:
 
 
 def visible(present: Sequence[Gpu], shown: str | None) -> tuple[Gpu, ...]:
-    """The GPUs that CUDA_VISIBLE_DEVICES leaves, in its order; see `ttt.machine.gpus`.
+    """The GPUs that CUDA_VISIBLE_DEVICES leaves, in its order; see `ttt.machine.visible_gpus`.
 
     Args:
         present: All GPUs, in the order of their bus.
@@ -98,8 +98,8 @@ def visible(present: Sequence[Gpu], shown: str | None) -> tuple[Gpu, ...]:
     """
     own = {gpu.uuid: gpu for gpu in present}
     own |= {name: replace(gpu, uuid=name) for gpu in present for name in gpu.instances}
-    cards = [cuda.Card(gpu.uuid, gpu.instances) for gpu in present]
-    return tuple(own[name] for name in cuda.visible(cards, shown))
+    cards = [visible_gpus.Card(gpu.uuid, gpu.instances) for gpu in present]
+    return tuple(own[name] for name in visible_gpus.visible(cards, shown))
 
 
 def judge(seen: Sequence[Observation[Gpus]], device: str) -> Iterator[Finding]:
@@ -242,7 +242,7 @@ def _health(which: str, gpu: Gpu) -> Iterator[Finding]:
 
 
 def _gpu(handle: Any) -> Gpu:
-    card = cuda.card(handle)
+    card = visible_gpus.card(handle)
     memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
     reasons = asked(pynvml.nvmlDeviceGetCurrentClocksThrottleReasons, handle)
     persistent = asked(pynvml.nvmlDeviceGetPersistenceMode, handle)

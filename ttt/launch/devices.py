@@ -1,6 +1,6 @@
 """How many GPUs a process started here would see, without loading torch."""
 
-from ttt.machine import gpus
+from ttt.machine.visible_gpus import count as visible_gpus
 
 ON_A_CPU = 2  # processes on a node without GPUs, where no setting gives a number
 
@@ -32,8 +32,3 @@ def starting_problems(device: str, *, procs: int, nodes: int) -> list[str]:
             " or device=cpu"
         )
     return found
-
-
-def visible_gpus() -> int:
-    """GPUs of this machine, as far as CUDA_VISIBLE_DEVICES shows them; 0 without a driver."""
-    return gpus.count()
