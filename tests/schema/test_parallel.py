@@ -1,10 +1,10 @@
 """What a run's processes divide, and what they tell of it, is arithmetic on the mesh."""
 
 import pytest
-from ttt.schema.clicks import ClickDataConfig
-from ttt.schema.text import TextDataConfig
 
 from ttt import config
+from ttt.schema.data.clicks import ClickDataConfig
+from ttt.schema.data.text import TextDataConfig
 from ttt.schema.derived import micro_batch
 from ttt.schema.parallel import Mesh
 
