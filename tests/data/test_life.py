@@ -148,5 +148,5 @@ def test_dali_missing_says_what_to_install(loader, cuda, extra, folder, monkeypa
     monkeypatch.setitem(sys.modules, "nvidia.dali", None)
     monkeypatch.delitem(sys.modules, "ttt.data.pipeline", raising=False)
     importlib.reload(loader)  # can be imported without
-    with pytest.raises(MissingExtra, match=rf"pip install 'ttt\[{extra}\]'"):
+    with pytest.raises(MissingExtra, match=rf"pip install 'time-to-train\[{extra}\]'"):
         make(loader, folder)

@@ -246,7 +246,7 @@ def test_a_seed_of_its_own_is_refused(root):
 
 def test_a_missing_extra_says_what_to_install(root, monkeypatch):
     monkeypatch.setitem(sys.modules, "sentencepiece", None)
-    with pytest.raises(MissingExtra, match=r"sentencepiece.*pip install 'ttt\[text\]'"):
+    with pytest.raises(MissingExtra, match=r"sentencepiece.*pip install 'time-to-train\[text\]'"):
         loader(SOLO, root)
 
 

@@ -110,7 +110,7 @@ def test_taking_in_a_batch_does_not_read_it():
 
 def test_a_missing_extra_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "sacrebleu.metrics", None)
-    with pytest.raises(MissingExtra, match=r"sacrebleu.*pip install 'ttt\[text\]'"):
+    with pytest.raises(MissingExtra, match=r"sacrebleu.*pip install 'time-to-train\[text\]'"):
         Bleu()
 
 

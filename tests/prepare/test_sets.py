@@ -102,7 +102,7 @@ def test_something_else_in_the_way_is_not_overwritten(tmp_path):
 def test_a_missing_extra_says_what_to_install(module, package, tmp_path, monkeypatch):
     for name in [name for name in sys.modules if name.split(".")[0] == module]:
         monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(MissingExtra, match=rf"{package}.*pip install 'ttt\[digits\]'"):
+    with pytest.raises(MissingExtra, match=rf"{package}.*pip install 'time-to-train\[digits\]'"):
         digits.prepare(tmp_path / "set")
 
 

@@ -332,7 +332,7 @@ def test_dates_say_the_same_in_both_languages():
 @pytest.mark.parametrize("package", ["babel", "num2words", "sentencepiece"])
 def test_a_missing_extra_says_what_to_install(package, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(MissingExtra, match=rf"{package}.*pip install 'ttt\[text\]'"):
+    with pytest.raises(MissingExtra, match=rf"{package}.*pip install 'time-to-train\[text\]'"):
         dates.prepare(tmp_path / "set")
     assert not (tmp_path / "set").exists()
 
