@@ -24,11 +24,12 @@ import texts
 from ground import HUNG, PROJECT, Command, command, environment
 from processes import TINY
 from ranks import on_ranks
-from tests.distributed.test_tables import model_of
+from tests.distributed.test_tables import model_of, parallel_of, small_tables
 from tests.tasks.test_translation import network
 from ttt import keep
 from ttt.clock import Clock
 from ttt.data.clicks import Clicks
+from ttt.distributed.parallelize import parallelize
 from ttt.distributed.world import Solo
 from ttt.errors import ConfigError
 from ttt.events import EventLog
@@ -54,16 +55,19 @@ DOCUMENT = (PROJECT / "docs" / "kept.md").read_text()
 def parts(world, task, data, model):
     """A run at its end, without the way there."""
     rules = {"lr": 0.1, "momentum": 0.0, "nesterov": False, "weight_decay": 0.0}
-    learner = StandardLearner(
+    parallel = parallelize(
         model,
-        task,
         world,
         optimizer=lambda model: sgd.build(model, **rules, decay_norm_and_bias=False),
+    )
+    learner = StandardLearner(
+        parallel,
+        task,
+        world,
         schedule=lambda step: 0.1,
         precision="fp32",
         accumulate=1,
         clip_norm=None,
-        compile=False,
     )
     return Parts(
         task=task,
@@ -119,7 +123,8 @@ def of_text(world, root):
 def of_tables(world, root, sharding):
     """A model with tables, spread or not; its evaluation set is not looked at."""
     data = Clicks(world=world, **click_logs.settings(root, 60, 60))
-    return parts(world, ClickPrediction(), data, model_of(world, sharding))
+    with small_tables():
+        return parts(world, ClickPrediction(), data, model_of(sharding))
 
 
 def everything(world, clicks, text, out):
@@ -242,7 +247,7 @@ def test_a_text_with_an_end_of_line_in_it_stays_on_its_line():
 
 def test_weights_are_those_of_one_process_however_they_are_spread(kept):
     _, out = kept
-    expected = model_of(ALONE, "off").state_dict()
+    expected = model_of("off").state_dict()
     for sharding in ("off", "auto", "table", "row"):
         found = load_file(out / sharding / "kept/weights.safetensors")
         assert set(found) == set(expected)
@@ -287,7 +292,7 @@ def test_names_that_the_format_cannot_have_are_refused(name):
 
 def test_no_process_sends_more_than_some_rows_at_once(sets, monkeypatch):
     monkeypatch.setattr("ttt.distributed.tables._ROWS_AT_ONCE", 500)
-    tables = model_of(ALONE, "row").tables
+    tables = parallel_of(ALONE, "row").model.tables
     sizes = [len(part) for part in tables.in_order()]
     assert max(sizes) == 500
     assert sum(sizes) == tables.shape[0]

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from ttt.distributed.parallelize import parallelize
 from ttt.distributed.world import Solo
 from ttt.learner import StandardLearner
 from ttt.optim import sgd
@@ -23,18 +24,19 @@ def network():
 
 
 def learner(model, *, precision="fp32", accumulate=1, compile=False, lr=0.1, clip_norm=None):
+    world = Solo(CPU)
+    rules = dict(lr=lr, momentum=0.9, nesterov=True, weight_decay=0.0)
+    parallel = parallelize(
+        model, world, optimizer=lambda model: sgd.build(model, **rules), compile=compile
+    )
     return StandardLearner(
-        model,
+        parallel,
         ImageClassification(label_smoothing=0.0),
-        Solo(CPU),
-        optimizer=lambda model: sgd.build(
-            model, lr=lr, momentum=0.9, nesterov=True, weight_decay=0.0
-        ),
+        world,
         schedule=lambda step: lr,
         precision=precision,
         accumulate=accumulate,
         clip_norm=clip_norm,
-        compile=compile,
     )
 
 

@@ -9,13 +9,13 @@ from torch import nn
 
 from ttt import config, scratch, signals
 from ttt.clock import Clock
-from ttt.distributed.tables import spread_tables
+from ttt.distributed.parallelize import parallelize
 from ttt.errors import ConfigError
 from ttt.events import EventLog, Kind
 from ttt.learner import StandardLearner, set_arithmetic
 from ttt.loop import Parts
 from ttt.machine import environment
-from ttt.protocols import Data, Metric, World
+from ttt.protocols import Data, Metric, Parallel, World
 from ttt.schema.logged import Spread
 from ttt.schema.run import RunConfig
 from ttt.supervise.heartbeat import Heartbeat
@@ -33,10 +33,7 @@ def build(
     set_arithmetic(run_config.precision)
     torch.manual_seed(run_config.seed)
     task = config.instantiate("task", run_config.task)
-    layout = torch.channels_last if run_config.channels_last else torch.contiguous_format
-    model = config.instantiate("model", run_config.model)
-    tables = spread_tables(model, world)
-    model = model.to(world.device, memory_format=layout)
+    parallel = make_parallel(run_config, world, log)
     data = config.instantiate(
         "data",
         run_config.data,
@@ -44,27 +41,24 @@ def build(
         world=world,
         channels_last=run_config.channels_last,
     )
-    keep_compiled(run_config, log)
     lr, steps = run_config.optim.lr, data.steps_per_epoch
     learner = StandardLearner(
-        model,
+        parallel,
         task,
         world,
-        optimizer=partial(config.instantiate, "optim", run_config.optim, without=("name",)),
         schedule=config.instantiate(
             "schedule", run_config.schedule, base_lr=lr, steps_per_epoch=steps
         ),
         precision=run_config.precision,
         accumulate=run_config.accumulate,
         clip_norm=run_config.clip_norm,
-        compile=run_config.compile,
     )
     metric = asked_for(task.metric(), run_config)
     log.emit(
         Kind.CONFIG,
-        **describe_run(run_config, world, model),
+        **describe_run(run_config, world, parallel.model),
         metric_details=dict(metric.details()),
-        tables=str(tables) if tables else None,
+        tables=parallel.tables,
     )
     heartbeat.beat("warming up", 0)
     warm_up(learner, data, metric, world, run_config.seed)
@@ -81,6 +75,23 @@ def build(
         seed=run_config.seed,
         check_every=run_config.target.check_every_steps,
         preemption_requested=lambda: signals.preemption_requested() is not None,
+    )
+
+
+def make_parallel(run_config: RunConfig, world: World, log: EventLog) -> Parallel:
+    """The model, cut and on its device, with its optimizer.
+
+    Raises:
+        ConfigError: The model does not fit.
+    """
+    model = config.instantiate("model", run_config.model)
+    keep_compiled(run_config, log)
+    return parallelize(
+        model,
+        world,
+        optimizer=partial(config.instantiate, "optim", run_config.optim, without=("name",)),
+        compile=run_config.compile,
+        layout=torch.channels_last if run_config.channels_last else torch.contiguous_format,
     )
 
 

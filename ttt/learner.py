@@ -7,10 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ttt.distributed.gradients import GradientTimes
-from ttt.distributed.parallelize import accumulating, parallelize
-from ttt.distributed.state import Undo, restore_training, training_state
-from ttt.protocols import Batch, Breakdown, Metric, State, Synthetic, Task, World
+from ttt.protocols import Batch, Breakdown, Metric, Parallel, State, Synthetic, Task, World
 from ttt.telemetry.health import LossWatch
 
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -43,65 +40,58 @@ class StandardLearner:
     """One model, one optimizer. Implements `ttt.protocols.Learner`.
 
     Args:
-        model: On the world's device already.
+        parallel: The model and its optimizer.
         task: Gives the loss.
-        world: The processes to average gradients with.
-        optimizer: Makes the optimizer from the model.
+        world: The processes of the run.
         schedule: Update number, from 0, to learning rate.
         precision: "bf16" or "fp16" for autocast with fp32 master weights; else none.
         accumulate: Forward and backward passes per update.
         clip_norm: Largest norm of all gradients together; None for any.
-        compile: Compile the model's forward (and with it the backward).
     """
 
-    def __init__(  # noqa: PLR0913 - each is one setting of the configuration
+    def __init__(
         self,
-        model: nn.Module,
+        parallel: Parallel,
         task: Task,
         world: World,
         *,
-        optimizer: Callable[[nn.Module], torch.optim.Optimizer],
         schedule: Callable[[int], float],
         precision: str,
         accumulate: int,
         clip_norm: float | None,
-        compile: bool,
     ) -> None:
-        if compile:
-            model.compile()
-        self.model = model
+        self.model = parallel.model
         self.steps = 0
         self._task = task
         self._world = world
-        self._optimizer = optimizer(model)
         self._schedule = schedule
         self._accumulate = accumulate
         self._clip_norm = clip_norm
         self._dtype = _AUTOCAST.get(precision)
         self._scaler = torch.amp.GradScaler(world.device.type, enabled=precision == "fp16")
-        self._parallel = parallelize(model, world)
+        self._parallel = parallel
         self._losses = LossWatch(world.device)
-        self._times = GradientTimes(self._parallel)
 
     def step(self, batch: Batch) -> None:
         """One update from this process's part of a global batch, without waiting for the device."""
+        parallel, optimizer = self._parallel, self._parallel.optimizer
         rate = self._schedule(self.steps)
-        for group in self._optimizer.param_groups:
+        for group in optimizer.param_groups:
             group["lr"] = rate
         parts = list(zip(*(tensor.chunk(self._accumulate) for tensor in batch), strict=True))
         total = torch.zeros((), device=self._world.device)
         for number, part in enumerate(parts, start=1):
-            with accumulating(self._parallel) if number < len(parts) else nullcontext():
+            with parallel.accumulating() if number < len(parts) else nullcontext():
                 with self._autocast():
-                    loss = self._task.loss(self._parallel, part) / self._accumulate
+                    loss = self._task.loss(parallel.module, part) / self._accumulate
                 self._scaler.scale(loss).backward()
             total = total + loss.detach()
         if self._clip_norm is not None:
-            self._scaler.unscale_(self._optimizer)
-            nn.utils.clip_grad_norm_(self.model.parameters(), self._clip_norm, foreach=True)
-        self._scaler.step(self._optimizer)
+            self._scaler.unscale_(optimizer)
+            parallel.clip(self._clip_norm)
+        self._scaler.step(optimizer)
         self._scaler.update()
-        self._optimizer.zero_grad()
+        optimizer.zero_grad()
         self._losses.see(total, self.steps)
         self.steps += 1
 
@@ -111,7 +101,7 @@ class StandardLearner:
 
         BatchNorm statistics, which each process gathered from its own shard, are averaged first.
         """
-        self._world.average(list(self.model.buffers()))
+        self._parallel.average_buffers()
         self.model.eval()
         try:
             with torch.no_grad(), self._autocast():
@@ -121,22 +111,22 @@ class StandardLearner:
 
     def health(self, *, wait: bool = False) -> tuple[int, float | None]:
         """First step with a loss that is not finite, and a recent loss; see `LossWatch.look`."""
-        self._times.look()
+        self._parallel.look()
         return self._losses.look(wait=wait)
 
     def breakdown(self) -> Breakdown:
-        """Where updates spent their time; see `GradientTimes`."""
-        return self._times.breakdown(self._accumulate)
+        """Where updates spent their time."""
+        return self._parallel.breakdown(self._accumulate)
 
     def state(self) -> State:
         """The state that decides the next updates; the schedule needs only the number of steps."""
-        training = training_state(self._parallel, self._optimizer)
+        training = self._parallel.state()
         own = {**training.own, "scaler": self._scaler.state_dict(), "steps": self.steps}
         return State(training.alike, own)
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from a saved state: both parts of what `state` gave, put together."""
-        restore_training(self._parallel, self._optimizer, state)
+        self._parallel.restore(state)
         self._scaler.load_state_dict(state["scaler"])
         self.steps = state["steps"]
 
@@ -149,19 +139,17 @@ class StandardLearner:
         and CUDA loads a kernel from the library at its first use: that is left on the clock.
         """
         device = self._world.device
-        undo = Undo(self.model, self._optimizer)
+        devices = [device] if device.type == "cuda" else []
         scaler = self._scaler.state_dict()
-        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        with self._parallel.trial(), torch.random.fork_rng(devices):
             for batch in synthetic.train:
                 self.step(batch)
             with self.eval_mode() as model:
                 for batch in synthetic.eval:
                     metric.update(self._task.predict(model, batch), batch)
             metric.compute(self._world)
-        undo.put_back()
         self._scaler.load_state_dict(scaler)
         self._losses = LossWatch(device)
-        self._times = GradientTimes(self._parallel)
         self.steps = 0
 
     def _autocast(self) -> AbstractContextManager[object]:

@@ -1,4 +1,4 @@
-"""The seams of ttt on one page: what the loop asks of its parts, and what the parts ask of a world.
+"""The seams of ttt: what the loop asks of its parts; `ttt.world_protocols` has those of the world.
 
 Everything here is structural: a class fits by having the methods, without importing this file. No
 torch is imported at run time, so that a login node can read a configuration without it.
@@ -6,133 +6,44 @@ torch is imported at run time, so that a login node can read a configuration wit
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ttt.world_protocols import Axis, Board, Breakdown, Parallel, Plan, Shard, State, World
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
-    import torch
     from torch import Tensor, nn
 
     from ttt.events import Event
-    from ttt.schema.parallel import Mesh
 
     Ids = npt.NDArray[np.int64]
-
-T = TypeVar("T")
 
 Batch = Any  # a family's own tuple; for images (pixels [B, C, H, W], labels [B])
 Column = Any  # values of a batch's samples: a list of text, or a NumPy array [B] of numbers
 
-
-@dataclass(frozen=True, slots=True)
-class Shard:
-    """A data-parallel coordinate: which of `count` equal parts of every batch this process reads.
-
-    Never a rank: processes that hold parts of one model replica share a shard.
-    """
-
-    index: int = 0
-    count: int = 1
-
-
-class Board(Protocol):
-    """Where processes leave notes for each other. Every call answers soon, or raises."""
-
-    rank: int
-    size: int
-
-    def put(self, note: str) -> None:
-        """Leave this process's note, in place of the one before."""
-
-    def notes(self) -> list[str | None]:
-        """The latest note of every process; None of one that never left any."""
-
-    def ring(self) -> None:
-        """Tell everybody that nothing moves."""
-
-    def rung(self) -> bool:
-        """Whether somebody did."""
-
-    def lost(self) -> int | None:
-        """A rank whose process is known to have ended; None if none is."""
-
-
-class Axis(Protocol):
-    """Some processes of a run, as seen from one of them.
-
-    Only `ttt.distributed` implements it. All processes of the axis make the same calls in the same
-    order.
-    """
-
-    rank: int  # of this process along the axis
-    size: int
-
-    def gather(self, value: T) -> list[T]:
-        """Every process's value, in rank order, on every process. Values must pickle."""
-
-    def sum(self, values: Sequence[int]) -> list[int]:
-        """Element-wise sum over processes, in exact integers."""
-
-    def minimum_later(self, values: Sequence[int]) -> Callable[[], list[int]]:
-        """Start an element-wise minimum over processes; the call returned waits for it."""
-
-    def concat(self, part: Tensor) -> Tensor:
-        """Every process's part, joined along dim 0 in rank order; parts may differ in length."""
-
-    def exchange(self, parts: Sequence[Tensor]) -> list[Tensor]:
-        """Give part i to process i; what every process gave this one, in rank order.
-
-        Parts may differ in length, along dim 0, and in nothing else.
-        """
-
-    def transfer(self, given: Tensor, giving: Sequence[int], taking: Sequence[int]) -> Tensor:
-        """`exchange` of parts below each other, whose lengths every process knows already.
-
-        Args:
-            given: The parts for process 0, 1, ... along dim 0.
-            giving: Rows for each process.
-            taking: Rows from each process.
-        """
-
-    def average(self, tensors: Sequence[Tensor]) -> None:
-        """Replace each floating-point tensor by its mean over processes, in place."""
-
-
-class World(Axis, Protocol):
-    """All processes of one run, as seen from one of them. Only `ttt.distributed` implements it.
-
-    What is of samples (counts, metrics, statistics of batches) is added up over `replicas`, because
-    several processes may read the same data shard; what is of processes (health, measurements) is
-    added up over the world.
-    """
-
-    local_rank: int
-    local_size: int
-    nodes: int
-    mesh: Mesh
-    data: Shard
-    replicas: Axis  # one process of each data shard, in their order, this process among them
-    device: torch.device
-    threads: int  # this process's share of its node's cores
-
-    def board(self) -> Board | None:
-        """A place for notes, apart from everything that may get stuck; None for a process alone."""
-
-    def expect_answers_within(self, seconds: float) -> None:
-        """From now on a peer that does not take part for this long is an error."""
-
-    def barrier(self) -> None:
-        """Wait until every process is here."""
-
-    def gather_nodes(self, value: T) -> list[T]:
-        """The values of the first process of every node, in node order, on every process."""
-
-    def agree(self, value: T) -> T:
-        """Rank 0's value, on every process. The value must pickle."""
+__all__ = [
+    "Axis",
+    "Batch",
+    "Board",
+    "Breakdown",
+    "Column",
+    "Data",
+    "Learner",
+    "Metric",
+    "Parallel",
+    "Plan",
+    "Saver",
+    "Shard",
+    "Sink",
+    "State",
+    "Synthetic",
+    "Task",
+    "World",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,34 +130,6 @@ class Task(Protocol):
 
         Anybody can compute the metric from these columns.
         """
-
-
-@dataclass(frozen=True, slots=True)
-class Breakdown:
-    """Where one process spends an update, in milliseconds; None is unknown.
-
-    Attributes:
-        compute_ms: Forward and backward of its own, without waiting for others.
-        communication_ms: While gradients are exchanged, the wait for late processes included.
-        exposed_ms: As much of that as no computation goes on beside.
-    """
-
-    compute_ms: float | None = None
-    communication_ms: float | None = None
-    exposed_ms: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class State:
-    """All that decides the next updates, by flat names; tensors are where they were, not copied.
-
-    Attributes:
-        alike: What every process has alike.
-        own: What only this process has.
-    """
-
-    alike: Mapping[str, Any]
-    own: Mapping[str, Any]
 
 
 class Saver(Protocol):

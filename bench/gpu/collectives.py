@@ -23,7 +23,6 @@ from torch.nn.parallel import DistributedDataParallel
 
 from gpu import figures, parts
 from ttt.distributed import world as dist_world
-from ttt.distributed.parallelize import parallelize
 from ttt.distributed.rank import Placement
 
 _SIZES = {"4 bytes": 1, "4 MiB": 1 << 20, "128 MiB": 32 << 20}  # elements of float32
@@ -95,7 +94,7 @@ def updates(section: figures.Section, world: Any) -> None:
         batches, _ = parts.synthetic(run, world)
         batch = batches.train[0]
         model = parts.make(run["model"]).to(section.device)
-        whole: Any = parallelize(model, world)
+        whole: Any = model
         if name == "DDP":
             whole = DistributedDataParallel(model, device_ids=device, gradient_as_bucket_view=True)
         task = parts.make(run["task"])

@@ -21,7 +21,7 @@ import yaml
 
 from ttt.data.dali import noise
 from ttt.data.decoder import Decoded
-from ttt.distributed.tables import spread_tables
+from ttt.distributed.parallelize import parallelize
 from ttt.distributed.world import Solo
 from ttt.learner import StandardLearner, set_arithmetic
 from ttt.protocols import Shard, Synthetic, Task
@@ -163,21 +163,19 @@ def build(
     label = _shorten(run)
     layout = torch.channels_last if run["channels_last"] else torch.contiguous_format
     task: Task = make(run["task"])
-    model = make(run["model"])
-    spread_tables(model, world)
-    model = model.to(device, memory_format=layout)
-    batches, steps = synthetic(run, world)
     optim = run["optim"]
+    optimizer = partial(make, optim, without=("name",))
+    model = make(run["model"])
+    parallel = parallelize(model, world, optimizer=optimizer, compile=compile, layout=layout)
+    batches, steps = synthetic(run, world)
     learner = StandardLearner(
-        model,
+        parallel,
         task,
         world,
-        optimizer=partial(make, optim, without=("name",)),
         schedule=make(run["schedule"], base_lr=optim["lr"], steps_per_epoch=steps),
         precision=precision,
         accumulate=run["accumulate"],
         clip_norm=run["clip_norm"],
-        compile=compile,
     )
     learner.warm_up(batches, task.metric())
     return Built(learner, task, batches, precision, label)

@@ -9,7 +9,6 @@ from ranks import on_ranks
 from ttt.distributed import sharding_plan
 from ttt.distributed.gradients import GradientTimes
 from ttt.distributed.parallelize import parallelize
-from ttt.distributed.tables import spread_tables
 from ttt.distributed.world import Solo
 from ttt.models.dlrm_dcnv2 import DlrmDcnV2
 from ttt.protocols import Breakdown
@@ -29,22 +28,26 @@ class Sleepy(nn.Module):
         return self.layer(x)
 
 
-def update(model, number=1):
+def spread(model, world):
+    return parallelize(model, world, optimizer=lambda model: None)
+
+
+def update(parallel, number=1):
     for _ in range(number):
-        model(torch.randn(4, 8)).sum().backward()
+        parallel.module(torch.randn(4, 8)).sum().backward()
 
 
 def with_one_late_rank(world):
-    model = parallelize(Sleepy(LATE if world.rank == 1 else 0.0), world)
-    update(model, 2)
-    times = GradientTimes(model)
-    times.look()
-    before = times.breakdown(1)  # of updates before it was made it knows nothing
+    parallel = spread(Sleepy(LATE if world.rank == 1 else 0.0), world)
+    update(parallel, 2)
+    parallel._times = GradientTimes(parallel.module)
+    parallel.look()
+    before = parallel.breakdown(1)  # of updates before it was made it knows nothing
     for _ in range(4):
-        update(model)
-        times.look()
-        times.look()  # tells nothing new
-    return before, times.breakdown(1), times.breakdown(3), len(times._samples)
+        update(parallel)
+        parallel.look()
+        parallel.look()  # tells nothing new
+    return before, parallel.breakdown(1), parallel.breakdown(3), len(parallel._times._samples)
 
 
 def test_who_is_late_computes_and_the_others_wait():
@@ -61,9 +64,9 @@ def test_who_is_late_computes_and_the_others_wait():
 
 
 def test_a_process_alone_exchanges_nothing():
-    times = GradientTimes(parallelize(Sleepy(0), Solo(torch.device("cpu"))))
-    times.look()
-    assert times.breakdown(1) == Breakdown(None, 0.0, 0.0)
+    alone = spread(Sleepy(0), Solo(torch.device("cpu")))
+    alone.look()
+    assert alone.breakdown(1) == Breakdown(None, 0.0, 0.0)
 
 
 def with_tables(world):
@@ -74,13 +77,13 @@ def with_tables(world):
             sharding=sharding,
         )  # fmt: skip
         with patch.object(sharding_plan, "_REPLICATED_BYTES", 0):
-            spread_tables(model, world)
-        parallel = parallelize(model, world)
-        times = GradientTimes(parallel)
+            parallel = spread(model, world)
         for _ in range(3):
-            parallel(torch.randn(4, 2), torch.zeros(4, 2, dtype=torch.int64)).sum().backward()
-            times.look()
-        told.append(times.breakdown(1))
+            parallel.module(
+                torch.randn(4, 2), torch.zeros(4, 2, dtype=torch.int64)
+            ).sum().backward()
+            parallel.look()
+        told.append(parallel.breakdown(1))
     return told
 
 

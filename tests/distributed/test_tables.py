@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from ranks import on_ranks
 from ttt.config import instantiate
 from ttt.distributed import checkpoint, sharding_plan
-from ttt.distributed.tables import spread_tables
+from ttt.distributed.parallelize import parallelize
 from ttt.distributed.world import Solo
 from ttt.errors import ConfigError
 from ttt.learner import StandardLearner
@@ -37,9 +37,14 @@ class Clicks:
         return F.binary_cross_entropy_with_logits(model(dense, ids), labels)
 
 
-def model_of(world, sharding):
+def small_tables():
+    """Within it, tables of more than `SMALL_BYTES` are not replicated."""
+    return patch.object(sharding_plan, "_REPLICATED_BYTES", SMALL_BYTES)
+
+
+def model_of(sharding):
     torch.manual_seed(5)
-    model = DlrmDcnV2(
+    return DlrmDcnV2(
         4,
         ROWS,
         HOTS,
@@ -50,24 +55,29 @@ def model_of(world, sharding):
         top=[8, 1],
         sharding=sharding,
     )
-    with patch.object(sharding_plan, "_REPLICATED_BYTES", SMALL_BYTES):
-        spread_tables(model, world)
-    return model
+
+
+def parallel_of(world, sharding, dtype=torch.float32):
+    # From 0, the first step of Adagrad is the same for gradients of any size.
+    rules = dict(epsilon=1e-8, initial_accumulator_value=1e-4, lr_decay=0.0, weight_decay=0.0)
+    with small_tables():
+        return parallelize(
+            model_of(sharding),
+            world,
+            optimizer=lambda model: adagrad.build(model.to(dtype), lr=0.1, **rules),
+        )
 
 
 def learner_of(world, sharding, accumulate=1, precision="fp64"):
-    # From 0, the first step of Adagrad is the same for gradients of any size.
-    rules = dict(epsilon=1e-8, initial_accumulator_value=1e-4, lr_decay=0.0, weight_decay=0.0)
+    dtype = torch.float64 if precision == "fp64" else torch.float32
     return StandardLearner(
-        model_of(world, sharding).to(torch.float64 if precision == "fp64" else torch.float32),
+        parallel_of(world, sharding, dtype),
         Clicks(),
         world,
-        optimizer=lambda model: adagrad.build(model, lr=0.1, **rules),
         schedule=lambda step: 0.3 / (3 + step),
         precision=precision,
         accumulate=accumulate,
         clip_norm=None,
-        compile=False,
     )
 
 
@@ -126,7 +136,7 @@ def cut_in_two(world, sharding, folder):
 
 def kept(world):
     """Weights that a process keeps of automatically spread tables."""
-    tables = model_of(world, "auto").tables
+    tables = parallel_of(world, "auto").model.tables
     return {name: tuple(weight.shape) for name, weight in tables.named_parameters()}
 
 
@@ -205,12 +215,12 @@ def test_tables_that_do_not_fit_are_refused():
     huge = DlrmDcnV2Config(dense=4, rows=rows, hots=[1] * 3, sharding="auto", memory_gb=80)
     model = instantiate("model", huge)
     with pytest.raises(ConfigError, match="at least 384 processes"):
-        spread_tables(model, ALONE)
+        parallelize(model, ALONE, optimizer=lambda model: None)
 
 
 def test_other_models_are_left_alone():
     whole = DlrmDcnV2Config(dense=4, rows=ROWS, hots=HOTS, sharding="off")
     for other in (torch.nn.Linear(2, 1), instantiate("model", whole)):
         before = dict(other.named_parameters())
-        spread_tables(other, ALONE)
+        assert parallelize(other, ALONE, optimizer=lambda model: None).tables is None
         assert dict(other.named_parameters()) == before

@@ -47,7 +47,7 @@ OPTIMIZERS = {
 
 def bits(learner):
     """Everything that decides the next update, by name, as it is now; without the rate."""
-    optimizer = learner._optimizer.state_dict()
+    optimizer = learner._parallel.optimizer.state_dict()
     groups = {f"group {i}": {**g, "lr": None} for i, g in enumerate(optimizer["param_groups"])}
     state = {f"{i} {name}": v for i, own in optimizer["state"].items() for name, v in own.items()}
     return {
@@ -70,7 +70,7 @@ def same(one, two):
 def test_any_optimizer_starts_as_if_there_had_been_no_warm_up(name, precision):
     warm, cold = (learner(network(), precision=precision) for _ in range(2))
     for one in (warm, cold):
-        one._optimizer = OPTIMIZERS[name](one.model)
+        one._parallel.optimizer = OPTIMIZERS[name](one.model)
     same(bits(warm), bits(cold))
     metric = ImageClassification(label_smoothing=0.0).metric()
     warm.warm_up(Synthetic([images(8, 5), images(8, 6)], [images(3, 8)]), metric)
@@ -87,7 +87,7 @@ def tables(optimizer=None, **changes):
     both = [learner_of(ALONE, "auto", **changes) for _ in range(2)]
     for one in both:
         if optimizer:
-            one._optimizer = optimizer(one.model)
+            one._parallel.optimizer = optimizer(one.model)
     return both
 
 
@@ -139,7 +139,7 @@ def test_the_warm_up_copies_the_rows_that_it_changes_and_no_table():
     for one in (warm, cold):
         shard = one.model.tables.shard_0_of_1
         shard.weight = torch.nn.Parameter(large.detach().clone())
-        one._optimizer = OPTIMIZERS["adagrad"](one.model)
+        one._parallel.optimizer = OPTIMIZERS["adagrad"](one.model)
     size = large.nbytes
     step = most_bytes(lambda: cold.step(batch(0, dtype)))
     assert step < 0.1 * size

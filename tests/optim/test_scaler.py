@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from ttt.distributed.parallelize import parallelize
 from ttt.distributed.world import Solo
 from ttt.learner import StandardLearner
 from ttt.models.embedding_bags import EmbeddingBags
@@ -209,16 +210,15 @@ def test_no_step_hands_a_value_to_the_host(name, clip, fused):
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 @pytest.mark.parametrize("name", BUILDERS)
 def test_no_update_of_the_learner_hands_a_value_to_the_host(name, precision, fused):
+    world = Solo(CPU)
     learner = StandardLearner(
-        network(),
+        parallelize(network(), world, optimizer=BUILDERS[name]),
         ImageClassification(label_smoothing=0.1),
-        Solo(CPU),
-        optimizer=BUILDERS[name],
+        world,
         schedule=lambda step: 0.1 / (1 + step),
         precision=precision,
         accumulate=2,
         clip_norm=1.0,
-        compile=False,
     )
     before = [weight.detach().clone() for weight in learner.model.parameters()]
     batch = torch.randn(8, 3, 4, 4), torch.randint(5, (8,))

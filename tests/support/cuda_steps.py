@@ -140,7 +140,7 @@ def measured(
         learner.step(synthetic.train[0])
         done("first step")
         if processes > 1:  # else DDP does it in the second step, once
-            learner._parallel.reducer._rebuild_buckets()
+            learner._parallel.module.reducer._rebuild_buckets()
             recorder.clear()
         learner.step(synthetic.train[1])
         answer["operations"] = sum(recorder.operations.values())

@@ -11,6 +11,7 @@ from torch import nn
 from ranks import on_ranks
 from texts import EVAL, RECIPE, TRAIN, loader, prepared
 from ttt.data.text import Pairs, Sentences
+from ttt.distributed.parallelize import parallelize
 from ttt.distributed.world import Solo
 from ttt.learner import StandardLearner
 from ttt.models.transformer import Transformer
@@ -96,18 +97,15 @@ def test_the_loss_is_computed_in_fp32():
 def learned(world, root, accumulate, **settings):
     """Weights after a few updates."""
     model = network()
+    rules = dict(lr=0.5, momentum=0.0, nesterov=False, weight_decay=0.0)
     learner = StandardLearner(
-        model,
+        parallelize(model, world, optimizer=lambda model: sgd.build(model, **rules)),
         task(),
         world,
-        optimizer=lambda model: sgd.build(
-            model, lr=0.5, momentum=0.0, nesterov=False, weight_decay=0.0
-        ),
         schedule=lambda step: 0.5,
         precision="fp32",
         accumulate=accumulate,
         clip_norm=None,
-        compile=False,
     )
     data = loader(world, root, accumulate=accumulate, **settings)
     for batch in islice(data.train(world.data, 1), 4):

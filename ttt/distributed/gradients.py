@@ -9,10 +9,9 @@ forgets all but the latest, so a caller looks from time to time.
 import statistics
 import time
 
-from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from ttt.distributed.tables import ShardedTables
+from ttt.distributed.tables import spread_in
 from ttt.protocols import Breakdown
 
 _START = "forward_compute_time_start"  # of the update that was timed, in ns since the epoch
@@ -26,22 +25,20 @@ class GradientTimes:
     is not the reducer's and would be taken for computation: with these nothing is known.
 
     Args:
-        model: As `parallelize` made it.
+        module: Whose gradients its reducer averages.
     """
 
-    def __init__(self, model: nn.Module) -> None:
-        self._ddp = model if isinstance(model, DistributedDataParallel) else None
-        self._whole = not any(
-            isinstance(module, ShardedTables) and module.exchanges for module in model.modules()
-        )
+    def __init__(self, module: DistributedDataParallel) -> None:
+        self._module = module
+        self._whole = not any(tables.exchanges for tables in spread_in(module).values())
         self._seen = time.time_ns()  # the last update of a warm-up is told of by the next one
         self._samples: list[tuple[float, float, float]] = []
 
     def look(self) -> None:
         """Keep what was timed since the last look; costs microseconds and never waits."""
-        if self._ddp is None or not self._whole:
+        if not self._whole:
             return
-        told = self._ddp._get_ddp_logging_data()
+        told = self._module._get_ddp_logging_data()
         if told.get(_START, 0) <= self._seen:
             return
         self._seen = told[_START]
@@ -57,11 +54,7 @@ class GradientTimes:
         Args:
             accumulate: Forward and backward passes per update, of which the last was timed.
         """
-        if not self._whole:
-            return Breakdown()
-        if self._ddp is None:
-            return Breakdown(communication_ms=0.0, exposed_ms=0.0)
-        if not self._samples:
+        if not self._whole or not self._samples:
             return Breakdown()
         computed, exchanged, exposed = map(statistics.median, zip(*self._samples, strict=True))
         return Breakdown(computed * accumulate, exchanged, exposed)

@@ -1,14 +1,22 @@
-"""How a model is spread over the world. The only place that knows DistributedDataParallel."""
+"""Applies a model's plan to the world: tables are spread, gradients averaged.
+
+The only place that knows DistributedDataParallel. What comes out is a `ttt.protocols.Parallel`,
+which a learner uses without knowing how many processes there are.
+"""
 
 import inspect
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
+import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from ttt.protocols import World
+from ttt.distributed.gradients import GradientTimes
+from ttt.distributed.state import Undo, restore_training, training_state
+from ttt.distributed.tables import spread_in
+from ttt.protocols import Breakdown, Parallel, Plan, State, World
 
 # torch 2.13 deprecated the first name and older ones do not know the second.
 _NEW_NAME = "forward_sync_buffers" in inspect.signature(DistributedDataParallel).parameters
@@ -16,38 +24,140 @@ _BUFFERS_ALONE: dict[str, Any] = {
     "forward_sync_buffers" if _NEW_NAME else "broadcast_buffers": False
 }
 
+# Where a model keeps the names that DistributedDataParallel neither compares nor averages.
+_IGNORED = "_ddp_params_and_buffers_to_ignore"
 
-def parallelize(model: nn.Module, world: World) -> nn.Module:
-    """The model with its gradients averaged over the world's shards.
+
+def parallelize(
+    model: nn.Module,
+    world: World,
+    *,
+    optimizer: Callable[[nn.Module], torch.optim.Optimizer],
+    compile: bool = False,
+    layout: torch.memory_format = torch.contiguous_format,
+) -> Parallel:
+    """Cut a model as its plan says, move it to its device, and make it ready to be trained.
+
+    Args:
+        model: On the host, or on the meta device where its plan replaces it.
+        world: The processes that train it, each with a model of the same first weights.
+        optimizer: Makes the optimizer from the model, before gradients are averaged.
+        compile: Compile the model's forward (and with it the backward).
+        layout: Memory format of convolutions' weights.
+
+    Raises:
+        ConfigError: The model does not fit.
+    """
+    for name, swap in _plan(model).swap.items():
+        model.set_submodule(name, swap(model.get_submodule(name), world))
+    # torch has no type for the second argument.
+    model = model.to(world.device, memory_format=layout)  # type: ignore[call-overload]
+    if compile:
+        model.compile()
+    kind = Whole if world.replicas.size == 1 else Replicated
+    return kind(model, optimizer(model), world)
+
+
+def _plan(model: nn.Module) -> Plan:
+    """How the model may be cut; a user's own need not say, and is then not cut."""
+    says = getattr(type(model), "plan", None)  # of the class: a layer may have this name as well
+    plan = says(model) if callable(says) else None
+    return plan if isinstance(plan, Plan) else Plan()
+
+
+class Whole:
+    """A model of which a process has all, and trains alone. Implements `ttt.protocols.Parallel`.
+
+    Args:
+        model: Cut, compiled and on its device.
+        optimizer: Of this model.
+        world: The processes that train it.
+    """
+
+    module: nn.Module
+
+    def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer, world: World) -> None:
+        self.model = self.module = model
+        self.optimizer = optimizer
+        self._replicas = world.replicas
+        tables = spread_in(model)
+        self.tables = next((text for one in tables.values() if (text := one.placement)), None)
+        local = [f"{name}.{inner}" for name, one in tables.items() for inner in one.local_names()]
+        self._local = frozenset(local or getattr(model, _IGNORED, []))
+
+    def accumulating(self) -> AbstractContextManager[None]:
+        """Within it, gradients add up; there is nothing else to do with them."""
+        return nullcontext()
+
+    def clip(self, norm: float) -> None:
+        """Scale all gradients down together, so that their norm is at most this."""
+        nn.utils.clip_grad_norm_(self.model.parameters(), norm, foreach=True)
+
+    def average_buffers(self) -> None:
+        """Make statistics, which each process gathered from its own samples, the same on all."""
+        self._replicas.average(list(self.model.buffers()))
+
+    def look(self) -> None:
+        """Nothing is timed."""
+
+    def breakdown(self, accumulate: int) -> Breakdown:
+        """Nothing is exchanged."""
+        return Breakdown(communication_ms=0.0, exposed_ms=0.0)
+
+    def state(self) -> State:
+        """Parameters, buffers and the optimizer's state, as flat names; tensors are not copied."""
+        return training_state(self.model, self.optimizer, self._local)
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Put back what `state` named."""
+        restore_training(self.model, self.optimizer, state)
+
+    @contextmanager
+    def trial(self) -> Iterator[None]:
+        """Forget the updates that are made within it, bit for bit; see `Undo`."""
+        undo = Undo(self.model, self.optimizer, self._local)
+        yield
+        undo.put_back()
+
+
+class Replicated(Whole):
+    """A model that each process has, but for spread tables; gradients are averaged over all.
 
     Buffers are left alone during training: broadcasting BatchNorm statistics before every forward
-    pass costs a collective a step. `Learner.eval_mode` averages them when they are needed.
+    pass costs a collective a step. `average_buffers` does it when they are needed.
     """
-    if world.size == 1:
-        return model
-    return DistributedDataParallel(
-        model,
-        device_ids=[world.device.index] if world.device.type == "cuda" else None,
-        gradient_as_bucket_view=True,
-        **_BUFFERS_ALONE,
-    )
 
+    module: DistributedDataParallel
 
-def leave_local(model: nn.Module, names: Sequence[str]) -> None:
-    """Have `parallelize` neither compare nor average the parameters and buffers of these names."""
-    DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(model, list(names))
+    def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer, world: World) -> None:
+        super().__init__(model, optimizer, world)
+        if self._local:
+            DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(
+                model, list(self._local)
+            )
+        self.module = DistributedDataParallel(
+            model,
+            device_ids=[world.device.index] if world.device.type == "cuda" else None,
+            gradient_as_bucket_view=True,
+            **_BUFFERS_ALONE,
+        )
+        self._times = GradientTimes(self.module)
 
+    def accumulating(self) -> AbstractContextManager[None]:
+        """Within it, gradients add up locally and are not yet averaged."""
+        return self.module.no_sync()
 
-def local_names(model: nn.Module) -> set[str]:
-    """Names of the parameters and buffers that `leave_local` was given, in the model inside."""
-    return set(getattr(plain(model), "_ddp_params_and_buffers_to_ignore", ()))
+    def look(self) -> None:
+        """Keep what the reducer timed since the last look; never waits."""
+        self._times.look()
 
+    def breakdown(self, accumulate: int) -> Breakdown:
+        """Where updates spent their time; see `GradientTimes`."""
+        return self._times.breakdown(accumulate)
 
-def plain(model: nn.Module) -> nn.Module:
-    """The model inside, for looking at it without any communication."""
-    return model.module if isinstance(model, DistributedDataParallel) else model
-
-
-def accumulating(model: nn.Module) -> AbstractContextManager[None]:
-    """Within it, gradients add up locally and are not yet averaged."""
-    return model.no_sync() if isinstance(model, DistributedDataParallel) else nullcontext()
+    @contextmanager
+    def trial(self) -> Iterator[None]:
+        """Forget the updates that are made within it, and how long they took."""
+        with super().trial():
+            yield
+        self._times = GradientTimes(self.module)

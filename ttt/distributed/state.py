@@ -1,13 +1,12 @@
 """What decides the next updates of a run: the training state and the random numbers."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ttt.distributed.parallelize import local_names, plain
 from ttt.errors import ConfigError
 from ttt.protocols import State, World
 
@@ -19,18 +18,25 @@ def load_torchs_part() -> None:
     import torch.distributed.checkpoint.state_dict  # noqa: F401, PLC0415
 
 
-def training_state(model: nn.Module, optimizer: torch.optim.Optimizer) -> State:
+def training_state(
+    model: nn.Module, optimizer: torch.optim.Optimizer, local: Collection[str]
+) -> State:
     """Parameters, buffers and the optimizer's state, as flat names; tensors are not copied.
 
     Buffers are each process's own: statistics are of the samples that it saw.
+
+    Args:
+        model: Without DistributedDataParallel around it.
+        optimizer: Of this model.
+        local: Names of parameters and buffers that no other process has.
     """
     from torch.distributed.checkpoint import state_dict  # noqa: PLC0415 - takes half a second
 
     options = state_dict.StateDictOptions(flatten_optimizer_state_dict=True)
     weights, flat = state_dict.get_state_dict(model, optimizer, options=options)
     moments: dict[str, Any] = dict(flat)
-    named = plain(model).named_parameters(remove_duplicate=False)
-    shared = {name for name, _ in named} - local_names(model)
+    named = model.named_parameters(remove_duplicate=False)
+    shared = {name for name, _ in named} - set(local)
     alike: dict[str, Any] = {}
     own: dict[str, Any] = {}
     for name, value in weights.items():
@@ -63,7 +69,7 @@ def _below(prefix: str, state: Mapping[str, Any]) -> dict[str, Any]:
 class Undo:
     """Puts a model and its optimizer back to where they were before some updates, bit for bit.
 
-    All is copied beforehand, but of sharded tables (`leave_local`), which may fill most of a GPU,
+    All is copied beforehand, but of sharded tables (`local`), which may fill most of a GPU,
     only the rows that an update is about to change: those in the gradient. Rows of a table are the
     rows of its weight and of what the optimizer has kept of the weight since it was built. State
     that the updates begin, as Adam's moments, is dropped.
@@ -71,11 +77,13 @@ class Undo:
     Args:
         model: Without DistributedDataParallel around it.
         optimizer: Of this model.
+        local: Names of parameters and buffers that no other process has.
     """
 
-    def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    def __init__(
+        self, model: nn.Module, optimizer: torch.optim.Optimizer, local: Collection[str]
+    ) -> None:
         self._model, self._optimizer = model, optimizer
-        local = local_names(model)
         named = {name: weight for name, weight in model.named_parameters() if name in local}
         # A weight, and the tensors that have its rows: the detached weight comes first.
         self._tables = {

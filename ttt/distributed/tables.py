@@ -25,12 +25,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 
-from ttt.distributed.parallelize import leave_local
 from ttt.distributed.sharding_plan import Piece, Plan, plan
-from ttt.protocols import World
+from ttt.protocols import Axis, World
 
 # fp32 weights and Adagrad's sums. The warm-up copies the rows that it changes, not the tables.
 _BYTES_PER_WEIGHT = 8
@@ -53,38 +51,42 @@ class Tables(Protocol):
         """
 
 
-def spread_tables(model: nn.Module, world: World) -> Plan | None:
-    """Make a model's tables, on every process its own, where the model has left that open.
+def spread_tables(
+    tables: Any, world: World, *, mode: str, memory_gb: float | None
+) -> ShardedTables:
+    """Make a model's tables, on every process its own; a model's plan swaps them for this.
 
-    A model asks for it by a `sharding` other than "off", and has its tables, still without memory,
-    as `tables`; every other model is left as it is.
-
-    Returns:
-        Which table is where; None if every process has all of them.
+    Args:
+        tables: The whole, which may be without memory; see `Tables`.
+        world: The processes to spread them over.
+        mode: Where they go; see `ttt.distributed.sharding_plan.plan`.
+        memory_gb: What each process may keep of tables and optimizer state, in 10^9 bytes; None for
+            most of a GPU, or as much as a host has.
 
     Raises:
         ConfigError: The tables do not fit.
     """
-    mode = getattr(model, "sharding", "off")
-    if mode == "off":
-        return None
-    tables: Any = model.tables
     chosen = plan(
         mode,
         tables.rows,
         tables.hots,
         dim=tables.dim,
         row_bytes=tables.dim * _BYTES_PER_WEIGHT,
-        size=world.size,
-        memory=_memory(getattr(model, "memory_gb", None), world),
+        size=world.replicas.size,
+        memory=_memory(memory_gb, world),
     )
-    model.tables = ShardedTables(tables, chosen, world)
-    leave_local(model, [f"tables.{name}" for name in model.tables.local_names()])
-    return chosen if chosen.sharded else None
+    return ShardedTables(tables, chosen, world)
+
+
+def spread_in(model: nn.Module) -> dict[str, ShardedTables]:
+    """The tables of a model that are spread, by their place in it."""
+    return {
+        name: module for name, module in model.named_modules() if isinstance(module, ShardedTables)
+    }
 
 
 def _memory(wish: float | None, world: World) -> int | None:
-    """Bytes a process may keep, the same on all of them; None where nobody has set a limit."""
+    """Bytes a process may keep, the same on all of them; None where there is no limit."""
     if wish is not None:
         return int(wish * 1e9)
     if world.device.type != "cuda":
@@ -104,7 +106,7 @@ class ShardedTables(nn.Module):
     Args:
         tables: The whole, of which parts are made; its own rows are never looked at.
         chosen: Which part is where.
-        world: The processes of the plan.
+        world: The processes; the plan is of one of each data shard, as each has its own samples.
     """
 
     _sent: Tensor
@@ -113,10 +115,12 @@ class ShardedTables(nn.Module):
 
     def __init__(self, tables: Tables, chosen: Plan, world: World) -> None:
         super().__init__()
-        self._world, self._dim, self._cut = world, tables.dim, len(chosen.cut)
+        axis = self._axis = world.replicas
+        self._device, self._dim, self._cut = world.device, tables.dim, len(chosen.cut)
         self._plan = chosen
-        self.exchanges = chosen.sharded and world.size > 1
-        held = [chosen.tables(rank) for rank in range(world.size)]
+        self.exchanges = chosen.sharded and axis.size > 1
+        self.placement = str(chosen) if chosen.sharded else None  # None: each process has all
+        held = [chosen.tables(rank) for rank in range(axis.size)]
         columns = [_columns(some, tables.hots) for some in held]
         self._counts = [len(some) for some in held]  # tables that each process has rows of
         self._widths = [len(some) for some in columns]  # and their ids of one sample
@@ -125,9 +129,9 @@ class ShardedTables(nn.Module):
             whole = [Piece(table, 0, tables.rows[table]) for table in chosen.replicated]
             self.replicated = tables.part(whole, sparse=False, device=world.device)
         # Named by rank, because a checkpoint takes what has one name for one thing.
-        self._shard = f"shard_{world.rank}_of_{world.size}"
-        if held[world.rank]:
-            pieces = chosen.pieces(world.rank)
+        self._shard = f"shard_{axis.rank}_of_{axis.size}"
+        if held[axis.rank]:
+            pieces = chosen.pieces(axis.rank)
             self.add_module(self._shard, tables.part(pieces, sparse=True, device=world.device))
         self._index("_sent", [column for some in columns for column in some])
         self._index("_kept", _columns(chosen.replicated, tables.hots))
@@ -136,7 +140,7 @@ class ShardedTables(nn.Module):
         self._index("_order", [came.index(table) for table in range(len(tables.rows))])
 
     def _index(self, name: str, places: Sequence[int]) -> None:
-        numbers = torch.tensor(places, dtype=torch.int64, device=self._world.device)
+        numbers = torch.tensor(places, dtype=torch.int64, device=self._device)
         self.register_buffer(name, numbers, persistent=False)
 
     def local_names(self) -> list[str]:
@@ -162,27 +166,27 @@ class ShardedTables(nn.Module):
         """
         for table in range(len(self._plan.rows)):
             if table in self._plan.replicated:
-                if self._world.rank == 0:
+                if self._axis.rank == 0:
                     whole = [Piece(t, 0, self._plan.rows[t]) for t in self._plan.replicated]
                     rows = _rows_of(self.replicated, whole, table)
                     yield from (part.cpu() for part in rows.split(_ROWS_AT_ONCE))
                 continue
             owner = self._plan.owners.get(table)
-            for rank in range(self._world.size) if owner is None else [owner]:
+            for rank in range(self._axis.size) if owner is None else [owner]:
                 yield from self._sent_from(rank, table)
 
     def _sent_from(self, rank: int, table: int) -> Iterator[Tensor]:
         """The rows of a table that one process has, as they reach process 0."""
         pieces = self._plan.pieces(rank)
         count = next(piece.rows for piece in pieces if piece.table == table)
-        dtype = self._world.agree(self.dtype)
-        nothing = torch.empty(0, self._dim, dtype=dtype, device=self._world.device)
+        dtype = self._axis.gather(self.dtype)[0]
+        nothing = torch.empty(0, self._dim, dtype=dtype, device=self._device)
         rows = nothing
-        if rank == self._world.rank:
+        if rank == self._axis.rank:
             rows = _rows_of(self._modules[self._shard], pieces, table)
         for first in range(0, count, _ROWS_AT_ONCE):
             given = rows[first : first + _ROWS_AT_ONCE]
-            came = self._world.exchange([given, *[nothing] * (self._world.size - 1)])
+            came = self._axis.exchange([given, *[nothing] * (self._axis.size - 1)])
             yield came[rank].cpu()
 
     def forward(self, ids: Tensor) -> Tensor:
@@ -201,9 +205,9 @@ class ShardedTables(nn.Module):
 
     def _remote(self, ids: Tensor) -> list[Tensor]:
         """Sums of the tables that are cut, then of each process's own."""
-        samples, here = self._samples(len(ids)), self._world.rank
+        samples, here = self._samples(len(ids)), self._axis.rank
         parts = ids.index_select(1, self._sent).split(self._widths, dim=1)
-        received = _exchange(
+        received = self._axis.transfer(
             torch.cat([part.flatten() for part in parts]).to(torch.int32),  # half the bytes
             [len(ids) * width for width in self._widths],
             [count * self._widths[here] for count in samples],
@@ -211,6 +215,7 @@ class ShardedTables(nn.Module):
         pooled = self._look_up(received.long().view(sum(samples), self._widths[here]))
         answers = _Exchange.apply(  # type: ignore[no-untyped-call]
             pooled.flatten(0, 1),
+            self._axis,
             [count * self._counts[here] for count in samples],
             [len(ids) * count for count in self._counts],
         )
@@ -226,10 +231,10 @@ class ShardedTables(nn.Module):
 
     def _samples(self, count: int) -> list[int]:
         """How many samples each process has come with."""
-        size, rank = self._world.size, self._world.rank
+        size, rank = self._axis.size, self._axis.rank
         if self.training:
             return [count] * size
-        return self._world.sum([count if other == rank else 0 for other in range(size)])
+        return self._axis.sum([count if other == rank else 0 for other in range(size)])
 
     def _look_up(self, ids: Tensor) -> Tensor:
         """Sums [S, F, D] over this process's rows, for the samples of all."""
@@ -254,17 +259,8 @@ def _columns(tables: Sequence[int], hots: Sequence[int]) -> list[int]:
     return [column for t in tables for column in range(ends[t] - hots[t], ends[t])]
 
 
-def _exchange(given: Tensor, giving: Sequence[int], taking: Sequence[int]) -> Tensor:
-    """Give the i-th `giving[i]` rows to process i; what came from each, in rank order."""
-    if len(giving) == 1:
-        return given
-    taken = given.new_empty((sum(taking), *given.shape[1:]))
-    dist.all_to_all_single(taken, given.contiguous(), list(taking), list(giving))
-    return taken
-
-
 class _Exchange(torch.autograd.Function):
-    """`_exchange` that gradients go back through.
+    """`Axis.transfer` that gradients go back through.
 
     Every process starts from the mean loss over its own samples, and the loss that is minimised is
     the mean of those: what DistributedDataParallel does for other parameters by averaging, the
@@ -272,11 +268,14 @@ class _Exchange(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, given: Tensor, giving: list[int], taking: list[int]) -> Tensor:
-        ctx.counts = giving, taking
-        return _exchange(given, giving, taking)
+    def forward(
+        ctx: Any, given: Tensor, axis: Axis, giving: list[int], taking: list[int]
+    ) -> Tensor:
+        ctx.axis, ctx.counts = axis, (giving, taking)
+        return axis.transfer(given, giving, taking)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
         giving, taking = ctx.counts
-        return _exchange(gradients[0], taking, giving) / len(giving), None, None
+        back = ctx.axis.transfer(gradients[0], taking, giving)
+        return back / ctx.axis.size, None, None, None

@@ -11,7 +11,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from ttt.distributed.tables import ShardedTables
+from ttt.distributed.tables import spread_in
 from ttt.protocols import World
 
 _PART = 2**24  # values copied to the host at once
@@ -37,9 +37,7 @@ class Weight:
 
 def whole(model: nn.Module, world: World) -> list[Weight]:
     """All weights of a model, in the order of its state dict, then the tables that are spread."""
-    spread = {
-        name: module for name, module in model.named_modules() if isinstance(module, ShardedTables)
-    }
+    spread = spread_in(model)
     inside = tuple(f"{name}." for name in spread)
     found = [
         Weight(name, value.dtype, tuple(value.shape), partial(_parts, value, world))

@@ -15,6 +15,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from ttt.distributed.parallelize import parallelize
 from ttt.distributed.world import Solo
 from ttt.doctor import compute
 from ttt.doctor.findings import Finding, Observation, failure, names, ok
@@ -109,16 +110,15 @@ def _trained(
     """All weights after the updates, float64 on the CPU."""
     rate, build = optimizer
     with compute.arithmetic(kind):
+        world = Solo(device)
         learner = StandardLearner(
-            model.to(device),
+            parallelize(model, world, optimizer=build),
             ImageClassification(label_smoothing=0.0),
-            Solo(device),
-            optimizer=build,
+            world,
             schedule=lambda step: rate,
             precision=kind,
             accumulate=1,
             clip_norm=None,
-            compile=False,
         )
         for _ in range(_UPDATES):
             learner.step((batch[0].to(device), batch[1].to(device)))

@@ -13,12 +13,15 @@ Shape suffixes: B batch, H ids of a sample, N width of the cross network.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
+from ttt.distributed.tables import spread_tables
 from ttt.models.embedding_bags import EmbeddingBags
+from ttt.protocols import Plan
 
 
 class LowRankCross(nn.Module):
@@ -71,9 +74,8 @@ class DlrmDcnV2(nn.Module):
         cross_layers: Layers of the cross network.
         cross_rank: Rank of their matrices.
         top: Widths of the network after it; the last, 1, is the logit's.
-        sharding: A wish for whoever spreads the tables over processes (`ttt.distributed.tables`).
-        With
-            "off" they are made here; else they stay on the meta device until they are spread.
+        sharding: Where the tables go; see `ttt.distributed.sharding_plan`. With "off" they are made
+            here; else they stay on the meta device until they are spread, as `plan` asks.
         memory_gb: What each process may keep of tables and optimizer state, in 10^9 bytes.
     """
 
@@ -92,13 +94,20 @@ class DlrmDcnV2(nn.Module):
         memory_gb: float | None = None,
     ) -> None:
         super().__init__()
-        self.sharding, self.memory_gb = sharding, memory_gb
+        self._sharding, self._memory_gb = sharding, memory_gb
         device = None if sharding == "off" else "meta"
         self.tables: nn.Module = EmbeddingBags(rows, hots, dim, device=device)
         self.bottom = nn.Sequential(*_mlp([dense, *bottom]))
         width = bottom[-1] + len(rows) * dim
         self.cross = LowRankCross(width, cross_layers, cross_rank)
         self.top = nn.Sequential(*_mlp([width, *top])[:-1])
+
+    def plan(self) -> Plan:
+        """The tables may be spread over processes; the rest of the model is small."""
+        if self._sharding == "off":
+            return Plan()
+        spread = partial(spread_tables, mode=self._sharding, memory_gb=self._memory_gb)
+        return Plan(swap={"tables": spread})
 
     def forward(self, dense: Tensor, ids: Tensor) -> Tensor:
         """The logits of a batch, which may be empty.
