@@ -24,7 +24,7 @@ OURS = """
 import sys
 from ttt.report.read.find import find
 from ttt.report.analyze.rcp import judge
-from ttt.report.analyze.score import group
+from ttt.report.analyze.grouping import group
 if __name__ == "__main__":
     found = find([sys.argv[1]], jobs=int(sys.argv[2]) or None)
     groups = group(found.runs, judge)

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 import studies
 from ttt.errors import ConfigError, MissingExtra
-from ttt.report.analyze.scaling import Efficiency
-from ttt.report.analyze.view import losses, tasks
+from ttt.report.analyze.experiment import Efficiency
 from ttt.report.render import drawing
 from ttt.report.render.charts import charts, inline_svg, write_figures
 
@@ -53,26 +52,26 @@ def test_an_inline_figure_takes_the_colours_of_its_page():
 
 
 def test_the_time_axis_is_logarithmic_only_for_sizes_far_apart():
-    (task,) = tasks(studies.sweep())
+    (task,) = studies.sweep().tasks
     assert drawing.quality(task, "#000").axes[0].get_xscale() == "log"
-    (task,) = tasks(studies.of(studies.runs("a"), studies.runs("b", 900.0)))
+    (task,) = studies.of(studies.runs("a"), studies.runs("b", 900.0)).tasks
     assert drawing.quality(task, "#000").axes[0].get_xscale() == "linear"
 
 
 def test_error_bars_are_the_interval_of_confidence():
-    (task,) = tasks(studies.sweep())
+    (task,) = studies.sweep().tasks
     (axes,) = drawing.time_to_train(task, "#000").axes
     assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
     ((first, *_),) = [each.get_segments() for each in axes.collections if each.get_segments()]
-    assert first[:, 1] == pytest.approx([each / 60 for each in task.results[0].stability.interval])
+    assert first[:, 1] == pytest.approx([each / 60 for each in task.experiments[0].interval])
     (told,) = [chart.caption for chart in charts(studies.sweep()) if "Bars" in chart.caption]
     assert told.startswith("Bars are the 95% interval")
 
 
 def test_an_interval_that_reaches_zero_leaves_the_axis():
     wide = [studies.run("a", seed, seconds) for seed, seconds in enumerate((10, 100, 500))]
-    (task,) = tasks(studies.of(wide, studies.runs("b", 90.0, accelerators=64)))
-    assert task.results[0].stability.interval[0] == 0
+    (task,) = studies.of(wide, studies.runs("b", 90.0, accelerators=64)).tasks
+    assert task.experiments[0].interval[0] == 0
     (axes,) = drawing.time_to_train(task, "#000").axes
     ((first, *_),) = [each.get_segments() for each in axes.collections if each.get_segments()]
     assert first[0, 1] == 0
@@ -81,14 +80,14 @@ def test_an_interval_that_reaches_zero_leaves_the_axis():
 
 def test_runs_too_few_for_an_interval_have_no_bar():
     few = [studies.runs("a", count=2), studies.runs("b", 90.0, count=2, accelerators=64)]
-    (task,) = tasks(studies.of(*few))
+    (task,) = studies.of(*few).tasks
     (axes,) = drawing.time_to_train(task, "#000").axes
     for bars in (each.get_segments() for each in axes.collections):
         assert all(low == high for low, high in (bar[:, 1] for bar in bars))
 
 
 def test_the_target_is_drawn():
-    (task,) = tasks(studies.sweep())
+    (task,) = studies.sweep().tasks
     (axes,) = drawing.quality(task, "#000").axes
     assert [0.759, 0.759] in [list(line.get_ydata()) for line in axes.lines]
 
@@ -99,7 +98,7 @@ factor = st.floats(0.01, 1.5)
 @given(factor, factor, factor)
 def test_losses_add_up_to_what_is_lost(throughput, statistical, overhead):
     whole = throughput * statistical * overhead
-    shares = losses(Efficiency(throughput, statistical, overhead, whole))
+    shares = Efficiency(throughput, statistical, overhead, whole).losses
     assert sum(shares.values()) == pytest.approx(max(0.0, 1 - whole))
     assert all(share > 0 for share in shares.values())
     if min(throughput, statistical) > max(0.01, whole) and max(throughput, statistical) < 1:
@@ -108,8 +107,8 @@ def test_losses_add_up_to_what_is_lost(throughput, statistical, overhead):
 
 
 def test_losses_of_an_unknown_cause_are_unknown():
-    assert losses(Efficiency(0.5, None, None, 0.4)) == {"unknown": pytest.approx(0.6)}
-    assert losses(Efficiency()) == {}
+    assert Efficiency(0.5, None, None, 0.4).losses == {"unknown": pytest.approx(0.6)}
+    assert Efficiency().losses == {}
 
 
 def test_many_experiments_and_odd_values_can_be_drawn():

@@ -6,12 +6,13 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from report_runs import run
+from ttt.report.analyze.comparison import comparisons
 from ttt.report.analyze.diagnosis import diagnose
-from ttt.report.analyze.hardware import hardware
+from ttt.report.analyze.grouping import group
+from ttt.report.analyze.hardware import in_order, row
 from ttt.report.analyze.names import names
 from ttt.report.analyze.scaling import sweeps
-from ttt.report.analyze.score import group
-from ttt.report.analyze.stability import comparisons, stability
+from ttt.report.analyze.stability import stability
 from ttt.report.analyze.study import study
 from ttt.report.render.table import show_study
 from ttt.report.run import Block, Found, Rank
@@ -226,10 +227,11 @@ def test_damaged_records_are_no_reason_to_fail(records, repeated):
         for seed, record in enumerate(records)
     ]
     groups = group(runs)
-    for each in (sweeps, comparisons, hardware, names):
+    for each in (sweeps, comparisons, in_order, names):
         each(groups)
     for made in groups:
         stability(made)
+        row(made)
     for each in runs:
         diagnose(each)
     console = Console(file=io.StringIO(), width=120)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from compliance_logs import ours, resnet, text, write
 from run_folders import finished
 from ttt.errors import ConfigError
-from ttt.report.analyze.score import group
+from ttt.report.analyze.grouping import group
 from ttt.report.read import find as finder
 from ttt.report.read.find import find
 from ttt.report.run import Found

@@ -5,20 +5,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import studies
+from ttt.errors import one_line
 from ttt.report.analyze.format import (
     between,
     duration,
     energy,
     in_unit,
     measured,
-    one_line,
     percent,
     samples,
     significant,
     unit_for,
-    unit_of,
 )
-from ttt.report.analyze.score import group
+from ttt.report.analyze.grouping import group
+from ttt.report.analyze.progress import unit_of
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ import pytest
 
 import studies
 from run_folders import finished
+from ttt.report.analyze.grouping import group
 from ttt.report.analyze.names import names, whereabouts
-from ttt.report.analyze.score import group
 from ttt.report.read.find import find
 
 

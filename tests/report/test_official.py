@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 import summaries
+from ttt.report.analyze.grouping import group
 from ttt.report.analyze.rcp import judge
-from ttt.report.analyze.score import group
 from ttt.report.analyze.study import study
 from ttt.report.read.find import find
 from ttt.report.render.export import as_json

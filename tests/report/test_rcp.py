@@ -8,8 +8,8 @@ import summaries
 from compliance_logs import find as pick
 from compliance_logs import ours, record, resnet, write
 from run_folders import finished
-from ttt.report.analyze.rcp import judge
-from ttt.report.analyze.score import Rcp, group
+from ttt.report.analyze.grouping import group
+from ttt.report.analyze.rcp import Rcp, judge
 from ttt.report.read.find import find
 
 

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from report_runs import experiment, of_size
+from ttt.report.analyze.grouping import group
 from ttt.report.analyze.laws import amdahl, gustafson
 from ttt.report.analyze.scaling import sweeps
-from ttt.report.analyze.score import group
 from ttt.report.read.find import find
 from ttt.report.run import Block
 
@@ -97,7 +97,7 @@ def test_amdahl_is_put_through_the_times_of_a_sweep():
 def test_the_fastest_of_a_size_is_its_point():
     fast, slow = of_size(16, 60.0, global_batch=160), of_size(16, 70.0)
     (sweep,) = sweeps([of_size(8, 100.0), slow, fast])
-    assert [point.seconds for point in sweep.points] == [100, 60]
+    assert [point.time_to_train_s for point in sweep.points] == [100, 60]
 
 
 def test_the_smallest_size_is_the_one_with_the_batch_of_the_others():
@@ -105,13 +105,13 @@ def test_the_smallest_size_is_the_one_with_the_batch_of_the_others():
     launches = [of_size(n, seconds, global_batch=1008) for n, seconds in sweep_of.items()]
     others = [of_size(1, 1.4, global_batch=504), of_size(1, 3.0, global_batch=2016)]
     (sweep,) = sweeps([*launches, *others])
-    assert [(point.global_batch, point.seconds) for point in sweep.points] == [
+    assert [(point.global_batch, point.time_to_train_s) for point in sweep.points] == [
         (1008, 2.3),
         (1008, 1.8),
     ]
     assert sweep.mode == "strong"
     (sweep,) = sweeps([launches[1], *others])  # no such batch: the fastest
-    assert ([point.seconds for point in sweep.points], sweep.mode) == ([1.4, 1.8], "weak")
+    assert ([point.time_to_train_s for point in sweep.points], sweep.mode) == ([1.4, 1.8], "weak")
 
 
 @pytest.mark.parametrize(

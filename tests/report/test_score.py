@@ -11,10 +11,13 @@ import studies
 from compliance_logs import find as pick
 from compliance_logs import ours, resnet, write
 from run_folders import aborted, died, finished
-from ttt.report.analyze.hardware import hardware
+from ttt.report.analyze.comparison import comparisons
+from ttt.report.analyze.grouping import group
+from ttt.report.analyze.hardware import row
 from ttt.report.analyze.price import priced
-from ttt.report.analyze.score import Rcp, Score, group, olympic, spread, valid_time
-from ttt.report.analyze.stability import comparisons, stability
+from ttt.report.analyze.rcp import Rcp
+from ttt.report.analyze.score import Score, olympic, spread, valid_time
+from ttt.report.analyze.stability import stability
 from ttt.report.read.find import find
 from ttt.report.run import Found
 
@@ -209,16 +212,16 @@ def test_a_clock_that_contradicts_itself_counts_for_the_score_and_for_nothing_el
     assert each.times == (100.0, 101.0, 102.0, 103.0, 55000.0)
     assert each.score == group([*good, replace(bad, clock_trusted=True)])[0].score
     assert each.score.seconds == 102.0
-    assert (each.time.max, each.trusted_times) == (103.0, (100.0, 101.0, 102.0, 103.0))
+    assert (each.time.max, each.trusted_times) == (103.0, [100.0, 101.0, 102.0, 103.0])
     assert each.remarks == ()
-    low, high = stability(each).interval
+    low, high = each.interval
     assert 98 < low < 102 < high < 105
     assert not any(line.startswith("the times scatter") for line in stability(each).warnings)
     slow = group([_clock(seed, 110.0 + seed, system="b", digest="b") for seed in range(5)])
     [compared] = comparisons([each, *slow])
     assert compared.p_value < 1e-3
-    [row] = hardware(group(priced(Found((*good, bad), ()), {"a": 3600.0}).runs))
-    assert row.cost == 101.5
+    [each] = group(priced(Found((*good, bad), ()), {"a": 3600.0}).runs)
+    assert row(each).cost == 101.5
 
 
 def test_a_clock_in_doubt_that_counts_for_the_mean_is_told(tmp_path):
@@ -241,7 +244,7 @@ def test_a_published_clock_that_was_typed_in(shared):
     assert each.score.minutes == 0.46215
     assert each.resolution < 3
     assert each.time.max < 29
-    assert stability(each).interval[1] < 29
+    assert each.interval[1] < 29
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,9 @@ import json
 import pytest
 
 import studies
-from ttt.report.analyze.format import machine
+from ttt.report.analyze.grouping import group
+from ttt.report.analyze.names import machine
 from ttt.report.analyze.scaling import sweeps
-from ttt.report.analyze.score import group
-from ttt.report.analyze.size import unit, workers
 from ttt.report.read.find import find
 from ttt.report.read.systems import model
 
@@ -25,7 +24,7 @@ from ttt.report.read.systems import model
 )
 def test_nodes_are_the_workers_of_a_machine_without_accelerators(changes, of, count):
     (made,) = group(studies.runs("a", **changes))
-    assert (unit(made), workers(made)) == (of, count)
+    assert (made.unit, made.workers) == (of, count)
 
 
 @pytest.mark.parametrize("said", ["N/A", "n/a", "-", " none ", "None", "", None, 0])

@@ -4,10 +4,10 @@ from pathlib import Path
 import pytest
 
 import studies
-from ttt.report.analyze.caveats import verdict
+from ttt.report.analyze.comparison import comparisons
+from ttt.report.analyze.grouping import group
+from ttt.report.analyze.rcp import Rcp
 from ttt.report.analyze.scaling import sweeps
-from ttt.report.analyze.score import Rcp, group
-from ttt.report.analyze.stability import comparisons, stability
 from ttt.report.analyze.weak import Weak
 from ttt.report.render.export import as_json
 
@@ -29,7 +29,7 @@ def model(number, seconds=600.0, *, benchmark="deepcam", start=1.7e9, **changes)
 def test_models_are_counted_by_the_minute():
     [each] = group([model(number) for number in range(8)])
     assert each.weak == Weak(8, 8, 32, 607.0, 607000 / 60 / 1000, 8 / (607000 / 60 / 1000))
-    assert (each.score.seconds, each.problems, verdict(each)) == (None, (), "yes")
+    assert (each.score.seconds, each.problems, each.verdict) == (None, (), "yes")
     assert each.score.method == "models trained side by side are scored by models a minute"
 
 
@@ -37,14 +37,14 @@ def test_models_that_did_not_converge_may_be_left_out():
     lost = model(7, 900.0, status="aborted", time_to_train_s=None)
     [each] = group([*(model(number) for number in range(5)), lost])
     assert (each.weak.models, each.weak.converged, each.weak.seconds) == (6, 5, 604.0)
-    assert verdict(each) == "yes"
+    assert each.verdict == "yes"
 
 
 @pytest.mark.parametrize("converged", [0, 4])
 def test_too_few_models_are_no_result(converged):
     lost = [model(9 + n, status="died", time_to_train_s=None) for n in range(2)]
     [each] = group([*(model(number) for number in range(converged)), *lost])
-    assert (each.weak, verdict(each)) == (None, "no")
+    assert (each.weak, each.verdict) == (None, "no")
     assert each.problems == (
         f"deepcam takes 5 or more models trained side by side, here are {converged} that converged",
     )
@@ -116,14 +116,14 @@ def test_it_is_no_time_to_train_to_compare():
     [first, second, side] = group([*strong[0], *strong[1], *weak])
     assert side.weak is not None
     assert first.weak is second.weak is None
-    assert all(side is not point.group for sweep in sweeps([first, second, side])
+    assert all(side is not point.experiment for sweep in sweeps([first, second, side])
                for point in sweep.points)  # fmt: skip
     compared = [
         each for pair in comparisons([first, second, side]) for each in (pair.first, pair.second)
     ]
     assert len(compared) == 2
     assert side not in compared
-    assert stability(side).interval is None
+    assert side.interval is None
 
 
 def test_it_is_in_the_json():

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from ttt.report.analyze.score import Group, group
+from ttt.report.analyze.experiment import Experiment
+from ttt.report.analyze.grouping import group
 from ttt.report.run import Run
 
 
@@ -35,7 +36,7 @@ def run(seed: int = 1, **changes: object) -> Run:
     return Run(**(known | changes))
 
 
-def experiment(times: Sequence[float | None], **changes: object) -> Group:
+def experiment(times: Sequence[float | None], **changes: object) -> Experiment:
     """Repetitions with these times; None for one that did not converge."""
     runs = [
         run(
@@ -51,6 +52,6 @@ def experiment(times: Sequence[float | None], **changes: object) -> Group:
     return made
 
 
-def of_size(workers: int, seconds: float, **changes: object) -> Group:
+def of_size(workers: int, seconds: float, **changes: object) -> Experiment:
     """One run of an experiment on as many accelerators."""
     return experiment([seconds], accelerators=workers, world_size=workers, **changes)

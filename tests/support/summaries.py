@@ -8,7 +8,7 @@ from typing import Any
 from mlperf_logging.benchmark_meta import get_allowed_benchmarks
 from mlperf_logging.result_summarizer import result_summarizer
 
-from ttt.report.analyze.score import Group
+from ttt.report.analyze.experiment import Experiment
 
 _WEAK = ("number_of_models", "instance_scale", "time_to_train_all")
 
@@ -22,8 +22,8 @@ def copied(tree: Path, folder: Path) -> Path:
     return copy
 
 
-def key(group: Group) -> tuple[str | None, str | None]:
-    return group.system, group.runs[0].benchmark
+def key(experiment: Experiment) -> tuple[str | None, str | None]:
+    return experiment.system, experiment.runs[0].benchmark
 
 
 def summarized(tree: Path, usage: str, ruleset: str) -> dict[str, dict[Any, Any]]:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from ttt.report.analyze.format import percent
-from ttt.report.analyze.size import Size, unit
+from ttt.report.analyze.size import Size
 
 _WORTH_TELLING = 0.95  # of ideal: above, there is no bottleneck to speak of
 _ALSO = 0.2  # of the whole loss: what the second cause has to have to be told
@@ -70,7 +70,7 @@ def _statistical(part: float, base: Size, size: Size) -> str:
 
 
 def _throughput(part: float, sizes: Sequence[Size], size: Size) -> str:
-    base, one = sizes[0], unit(size.group)
+    base, one = sizes[0], size.experiment.unit
     left = f"each {one} does {percent(part)} of the samples a second it does {_among(base)}"
     waits = _explained(part, base.waiting, size.waiting)
     exchanges = _explained(part, base.communication, size.communication)
@@ -79,7 +79,7 @@ def _throughput(part: float, sizes: Sequence[Size], size: Size) -> str:
         return f"input pipeline: batches are waited for in {growth}, and {left}"
     if exchanges >= _EXPLAINS:
         growth = _growth(base.communication, size.communication, base)
-        what = "communication" if size.nodes == 1 else "network"
+        what = "communication" if size.experiment.nodes == 1 else "network"
         return f"{what}: nothing hides the exchange of gradients in {growth}, and {left}"
     return f"{_network_or_work(sizes, size)}: {left}{_steps(base, size)}"
 
@@ -89,8 +89,8 @@ def _network_or_work(sizes: Sequence[Size], size: Size) -> str:
 
     Steps that take as long among more workers are not slowed down by the network.
     """
-    one, base = unit(size.group), sizes[0]
-    if all(each.nodes == 1 for each in sizes):
+    one, base = size.experiment.unit, sizes[0]
+    if all(each.experiment.nodes == 1 for each in sizes):
         return f"too little work for each {one}, or what they share of their machine"
     mine, step = _share_of_batch(size), size.step_ms
     alike = [
@@ -134,7 +134,7 @@ def _share_of_batch(size: Size) -> float | None:
     """
     if not size.step_samples:
         return None
-    share = size.step_samples / (size.replicas or size.workers)
+    share = size.step_samples / (size.experiment.replicas or size.workers)
     return share if share >= 1 else None
 
 
@@ -142,7 +142,11 @@ def _work(size: Size) -> str:
     share = _share_of_batch(size)
     if share is None:
         return f"{_amount(size.step_samples or 0)} samples over all"
-    each = "in each copy of the model" if size.replicas not in (None, size.workers) else "each"
+    each = (
+        "in each copy of the model"
+        if size.experiment.replicas not in (None, size.workers)
+        else "each"
+    )
     return f"{_amount(share)} {'sample' if share == 1 else 'samples'} {each}"
 
 

@@ -1,4 +1,4 @@
-"""Figures and names for a reader: how a time, a share, a group of runs is written. Pure.
+"""Figures for a reader: how a time, a share, a spread is written. Pure.
 
 May not know any form: the terminal, the page and the charts say the same in the same words.
 """
@@ -6,9 +6,7 @@ May not know any form: the terminal, the page and the charts say the same in the
 import math
 from collections.abc import Callable, Sequence
 
-from ttt.errors import one_line
-from ttt.report.analyze.score import Group, Spread, agreed
-from ttt.report.analyze.size import unit, workers
+from ttt.report.analyze.score import Spread
 
 UNKNOWN = "-"
 PLURAL = {"accelerator": "accelerators", "process": "processes", "node": "nodes"}
@@ -47,16 +45,6 @@ def unit_for(times: Sequence[float | None]) -> str:
     """The unit a table or an axis of such times, in seconds, is best read in: "s" or "min"."""
     longest = max((time for time in times if time is not None), default=0.0)
     return "min" if longest >= _MINUTES_FROM else "s"
-
-
-def unit_of(groups: Sequence[Group]) -> str:
-    """The one unit of all times of these experiments.
-
-    MLPerf publishes minutes, however few: so does this as soon as one of them is official.
-    """
-    if any(run.official for group in groups for run in group.runs):
-        return "min"
-    return unit_for([group.score.seconds for group in groups])
 
 
 def in_unit(value: float, unit: str) -> float:
@@ -159,44 +147,6 @@ def energy(joules: float | None) -> str:
     return f"{significant(joules / 1000**power)} {('J', 'kJ', 'MJ')[power]}"
 
 
-def throughput(group: Group, samples_per_s: float | None) -> tuple[float | None, str]:
-    """What is done in a second, and of what: tokens where all samples have as many."""
-    length = agreed(run.sequence_length for run in group.runs)
-    if samples_per_s is None or length is None:
-        return samples_per_s, "samples"
-    return samples_per_s * length, "tokens"
-
-
 def counted(count: int, what: str, many: str | None = None) -> str:
     """Such as "1 run" or "2,048 processes"."""
     return f"{count:,} {what if count == 1 else many or what + 's'}"
-
-
-def size(group: Group) -> str:
-    """Such as "8 accelerators", "2 processes" or "4 nodes"; empty if unknown."""
-    one, count = unit(group), workers(group)
-    return "" if count is None else counted(count, one, PLURAL[one])
-
-
-def machine(group: Group) -> str:
-    """Such as "8 x NVIDIA H100" or "4 nodes, 2 x Xeon each"; as `size` if the model is unknown."""
-    count, name = workers(group), _model(group)
-    if not count or name is None:
-        return size(group)
-    if unit(group) == "accelerator":
-        return one_line(f"{count:,} x {name}")
-    if unit(group) == "node":
-        return one_line(f"{size(group)}, {name}{' each' if count > 1 else ''}")
-    return size(group)
-
-
-def _model(group: Group) -> str | None:
-    """What its workers are: the accelerator, or the processors of a node."""
-    if unit(group) == "accelerator":
-        return agreed(run.accelerator_name for run in group.runs)
-    fields = ("host_processors_per_node", "host_processor_model_name")
-    count, name = (
-        agreed(str(run.description.get(field) or "").strip() or None for run in group.runs)
-        for field in fields
-    )
-    return name if name is None or count is None else f"{count} x {name}"

@@ -6,119 +6,57 @@ Nothing is combined over benchmarks: MLCommons prescribes no combination and end
 
 import math
 import statistics
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Iterator, Sequence
 
+from ttt.report.analyze.experiment import Experiment, Goal, Row
 from ttt.report.analyze.rates import clock_rate
-from ttt.report.analyze.score import Group, agreed
-from ttt.report.analyze.size import goal
+from ttt.report.analyze.score import average
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One system on one benchmark; None is unknown.
+def in_order(experiments: Sequence[Experiment]) -> list[Experiment]:
+    """The fastest first within a benchmark, those without a score last."""
+    order: dict[Goal, int] = {}
+    for each in experiments:
+        order.setdefault(each.goal, len(order))
 
-    Attributes:
-        group: Its runs.
-        submitter: Who ran it.
-        system: Its name.
-        nodes: Machines.
-        accelerators: Of all nodes.
-        accelerator: Model name; None for CPUs.
-        processor: Model name of the host's.
-        memory: Of one accelerator, of the host where there is none, as text with its unit.
-        seconds: The score.
-        accelerator_hours: The score times the accelerators.
-        samples_per_s: Samples over the time on the clock, median of the runs with a time.
-        samples_per_j: Median of these.
-        cost: Of one of these, mean; in the currency of the price. None if they have several prices.
-        features: What stands out: interconnect, network, framework, precision.
-    """
+    def rank(of: Experiment) -> tuple[int, float]:
+        return order[of.goal], math.inf if of.score.seconds is None else of.score.seconds
 
-    group: Group
-    submitter: str | None
-    system: str | None
-    nodes: int | None
-    accelerators: int | None
-    accelerator: str | None
-    processor: str | None
-    memory: str | None
-    seconds: float | None
-    accelerator_hours: float | None
-    samples_per_s: float | None
-    samples_per_j: float | None
-    cost: float | None
-    features: tuple[str, ...]
+    return sorted(experiments, key=rank)
 
 
-def hardware(groups: Sequence[Group]) -> list[Row]:
-    """A row for each group, fastest first within a benchmark; those without a score last."""
-    order = {goal(group): place for place, group in reversed(list(enumerate(groups)))}
-
-    def rank(row: Row) -> tuple[int, float]:
-        return order[goal(row.group)], math.inf if row.seconds is None else row.seconds
-
-    return sorted(map(_row, groups), key=rank)
-
-
-def _row(group: Group) -> Row:
-    runs, field = group.runs, partial(_field, group)
-    timed = [run for run, time in zip(runs, group.times, strict=True) if time is not None]
-    one_price = len({run.price_per_hour for run in timed}) == 1
-    accelerator = agreed(run.accelerator_name for run in runs)
-    memory = field("accelerator_memory_capacity") or _gibibytes(group)
+def row(of: Experiment) -> Row:
+    """The line of an experiment in the hardware table."""
+    runs, seconds, count = of.converged, of.score.seconds, of.accelerators
+    one_price = len({run.price_per_hour for run in runs}) == 1
+    memory = _field(of, "accelerator_memory_capacity") or _gibibytes(of.accelerator_memory_bytes)
     return Row(
-        group=group,
-        submitter=agreed(run.submitter for run in runs),
-        system=agreed(run.system for run in runs) or field("system_name"),
-        nodes=agreed(run.nodes for run in runs),
-        accelerators=agreed(run.accelerators for run in runs),
-        accelerator=accelerator,
-        processor=field("host_processor_model_name"),
-        memory=field("host_memory_capacity") if accelerator is None else memory,
-        seconds=group.score.seconds,
-        accelerator_hours=_hours(group),
+        system=of.system or _field(of, "system_name"),
+        processor=_field(of, "host_processor_model_name"),
+        memory=_field(of, "host_memory_capacity") if of.accelerator_name is None else memory,
+        accelerator_hours=seconds * count / 3600 if seconds is not None and count else None,
         # Of models side by side it would be the rate of one.
-        samples_per_s=None if group.weak is not None else _middle(map(clock_rate, timed)),
-        samples_per_j=_middle(run.samples_per_j for run in timed),
-        cost=_known(statistics.fmean, (run.cost for run in timed)) if one_price else None,
-        features=tuple(_features(group)),
+        samples_per_s=None if of.weak else average(statistics.median, map(clock_rate, runs)),
+        samples_per_j=average(statistics.median, (run.samples_per_j for run in runs)),
+        cost=average(statistics.fmean, (run.cost for run in runs)) if one_price else None,
+        features=tuple(_features(of)),
     )
 
 
-def _field(group: Group, name: str) -> str | None:
-    """A field of the systems file as text; some write numbers, and an empty one is unknown."""
-    told = agreed(str(run.description.get(name) or "").strip() or None for run in group.runs)
-    return told if told is None else " ".join(told.split())
+def _field(of: Experiment, name: str) -> str | None:
+    """A field of the systems file in one line."""
+    text = of.described(name)
+    return text if text is None else " ".join(text.split())
 
 
-def _hours(group: Group) -> float | None:
-    seconds, count = group.score.seconds, agreed(run.accelerators for run in group.runs)
-    return seconds * count / 3600 if seconds is not None and count else None
-
-
-def _gibibytes(group: Group) -> str | None:
-    size = agreed(run.accelerator_memory_bytes for run in group.runs)
+def _gibibytes(size: int | None) -> str | None:
     return None if size is None else f"{size / 2**30:.3g} GiB"
 
 
-def _features(group: Group) -> Iterator[str]:
+def _features(of: Experiment) -> Iterator[str]:
     """Interconnect, network where there are several nodes, framework, precision."""
-    nodes = agreed(run.nodes for run in group.runs)
-    network = "host_networking" if nodes is None or nodes > 1 else None
-    names = ("accelerator_interconnect", network, "framework")
-    told = (_field(group, name) for name in names if name is not None)
-    yield from filter(None, told)
-    precision = agreed(run.precision for run in group.runs)
-    if precision is not None:
-        yield precision
-
-
-def _middle(values: Iterable[float | None]) -> float | None:
-    return _known(statistics.median, values)
-
-
-def _known(average: Callable[[list[float]], float], values: Iterable[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return average(known) if known else None
+    network = ["host_networking"] if of.nodes is None or of.nodes > 1 else []
+    fields = ["accelerator_interconnect", *network, "framework"]
+    yield from filter(None, [_field(of, name) for name in fields])
+    if of.precision is not None:
+        yield of.precision

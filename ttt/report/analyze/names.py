@@ -11,66 +11,86 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ttt.errors import one_line
-from ttt.report.analyze.format import machine, size
-from ttt.report.analyze.score import Group, agreed
+from ttt.report.analyze.experiment import Experiment
+from ttt.report.analyze.format import PLURAL, counted
 
 _SETTINGS = 3  # in one name; more would be its configuration
 _COUNTED = re.compile(r"(?:^| )\([0-9]+\)$")
 _LAST = "_target_"  # a class follows from the setting that chose it
 
 
-def names(groups: Sequence[Group]) -> list[str]:
-    """The shortest name for each group that differs from the others here."""
-    shown = _machines(groups)
-    said = [joined(*each) for each in zip(shown, differences(groups, shown), strict=True)]
+def size(of: Experiment) -> str:
+    """Such as "8 accelerators", "2 processes" or "4 nodes"; empty if unknown."""
+    return "" if of.workers is None else counted(of.workers, of.unit, PLURAL[of.unit])
+
+
+def machine(of: Experiment) -> str:
+    """Such as "8 x NVIDIA H100" or "4 nodes, 2 x Xeon each"; as `size` if the model is unknown."""
+    count, name = of.workers, of.accelerator_name
+    if of.unit != "accelerator":
+        processors, name = map(
+            of.described, ("host_processors_per_node", "host_processor_model_name")
+        )
+        name = f"{processors} x {name}" if name and processors else name
+    if not count or name is None or of.unit == "process":
+        return size(of)
+    if of.unit == "accelerator":
+        return one_line(f"{count:,} x {name}")
+    return one_line(f"{size(of)}, {name}{' each' if count > 1 else ''}")
+
+
+def names(experiments: Sequence[Experiment]) -> list[str]:
+    """The shortest name for each that differs from the others here."""
+    shown = _machines(experiments)
+    said = [joined(*each) for each in zip(shown, differences(experiments, shown), strict=True)]
     return [f"this experiment {each}".strip() if each[:1] in ("", "(") else each for each in said]
 
 
-def beside_machines(groups: Sequence[Group]) -> list[str]:
-    """What the name of each group has besides its machine; often nothing."""
-    return differences(groups, _machines(groups))
+def beside_machines(experiments: Sequence[Experiment]) -> list[str]:
+    """What the name of each experiment has besides its machine; often nothing."""
+    return differences(experiments, _machines(experiments))
 
 
-def _machines(groups: Sequence[Group]) -> list[str]:
+def _machines(experiments: Sequence[Experiment]) -> list[str]:
     """The machine of each, as briefly as it differs from those of the others."""
-    kinds = {agreed(run.accelerator_name for run in group.runs) for group in groups}
-    shown = [machine(each) if len(kinds) > 1 else size(each) for each in groups]
-    if len(set(shown)) < len(set(map(machine, groups))):
-        shown = [machine(each) for each in groups]
+    kinds = {each.accelerator_name for each in experiments}
+    shown = [machine(each) if len(kinds) > 1 else size(each) for each in experiments]
+    if len(set(shown)) < len(set(map(machine, experiments))):
+        shown = [machine(each) for each in experiments]
     return shown
 
 
-def differences(groups: Sequence[Group], shown: Sequence[Hashable]) -> list[str]:
-    """What else sets each group apart from those that show the same so far.
+def differences(experiments: Sequence[Experiment], shown: Sequence[Hashable]) -> list[str]:
+    """What else sets each experiment apart from those that show the same so far.
 
     Args:
-        groups: All that are shown together.
+        experiments: All that are shown together.
         shown: What a reader knows of each.
 
     Returns:
-        Empty for a group of which nothing else has to be said; a number, as "(2)", where nothing
-        that is known differs.
+        Empty for one of which nothing else has to be said; a number, as "(2)", where nothing that
+        is known differs.
     """
-    found = [""] * len(groups)
+    found = [""] * len(experiments)
     for places in _alike(shown):
         if len(places) > 1:
-            apart = _apart([groups[place] for place in places], _ASKED)
+            apart = _apart([experiments[place] for place in places], _ASKED)
             for place, text in zip(places, apart, strict=True):
                 found[place] = text
     return found
 
 
-def whereabouts(name: str, group: Group) -> str | None:
+def whereabouts(name: str, experiment: Experiment) -> str | None:
     """Where the runs are that only a number tells apart; None where something else does.
 
     Args:
         name: One of `names` or `differences`.
-        group: What is called so.
+        experiment: What is called so.
     """
     if _COUNTED.search(name) is None:
         return None
-    alone = len(group.runs) == 1
-    paths = dict.fromkeys(run.path if alone else run.path.parent for run in group.runs)
+    alone = len(experiment.runs) == 1
+    paths = dict.fromkeys(run.path if alone else run.path.parent for run in experiment.runs)
     more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
     return f"{name}: {next(iter(paths))}{more}; no known setting tells it from the others"
 
@@ -83,28 +103,34 @@ def _alike(values: Iterable[Hashable]) -> list[list[int]]:
     return list(places.values())
 
 
-def _apart(groups: Sequence[Group], asked: Sequence[Callable[[Group], str]]) -> list[str]:
-    all_answers = [[ask(group) for group in groups] for ask in asked]
+def _apart(
+    experiments: Sequence[Experiment], asked: Sequence[Callable[[Experiment], str]]
+) -> list[str]:
+    all_answers = [[ask(experiment) for experiment in experiments] for ask in asked]
     for place, answers in enumerate(all_answers, 1):
         if len({*answers} - {""}) > 1:
-            return _then(groups, answers, asked[place:])
-    answers = _settings(groups)
+            return _then(experiments, answers, asked[place:])
+    answers = _settings(experiments)
     if len(set(answers)) > 1:
-        return _then(groups, answers, ())
-    for place, answers in enumerate(all_answers, 1):  # a group without an answer differs least
+        return _then(experiments, answers, ())
+    for place, answers in enumerate(
+        all_answers, 1
+    ):  # an experiment without an answer differs least
         if len(set(answers)) > 1:
-            return _then(groups, answers, asked[place:])
-    return [f"({place})" for place in range(1, len(groups) + 1)]
+            return _then(experiments, answers, asked[place:])
+    return [f"({place})" for place in range(1, len(experiments) + 1)]
 
 
 def _then(
-    groups: Sequence[Group], answers: Sequence[str], asked: Sequence[Callable[[Group], str]]
+    experiments: Sequence[Experiment],
+    answers: Sequence[str],
+    asked: Sequence[Callable[[Experiment], str]],
 ) -> list[str]:
     """The answers, with what is still to be said of those that are the same."""
     said = list(answers)
     for places in _alike(answers):
         if len(places) > 1:
-            rest = _apart([groups[place] for place in places], asked)
+            rest = _apart([experiments[place] for place in places], asked)
             for place, text in zip(places, rest, strict=True):
                 said[place] = joined(answers[place], text)
     return said
@@ -116,9 +142,9 @@ def joined(first: str, second: str) -> str:
     return f"{first}{comma}{second}".strip()
 
 
-def _settings(groups: Sequence[Group]) -> list[str]:
+def _settings(experiments: Sequence[Experiment]) -> list[str]:
     """The settings of each that differ between these, as one would type them."""
-    known = [group.runs[0].settings for group in groups]  # repetitions have the same
+    known = [experiment.runs[0].settings for experiment in experiments]  # repetitions have the same
     differing = [
         name
         for name in dict.fromkeys(name for each in known for name in each)
@@ -159,23 +185,22 @@ def _typed(value: Any) -> str:
     )
 
 
-def _scaling(group: Group) -> str:
+def _scaling(experiment: Experiment) -> str:
     """Whether MLPerf HPC's result is one model on all of a machine, or many side by side."""
-    kinds = {run.path.parent.parent.name for run in group.runs if run.official}
+    kinds = {run.path.parent.parent.name for run in experiment.runs if run.official}
     return kinds.pop() if len(kinds) == 1 and kinds <= {"strong", "weak"} else ""
 
 
-def _batch(group: Group) -> str:
-    batch = agreed(run.global_batch for run in group.runs)
-    return "" if batch is None else f"batch {batch:,}"
+def _batch(experiment: Experiment) -> str:
+    return "" if experiment.global_batch is None else f"batch {experiment.global_batch:,}"
 
 
 # In the order in which a reader would ask.
-_ASKED: tuple[Callable[[Group], str], ...] = (
-    lambda group: one_line(agreed(run.submitter for run in group.runs) or ""),
-    lambda group: one_line(agreed(run.system for run in group.runs) or ""),
+_ASKED: tuple[Callable[[Experiment], str], ...] = (
+    lambda experiment: one_line(experiment.submitter or ""),
+    lambda experiment: one_line(experiment.system or ""),
     _scaling,
-    lambda group: one_line(agreed(run.ruleset for run in group.runs) or ""),
+    lambda experiment: one_line(experiment.ruleset or ""),
     _batch,
-    lambda group: one_line(agreed(run.precision for run in group.runs) or ""),
+    lambda experiment: one_line(experiment.precision or ""),
 )

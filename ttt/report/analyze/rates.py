@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ttt.report.analyze.experiment import Experiment
 from ttt.report.analyze.losses import cold_s, evaluation_s, outside_s, share
 from ttt.report.run import LARGEST, Run
 
@@ -156,6 +157,14 @@ def _measured(value: float | None) -> float | None:
 def _per_s(value: float) -> str:
     digits = 2 - math.floor(math.log10(value))
     return f"{round(value, digits):,.{max(0, digits)}f}/s"
+
+
+def throughput(experiment: Experiment, samples_per_s: float | None) -> tuple[float | None, str]:
+    """What is done in a second, and of what: tokens where all samples have as many."""
+    length = experiment.sequence_length
+    if samples_per_s is None or length is None:
+        return samples_per_s, "samples"
+    return samples_per_s * length, "tokens"
 
 
 def remarks(runs: Sequence[Run]) -> list[str]:

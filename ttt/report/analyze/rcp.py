@@ -13,12 +13,13 @@ import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ttt.compliance import at_least, usage_of
 from ttt.compliance.records import LONGEST, TOKEN, lines
-from ttt.report.analyze.score import Rcp, agreed, dropped
+from ttt.report.analyze.score import agreed, dropped
 from ttt.report.run import Run
 
 _FIRST = "1.0.0"  # ruleset, before which there were no reference points
@@ -33,6 +34,28 @@ _READ = (
     "train_samples",
     "run_stop",
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Rcp:
+    """What MLCommons' reference convergence points say of an experiment's epochs (or samples).
+
+    Attributes:
+        verdict: "failed" if it converged faster than can be believed, "missing" if there is no
+            reference for so large a batch; None if it could not be judged.
+        reason: The checker's own words.
+        mean_epochs: Olympic mean of the runs, in what the checker counts for this benchmark.
+        min_epochs: The least that is accepted.
+        reference_epochs: Mean of the reference.
+        scaling: What the score is multiplied with for having converged faster than the reference.
+    """
+
+    verdict: Literal["passed", "failed", "missing"] | None
+    reason: str
+    mean_epochs: float | None = None
+    min_epochs: float | None = None
+    reference_epochs: float | None = None
+    scaling: float = 1.0
 
 
 def judge(runs: Sequence[Run]) -> Rcp | None:

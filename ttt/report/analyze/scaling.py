@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from ttt.report.analyze.bottleneck import bottleneck
+from ttt.report.analyze.experiment import Efficiency, Experiment, Mode, Point, Unit
 from ttt.report.analyze.laws import amdahl, gustafson
 from ttt.report.analyze.rates import alike
-from ttt.report.analyze.score import Group, agreed
-from ttt.report.analyze.size import Size, Unit, goal, measure, unit
+from ttt.report.analyze.size import Size, measure
 
 _ABSURD = 1e12
 
@@ -20,64 +20,7 @@ _USUAL = 1.15  # a factor above it nearly always means that the base or the log 
 _ENOUGH = 3  # points through which a law says something
 _FITS = 0.1  # largest relative distance of a point from a law that is worth telling
 
-Mode = Literal["strong", "weak", "mixed", "unknown"]
 Law = Literal["Amdahl", "Gustafson"]
-
-
-@dataclass(frozen=True, slots=True)
-class Efficiency:
-    """Shares of the ideal, against the smallest point of a sweep, which has 1 everywhere.
-
-    Attributes:
-        throughput: Samples a second for each worker while training; over all the time on the clock
-            where `overhead` is unknown.
-        statistical: Epochs of the smallest point over epochs of this one.
-        overhead: What is left: evaluation, start-up, the cold first block. None where two
-            witnesses do not agree on how fast it trained.
-        time_to_train: The product: speed-up over growth.
-    """
-
-    throughput: float | None = None
-    statistical: float | None = None
-    overhead: float | None = None
-    time_to_train: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Point:
-    """One size of a sweep.
-
-    Attributes:
-        group: Its runs.
-        workers: Accelerators; processes where there are none.
-        global_batch: Samples per update.
-        seconds: The score.
-        resolution: One evaluation interval in seconds: the score is not known better.
-        samples_per_s: Rate over all workers while training; on the clock where that is not sure.
-        epochs: Mean of the runs whose mean the score is.
-        speed_up: Against the smallest point.
-        mode: Against the smallest point: strong, the same batch; weak, a batch that grew with the
-            workers; mixed, anything else. The smallest has that of the sweep.
-        efficiency: Why the speed-up is what it is.
-        bottleneck: The first thing that holds it back, in words; None for the smallest, and where
-            less than 5% of the ideal is lost.
-        step_ms: Milliseconds of an update, where two witnesses agree on the rate.
-        remarks: Why a factor is withheld, or above what can be expected.
-    """
-
-    group: Group
-    workers: int
-    global_batch: int | None
-    seconds: float
-    resolution: float | None
-    samples_per_s: float | None
-    epochs: float | None
-    speed_up: float
-    mode: Mode
-    efficiency: Efficiency
-    bottleneck: str | None
-    step_ms: float | None = None
-    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,59 +49,53 @@ class Sweep:
         submitter: Who ran it.
         accelerator: Its name, the host processor's where there is none; None if unknown.
         unit: What workers are, in the singular.
-        points: Two or more, from the smallest.
         mode: Of all points together.
         fits: One for each law that makes sense for the mode and that the points obey within 10 %.
+        points: Two or more, from the smallest.
     """
 
     benchmark: str
     submitter: str | None
     accelerator: str | None
     unit: Unit
-    points: tuple[Point, ...]
     mode: Mode
     fits: tuple[Fit, ...]
+    points: tuple[Point, ...]
 
 
-def sweeps(groups: Sequence[Group]) -> list[Sweep]:
-    """Every sweep that is among these groups, in the order of the first of each.
+def sweeps(experiments: Sequence[Experiment]) -> list[Sweep]:
+    """Every sweep that is among these experiments, in the order of the first of each.
 
-    Groups belong together that share benchmark, target, rules, division, submitter, precision, what
+    Those belong together that share benchmark, target, rules, division, submitter, precision, what
     was trained, and accelerator (the host's processor where there is none); their configurations
     differ, as batch and launcher have to. A joint submission, as "NVIDIA+CoreWeave", belongs to the
-    first it names. Of several groups of one size the fastest is the point, as that size can do it:
+    first it names. Of several of one size the fastest is the point, as that size can do it:
     the first of equals. Only the smallest size, where its batches differ, is the one with the batch
     of the most other points: what more workers do is best seen on the same work.
     """
     families: dict[tuple[object, ...], list[Size]] = {}
-    for group in groups:
-        size = measure(group)
-        if size is not None and goal(group).benchmark is not None:
-            families.setdefault(_family(group), []).append(size)
+    for each in experiments:
+        size = measure(each)
+        if size is not None and each.benchmark is not None:
+            families.setdefault(_family(each), []).append(size)
     chosen = [_chosen(sizes) for sizes in families.values()]
     return [_sweep(sizes) for sizes in chosen if len(sizes) > 1]
 
 
-def _family(group: Group) -> tuple[object, ...]:
-    alike = (
-        agreed(run.official for run in group.runs),
-        agreed(run.precision for run in group.runs),
-        agreed(run.trained for run in group.runs),
-    )
-    return (goal(group), *alike, _whose(group), _accelerator(group))
+def _family(of: Experiment) -> tuple[object, ...]:
+    kind = of.official, of.precision, of.trained, _whose(of), _processor(of)
+    return of.goal, *kind
 
 
-def _whose(group: Group) -> str | None:
-    submitter = agreed(run.submitter for run in group.runs)
-    return None if submitter is None else submitter.split("+")[0].strip()
+def _whose(of: Experiment) -> str | None:
+    return None if of.submitter is None else of.submitter.split("+")[0].strip()
 
 
-def _accelerator(group: Group) -> str | None:
-    if unit(group) != "accelerator":
-        return agreed(
-            run.description.get("host_processor_model_name") or None for run in group.runs
-        )
-    return agreed(run.accelerator_name for run in group.runs)
+def _processor(of: Experiment) -> str | None:
+    """What computes: the accelerator, the host's processor where there is none."""
+    if of.unit == "accelerator":
+        return of.accelerator_name
+    return of.described("host_processor_model_name")
 
 
 def _chosen(sizes: Sequence[Size]) -> list[Size]:
@@ -185,13 +122,13 @@ def _sweep(sizes: Sequence[Size]) -> Sweep:
         _point(size, sizes, mode) for size, mode in zip(sizes, [of_all, *modes], strict=True)
     )
     return Sweep(
-        benchmark=str(goal(base.group).benchmark),
-        submitter=_whose(base.group),
-        accelerator=_accelerator(base.group),
-        unit=unit(base.group),
-        points=points,
+        benchmark=str(base.experiment.benchmark),
+        submitter=_whose(base.experiment),
+        accelerator=_processor(base.experiment),
+        unit=base.experiment.unit,
         mode=of_all,
         fits=tuple(_fits(points)),
+        points=points,
     )
 
 
@@ -215,11 +152,11 @@ def _point(size: Size, sizes: Sequence[Size], mode: Mode) -> Point:
     }
     split = base.confirmed and size.confirmed
     return Point(
-        group=size.group,
+        experiment=size.experiment,
         workers=size.workers,
         global_batch=size.global_batch,
-        seconds=size.seconds,
-        resolution=size.group.resolution,
+        time_to_train_s=size.seconds,
+        resolution_s=size.experiment.resolution,
         samples_per_s=size.training if split else size.on_clock,
         epochs=size.epochs,
         speed_up=speed_up,
@@ -295,7 +232,7 @@ def _fits(points: Sequence[Point]) -> Iterator[Fit]:
     """
     base, *others = points
     times = [
-        (point.workers, point.seconds)
+        (point.workers, point.time_to_train_s)
         for point in [base, *(point for point in others if point.mode == "strong")]
     ]
     rates = [

@@ -1,23 +1,15 @@
 """What a study answers, in sentences that every form shows. Pure; knows no form."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from ttt.errors import one_line
-from ttt.report.analyze.format import (
-    PLURAL,
-    counted,
-    duration,
-    machine,
-    percent,
-    places_of,
-    significant,
-)
+from ttt.report.analyze.comparison import Comparison, between_machines
+from ttt.report.analyze.experiment import Experiment, Observation
+from ttt.report.analyze.format import PLURAL, counted, duration, percent, places_of, significant
+from ttt.report.analyze.names import machine
 from ttt.report.analyze.rates import remarks
 from ttt.report.analyze.scaling import Sweep
-from ttt.report.analyze.score import Group, agreed
-from ttt.report.analyze.stability import Comparison, between_machines
-from ttt.report.analyze.view import Result, Seen, Task, identity, official_s, ranked
+from ttt.report.analyze.study import Task
 
 _ERROR = 0.05  # of Welch's test: from which on it does not tell two apart
 _AS_FAST = 1.01  # scores over each other: less is no difference, unless a test says so
@@ -28,15 +20,15 @@ INTERVAL = "the 95% interval is that of the score over seeds, where three runs o
 
 def answer(task: Task) -> str:
     """Who is fastest, how far it scales and what stops it, as one or two sentences."""
-    scored = [each for each in ranked(task) if each.group.score.seconds is not None]
-    side_by_side = "; ".join(weak(each.group) for each in task.results if each.group.weak)
+    scored = [each for each in task.ranked if each.score.seconds is not None]
+    side_by_side = "; ".join(weak(each) for each in task.experiments if each.weak)
     if not scored and side_by_side:
         return f"{side_by_side[0].upper()}{side_by_side[1:]}."
     if not scored:
-        return f"No score from {counted(len(task.results), 'experiment')}."
+        return f"No score from {counted(len(task.experiments), 'experiment')}."
     best = scored[0]
-    took = duration(official_s(best.group), task.unit, best.stability.interval)
-    text = f"{took}{_scaled(best.group)} on {_machine(best.group)}{_rank(best, scored, task)}."
+    took = duration(best.official_s, task.unit, best.interval)
+    text = f"{took}{_scaled(best)} on {_machine(best)}{_rank(best, scored, task)}."
     if best.point is not None and best.point.bottleneck is not None:
         sweep = next(each for each in task.sweeps if best.point in each.points)
         first = sweep.points[0].workers
@@ -49,54 +41,50 @@ def answer(task: Task) -> str:
     return f"{text} Weak scaling: {side_by_side}." if side_by_side else text
 
 
-def _scaled(group: Group) -> str:
+def _scaled(of: Experiment) -> str:
     """By what the reference convergence points scale a score, where they do."""
-    factor = 1.0 if group.rcp is None or group.scaled_seconds is None else group.rcp.scaling
+    factor = 1.0 if of.rcp is None or of.scaled_seconds is None else of.rcp.scaling
     return "" if factor == 1 else f" (scaled by {significant(factor, 4)} for its convergence)"
 
 
-def weak(group: Group) -> str:
+def weak(experiment: Experiment) -> str:
     """Models trained side by side, as "59 models, 32 accelerators each, 12.75 min, ..."."""
-    of = group.weak
+    of = experiment.weak
     assert of is not None
     each = f", {of.instance_scale:,} {PLURAL['accelerator']} each" if of.instance_scale else ""
     rate = f"{significant(of.models_per_minute)} models/min"
     return f"{counted(of.models, 'model')}{each}, {significant(of.minutes, 4)} min, {rate}"
 
 
-def _rank(best: Result, scored: Sequence[Result], task: Task) -> str:
+def _rank(best: Experiment, scored: Sequence[Experiment], task: Task) -> str:
     """How sure it is that the best is the best, and which it is where the machine does not tell."""
     if len(scored) < 2:
         return ""
-    alike = sum(_machine(each.group) == _machine(best.group) for each in scored) > 1
+    alike = sum(_machine(each) == _machine(best) for each in scored) > 1
     which = f", {best.name}" if alike else ""
-    name = {identity(each.group): each.name for each in scored}
     close = [
-        name[identity(each.second if each.first is best.group else each.first)]
+        (each.second if each.first is best else each.first).name
         for each in task.comparisons
-        if best.group in (each.first, each.second)
-        and (each.hidden or not _told_apart(each.p_value))
+        if best in (each.first, each.second) and (each.hidden or not _told_apart(each.p_value))
     ]
     if close:
         return f"{which}: the lowest of {len(scored)}, not told apart from {close[0]}"
     return f"{which}, the fastest of {len(scored)}"
 
 
-def _machine(group: Group) -> str:
-    submitter = agreed(run.submitter for run in group.runs)
-    text = machine(group) or "an unknown machine"
-    return f"{text} ({one_line(submitter)})" if submitter else text
+def _machine(of: Experiment) -> str:
+    text = machine(of) or "an unknown machine"
+    return f"{text} ({one_line(of.submitter)})" if of.submitter else text
 
 
 def comparisons(task: Task) -> list[str]:
     """What the comparisons of a task say that are worth it, a sentence each."""
-    name = {identity(each.group): each.name for each in task.results}
-    return [compared(each, name) for each in between_machines(task.comparisons)]
+    return [compared(each) for each in between_machines(task.comparisons)]
 
 
-def compared(comparison: Comparison, name: dict[Path, str]) -> str:
+def compared(comparison: Comparison) -> str:
     """What a comparison says, in a sentence."""
-    first, second = name[identity(comparison.first)], name[identity(comparison.second)]
+    first, second = comparison.first.name, comparison.second.name
     p_value = comparison.p_value
     apart = _told_apart(p_value)
     if comparison.ratio < _AS_FAST and not apart:
@@ -111,9 +99,9 @@ def compared(comparison: Comparison, name: dict[Path, str]) -> str:
         chance = "p < 0.001" if p_value < 0.001 else f"p = {p_value:.2g}"
         surely = "tells" if apart else "does not tell"
         text += f"; Welch's t-test {surely} them apart ({chance})"
-    if not apart and comparison.runs is not None:
-        many = f"{comparison.runs} runs of each to tell them apart (80% power)"
-        more = many if comparison.runs <= _MOST_RUNS else "more runs than anybody does"
+    if not apart and comparison.runs_to_tell is not None:
+        many = f"{comparison.runs_to_tell} runs of each to tell them apart (80% power)"
+        more = many if comparison.runs_to_tell <= _MOST_RUNS else "more runs than anybody does"
         text += f"; it would take {more}"
     return f"{text}."
 
@@ -131,9 +119,7 @@ def _times(ratio: float) -> str:
 
 def side_by_side(task: Task) -> list[str]:
     """The throughput of models trained at the same time, a line for each experiment."""
-    return [
-        f"{each.name}: {weak(each.group)}" for each in ranked(task) if each.group.weak is not None
-    ]
+    return [f"{each.name}: {weak(each)}" for each in task.ranked if each.weak is not None]
 
 
 def held_back(sweep: Sweep) -> list[str]:
@@ -151,17 +137,17 @@ def rates(shown: Sequence[Task]) -> list[str]:
     return [
         f"{task.benchmark}, {each.name}: {line}"
         for task in shown
-        for each in ranked(task)
-        for line in rate_remarks(each.group)
+        for each in task.ranked
+        for line in rate_remarks(each)
     ]
 
 
-def rate_remarks(group: Group) -> list[str]:
+def rate_remarks(of: Experiment) -> list[str]:
     """The same of one experiment; models side by side have no rate here."""
-    if group.weak is not None:
+    if of.weak is not None:
         return []
-    doubts = dict.fromkeys(doubt for run in group.runs for doubt in run.doubts)
-    return [*doubts, *remarks(group.runs)]
+    doubts = dict.fromkeys(doubt for run in of.runs for doubt in run.doubts)
+    return [*doubts, *remarks(of.runs)]
 
 
 def laws(sweep: Sweep) -> str:
@@ -185,18 +171,18 @@ def whose(sweep: Sweep) -> str:
     return one_line(", ".join(filter(None, parts)))
 
 
-def recount(seen: Seen, group: Group) -> str:
+def recount(seen: Observation, of: Experiment) -> str:
     """In which runs a finding is: empty for a single run, "all 5 runs" or "2 of 5 runs".
 
     With the seeds where these are few and the run is ttt's: its user may run them again.
     """
-    if len(group.runs) == 1:
+    if len(of.runs) == 1:
         return ""
-    if len(seen.runs) == len(group.runs):
-        return f"all {len(group.runs)} runs"
-    text = f"{len(seen.runs)} of {len(group.runs)} runs"
+    if len(seen.runs) == len(of.runs):
+        return f"all {len(of.runs)} runs"
+    text = f"{len(seen.runs)} of {len(of.runs)} runs"
     seeds = [str(run.seed) for run in seen.runs if run.seed is not None]
-    if group.official or not seeds or len(seeds) > _SEEDS:
+    if of.official or not seeds or len(seeds) > _SEEDS:
         return text
     return f"{text}, {'seed' if len(seeds) == 1 else 'seeds'} {', '.join(seeds)}"
 

@@ -1,35 +1,15 @@
 """What the runs of one experiment measured together, as scaling needs it. Pure."""
 
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal, NamedTuple
 
+from ttt.report.analyze.experiment import Experiment
 from ttt.report.analyze.losses import cold_s, evaluation_s, outside_s, share
 from ttt.report.analyze.rates import rate
-from ttt.report.analyze.score import Group, agreed, dropped
+from ttt.report.analyze.score import average
 from ttt.report.run import Run
-
-Unit = Literal["accelerator", "process", "node"]
-
-
-class Goal(NamedTuple):
-    """What has to be the same for times to compare.
-
-    Attributes:
-        benchmark: What was trained.
-        metric: Of its quality; None of official benchmarks, whose logs need not name it.
-        target: Its threshold.
-        ruleset: From one to the next the rules of a benchmark change.
-        division: The open one lets everybody change what is trained.
-    """
-
-    benchmark: str | None
-    metric: str | None
-    target: float | None
-    ruleset: str | None
-    division: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +20,11 @@ class Size:
     are of all that converged: of three runs a single one is left to make the score.
 
     Attributes:
-        group: All its runs.
-        workers: Accelerators; processes, or nodes, where there are none.
+        experiment: All its runs.
+        workers: How many there are.
         global_batch: Samples, or tokens, per update.
         step_samples: Samples per update.
         seconds: The score.
-        nodes: Machines.
-        replicas: Copies of the model that train side by side; None where it is not disclosed.
         training: Samples a second over all workers while training, without the first block.
         tracked: The same by what the submitter's code tracked.
         on_clock: Samples a second over all workers and all the time on the clock.
@@ -62,13 +40,11 @@ class Size:
         outside: Share of the time that was neither training nor evaluation.
     """
 
-    group: Group
+    experiment: Experiment
     workers: int
     global_batch: int | None
     step_samples: float | None
     seconds: float
-    nodes: int | None
-    replicas: int | None
     training: float | None
     tracked: float | None
     on_clock: float | None
@@ -90,88 +66,41 @@ class Size:
         return 1000 * self.step_samples / self.training
 
 
-def goal(group: Group) -> Goal:
-    """What its runs had to do, by those that are not damaged."""
-    runs = group.runs
-    return Goal(
-        agreed(run.benchmark for run in runs),
-        None if group.official else agreed(run.metric for run in runs),
-        agreed(run.target for run in runs),
-        agreed(run.ruleset for run in runs),
-        agreed(run.division for run in runs),
-    )
+def measure(experiment: Experiment) -> Size | None:
+    """The size of an experiment that has a score and whose workers are known; else None.
 
-
-def unit(group: Group) -> Unit:
-    """What its workers are.
-
-    Nodes where the description of a system says that it has no accelerators, and no log says how
-    many processes ran: all that is known then of how large a machine of CPUs is.
+    Progress has to be averaged over the same runs as time: an outlier that the score left out would
+    else turn up as an overhead.
     """
-    if any(run.accelerators for run in group.runs):
-        return "accelerator"
-    described = agreed(run.accelerators for run in group.runs) == 0
-    processes = any(run.world_size is not None for run in group.runs)
-    return "node" if described and not processes else "process"
-
-
-def workers(group: Group) -> int | None:
-    """How many there are."""
-    match unit(group):
-        case "accelerator":
-            return agreed(run.accelerators for run in group.runs)
-        case "process":
-            return agreed(run.world_size for run in group.runs)
-        case "node":
-            return agreed(run.nodes for run in group.runs)
-
-
-def counting(group: Group) -> tuple[Run, ...]:
-    """The runs between the fastest and the slowest, whose mean the score is.
-
-    All of them where nothing is dropped, as with one or two runs. Progress has to be averaged over
-    the same runs as time: an outlier that the score left out would else turn up as an overhead.
-    """
-    timed = [(time, run) for time, run in zip(group.times, group.runs, strict=True) if time]
-    timed.sort(key=lambda each: each[0])
-    drop = dropped(goal(group).benchmark)
-    if len(group.times) <= 2 * drop:
-        return tuple(run for _, run in timed)
-    return tuple(run for _, run in timed[drop : len(group.times) - drop])
-
-
-def measure(group: Group) -> Size | None:
-    """The size of an experiment that has a score and whose workers are known; else None."""
-    count = workers(group)
-    seconds = group.score.seconds
+    count, seconds = experiment.workers, experiment.score.seconds
     if seconds is None or count is None or count < 1:
         return None
-    runs = counting(group)
-    valid = [run for run, time in zip(group.runs, group.times, strict=True) if time is not None]
+    runs, rates = experiment.counting, list(map(rate, experiment.counting))
 
     def middle(of: Callable[[Run], float | None], among: Sequence[Run] = runs) -> float | None:
-        return _known(statistics.median, map(of, among))
+        return average(statistics.median, map(of, among))
+
+    def part(of: Callable[[Run], float | None]) -> float | None:
+        return middle(lambda run: share(of(run), run), experiment.converged)
 
     return Size(
-        group,
+        experiment,
         count,
-        agreed(run.global_batch for run in group.runs),
+        experiment.global_batch,
         middle(lambda run: run.step_samples),
         seconds,
-        nodes=agreed(run.nodes for run in group.runs),
-        replicas=agreed(run.replicas for run in group.runs),
-        training=middle(lambda run: rate(run).training),
-        tracked=middle(lambda run: rate(run).tracked),
-        on_clock=middle(lambda run: rate(run).on_clock),
-        confirmed=all(rate(run).confirmed for run in runs),
-        epochs=_known(statistics.fmean, (run.epochs for run in runs)),
-        samples=_known(statistics.fmean, (run.samples for run in runs)),
+        training=average(statistics.median, (each.training for each in rates)),
+        tracked=average(statistics.median, (each.tracked for each in rates)),
+        on_clock=average(statistics.median, (each.on_clock for each in rates)),
+        confirmed=all(each.confirmed for each in rates),
+        epochs=average(statistics.fmean, (run.epochs for run in runs)),
+        samples=average(statistics.fmean, (run.samples for run in runs)),
         spacing=middle(_spacing),
-        waiting=middle(lambda run: run.data_wait_fraction, valid),
-        communication=middle(lambda run: run.communication_fraction, valid),
-        evaluation=middle(lambda run: share(evaluation_s(run), run), valid),
-        cold=middle(lambda run: share(cold_s(run), run), valid),
-        outside=middle(lambda run: share(outside_s(run), run), valid),
+        waiting=middle(lambda run: run.data_wait_fraction, experiment.converged),
+        communication=middle(lambda run: run.communication_fraction, experiment.converged),
+        evaluation=part(evaluation_s),
+        cold=part(cold_s),
+        outside=part(outside_s),
     )
 
 
@@ -182,8 +111,3 @@ def _spacing(run: Run) -> float | None:
     if len(known) < 2:
         return known[0] if known else None
     return statistics.median(after - before for before, after in pairwise(known))
-
-
-def _known(average: Callable[[list[float]], float], values: Iterable[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return average(known) if known else None

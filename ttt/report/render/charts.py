@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ttt.errors import ConfigError, MissingExtra, one_line
+from ttt.report.analyze.experiment import Experiment
 from ttt.report.analyze.format import duration, number
-from ttt.report.analyze.study import Study
-from ttt.report.analyze.view import Result, Task, tasks
+from ttt.report.analyze.study import Study, Task
 from ttt.report.run import Run
 
 if TYPE_CHECKING:
@@ -57,14 +57,14 @@ def charts(study: Study) -> list[Chart]:
         import ttt.report.render.drawing  # noqa: F401, PLC0415  half a second, may be absent
     except ImportError as error:
         raise MissingExtra("matplotlib", "report", "a page or figure of a report") from error
-    return list(_numbered([chart for task in tasks(study) for chart in _of_task(task)]))
+    return list(_numbered([chart for task in study.tasks for chart in _of_task(task)]))
 
 
 def _of_task(task: Task) -> Iterator[Chart]:
     from ttt.report.render import drawing  # noqa: PLC0415
 
     benchmark = re.sub("[^a-z0-9]+", "-", task.benchmark.lower()).strip("-")
-    outside = len(task.results) > sum(len(sweep.points) for sweep in task.sweeps)
+    outside = len(task.experiments) > sum(len(sweep.points) for sweep in task.sweeps)
     if task.sweeps:
         yield Chart(
             f"time-to-train-{benchmark}",
@@ -84,7 +84,7 @@ def _of_task(task: Task) -> Iterator[Chart]:
             " target (statistical), and overhead. A cause that helps instead takes no share.",
             lambda ink: drawing.efficiency(task, ink),
         )
-    if any(len(run.evaluations) > 1 for each in task.results for run in each.group.runs):
+    if any(len(run.evaluations) > 1 for run in task.runs):
         yield Chart(
             f"quality-{benchmark}",
             task.title,
@@ -95,11 +95,11 @@ def _of_task(task: Task) -> Iterator[Chart]:
         )
 
 
-def _told(task: Task, of: Result, run: Run) -> str:
+def _told(task: Task, of: Experiment, run: Run) -> str:
     """What a curve of quality is: the experiment, where there are several, the seed and the end."""
     last = run.evaluations[-1]
     parts = [
-        of.name if len(task.results) > 1 else None,
+        of.name if len(task.experiments) > 1 else None,
         f"seed {run.seed}" if run.seed is not None else run.path.name,
         f"{run.metric or 'quality'} {number(last.quality, '.4f')} at"
         f" {duration(last.seconds, task.unit)}",

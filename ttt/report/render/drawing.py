@@ -19,13 +19,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ttt.errors import one_line
+from ttt.report.analyze.experiment import Experiment
 from ttt.report.analyze.format import PLURAL, in_unit, percent
 from ttt.report.analyze.scaling import Sweep
 from ttt.report.analyze.score import agreed
 from ttt.report.analyze.sentences import whose
-from ttt.report.analyze.size import workers
-from ttt.report.analyze.stability import confidence
-from ttt.report.analyze.view import Result, Task, identity, losses
+from ttt.report.analyze.study import Task
 from ttt.report.run import Run
 
 CURVE = "curve-"  # begins the identifier of what a pointer finds of a curve
@@ -70,13 +69,11 @@ def save(
 def time_to_train(task: Task, ink: str) -> Figure:
     """Time-to-train against the size, both logarithmic, a line for each sweep."""
     figure, axes = _empty(ink, 3.4)
-    in_sweep = {identity(each.group) for sweep in task.sweeps for each in sweep.points}
+    in_sweep = {each.experiment for sweep in task.sweeps for each in sweep.points}
     others = [
-        (count, each.group.score.seconds, each.name)
-        for each in task.results
-        if identity(each.group) not in in_sweep
-        and (count := workers(each.group)) is not None
-        and each.group.score.seconds is not None
+        (each.workers, each.score.seconds, each.name)
+        for each in task.experiments
+        if each not in in_sweep and each.workers is not None and each.score.seconds is not None
     ]
     counts = [each.workers for sweep in task.sweeps for each in sweep.points]
     unit = task.unit
@@ -99,8 +96,8 @@ def time_to_train(task: Task, ink: str) -> Figure:
 
 def _sweep(axes: Axes, sweep: Sweep, unit: str, colour: str, marker: str) -> None:
     x = [each.workers for each in sweep.points]
-    y = [in_unit(each.seconds, unit) for each in sweep.points]
-    ends = [confidence(each.group) or (each.seconds, each.seconds) for each in sweep.points]
+    y = [in_unit(each.time_to_train_s, unit) for each in sweep.points]
+    ends = [each.experiment.interval or (each.time_to_train_s,) * 2 for each in sweep.points]
     above = [max(0.0, in_unit(high, unit) - time) for (_, high), time in zip(ends, y, strict=True)]
     # One that reaches zero leaves the logarithmic axis below: matplotlib clips it and its cap.
     below = [max(0.0, time - in_unit(low, unit)) for (low, _), time in zip(ends, y, strict=True)]
@@ -123,7 +120,7 @@ def efficiency(task: Task, ink: str) -> Figure:
                 *(0.015, place, percent(point.efficiency.time_to_train)),
                 va="center", color="white" if start > 0.12 else ink,
             )  # fmt: skip
-            for name, share in losses(point.efficiency).items():
+            for name, share in point.efficiency.losses.items():
                 axes.barh(place, share, 0.72, start, color=_CAUSES.get(name, _LOST))
                 start += share
             places.append(place)
@@ -138,7 +135,7 @@ def efficiency(task: Task, ink: str) -> Figure:
     axes.set_ylabel(PLURAL[task.sweeps[0].unit])
     axes.tick_params(axis="y", length=0)
     _between(axes, task.sweeps, places, ink)
-    shown = {name for _, point in lines for name in losses(point.efficiency)}
+    shown = {name for _, point in lines for name in point.efficiency.losses}
     keys = {"efficiency": _LEFT} | {
         name: _CAUSES.get(name, _LOST) for name in (*_CAUSES, "unknown")
     }
@@ -173,12 +170,7 @@ def quality(task: Task, ink: str) -> Figure:
     """The metric over time of every run."""
     figure, axes = _empty(ink, 3.4)
     ordered = _evaluated(task)
-    ends = [
-        run.evaluations[-1].seconds
-        for each in ordered
-        for run in each.group.runs
-        if run.evaluations
-    ]
+    ends = [run.evaluations[-1].seconds for each in ordered for run in each.runs if run.evaluations]
     unit = task.unit
     styles = list(_styles(len(ordered)))
     colours = {each.name: colour for (colour, _), each in zip(styles, ordered, strict=True)}
@@ -194,26 +186,26 @@ def quality(task: Task, ink: str) -> Figure:
         _log_ticks(axes.xaxis, _round_numbers(axes.get_xlim()))
     else:
         axes.set_xlim(left=0)
-    target = agreed(run.target for each in ordered for run in each.group.runs)
+    target = agreed(run.target for each in ordered for run in each.runs)
     if target is not None:
         axes.axhline(target, color=ink, ls=(0, (4, 3)), lw=1)
-    metric = agreed(run.metric for each in ordered for run in each.group.runs)
+    metric = agreed(run.metric for each in ordered for run in each.runs)
     axes.set_xlabel(f"time in {unit}")
-    falls = agreed(run.higher_is_better for each in ordered for run in each.group.runs) is False
+    falls = agreed(run.higher_is_better for each in ordered for run in each.runs) is False
     axes.set_ylabel(one_line(metric or "quality") + (" (lower is better)" if falls else ""))
     axes.grid(color=_MUTED, alpha=0.25, lw=0.6)
     _legend(axes, [each.name for each in ordered], ink, markers=False)
     return figure
 
 
-def curves(task: Task) -> list[tuple[Result, Run]]:
+def curves(task: Task) -> list[tuple[Experiment, Run]]:
     """The runs that `quality` draws, in its order."""
-    return [(each, run) for each in _evaluated(task) for run in each.group.runs if run.evaluations]
+    return [(each, run) for each in _evaluated(task) for run in each.runs if run.evaluations]
 
 
-def _evaluated(task: Task) -> list[Result]:
-    found = [each for each in task.results if any(run.evaluations for run in each.group.runs)]
-    return sorted(found, key=lambda each: (workers(each.group) or 0, each.name))
+def _evaluated(task: Task) -> list[Experiment]:
+    found = [each for each in task.experiments if any(run.evaluations for run in each.runs)]
+    return sorted(found, key=lambda each: (each.workers or 0, each.name))
 
 
 def _empty(ink: str, height: float) -> tuple[Figure, Axes]:

@@ -7,23 +7,20 @@ from rich.text import Text
 
 from ttt.compliance import LABEL
 from ttt.errors import one_line
+from ttt.report.analyze.experiment import Experiment
 from ttt.report.analyze.format import (
     UNKNOWN,
     between,
     duration,
     energy,
-    machine,
     number,
     significant,
     spread,
-    throughput,
 )
+from ttt.report.analyze.names import machine
 from ttt.report.analyze.progress import Measure, over_runs, progress, written
-from ttt.report.analyze.rates import clock_rate
-from ttt.report.analyze.score import Group, agreed
+from ttt.report.analyze.rates import clock_rate, throughput
 from ttt.report.analyze.sentences import weak
-from ttt.report.analyze.size import unit as unit_of_size
-from ttt.report.analyze.stability import confidence
 from ttt.report.run import Run
 
 _COLOURS = {
@@ -43,7 +40,9 @@ def plain_table() -> Table:
     return table
 
 
-def show_experiment(each: Group, console: Console, title: str, unit: str, measure: Measure) -> None:
+def show_experiment(
+    each: Experiment, console: Console, title: str, unit: str, measure: Measure
+) -> None:
     """Print it.
 
     Args:
@@ -63,8 +62,8 @@ def show_experiment(each: Group, console: Console, title: str, unit: str, measur
         console.print(Text(one_line(line)), soft_wrap=True)
 
 
-def _runs(each: Group, unit: str, measure: Measure) -> Table:
-    metric = agreed(run.metric for run in each.runs) or "quality"
+def _runs(each: Experiment, unit: str, measure: Measure) -> Table:
+    metric = each.metric or "quality"
     waited = any(run.data_wait_fraction is not None for run in each.runs)
     per_second = throughput(each, 1.0)[1]
     table = plain_table()
@@ -90,21 +89,20 @@ def _runs(each: Group, unit: str, measure: Measure) -> Table:
     return table
 
 
-def title_of(each: Group) -> str:
+def title_of(each: Experiment) -> str:
     """What was trained, to what, and on what."""
-    parts = [agreed(run.benchmark for run in each.runs) or "unknown benchmark"]
-    parts += filter(None, [agreed(run.submitter for run in each.runs)])
-    if (target := agreed(run.target for run in each.runs)) is not None:
-        parts.append(f"target {target:g}")
-    if (world := agreed(run.world_size for run in each.runs)) is not None:
-        parts.append(f"{world} process{'es' if world != 1 else ''}")
-    if unit_of_size(each) == "node":
+    parts = [each.benchmark or "unknown benchmark"]
+    parts += filter(None, [each.submitter])
+    if each.target is not None:
+        parts.append(f"target {each.target:g}")
+    if each.world_size is not None:
+        parts.append(f"{each.world_size} process{'es' if each.world_size != 1 else ''}")
+    if each.unit == "node":
         parts.append(machine(each))
-    elif (nodes := agreed(run.nodes for run in each.runs)) is not None:
-        parts.append(f"{nodes} node{'s' if nodes != 1 else ''}")
-    if accelerators := agreed(run.accelerators for run in each.runs):
-        name = agreed(run.accelerator_name for run in each.runs) or "accelerators"
-        parts.append(f"{accelerators:,} x {name}")
+    elif each.nodes is not None:
+        parts.append(f"{each.nodes} node{'s' if each.nodes != 1 else ''}")
+    if each.accelerators:
+        parts.append(f"{each.accelerators:,} x {each.accelerator_name or 'accelerators'}")
     return one_line(", ".join(parts))
 
 
@@ -115,14 +113,13 @@ def _compliance(run: Run) -> Text:
     return Text(f"passed{mark}", "green") if run.passed else Text(f"FAILED{mark}", "red")
 
 
-def score_lines(each: Group, unit: str, measure: Measure) -> list[str]:
+def score_lines(each: Experiment, unit: str, measure: Measure) -> list[str]:
     """The score of an experiment in words, and how sure it is."""
-    converged = sum(time is not None for time in each.times)
     lines = [_score(each, unit)]
     if each.scaled_seconds is not None:
-        scaled = duration(each.scaled_seconds, unit, confidence(each))
+        scaled = duration(each.scaled_seconds, unit, each.interval)
         lines.append(f"scaled for its convergence: {scaled}")
-    lines.append(f"{converged} of {len(each.runs)} runs count")
+    lines.append(f"{len(each.converged)} of {len(each.runs)} runs count")
     if each.time:
         times = spread(
             each.time,
@@ -137,19 +134,19 @@ def score_lines(each: Group, unit: str, measure: Measure) -> list[str]:
         lines.append(f"energy to the target: {energy(each.energy_j)}")
     if each.resolution is not None:
         lines.append(f"evaluated every {duration(each.resolution, unit)}")
-    if ruleset := agreed(run.ruleset for run in each.runs):
-        reason = agreed(run.ruleset_reason for run in each.runs)
-        lines.append(f"compliance by ruleset {ruleset}" + (f", {reason}" if reason else ""))
+    if each.ruleset:
+        reason = f", {each.ruleset_reason}" if each.ruleset_reason else ""
+        lines.append(f"compliance by ruleset {each.ruleset}{reason}")
     if any(run.official is False for run in each.runs):
         lines.append(f"* {LABEL}")
     return lines
 
 
-def _score(each: Group, unit: str) -> str:
+def _score(each: Experiment, unit: str) -> str:
     if each.weak is not None:
         return f"weak scaling: {weak(each)}"
     if each.score.seconds is None:
         return f"no score: {each.score.method}"
-    known = confidence(each)
-    sure = f", 95%: {between(each.score.seconds, unit, known)} {unit}" if known else ""
-    return f"score {duration(each.score.seconds, unit, known)}{sure} ({each.score.method})"
+    seconds, known = each.score.seconds, each.interval
+    sure = f", 95%: {between(seconds, unit, known)} {unit}" if known else ""
+    return f"score {duration(seconds, unit, known)}{sure} ({each.score.method})"

@@ -13,27 +13,23 @@ from typing import Any
 
 from ttt.errors import ESCAPE, ConfigError, one_line
 from ttt.report.analyze.caveats import grain, problems, replaced, why_failed
-from ttt.report.analyze.scaling import Efficiency, Fit, Point, Sweep
-from ttt.report.analyze.score import Group, Rcp, Spread, agreed
+from ttt.report.analyze.experiment import Efficiency, Experiment, Observation
+from ttt.report.analyze.rcp import Rcp
+from ttt.report.analyze.score import Spread
 from ttt.report.analyze.sentences import rate_remarks
-from ttt.report.analyze.stability import Comparison
 from ttt.report.analyze.study import Study
-from ttt.report.analyze.view import Result, Seen, attempts, identity, tasks
 from ttt.report.analyze.weak import Weak
 
 _AGREED = (
     "submitter system benchmark official ruleset division metric target accelerators"
     " accelerator_name nodes world_size global_batch precision ruleset_reason"
 ).split()
-
 _MEMORY = ("peak_memory_bytes", "peak_memory_reserved_bytes", "device_memory_used_bytes")
-_SPREAD = tuple(each.name for each in dataclasses.fields(Spread))
-_RCP = tuple(each.name for each in dataclasses.fields(Rcp))
-_WEAK = tuple(each.name for each in dataclasses.fields(Weak))
+_KEYS = {"experiment": "result"}  # of a point, as the place of its experiment in `results`
+_PARTS = {"time_s": Spread, "epochs_to_target": Spread, "rcp": Rcp, "weak": Weak}
 # Wide forms, too, which some take for the same. Tabs and ends of lines are visible by then.
 _FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 _NUMBERS = re.compile(r"[-+]?[\d.]+(e[-+]?\d+)?(; [-+]?[\d.]*(e[-+]?\d+)?)*", re.ASCII | re.I)
-_PARTS = {"time_s": _SPREAD, "epochs_to_target": _SPREAD, "rcp": _RCP, "weak": _WEAK}
 
 
 def as_json(study: Study) -> dict[str, Any]:
@@ -41,22 +37,19 @@ def as_json(study: Study) -> dict[str, Any]:
 
     `first` and `second` of a comparison and `result` of a point of a sweep are places in `results`.
     """
-    by_group = {
-        identity(each.group): (each, task.unit) for task in tasks(study) for each in task.results
-    }
-    groups = [group for group in study.groups if identity(group) in by_group]
-    place = {identity(group): number for number, group in enumerate(groups)}
+    unit = {each: task.unit for task in study.tasks for each in task.experiments}
+    shown = [each for each in study.experiments if each in unit]
     content = {
-        "results": [_result(*by_group[identity(group)]) for group in groups],
-        "sweeps": [_sweep(each, place) for each in study.sweeps],
-        "comparisons": [_comparison(each, place) for each in study.comparisons],
+        "results": [_result(each, unit[each]) for each in shown],
+        "sweeps": study.sweeps,
+        "comparisons": study.comparisons,
         "attempts": [
-            {"path": str(run.path), "seed": run.seed, "reason": why_failed(run)}
-            for run in attempts(study)
+            {"path": run.path, "seed": run.seed, "reason": why_failed(run)}
+            for run in study.attempts
         ],
-        "rejected": [{"path": str(each.path), "reason": each.reason} for each in study.rejected],
+        "rejected": study.rejected,
     }
-    strict: dict[str, Any] = _strict(content)
+    strict: dict[str, Any] = _strict(content, {each: place for place, each in enumerate(shown)})
     return strict
 
 
@@ -80,130 +73,77 @@ def write_csv(study: Study, path: str | Path) -> None:
         raise ConfigError([f"--csv {path} cannot be written: {error.strerror}"]) from error
 
 
-def _result(result: Result, unit: str) -> dict[str, Any]:
-    group, point, row = result.group, result.point, result.row
-    said = {name: _agreed(group, name) for name in _AGREED}
-    return said | {
-        "name": result.name,
-        "runs": len(group.runs),
-        "converged": sum(time is not None for time in group.times),
-        "score_minutes": group.score.minutes,
-        "score_method": group.score.method,
-        "scaled_score_minutes": group.scaled_minutes,
-        "scaling_factor": group.scaling,
-        "scaling_source": group.scaling_source,
-        "weak": _object(group.weak),
-        "rcp": _object(group.rcp),
-        "resolution_s": group.resolution,
-        "evaluation_interval_s": group.resolution,
-        "interval_s": result.stability.interval and list(result.stability.interval),
-        "efficiency": _object(point.efficiency if point else Efficiency()),
-        "speed_up": point.speed_up if point else None,
-        "mode": point.mode if point else None,
-        "bottleneck": point.bottleneck if point else None,
-        "samples_per_s": row.samples_per_s if row else None,
-        "samples_per_j": row.samples_per_j if row else None,
-        "accelerator_hours": row.accelerator_hours if row else None,
-        "price_per_hour": _agreed(group, "price_per_hour"),
-        "cost": row.cost if row else None,
-        "energy_to_train_j": group.energy_j,
-        "energy_j": [run.energy_j for run in group.runs],
-        "energy_source": _agreed(group, "energy_source"),
-        "energy_reason": _agreed(group, "energy_reason"),
-        **{name: [getattr(run, name) for run in group.runs] for name in _MEMORY},
-        "seeds": [run.seed for run in group.runs],
-        "statuses": [run.status for run in group.runs],
-        "skipped_samples": [run.skipped_samples for run in group.runs],
-        "compliant": [run.passed for run in group.runs],
-        "times_s": list(group.times),
-        "clocks_trusted": [run.clock_trusted for run in group.runs],
-        "epochs": [run.epochs for run in group.runs],
-        "time_s": _object(group.time),
-        "epochs_to_target": _object(group.epochs),
-        "problems": problems(result),
-        "remarks": list(group.remarks),
-        "rate_remarks": rate_remarks(group),
+def _result(of: Experiment, unit: str) -> dict[str, Any]:
+    point, row = of.point, of.row
+
+    def every(name: str) -> list[Any]:
+        return [getattr(run, name) for run in of.runs]
+
+    return {
+        **{name: getattr(of, name) for name in _AGREED},
+        "name": of.name,
+        "runs": len(of.runs),
+        "converged": len(of.converged),
+        "score_minutes": of.score.minutes,
+        "score_method": of.score.method,
+        "scaled_score_minutes": of.scaled_minutes,
+        "scaling_factor": of.scaling,
+        "scaling_source": of.scaling_source,
+        "weak": of.weak,
+        "rcp": of.rcp,
+        "resolution_s": of.resolution,
+        "evaluation_interval_s": of.resolution,
+        "interval_s": of.interval,
+        "efficiency": point.efficiency if point else Efficiency(),
+        **{name: getattr(point, name, None) for name in ("speed_up", "mode", "bottleneck")},
+        "samples_per_s": row.samples_per_s,
+        "samples_per_j": row.samples_per_j,
+        "accelerator_hours": row.accelerator_hours,
+        "price_per_hour": of.price_per_hour,
+        "cost": row.cost,
+        "energy_to_train_j": of.energy_j,
+        "energy_j": every("energy_j"),
+        "energy_source": of.energy_source,
+        "energy_reason": of.energy_reason,
+        **{name: every(name) for name in _MEMORY},
+        "seeds": every("seed"),
+        "statuses": every("status"),
+        "skipped_samples": every("skipped_samples"),
+        "compliant": every("passed"),
+        "times_s": of.times,
+        "clocks_trusted": every("clock_trusted"),
+        "epochs": every("epochs"),
+        "time_s": of.time,
+        "epochs_to_target": of.epochs,
+        "problems": problems(of),
+        "remarks": of.remarks,
+        "rate_remarks": rate_remarks(of),
         "reasons": [
-            {"seed": run.seed, "status": run.status, "reason": why_failed(run)}
-            for run, time in zip(group.runs, group.times, strict=True)
-            if time is None
+            {"seed": run.seed, "status": run.status, "reason": why_failed(run)} for run in of.failed
         ],
-        "warnings": [
-            *result.stability.warnings,
-            *replaced(group),
-            *filter(None, [grain(result, unit)]),
-        ],
-        "findings": [_finding(each) for each in result.seen],
-        "paths": [str(run.path) for run in group.runs],
+        "warnings": [*of.stability.warnings, *replaced(of), *filter(None, [grain(of, unit)])],
+        "findings": [_finding(each) for each in of.seen],
+        "paths": every("path"),
     }
 
 
-def _agreed(group: Group, name: str) -> Any:
-    return agreed(getattr(run, name) for run in group.runs)
+def _finding(seen: Observation) -> dict[str, Any]:
+    return dataclasses.asdict(seen.finding) | {"paths": [run.path for run in seen.runs]}
 
 
-def _object(of: Spread | Rcp | Weak | Efficiency | Fit | None) -> dict[str, Any] | None:
-    return None if of is None else dataclasses.asdict(of)
-
-
-def _finding(seen: Seen) -> dict[str, Any]:
-    finding = seen.finding
-    return {
-        "what": finding.what,
-        "measured": finding.measured,
-        "advice": finding.advice,
-        "share": finding.share,
-        "paths": [str(run.path) for run in seen.runs],
-    }
-
-
-def _sweep(sweep: Sweep, place: Mapping[Path, int]) -> dict[str, Any]:
-    return {
-        "benchmark": sweep.benchmark,
-        "submitter": sweep.submitter,
-        "accelerator": sweep.accelerator,
-        "unit": sweep.unit,
-        "mode": sweep.mode,
-        "fits": [_object(each) for each in sweep.fits],
-        "points": [_point(each, place) for each in sweep.points],
-    }
-
-
-def _point(point: Point, place: Mapping[Path, int]) -> dict[str, Any]:
-    return {
-        "result": place[identity(point.group)],
-        "workers": point.workers,
-        "global_batch": point.global_batch,
-        "time_to_train_s": point.seconds,
-        "resolution_s": point.resolution,
-        "samples_per_s": point.samples_per_s,
-        "epochs": point.epochs,
-        "speed_up": point.speed_up,
-        "mode": point.mode,
-        "efficiency": _object(point.efficiency),
-        "bottleneck": point.bottleneck,
-        "step_ms": point.step_ms,
-        "remarks": list(point.remarks),
-    }
-
-
-def _comparison(each: Comparison, place: Mapping[Path, int]) -> dict[str, Any]:
-    return {
-        "first": place[identity(each.first)],
-        "second": place[identity(each.second)],
-        "ratio": each.ratio,
-        "p_value": each.p_value,
-        "runs_to_tell": each.runs,
-        "hidden": each.hidden,
-    }
-
-
-def _strict(value: Any) -> Any:
-    """The same with null for what JSON has no number for."""
+def _strict(value: Any, place: Mapping[Experiment, int]) -> Any:
+    """The same for JSON, with null for what it has no number for, and the place of experiments."""
+    if isinstance(value, Experiment):
+        return place[value]
+    if dataclasses.is_dataclass(value):
+        names = [each.name for each in dataclasses.fields(value)]
+        return _strict({_KEYS.get(name, name): getattr(value, name) for name in names}, place)
     if isinstance(value, dict):
-        return {name: _strict(each) for name, each in value.items()}
+        return {name: _strict(each, place) for name, each in value.items()}
     if isinstance(value, list | tuple):
-        return [_strict(each) for each in value]
+        return [_strict(each, place) for each in value]
+    if isinstance(value, Path):
+        return str(value)
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
@@ -212,7 +152,10 @@ def _flat(result: Mapping[str, Any]) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for name, value in result.items():
         if name in _PARTS:  # an object or null, which is as many columns of nothing
-            flat |= {f"{name}_{part}": value and value[part] for part in _PARTS[name]}
+            flat |= {
+                f"{name}_{each.name}": value and value[each.name]
+                for each in dataclasses.fields(_PARTS[name])
+            }
         elif isinstance(value, dict):
             flat |= {f"{name}_{part}": each for part, each in value.items()}
         elif name == "reasons":

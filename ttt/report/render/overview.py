@@ -6,46 +6,33 @@ from pathlib import Path
 from typing import Any
 
 from ttt.errors import one_line
-from ttt.report.analyze.caveats import verdict
-from ttt.report.analyze.hardware import Row
+from ttt.report.analyze.experiment import Experiment
 from ttt.report.analyze.names import differences, joined
-from ttt.report.analyze.scaling import Point, Sweep
-from ttt.report.analyze.score import Group, agreed
-from ttt.report.analyze.stability import confidence
+from ttt.report.analyze.scaling import Sweep
 from ttt.report.analyze.study import Study
 from ttt.sinks.series import sweep_point, workers
 
 _EFFICIENCIES = ("throughput", "statistical", "overhead", "time_to_train")
-COLUMNS = (
-    *("experiment", "submitter", "system", "accelerator", "workers", "nodes", "global_batch"),
-    *("precision", "runs", "converged", "score_s", "ci95_low_s", "ci95_high_s"),
-    *("evaluation_interval_s", "samples_per_s", "accelerator_hours"),
-    *("samples_per_j", "cost", "valid", "epochs", "speed_up"),
-    *(f"{name}_efficiency" for name in _EFFICIENCIES),
-    "bottleneck",
-)
+_FACTS = (
+    "benchmark submitter system accelerator_name accelerators world_size nodes global_batch"
+    " precision"
+).split()
 
 
-def show(tracker: Any, study: Study, groups: Sequence[Group]) -> None:
+def show(tracker: Any, study: Study, experiments: Sequence[Experiment]) -> None:
     """Log the table of these experiments, the curves of their sweeps, and every score.
 
     Args:
         tracker: A run of W&B.
         study: Has the sweeps.
-        groups: Those of one benchmark.
+        experiments: Those of one benchmark, one or more.
     """
     import wandb  # noqa: PLC0415
 
-    own = {id(group) for group in groups}
-    sweeps = [sweep for sweep in study.sweeps if id(sweep.points[0].group) in own]
-    points = {id(point.group): point for sweep in sweeps for point in sweep.points}
-    machines = {id(row.group): row for row in study.rows}
-    named = _names(groups)
-    rows = [
-        {"experiment": name} | _row(group, points.get(id(group)), machines.get(id(group)))
-        for name, group in zip(named, groups, strict=True)
-    ]
-    table = wandb.Table(columns=list(COLUMNS), data=[list(row.values()) for row in rows])
+    sweeps = [each for each in study.sweeps if each.points[0].experiment in experiments]
+    named = _names(experiments)
+    rows = [_row(each, name) for each, name in zip(experiments, named, strict=True)]
+    table = wandb.Table(columns=list(rows[0]), data=[list(row.values()) for row in rows])
     scatter = wandb.plot.scatter
     charts = {
         "time_to_train": scatter(table, "workers", "score_s", title="Time to train (s)"),
@@ -55,14 +42,13 @@ def show(tracker: Any, study: Study, groups: Sequence[Group]) -> None:
     }
     tracker.log({"experiments": table} | (charts if sweeps else {}))
     _curves(tracker, sweeps)
-    scores = {name: row["score_s"] for name, row in zip(named, rows, strict=True)}
-    known = {name: score for name, score in scores.items() if score is not None}
+    scores = {row["experiment"]: row["score_s"] for row in rows if row["score_s"] is not None}
     # W&B nests at dots.
     tracker.summary.update(
-        {f"score_s/{name.replace('.', '_')}": score for name, score in known.items()}
+        {f"score_s/{name.replace('.', '_')}": score for name, score in scores.items()}
     )
-    if known:
-        tracker.summary.update({"best_score_s": min(known.values())})
+    if scores:
+        tracker.summary.update({"best_score_s": min(scores.values())})
 
 
 def attach(tracker: Any, page: Path, name: str) -> None:
@@ -74,10 +60,12 @@ def attach(tracker: Any, page: Path, name: str) -> None:
     tracker.log_artifact(artifact)
 
 
-def _row(group: Group, point: Point | None, machine: Row | None) -> dict[str, Any]:
-    """A line of the table, named as the rest of `COLUMNS`."""
-    facts, interval = _facts(group), confidence(group) or (None, None)
-    row = {
+def _row(of: Experiment, name: str) -> dict[str, Any]:
+    """A line of the table, by its columns."""
+    facts, (low, high) = _facts(of), of.interval or (None, None)
+    efficiency = of.point and of.point.efficiency
+    return {
+        "experiment": name,
         "submitter": facts["submitter"],
         "system": facts["system"],
         "accelerator": facts["accelerator_name"],
@@ -85,39 +73,33 @@ def _row(group: Group, point: Point | None, machine: Row | None) -> dict[str, An
         "nodes": facts["nodes"],
         "global_batch": facts["global_batch"],
         "precision": facts["precision"],
-        "runs": len(group.runs),
-        "converged": sum(time is not None for time in group.times),
-        "score_s": group.score.seconds,
-        "ci95_low_s": interval[0],
-        "ci95_high_s": interval[1],
-        "evaluation_interval_s": group.resolution,
-        "samples_per_s": machine and machine.samples_per_s,
-        "accelerator_hours": machine and machine.accelerator_hours,
-        "samples_per_j": machine and machine.samples_per_j,
-        "cost": machine and machine.cost,
-        "valid": verdict(group),
-        "epochs": group.epochs and group.epochs.mean,
-        "speed_up": point and point.speed_up,
+        "runs": len(of.runs),
+        "converged": len(of.converged),
+        "score_s": of.score.seconds,
+        "ci95_low_s": low,
+        "ci95_high_s": high,
+        "evaluation_interval_s": of.resolution,
+        "samples_per_s": of.row.samples_per_s,
+        "accelerator_hours": of.row.accelerator_hours,
+        "samples_per_j": of.row.samples_per_j,
+        "cost": of.row.cost,
+        "valid": of.verdict,
+        "epochs": of.epochs and of.epochs.mean,
+        "speed_up": of.point and of.point.speed_up,
+        **{f"{each}_efficiency": getattr(efficiency, each, None) for each in _EFFICIENCIES},
+        "bottleneck": of.point and of.point.bottleneck,
     }
-    row |= {
-        f"{name}_efficiency": point and getattr(point.efficiency, name) for name in _EFFICIENCIES
-    }
-    return row | {"bottleneck": point and point.bottleneck}
 
 
-def _facts(group: Group) -> dict[str, Any]:
-    names = (
-        "benchmark submitter system accelerator_name accelerators world_size nodes global_batch"
-        " precision"
-    )
-    known = {name: agreed(getattr(run, name) for run in group.runs) for name in names.split()}
-    return {name: one_line(said) if isinstance(said, str) else said for name, said in known.items()}
+def _facts(of: Experiment) -> dict[str, Any]:
+    known = {name: getattr(of, name) for name in _FACTS}
+    return {name: one_line(each) if isinstance(each, str) else each for name, each in known.items()}
 
 
-def _names(groups: Sequence[Group]) -> list[str]:
+def _names(experiments: Sequence[Experiment]) -> list[str]:
     """Owner and size of each, the same beside any other, and the settings that differ."""
-    shown = [_told(_facts(group)) for group in groups]
-    return [joined(*each) for each in zip(shown, differences(groups, shown), strict=True)]
+    shown = [_told(_facts(each)) for each in experiments]
+    return [joined(*each) for each in zip(shown, differences(experiments, shown), strict=True)]
 
 
 def _told(facts: Mapping[str, Any]) -> str:
@@ -135,8 +117,8 @@ def _curves(tracker: Any, sweeps: Sequence[Sweep]) -> None:
             growth = point.workers / first.workers
             row = {
                 "workers": point.workers,
-                f"time_to_train_s/{name}": point.seconds,
-                f"time_to_train_s/{name}, ideal": first.seconds / growth,
+                f"time_to_train_s/{name}": point.time_to_train_s,
+                f"time_to_train_s/{name}, ideal": first.time_to_train_s / growth,
                 f"speed_up/{name}": point.speed_up,
                 f"speed_up/{name}, ideal": growth,
                 f"efficiency/{name}": point.efficiency.time_to_train,

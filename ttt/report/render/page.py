@@ -29,8 +29,7 @@ from ttt.report.analyze.sentences import (
     side_by_side,
     whose,
 )
-from ttt.report.analyze.study import Study
-from ttt.report.analyze.view import Task, attempts, identity, ranked, tasks
+from ttt.report.analyze.study import Study, Task
 from ttt.report.render import grids
 from ttt.report.render.cells import Grid
 from ttt.report.render.charts import Chart, charts, inline_svg
@@ -111,23 +110,20 @@ def page(study: Study, *, command: str) -> str:
     )
     style, script = _part("page.css"), _part("page.js")
     drawn = charts(study)
-    shown = tasks(study)
-    sections = [_section(place, task, drawn) for place, task in enumerate(shown, 1)]
-    names = {identity(each.group): each.name for task in shown for each in task.results}
+    sections = [_section(place, task, drawn) for place, task in enumerate(study.tasks, 1)]
+    table = grids.hardware(study, lambda each: each.name)
     return environment.from_string(_part("page.html.j2")).render(
         policy=_markup(_policy(style, script)),
         style=_markup(style),
         script=_markup(script),
         read=_read(study),
         sections=sections,
-        hardware=_Table(
-            "hardware", "Hardware", grids.hardware(study.rows, names), _clean(rates(shown))
-        ),
+        hardware=_Table("hardware", "Hardware", table, _clean(rates(study.tasks))),
         interval=sentence(INTERVAL),
-        attempts=[(one_line(str(run.path)), one_line(why_failed(run))) for run in attempts(study)],
+        attempts=[(one_line(str(run.path)), one_line(why_failed(run))) for run in study.attempts],
         rejected=[(one_line(str(each.path)), one_line(each.reason)) for each in study.rejected],
         label=LABEL
-        if any(run.official is False for group in study.groups for run in group.runs)
+        if any(run.official is False for each in study.experiments for run in each.runs)
         else "",
         command=one_line(command),
         version=_version(),
@@ -162,9 +158,8 @@ def _hash(text: str) -> str:
 
 
 def _read(study: Study) -> str:
-    shown = [each.group for task in tasks(study) for each in task.results]
-    runs, failed = sum(len(group.runs) for group in shown), len(attempts(study))
-    text = f"{counted(runs, 'run')} of {counted(len(shown), 'experiment')}"
+    runs, failed = sum(len(each.runs) for each in study.hardware), len(study.attempts)
+    text = f"{counted(runs, 'run')} of {counted(len(study.hardware), 'experiment')}"
     text += f"; {counted(failed, 'run')} never started" if failed else ""
     if study.rejected:
         text += f"; {counted(len(study.rejected), 'path')} could not be used"
@@ -172,7 +167,7 @@ def _read(study: Study) -> str:
 
 
 def _section(place: int, task: Task, drawn: Sequence[Chart]) -> _Section:
-    against = [*side_by_side(task), *objections(ranked(task))]
+    against = [*side_by_side(task), *objections(task.ranked)]
     name = f"{place}-" + re.sub("[^a-z0-9]+", "-", task.title.lower()).strip("-")
     return _Section(
         name=name,
@@ -195,7 +190,7 @@ def _section(place: int, task: Task, drawn: Sequence[Chart]) -> _Section:
             f"stability-{name}",
             "How sure the scores are",
             grids.stability(task),
-            _clean([*comparisons(task), *cautions(ranked(task), task.unit)]),
+            _clean([*comparisons(task), *cautions(task.ranked, task.unit)]),
         ),
         seeds=_Table(f"seeds-{name}", "Every run", grids.seeds(task)),
         notes=tuple(_notes(task)),
@@ -209,14 +204,14 @@ def _notes(task: Task) -> list[_Note]:
             tuple(
                 (
                     one_line(seen.finding.what),
-                    recount(seen, each.group),
+                    recount(seen, each),
                     sentence(seen.finding.measured),
                     sentence(seen.finding.advice),
                 )
                 for seen in each.seen
             ),
         )
-        for each in ranked(task)
+        for each in task.ranked
         if each.seen
     ]
 

@@ -12,10 +12,10 @@ from rich.text import Text
 from ttt.compliance import LABEL
 from ttt.errors import one_line
 from ttt.report.analyze.caveats import broken, cautions, objections, remarks, why_failed
-from ttt.report.analyze.format import number, unit_of
+from ttt.report.analyze.format import number
+from ttt.report.analyze.grouping import group
 from ttt.report.analyze.names import differences, joined, whereabouts
-from ttt.report.analyze.progress import measure_of
-from ttt.report.analyze.score import group
+from ttt.report.analyze.progress import measure_of, unit_of
 from ttt.report.analyze.sentences import (
     INTERVAL,
     comparisons,
@@ -25,8 +25,7 @@ from ttt.report.analyze.sentences import (
     side_by_side,
     whose,
 )
-from ttt.report.analyze.study import Study
-from ttt.report.analyze.view import Task, attempts, identity, ranked, tasks
+from ttt.report.analyze.study import Study, Task
 from ttt.report.read.find import find
 from ttt.report.render import grids
 from ttt.report.render.cells import Grid
@@ -58,14 +57,12 @@ def show_study(study: Study, console: Console, *, details: bool | None = None) -
         details: Whether every run has a line, or every experiment; by their number if None.
     """
     if details is None:
-        details = sum(len(each.runs) for each in study.groups) <= _MANY
-    shown = tasks(study)
-    for task in shown:
+        details = sum(len(each.runs) for each in study.experiments) <= _MANY
+    for task in study.tasks:
         _task(task, console, details)
-    apart = {identity(each.group): each.apart for task in shown for each in task.results}
-    _grid(grids.hardware(study.rows, apart), "Hardware", console)
-    _lines(rates(shown), console)
-    _findings(shown, console)
+    _grid(grids.hardware(study, lambda each: each.apart), "Hardware", console)
+    _lines(rates(study.tasks), console)
+    _findings(study.tasks, console)
     _attempts(study, console)
     _rejected(study.rejected, console)
     if not details:
@@ -74,29 +71,29 @@ def show_study(study: Study, console: Console, *, details: bool | None = None) -
 
 def _legend(study: Study) -> Iterator[str]:
     """What the words of the tables mean, where no sentence of an experiment says it."""
-    if study.groups:
+    if study.experiments:
         yield INTERVAL
-    if any(run.official is False for group in study.groups for run in group.runs):
+    if any(run.official is False for each in study.experiments for run in each.runs):
         yield f"unofficial is {LABEL}"
 
 
 def _task(task: Task, console: Console, details: bool) -> None:
     if details:
-        titles = [title_of(each.group) for each in task.results]
-        more = differences([each.group for each in task.results], titles)
-        for each, title, apart in zip(task.results, titles, more, strict=True):
-            show_experiment(each.group, console, joined(title, apart), task.unit, task.measure)
-            if folder := whereabouts(apart, each.group):
+        titles = [title_of(each) for each in task.experiments]
+        more = differences(task.experiments, titles)
+        for each, title, apart in zip(task.experiments, titles, more, strict=True):
+            show_experiment(each, console, joined(title, apart), task.unit, task.measure)
+            if folder := whereabouts(apart, each):
                 console.print(Text(one_line(folder)), soft_wrap=True)
             for line in (*cautions([each], task.unit), *remarks(each)):
                 console.print(Text(one_line(line), "yellow"), soft_wrap=True)
             console.print()
     else:
         _grid(grids.overview(task), task.title, console)
-        numbered = filter(None, (whereabouts(each.name, each.group) for each in ranked(task)))
-        _lines([*numbered, *side_by_side(task), *objections(ranked(task))], console)
+        numbered = filter(None, (whereabouts(each.name, each) for each in task.ranked))
+        _lines([*numbered, *side_by_side(task), *objections(task.ranked)], console)
         _grid(grids.stability(task), "How sure the scores are", console)
-        _lines(cautions(ranked(task), task.unit), console)
+        _lines(cautions(task.ranked, task.unit), console)
     for sweep in task.sweeps:
         _grid(grids.scaling(sweep, task), f"Scaling of {task.title} ({whose(sweep)})", console)
         _lines(held_back(sweep), console)
@@ -104,13 +101,13 @@ def _task(task: Task, console: Console, details: bool) -> None:
 
 
 def _findings(shown: Sequence[Task], console: Console) -> None:
-    found = [(task, each) for task in shown for each in ranked(task) if each.seen]
+    found = [(task, each) for task in shown for each in task.ranked if each.seen]
     if found:
         console.print(Text("What runs lost time to, and what to try", "bold"))
-    for task, result in found:
-        console.print(Text(f"{task.title}; {result.name}"), soft_wrap=True)
-        for seen in result.seen:
-            where = recount(seen, result.group)
+    for task, each in found:
+        console.print(Text(f"{task.title}; {each.name}"), soft_wrap=True)
+        for seen in each.seen:
+            where = recount(seen, each)
             text = Text(f"  {one_line(seen.finding.what)}", "bold")
             text.append(f"{f' ({where})' if where else ''}: ", "not bold")
             text.append(one_line(f"{seen.finding.measured}; {seen.finding.advice}"), "not bold")
@@ -120,7 +117,7 @@ def _findings(shown: Sequence[Task], console: Console) -> None:
 
 
 def _attempts(study: Study, console: Console) -> None:
-    for run in attempts(study):
+    for run in study.attempts:
         line = one_line(f"never started: {run.path}: {why_failed(run)}")
         console.print(Text(line, "yellow"), soft_wrap=True)
 

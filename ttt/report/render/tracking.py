@@ -15,7 +15,6 @@ from ttt import foreign
 from ttt.errors import ConfigError, MissingExtra, TttError, one_line
 from ttt.events import Event, Kind
 from ttt.foreign import ForeignError
-from ttt.report.analyze.score import Group, agreed
 from ttt.report.analyze.study import Study
 from ttt.report.read.progress import number
 from ttt.report.render import overview
@@ -103,16 +102,15 @@ def push(
 
 def _push(study: Study, place: _Place, page: Path | None) -> Iterator[str]:
     pushed, tracked, unfinished = 0, [], 0
-    for group in study.groups:
-        for run in group.runs:
-            if run.status in _UNFINISHED:
-                unfinished += 1
-            elif found := _tracked(run, place):
-                tracked.append(found)
-            else:
-                _rebuild(run, place)
-                pushed += 1
-    benchmarks = list(dict.fromkeys(_benchmark(group) for group in study.groups))
+    for run in (run for each in study.experiments for run in each.runs):
+        if run.status in _UNFINISHED:
+            unfinished += 1
+        elif found := _tracked(run, place):
+            tracked.append(found)
+        else:
+            _rebuild(run, place)
+            pushed += 1
+    benchmarks = list(dict.fromkeys(each.benchmark for each in study.experiments))
     told = sum(_summarise(study, benchmark, place, page) for benchmark in benchmarks)
     yield f"W&B: {pushed} runs and {told} summaries in {place.directory / 'wandb'}"
     if tracked:
@@ -266,14 +264,10 @@ def _logged(run: Run) -> Iterator[dict[str, Any]]:
         yield {name: value for name, value in row.items() if value is not None}
 
 
-def _benchmark(group: Group) -> str | None:
-    return agreed(run.benchmark for run in group.runs)
-
-
 def _summarise(study: Study, benchmark: str | None, place: _Place, page: Path | None) -> bool:
     """Make the summary of a benchmark, unless it is there: the same runs say the same."""
-    groups = [group for group in study.groups if _benchmark(group) == benchmark]
-    members = sorted(run_identity(run) for group in groups for run in group.runs)
+    experiments = [each for each in study.experiments if each.benchmark == benchmark]
+    members = sorted(run_identity(run) for each in experiments for run in each.runs)
     number = identity("summary", benchmark, *members)
     if _written(place.directory, number, place.mode):
         return False
@@ -283,9 +277,9 @@ def _summarise(study: Study, benchmark: str | None, place: _Place, page: Path | 
         name=f"summary of {len(members)} runs",
         group="summary",
         job_type="summary",
-        config={"benchmark": benchmark, "runs": len(members), "experiments": len(groups)},
+        config={"benchmark": benchmark, "runs": len(members), "experiments": len(experiments)},
     )
-    overview.show(tracker, study, groups)
+    overview.show(tracker, study, experiments)
     if page is not None:
         overview.attach(tracker, page, f"report-{benchmark}")
     tracker.finish()

@@ -6,7 +6,7 @@ import re
 import pytest
 
 import studies
-from ttt.report.analyze.score import Rcp
+from ttt.report.analyze.rcp import Rcp
 from ttt.report.analyze.sentences import (
     answer,
     compared,
@@ -15,13 +15,11 @@ from ttt.report.analyze.sentences import (
     laws,
     rates,
 )
-from ttt.report.analyze.view import identity, ranked, tasks
 
 
 def said(*groups):
-    (task,) = tasks(studies.of(*groups))
-    name = {identity(each.group): each.name for each in task.results}
-    return answer(task), [compared(each, name) for each in task.comparisons]
+    (task,) = studies.of(*groups).tasks
+    return answer(task), [compared(each) for each in task.comparisons]
 
 
 def test_the_fastest_is_told_and_how_sure_that_is():
@@ -62,9 +60,7 @@ def test_runs_that_nobody_would_do():
 
 def test_a_law_says_of_what_and_by_which_sizes():
     strong = [(8, 800.0), (16, 410.0), (32, 215.0)]
-    (task,) = tasks(
-        studies.of(*(studies.runs(f"n{n}", time, accelerators=n) for n, time in strong))
-    )
+    (task,) = studies.of(*(studies.runs(f"n{n}", time, accelerators=n) for n, time in strong)).tasks
     (sweep,) = task.sweeps
     assert re.fullmatch(
         r"serial share: [\d.]+% of the time-to-train on 8 accelerators by Amdahl's law"
@@ -75,7 +71,7 @@ def test_a_law_says_of_what_and_by_which_sizes():
 
 
 def test_what_is_odd_about_a_factor_stands_with_what_holds_it_back():
-    (task,) = tasks(studies.sweep())
+    (task,) = studies.sweep().tasks
     (sweep,) = task.sweeps
     odd = dataclasses.replace(sweep.points[1], remarks=("overhead withheld",))
     lines = held_back(dataclasses.replace(sweep, points=(sweep.points[0], odd)))
@@ -84,7 +80,7 @@ def test_what_is_odd_about_a_factor_stands_with_what_holds_it_back():
 
 def test_which_witness_of_a_rate_was_believed_is_told():
     tracked = studies.runs("a", tracked_samples_per_s=2e6, steady_samples_per_s=None)
-    (line,) = rates(tasks(studies.of(tracked)))
+    (line,) = rates(studies.of(tracked).tasks)
     assert line.startswith("resnet, 8 accelerators: the log tracked 2,000,000/s")
 
 
@@ -110,13 +106,11 @@ def test_a_ratio_has_digits_that_say_something(slower, said_of_it):
 
 
 def test_machines_of_other_accelerators_are_named_and_other_sizes_left_to_the_scaling_table():
-    (task,) = tasks(
-        studies.of(
-            studies.runs("h", 600.0),
-            studies.runs("h64", 90.0, accelerators=64),
-            studies.runs("m", 900.0, accelerator_name="MI300X"),
-        )
-    )
+    (task,) = studies.of(
+        studies.runs("h", 600.0),
+        studies.runs("h64", 90.0, accelerators=64),
+        studies.runs("m", 900.0, accelerator_name="MI300X"),
+    ).tasks
     (sentence,) = comparisons(task)
     assert sentence.startswith("8 x H100: 1.50 times as fast as 8 x MI300X; ")
 
@@ -124,24 +118,23 @@ def test_machines_of_other_accelerators_are_named_and_other_sizes_left_to_the_sc
 def test_the_answer_is_the_score_as_it_is_published():
     """NVIDIA's llama31_405b of v5.0 took 105.5 min; the table of results says 121.8."""
     what = studies.of(studies.runs("a", official=True), studies.runs("b", 700.0, official=True))
-    first = what.groups[0]
-    rcp = Rcp("passed", "", scaling=1.154)
-    scaled = dataclasses.replace(first, rcp=rcp, scaled_seconds=1.154 * first.score.seconds)
-    (task,) = tasks(dataclasses.replace(what, groups=(scaled, what.groups[1])))
-    assert [each.name for each in ranked(task)] == ["8 accelerators, a", "8 accelerators, b"]
+    (task,) = what.tasks
+    first, _ = task.experiments
+    first.rcp = Rcp("passed", "", scaling=1.154)
+    first.scaled_seconds = 1.154 * first.score.seconds
+    assert [each.name for each in task.ranked] == ["8 accelerators, a", "8 accelerators, b"]
     assert answer(task).startswith("11.77 min (scaled by 1.154 for its convergence) on 8 x H100")
-    far = dataclasses.replace(scaled, scaled_seconds=900.0)
-    (task,) = tasks(dataclasses.replace(what, groups=(far, what.groups[1])))
-    assert [each.name for each in ranked(task)] == ["8 accelerators, b", "8 accelerators, a"]
+    first.scaled_seconds = 900.0
+    assert [each.name for each in task.ranked] == ["8 accelerators, b", "8 accelerators, a"]
 
 
 def test_runs_that_ended_before_their_rules_were_known_are_with_the_others():
     early = [studies.run("b", 1, status="aborted", ruleset=None, division=None, passed=None)]
-    (task,) = tasks(studies.of(early, studies.runs("a")))
+    (task,) = studies.of(early, studies.runs("a")).tasks
     assert task.title == "resnet to top1 0.759, rules 4.0.0"
-    assert [each.name for each in task.results] == ["8 accelerators, b", "8 accelerators, a"]
+    assert [each.name for each in task.experiments] == ["8 accelerators, b", "8 accelerators, a"]
     old = studies.runs("c", ruleset="3.1.0")  # of two that it could be it is neither
-    titles = [task.title for task in tasks(studies.of(early, studies.runs("a"), old))]
+    titles = [task.title for task in studies.of(early, studies.runs("a"), old).tasks]
     assert titles == [
         f"resnet to top1 0.759{end}" for end in ("", ", rules 4.0.0", ", rules 3.1.0")
     ]
