@@ -23,6 +23,7 @@ from ttt.doctor.findings import (
 )
 from ttt.errors import install
 from ttt.machine import visible_gpus
+from ttt.machine.mounts import Mount
 from ttt.machine.topology import Core, Topology
 from ttt.schema.choices import Binding
 from ttt.schema.data.images import ImageDataConfig
@@ -439,31 +440,7 @@ def test_too_few_cpus_and_cores_far_from_the_gpu_are_warned_of():
     assert [one.level for one in cpus.judge([first, second], RunConfig(), launched=True)] == ["ok"]
 
 
-MOUNTS = r"""
-22 1 8:1 / / rw - ext4 /dev/sda rw
-30 22 0:30 / /shared rw master:1 - nfs4 server:/export rw
-31 22 0:31 / /my\040disk rw - fuse.thing thing rw
-32 30 0:32 / /shared rw - lustre mds:/fs rw
-""".strip()
-
-
-@pytest.mark.parametrize(
-    ("path", "kind", "shared"),
-    [
-        ("/home/me", "ext4", False),
-        ("/shared", "lustre", True),  # mounted over the first
-        ("/shared/data", "lustre", True),
-        ("/shared-not", "ext4", False),
-        ("/my disk/data", "fuse.thing", None),
-    ],
-)
-def test_a_path_lies_on_the_deepest_mount(path, kind, shared):
-    mount = storage.mount_of(Path(path), MOUNTS)
-    assert (mount.type, mount.shared) == (kind, shared)
-    assert storage.mount_of(Path(path), "") is None
-
-
-LOCAL = storage.Mount("ext4", "/dev/sda", "/")
+LOCAL = Mount("ext4", "/dev/sda", "/")
 RUNS = storage.Place("/runs", True, LOCAL, 10**12, writable=True)
 
 

@@ -1,8 +1,5 @@
 """Copies and NVML's counters: judged from made-up numbers, measured where there are any."""
 
-from types import SimpleNamespace
-
-import pynvml
 import pytest
 import torch
 
@@ -10,7 +7,6 @@ from ttt.doctor import copies, counters
 from ttt.doctor.copies import Copies, Link
 from ttt.doctor.counters import Counters, Sample
 from ttt.doctor.findings import Level, Observation
-from ttt.machine import nvml
 
 CPU = torch.device("cpu")
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
@@ -143,26 +139,6 @@ def test_counters_are_judged(changed, level, said):
 def test_without_a_gpu_the_counters_say_so():
     [finding] = counters.judge(seen(counters.look(CPU)))
     assert (finding.level, finding.text) == (Level.ok, "not examined: there is no GPU")
-
-
-def refuse(*arguments):
-    raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
-
-
-def test_nvml_that_has_no_answer_is_unknown(monkeypatch: pytest.MonkeyPatch):
-    assert nvml.asked(refuse, "handle") is None
-    assert nvml.asked(lambda handle: pytest.fail("was asked"), None) is None
-    monkeypatch.setattr(pynvml, "nvmlInit", refuse)
-    with nvml.opened("GPU-1") as handle:
-        assert handle is None
-
-
-@pytest.mark.parametrize(("returned", "watts"), [(0, 701.5), (3, 650.0)])
-def test_power_is_that_of_the_moment_where_there_is_one(monkeypatch, returned, watts):
-    value = SimpleNamespace(nvmlReturn=returned, value=SimpleNamespace(uiVal=701_500))
-    monkeypatch.setattr(pynvml, "nvmlDeviceGetFieldValues", lambda handle, fields: [value])
-    monkeypatch.setattr(pynvml, "nvmlDeviceGetPowerUsage", lambda handle: 650_000)
-    assert counters._watts("handle") == watts
 
 
 @pytest.mark.gpu

@@ -4,6 +4,7 @@ import re
 import socket
 from types import SimpleNamespace
 
+import pynvml
 import pytest
 import torch
 from mlperf_logging.system_desc_checker.system_desc_checker import check_system_desc
@@ -107,21 +108,21 @@ def test_what_the_kernel_hides_is_unknown(tmp_path):
 
 
 def refuse(*_):
-    raise hardware.pynvml.NVMLError(hardware.pynvml.NVML_ERROR_NOT_SUPPORTED)
+    raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
 
 
 @pytest.fixture
 def gpu(monkeypatch):
     """An H100 whose driver answers nothing; each test lets it answer something."""
-    nvml = hardware.pynvml
     found = SimpleNamespace(
         name="NVIDIA H100", total_memory=80 * 2**30, uuid="1-2", major=9, minor=0
     )
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: found)
-    monkeypatch.setattr(nvml, "nvmlInit", lambda: None)
-    monkeypatch.setattr(nvml, "nvmlDeviceGetHandleByUUID", lambda uuid: uuid)
+    monkeypatch.setattr(pynvml, "nvmlInit", lambda: None)
+    monkeypatch.setattr(pynvml, "nvmlShutdown", lambda: None)
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetHandleByUUID", lambda uuid: uuid)
     for name in "MaxClockInfo MaxPcieLinkGeneration MaxPcieLinkWidth NvLinkState".split():
-        monkeypatch.setattr(nvml, f"nvmlDeviceGet{name}", refuse)
+        monkeypatch.setattr(pynvml, f"nvmlDeviceGet{name}", refuse)
     return found
 
 
@@ -132,12 +133,11 @@ def test_a_gpu_is_told_as_far_as_the_driver_answers(gpu, monkeypatch):
     device = torch.device("cuda", 0)
     names = ("accelerator_frequency", "accelerator_host_interconnect", "accelerator_interconnect")
     assert hardware.accelerator(device) == H100 | dict.fromkeys(names, "")
-    nvml = hardware.pynvml
-    monkeypatch.setattr(nvml, "nvmlDeviceGetMaxPcieLinkGeneration", lambda handle: 5)
-    monkeypatch.setattr(nvml, "nvmlDeviceGetMaxPcieLinkWidth", lambda handle: 16)
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetMaxPcieLinkGeneration", lambda handle: 5)
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetMaxPcieLinkWidth", lambda handle: 16)
     told = H100 | dict.fromkeys(names, "") | {"accelerator_host_interconnect": "PCIe Gen5 x16"}
     assert hardware.accelerator(device) == told
-    monkeypatch.setattr(nvml, "nvmlInit", refuse)
+    monkeypatch.setattr(pynvml, "nvmlInit", refuse)
     assert hardware.accelerator(device) == H100
     assert hardware.accelerator(CPU) == {}
 
@@ -160,7 +160,7 @@ def test_nvlink_is_told_by_its_generation_and_the_links_that_are_up(
         return 1 if link in up else 0 if link == 2 else refuse()
 
     gpu.major, gpu.minor = capability
-    monkeypatch.setattr(hardware.pynvml, "nvmlDeviceGetNvLinkState", state)
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetNvLinkState", state)
     told = hardware.accelerator(torch.device("cuda", 0))
     assert told["accelerator_interconnect"] == said
 

@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import pynvml
 import torch
 
 from ttt.distributed.device import identity
@@ -143,8 +142,8 @@ def look(device: torch.device, *, gpus: bool) -> Compute:
 
 def _peaks(device: torch.device) -> dict[str, float | None]:
     own = torch.cuda.get_device_properties(device)
-    with nvml.opened(identity(device)) as handle:
-        clock = nvml.asked(pynvml.nvmlDeviceGetMaxClockInfo, handle, pynvml.NVML_CLOCK_SM)
+    with nvml.opened(identity(device)) as gpu:
+        clock = gpu.most_sm_megahertz()
     capability, sms = (own.major, own.minor), own.multi_processor_count
     return {
         kind: peaks.flop_per_s(kind, capability, own.name, sms, clock) for kind in kinds(device)

@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import pynvml
 import torch
 from torch import Tensor
 
 from ttt.distributed.device import identity
 from ttt.doctor.findings import Finding, Observation, names, ok, warning
 from ttt.machine import nvml
+from ttt.machine.nvml import Link
 
 _HOST_BYTES = 128 << 20
 _DEVICE_BYTES = 1 << 30
@@ -32,23 +32,6 @@ _WHY = {
     "pcie_generation": "NVML does not report it",
     "pcie_width": "NVML does not report it",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Link:
-    """A GPU's PCI Express link, as NVML has it; None is unknown.
-
-    Attributes:
-        generation: While copies went on: an idle link slows down to save power.
-        width: Lanes, at that time.
-        most_generation: What the GPU and the system could do together.
-        most_width: The same of the lanes.
-    """
-
-    generation: int | None = None
-    width: int | None = None
-    most_generation: int | None = None
-    most_width: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +65,11 @@ def look(device: torch.device) -> Copies:
     host = torch.ones(_HOST_BYTES, dtype=torch.uint8, pin_memory=True)
     there = torch.empty(_HOST_BYTES, dtype=torch.uint8, device=device)
     others = [index for index in range(torch.cuda.device_count()) if index != device.index]
-    with nvml.opened(identity(device)) as handle:
+    with nvml.opened(identity(device)) as gpu:
         links: list[Link] = []
-        to_device = _rate(there, host, _COUNT, lambda: links.append(_link(handle)))
+        to_device = _rate(there, host, _COUNT, lambda: links.append(gpu.link()))
         from_device = _rate(host, there, _COUNT)
-        peak = _memory_peak(handle)
+        peak = gpu.most_memory_bytes_per_s()
     source = torch.ones(_DEVICE_BYTES, dtype=torch.uint8, device=device)
     return Copies(
         inside=2 * _rate(torch.empty_like(source), source, _COUNT),
@@ -124,22 +107,6 @@ def _wait(*tensors: Tensor) -> None:
     for one in tensors:
         if one.device.type == "cuda":
             torch.cuda.synchronize(one.device)
-
-
-def _link(handle: Any) -> Link:
-    return Link(
-        nvml.asked(pynvml.nvmlDeviceGetCurrPcieLinkGeneration, handle),
-        nvml.asked(pynvml.nvmlDeviceGetCurrPcieLinkWidth, handle),
-        nvml.asked(pynvml.nvmlDeviceGetMaxPcieLinkGeneration, handle),
-        nvml.asked(pynvml.nvmlDeviceGetMaxPcieLinkWidth, handle),
-    )
-
-
-def _memory_peak(handle: Any) -> float | None:
-    """Bytes per second: bits of the bus, twice per cycle of the memory's highest clock."""
-    bits = nvml.asked(pynvml.nvmlDeviceGetMemoryBusWidth, handle)
-    megahertz = nvml.asked(pynvml.nvmlDeviceGetMaxClockInfo, handle, pynvml.NVML_CLOCK_MEM)
-    return 2 * megahertz * 1e6 * bits / 8 if bits and megahertz else None
 
 
 def nominal(link: Link | None) -> float | None:

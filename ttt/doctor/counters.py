@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-import pynvml
 import torch
 
 from ttt.distributed.device import identity
@@ -78,12 +77,12 @@ def look(device: torch.device) -> Counters:
     """Keep the GPU busy and read its counters."""
     if device.type == "cpu":
         return Counters(absent="there is no GPU")
-    with nvml.opened(identity(device)) as handle:
-        if handle is None:
+    with nvml.opened(identity(device)) as gpu:
+        if not gpu.known:
             return Counters(absent="NVML does not know this GPU")
-        allocated, risen = _memory(device, handle)
-        samples = _busy(device, handle)
-        most = nvml.asked(pynvml.nvmlDeviceGetMaxClockInfo, handle, pynvml.NVML_CLOCK_SM)
+        allocated, risen = _memory(device, gpu)
+        samples = _busy(device, gpu)
+        most = gpu.most_sm_megahertz()
     counted, shown = energies(samples)
     clocks = [one.megahertz for one in samples if one.megahertz is not None]
     used = [one.percent for one in samples if one.percent is not None]
@@ -98,21 +97,21 @@ def look(device: torch.device) -> Counters:
     )
 
 
-def _memory(device: torch.device, handle: Any) -> tuple[int, int | None]:
+def _memory(device: torch.device, gpu: nvml.Gpu) -> tuple[int, int | None]:
     torch.cuda.empty_cache()
-    before, reserved = _used(handle), torch.cuda.memory_reserved(device)
+    before, reserved = _used(gpu), torch.cuda.memory_reserved(device)
     block = torch.empty(_BYTES, dtype=torch.uint8, device=device)
-    after, allocated = _used(handle), torch.cuda.memory_reserved(device) - reserved
+    after, allocated = _used(gpu), torch.cuda.memory_reserved(device) - reserved
     del block
     return allocated, None if before is None or after is None else after - before
 
 
-def _used(handle: Any) -> int | None:
-    memory = nvml.asked(pynvml.nvmlDeviceGetMemoryInfo, handle)
-    return None if memory is None else int(memory.used)
+def _used(gpu: nvml.Gpu) -> int | None:
+    memory = nvml.answer(gpu.memory_bytes)
+    return None if memory is None else memory[1]
 
 
-def _busy(device: torch.device, handle: Any) -> list[Sample]:
+def _busy(device: torch.device, gpu: nvml.Gpu) -> list[Sample]:
     """Samples of a GPU that multiplies matrices; one burst waits while another is computed."""
     left = torch.randn(_SIZE, _SIZE, device=device, dtype=torch.float16)
     right, out = torch.randn_like(left), torch.empty_like(left)
@@ -128,30 +127,14 @@ def _busy(device: torch.device, handle: Any) -> list[Sample]:
         if len(flying) > 1:
             flying.popleft().synchronize()
         if now > _WARM_SECONDS:
-            samples.append(_sample(handle))
+            samples.append(_sample(gpu))
     torch.cuda.synchronize(device)
     return samples
 
 
-def _sample(handle: Any) -> Sample:
-    millijoules = nvml.asked(pynvml.nvmlDeviceGetTotalEnergyConsumption, handle)
-    rates = nvml.asked(pynvml.nvmlDeviceGetUtilizationRates, handle)
-    return Sample(
-        time.perf_counter(),
-        _watts(handle),
-        None if millijoules is None else millijoules / 1e3,
-        nvml.asked(pynvml.nvmlDeviceGetClockInfo, handle, pynvml.NVML_CLOCK_SM),
-        None if rates is None else int(rates.gpu),
-    )
-
-
-def _watts(handle: Any) -> float | None:
-    """The power of this moment; where the driver has none, of the last second or so."""
-    fields = nvml.asked(pynvml.nvmlDeviceGetFieldValues, handle, [pynvml.NVML_FI_DEV_POWER_INSTANT])
-    if fields is not None and fields[0].nvmlReturn == pynvml.NVML_SUCCESS:
-        return float(fields[0].value.uiVal) / 1e3
-    milliwatts = nvml.asked(pynvml.nvmlDeviceGetPowerUsage, handle)
-    return None if milliwatts is None else milliwatts / 1e3
+def _sample(gpu: nvml.Gpu) -> Sample:
+    joules, percent = nvml.answer(gpu.joules), gpu.busy_percent()
+    return Sample(time.perf_counter(), gpu.watts(), joules, gpu.sm_megahertz(), percent)
 
 
 def energies(samples: Sequence[Sample]) -> tuple[float | None, float | None]:

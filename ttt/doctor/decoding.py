@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pynvml
 import torch
 
 from ttt.data.decoder import Decoder
@@ -68,15 +67,15 @@ def look(device: torch.device, *, needed: bool = True) -> Decoded:
         return Decoded(absent="this benchmark reads no images")
     blocks = picture.colours(_BLOCKS, _BLOCKS, seed=1)
     try:
-        with tempfile.TemporaryDirectory() as folder, nvml.opened(identity(device)) as handle:
+        with tempfile.TemporaryDirectory() as folder, nvml.opened(identity(device)) as gpu:
             path = Path(folder) / "blocks.jpg"
             path.write_bytes(picture.jpeg(blocks))
-            return _decode(path, device, picture.pixels(blocks), handle)
+            return _decode(path, device, picture.pixels(blocks), gpu)
     except MissingExtra as error:
         return Decoded(absent=str(error).partition("\n")[0], lacking=True)
 
 
-def _decode(path: Path, device: torch.device, truth: picture.Colours, handle: Any) -> Decoded:
+def _decode(path: Path, device: torch.device, truth: picture.Colours, gpu: nvml.Gpu) -> Decoded:
     images, batch = _set(len(truth)), _BATCH[device.type]
     rows = Rows(np.zeros(batch, np.int64), np.zeros((batch, DRAWS), np.float32))
     deadline: float | None = None  # from the first batch on: before it, libraries load
@@ -96,8 +95,8 @@ def _decode(path: Path, device: torch.device, truth: picture.Colours, handle: An
                 deadline = begin + _SECONDS[device.type]
                 continue
             count += batch
-            used = nvml.asked(pynvml.nvmlDeviceGetJpgUtilization, handle)
-            engine = max(engine or 0, used[0]) if used else engine
+            used = gpu.jpeg_percent()
+            engine = engine if used is None else max(engine or 0, used)
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         rate = count / (time.perf_counter() - begin)

@@ -9,20 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import pynvml
-
 from ttt.distributed.rank import gpu_index
 from ttt.doctor.findings import Finding, Observation, failure, names, ok, warning
-from ttt.machine import visible_gpus
-from ttt.machine.nvml import asked
+from ttt.machine import nvml, visible_gpus
 
-# Reasons for a low clock that mean trouble; idling and a power cap at full load are normal.
-_SLOWDOWNS = {
-    pynvml.nvmlClocksThrottleReasonHwSlowdown: "hardware slowdown",
-    pynvml.nvmlClocksThrottleReasonHwThermalSlowdown: "too hot (hardware)",
-    pynvml.nvmlClocksThrottleReasonSwThermalSlowdown: "too hot (driver)",
-    pynvml.nvmlClocksThrottleReasonHwPowerBrakeSlowdown: "power brake",
-}
 _IN_USE = 0.05  # of the memory; the driver itself takes less than one percent
 
 
@@ -75,16 +65,11 @@ class Gpus:
 
 def look(local_rank: int, environment: Mapping[str, str] = os.environ) -> Gpus:
     """The GPUs of this process."""
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError as error:
-        return Gpus(None, str(error), (), None)
-    try:
-        driver = str(pynvml.nvmlSystemGetDriverVersion())
-        count = pynvml.nvmlDeviceGetCount()
-        present = [_gpu(pynvml.nvmlDeviceGetHandleByIndex(index)) for index in range(count)]
-    finally:
-        pynvml.nvmlShutdown()
+    with nvml.session() as absent:
+        if absent is not None:
+            return Gpus(None, absent, (), None)
+        driver = nvml.driver()
+        present = [_gpu(gpu) for gpu in nvml.present()]
     seen = visible(present, environment.get("CUDA_VISIBLE_DEVICES"))
     return Gpus(driver, None, seen, gpu_index(local_rank, len(seen)))
 
@@ -241,28 +226,18 @@ def _health(which: str, gpu: Gpu) -> Iterator[Finding]:
         )
 
 
-def _gpu(handle: Any) -> Gpu:
-    card = visible_gpus.card(handle)
-    memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
-    reasons = asked(pynvml.nvmlDeviceGetCurrentClocksThrottleReasons, handle)
-    persistent = asked(pynvml.nvmlDeviceGetPersistenceMode, handle)
-    mig = asked(pynvml.nvmlDeviceGetMigMode, handle)
+def _gpu(found: nvml.Gpu) -> Gpu:
+    uuid, instances = found.uuid(), found.instances()
+    memory, used = found.memory_bytes()
     return Gpu(
-        uuid=card.uuid,
-        bus_id=str(pynvml.nvmlDeviceGetPciInfo(handle).busId),
-        name=str(pynvml.nvmlDeviceGetName(handle)),
-        memory_bytes=int(memory.total),
-        used_bytes=int(memory.used),
-        ecc_errors=asked(
-            pynvml.nvmlDeviceGetTotalEccErrors,
-            handle,
-            pynvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED,
-            pynvml.NVML_VOLATILE_ECC,
-        ),
-        slowdowns=None
-        if reasons is None
-        else tuple(word for bit, word in _SLOWDOWNS.items() if reasons & bit),
-        persistent=None if persistent is None else bool(persistent),
-        mig=None if mig is None else bool(mig[0]),
-        instances=card.instances,
+        uuid=uuid,
+        bus_id=found.bus_id(),
+        name=found.name(),
+        memory_bytes=memory,
+        used_bytes=used,
+        ecc_errors=found.ecc_errors(),
+        slowdowns=found.slowdowns(),
+        persistent=found.persistent(),
+        mig=found.mig(),
+        instances=instances,
     )

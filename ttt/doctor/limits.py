@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ttt.doctor.findings import Finding, Observation, by_host, names, ok, warning
+from ttt.machine import kernel
 
 # NCCL's documentation (Troubleshooting, "Shared Memory" and "Docker") asks for --shm-size=1g and
 # --ulimit memlock=-1; Docker's own default for /dev/shm is 64 MiB.
@@ -38,7 +39,7 @@ class Limits:
     infiniband: tuple[str, ...]
 
 
-def look(sys: Path = Path("/sys"), shared: Path = Path("/dev/shm")) -> Limits:
+def look(sys: Path = kernel.SYS, shared: Path = Path("/dev/shm")) -> Limits:
     """The limits of this process."""
     pinned, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -48,12 +49,11 @@ def look(sys: Path = Path("/sys"), shared: Path = Path("/dev/shm")) -> Limits:
         bytes_ = None
     else:
         bytes_ = size.f_frsize * size.f_blocks
-    adapters = sys / "class" / "infiniband"
     return Limits(
         None if pinned == resource.RLIM_INFINITY else pinned,
         bytes_,
         files,
-        tuple(sorted(os.listdir(adapters))) if adapters.is_dir() else (),
+        kernel.infiniband(sys),
     )
 
 

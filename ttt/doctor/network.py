@@ -11,13 +11,11 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from ttt.doctor.findings import Finding, Observation, failure, names, ok, warning
+from ttt.machine import kernel
 
-_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _PATIENCE_SECONDS = 2.0  # a name server that is there answers in milliseconds
 _SLOW_SECONDS = 0.5  # every connection to a peer looks its name up
 _TORCHRUN_PORT = 29500  # where torchrun meets by default
@@ -69,11 +67,7 @@ class Network:
 def look() -> Network:
     """This machine's names and ports."""
     name = os.uname().nodename
-    machine = _BOOT_ID.read_text().strip() if _BOOT_ID.exists() else name
-    ports = None
-    if _RANGE.exists():
-        low, high = map(int, _RANGE.read_text().split())
-        ports = high - low + 1
+    machine, ports = kernel.boot_id() or name, kernel.outgoing_ports()
     return Network(name, machine, resolve(name), ports, _taken(_TORCHRUN_PORT))
 
 
@@ -260,7 +254,9 @@ def judge_ports(seen: Sequence[Observation[Network]], *, launched: bool) -> Iter
         said = f"{'unknown number of' if ports is None else ports} ports for outgoing connections"
         state = "in use (a launcher is running)" if seen[0].facts.taken else "free"
         text = f"{said}; port {_TORCHRUN_PORT}, torchrun's default, is {state}"
-        yield ok("ports", text, ports=ports, why={"ports": f"this system has no {_RANGE}"})
+        yield ok(
+            "ports", text, ports=ports, why={"ports": f"this system has no {kernel.PORT_RANGE}"}
+        )
 
 
 def _resolve(name: str) -> Address:

@@ -19,7 +19,6 @@ from ttt.doctor.findings import Finding, Observation, names, ok, reference, slow
 from ttt.machine import page_cache
 from ttt.schema.run import RunConfig
 
-_DROP = Path("/proc/sys/vm/drop_caches")
 _FILES = 4000  # looked at over all ranks: listing a million takes minutes
 _SECONDS = 1.0  # of reading
 _BYTES = 256 << 20  # or this much, whichever comes first
@@ -73,13 +72,13 @@ def look(run: RunConfig, rank: int, size: int) -> Reading | None:
     counted = [path for path in files[:_EVIDENCE] if path.stat().st_size <= _EVIDENCE_BYTES]
     before = page_cache.resident_bytes(counted)
     for path in files:
-        _evict(path)
+        page_cache.evict(path)
     after = page_cache.resident_bytes(counted)
     sample = sum(path.stat().st_size for path in counted)
     begin = time.perf_counter()
     opened, read = _read(files, begin + _SECONDS)
     seconds = time.perf_counter() - begin if files else 0.0
-    return Reading(opened, read, seconds, before, after, sample, os.access(_DROP, os.W_OK))
+    return Reading(opened, read, seconds, before, after, sample, page_cache.may_drop_caches())
 
 
 def judge(seen: Sequence[Observation[Reading | None]], method: str) -> Iterator[Finding]:
@@ -179,15 +178,6 @@ def _files(root: Path) -> Iterator[Path]:
             path = Path(os.fsdecode(os.path.join(folder, name)))
             if not is_litter(name) and path.is_file():  # a pipe would keep a reader waiting
                 yield path
-
-
-def _evict(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fdatasync(descriptor)  # a page that is not written yet cannot leave
-        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-    finally:
-        os.close(descriptor)
 
 
 def _read(files: Sequence[Path], deadline: float) -> tuple[int, int]:

@@ -6,7 +6,6 @@ Knows no torch. How fast it reads is in `ttt.doctor.reading`.
 import contextlib
 import hashlib
 import os
-import re
 import uuid
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,34 +15,13 @@ from typing import Any
 
 from ttt.data.listing import folders_in
 from ttt.doctor.findings import Finding, Gather, Observation, by_host, failure, names, ok, warning
+from ttt.machine.mounts import MOUNTS, Mount, mount_of
 from ttt.schema.run import RunConfig
 
-_MOUNTS = Path("/proc/self/mountinfo")
-# Types whose files live on another machine. FUSE may be anything, so it counts as unknown.
-_NETWORK = frozenset(
-    "nfs nfs4 lustre gpfs beegfs ceph wekafs panfs pvfs2 orangefs glusterfs afs cifs smb3 9p"
-    " virtiofs fuse.glusterfs fuse.sshfs fuse.juicefs fuse.ceph fuse.s3fs".split()
-)
 _LOW_BYTES = 1 << 30  # logs are small, and checkpoints of the models here some 100 MB
 _FULL_BYTES = 32 << 20  # events.jsonl and the logs of a long run
-_NO_TYPE = "/proc/self/mountinfo does not show the file system"
+_NO_TYPE = f"{MOUNTS} does not show the file system"
 _DEEP = 2  # levels of a data set's folders that are compared: split and class
-
-
-@dataclass(frozen=True, slots=True)
-class Mount:
-    """A mounted file system: its type ("ext4"), its source and where it is mounted."""
-
-    type: str
-    source: str
-    point: str
-
-    @property
-    def shared(self) -> bool | None:
-        """Whether other machines can have it too; None if the type does not show it."""
-        if self.type in _NETWORK:
-            return True
-        return None if self.type.startswith("fuse") else False
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,24 +78,6 @@ def probe(run: RunConfig, rank: int, gather: Gather) -> bool:
 def nearest(path: Path) -> Path:
     """The folder itself, or the closest above it that exists."""
     return next(one for one in (path, *path.parents) if one.is_dir())
-
-
-def mount_of(path: Path, mountinfo: str) -> Mount | None:
-    """What a path lies on.
-
-    Args:
-        path: Absolute, links resolved.
-        mountinfo: The text of /proc/self/mountinfo, see proc(5).
-    """
-    best: Mount | None = None
-    for line in mountinfo.splitlines():
-        ours, _, theirs = line.partition(" - ")
-        point = Path(re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), ours.split()[4]))
-        type_, source = theirs.split()[:2]
-        # The last of several on one point is on top.
-        if path.is_relative_to(point) and (best is None or len(str(point)) >= len(best.point)):
-            best = Mount(type_, source, str(point))
-    return best
 
 
 def judge_runs(seen: Sequence[Observation[Place]], visible: Sequence[bool]) -> Iterator[Finding]:
@@ -231,9 +191,8 @@ def _where(place: Place) -> str:
 def _place(path: Path) -> Place:
     near = nearest(path)
     space = os.statvfs(near)
-    mounts = _MOUNTS.read_text() if _MOUNTS.exists() else ""
     free = space.f_frsize * space.f_bavail
-    return Place(str(path), path.is_dir(), mount_of(near.resolve(), mounts), free)
+    return Place(str(path), path.is_dir(), mount_of(near), free)
 
 
 def _fingerprint(root: Path) -> str:

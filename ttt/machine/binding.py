@@ -7,11 +7,10 @@ node it is used from. What a launcher has bound already (srun --cpu-bind, mpirun
 import os
 from typing import NamedTuple
 
-import pynvml
 import torch
 
 from ttt.distributed.rank import node_name
-from ttt.machine import affinity, topology
+from ttt.machine import affinity, nvml, topology
 from ttt.machine.quota import cpu_quota
 from ttt.protocols import World
 from ttt.schema.choices import Binding
@@ -55,10 +54,5 @@ def _bus(device: torch.device) -> str | None:
     """The PCI address of a GPU, where the driver tells it."""
     if device.type != "cuda":
         return None
-    try:
-        pynvml.nvmlInit()
-        uuid = f"GPU-{torch.cuda.get_device_properties(device).uuid}"
-        found = pynvml.nvmlDeviceGetPciInfo(pynvml.nvmlDeviceGetHandleByUUID(uuid)).busId
-    except pynvml.NVMLError:
-        return None
-    return found.decode() if isinstance(found, bytes) else str(found)
+    with nvml.opened(f"GPU-{torch.cuda.get_device_properties(device).uuid}") as gpu:
+        return nvml.answer(gpu.bus_id)

@@ -12,7 +12,7 @@ import torch
 
 import ttt
 from ttt import config, redact
-from ttt.machine import hardware, installed
+from ttt.machine import hardware, installed, kernel
 
 _PACKAGES = "ttt torch numpy hydra-core omegaconf mlperf-logging rich psutil".split()
 # Prefixes and names that change how a run behaves. Anything else, secrets above all, stays out.
@@ -30,7 +30,7 @@ def environment(device: torch.device, command: list[str]) -> dict[str, Any]:
         "packages": {name: installed.version(name) for name in _PACKAGES} | installed.dali(),
         "host": platform.node(),
         "system": platform.platform(),
-        "processor": _processor(),
+        "processor": kernel.processor_model(),
         "cores": psutil.cpu_count(logical=False),
         "threads": len(os.sched_getaffinity(0)),
         "memory_bytes": psutil.virtual_memory().total,
@@ -83,12 +83,3 @@ def _git(package: Path, conf: Path) -> dict[str, Any] | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return {"commit": commit, "dirty": bool(status.strip())}
-
-
-def _processor() -> str | None:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return None
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else None

@@ -6,16 +6,14 @@ tell stays unknown: no table of products is kept here, only one of the generatio
 
 import os
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
-import pynvml
 import torch
 
-from ttt.machine import topology
+from ttt.machine import kernel, nvml, topology
+from ttt.machine.kernel import CPUINFO, SYS
 
-_SYS = Path("/sys")
 # Generation of NVLink by compute capability, from NVIDIA's white papers of P100, V100, Turing,
 # A100, GA102, H100, Blackwell (B200, B300). What nvmlDeviceGetNvLinkVersion gives is the number of
 # an enumeration, and which one depends on the driver: in nvml.h (nvmlNvlinkVersion_t) NVLink 4.0 is
@@ -33,15 +31,14 @@ _NVLINK = {
 }
 
 
-def processor(sys: Path = _SYS, cpuinfo: Path = Path("/proc/cpuinfo")) -> dict[str, str]:
+def processor(sys: Path = SYS, cpuinfo: Path = CPUINFO) -> dict[str, str]:
     """The host's processors, as fields of a systems file. Cores are those of one processor."""
     cores = topology.read(sys).cores
     sockets = {core.socket for core in cores if core.socket is not None}
-    models = [line.split(":", 1)[1].strip() for line in _lines(cpuinfo, "model name")]
     highest = _text(sys / "devices/system/cpu/cpu0/cpufreq/cpuinfo_max_freq")  # kHz
     return {
         "host_processors_per_node": str(len(sockets)) if sockets else "",
-        "host_processor_model_name": models[0] if models else "",
+        "host_processor_model_name": kernel.processor_model(cpuinfo) or "",
         "host_processor_core_count": str(len(cores) // len(sockets)) if sockets else "",
         "host_processor_vcpu_count": str(os.cpu_count() or ""),
         "host_processor_frequency": f"up to {int(highest) / 1e6:.2f} GHz" if highest else "",
@@ -65,7 +62,7 @@ def memory() -> dict[str, str]:
     return {"host_memory_capacity": f"{psutil.virtual_memory().total / 2**30:.0f} GiB"}
 
 
-def storage(root: Path, sys: Path = _SYS) -> dict[str, str]:
+def storage(root: Path, sys: Path = SYS) -> dict[str, str]:
     """What a folder lies on; the name of the file system where it is no block device of this host.
 
     A virtual disk says nothing of what is behind it, so its kind is the word for that.
@@ -93,7 +90,7 @@ def _file_system(path: Path) -> str:
     return max(above, key=lambda mount: len(mount.mountpoint)).fstype if above else ""
 
 
-def network(sys: Path = _SYS) -> dict[str, str]:
+def network(sys: Path = SYS) -> dict[str, str]:
     """The network cards, as in "8x InfiniBand 400 Gb/s, 2x Ethernet 100 Gb/s"."""
     links: Counter[str] = Counter()
     for port in sorted(sys.glob("class/infiniband/*/ports/*")):
@@ -115,34 +112,27 @@ def accelerator(device: torch.device) -> dict[str, str]:
     if device.type != "cuda":
         return {}
     properties = torch.cuda.get_device_properties(device)
-    told = {
+    fields = {
         "accelerator_model_name": properties.name,
         "accelerator_memory_capacity": f"{properties.total_memory / 2**30:.0f} GiB",
     }
-    try:
-        pynvml.nvmlInit()
-        handle = pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{properties.uuid}")
-    except pynvml.NVMLError:
-        return told
-
-    def megahertz() -> str:
-        clock = pynvml.nvmlDeviceGetMaxClockInfo(handle, pynvml.NVML_CLOCK_SM)
-        return f"up to {clock} MHz"
-
-    def express() -> str:
-        generation = pynvml.nvmlDeviceGetMaxPcieLinkGeneration(handle)
-        return f"PCIe Gen{generation} x{pynvml.nvmlDeviceGetMaxPcieLinkWidth(handle)}"
-
-    return told | {
-        "accelerator_frequency": _ask(megahertz),
-        "accelerator_host_interconnect": _ask(express),
-        "accelerator_interconnect": _nvlink(handle, (properties.major, properties.minor)),
+    with nvml.opened(f"GPU-{properties.uuid}") as gpu:
+        if not gpu.known:
+            return fields
+        clock, link, links = gpu.most_sm_megahertz(), gpu.link(), gpu.nvlinks_up()
+    known = link.most_generation is not None and link.most_width is not None
+    express = f"PCIe Gen{link.most_generation} x{link.most_width}" if known else ""
+    return fields | {
+        "accelerator_frequency": "" if clock is None else f"up to {clock} MHz",
+        "accelerator_host_interconnect": express,
+        "accelerator_interconnect": _nvlink(links, (properties.major, properties.minor)),
     }
 
 
 def driver() -> str:
     """Version of NVIDIA's driver; "" without one."""
-    return _ask(lambda: str(pynvml.nvmlSystemGetDriverVersion()))
+    with nvml.session():
+        return nvml.answer(nvml.driver) or ""
 
 
 def cudnn() -> str:
@@ -157,14 +147,8 @@ def cudnn() -> str:
     return f"{major}.{rest // 100}.{rest % 100}"
 
 
-def _nvlink(handle: object, capability: tuple[int, int]) -> str:
+def _nvlink(up: int, capability: tuple[int, int]) -> str:
     """How many links are up, and of which generation, if known; "" where there are none."""
-    up = 0
-    for link in range(pynvml.NVML_NVLINK_MAX_LINKS):
-        try:
-            up += pynvml.nvmlDeviceGetNvLinkState(handle, link) == pynvml.NVML_FEATURE_ENABLED
-        except pynvml.NVMLError:  # this GPU does not have this link
-            continue
     if not up:
         return ""
     generation = _NVLINK.get(capability)
@@ -172,21 +156,5 @@ def _nvlink(handle: object, capability: tuple[int, int]) -> str:
     return f"{name}, {up} link{'s' if up > 1 else ''}"
 
 
-def _ask(question: Callable[[], str]) -> str:
-    """An answer of NVML; "" where this model, driver or permission gives none."""
-    try:
-        return question()
-    except pynvml.NVMLError:
-        return ""
-
-
-def _lines(path: Path, start: str) -> list[str]:
-    return [line for line in _text(path).splitlines() if line.startswith(start)]
-
-
 def _text(path: Path) -> str:
-    """What a file of the kernel says; "" where it is absent or refuses to be read."""
-    try:
-        return path.read_text().strip()
-    except OSError:
-        return ""
+    return kernel.text(path) or ""

@@ -75,6 +75,11 @@ def _clear(files: list[Path], method: str) -> str | None:
     return "fadvise"
 
 
+def may_drop_caches() -> bool:
+    """Whether this user may empty the whole page cache."""
+    return os.access(_DROP, os.W_OK)
+
+
 def _drop_caches() -> bool:
     os.sync()  # a page that is not written yet cannot leave
     try:
@@ -86,12 +91,17 @@ def _drop_caches() -> bool:
 
 def _advise(files: list[Path]) -> None:
     for path in files:
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fdatasync(descriptor)  # a page that is not written yet cannot leave
-            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-        finally:
-            os.close(descriptor)
+        evict(path)
+
+
+def evict(path: Path) -> None:
+    """Ask the kernel to drop the pages of one file."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fdatasync(descriptor)  # a page that is not written yet cannot leave
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+    finally:
+        os.close(descriptor)
 
 
 _libc = ctypes.CDLL(None, use_errno=True)

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
-_SYS = Path("/sys")
+from ttt.machine import kernel
+from ttt.machine.kernel import SYS
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ class Topology:
     distances: Mapping[int, Mapping[int, int]] = field(default_factory=dict)
 
 
-def read(sys: Path = _SYS) -> Topology:
+def read(sys: Path = SYS) -> Topology:
     """The topology of this machine.
 
     Args:
@@ -56,24 +57,24 @@ def read(sys: Path = _SYS) -> Topology:
     node_of = {
         cpu: node
         for node, folder in nodes.items()
-        for cpu in parse_cpus(_text(folder / "cpulist") or "")
+        for cpu in parse_cpus(kernel.text(folder / "cpulist") or "")
     }
     cores = {}
     for cpu, folder in _numbered(sys / "devices/system/cpu", "cpu").items():
-        siblings = _text(folder / "topology/thread_siblings_list")
+        siblings = kernel.text(folder / "topology/thread_siblings_list")
         if siblings is not None:
             cpus = tuple(sorted(parse_cpus(siblings)))
-            socket = _number(folder / "topology/physical_package_id")
+            socket = kernel.number(folder / "topology/physical_package_id")
             cores[cpus] = Core(cpus, socket, node_of.get(cpu))
     distances = {}
     for node, folder in nodes.items():
-        row = _text(folder / "distance")
+        row = kernel.text(folder / "distance")
         if row is not None:  # one column for each online node, ascending
             distances[node] = dict(zip(nodes, map(int, row.split()), strict=True))
     return Topology(tuple(cores[cpus] for cpus in sorted(cores)), distances)
 
 
-def gpu_nodes(bus_ids: Sequence[str | None], sys: Path = _SYS) -> tuple[int | None, ...]:
+def gpu_nodes(bus_ids: Sequence[str | None], sys: Path = SYS) -> tuple[int | None, ...]:
     """The NUMA node of each GPU.
 
     Args:
@@ -83,7 +84,7 @@ def gpu_nodes(bus_ids: Sequence[str | None], sys: Path = _SYS) -> tuple[int | No
     """
     devices = sys / "bus/pci/devices"
     return tuple(
-        None if bus_id is None else _number(devices / _sysfs_address(bus_id) / "numa_node")
+        None if bus_id is None else kernel.number(devices / _sysfs_address(bus_id) / "numa_node")
         for bus_id in bus_ids
     )
 
@@ -124,16 +125,3 @@ def _numbered(folder: Path, prefix: str) -> dict[int, Path]:
         if path.name.removeprefix(prefix).isdigit()
     }
     return dict(sorted(found.items()))
-
-
-def _text(path: Path) -> str | None:
-    try:
-        return path.read_text()
-    except OSError:
-        return None
-
-
-def _number(path: Path) -> int | None:
-    """A number of sysfs; None where it is absent or -1, the kernel's word for unknown."""
-    text = _text(path)
-    return None if text is None or int(text) < 0 else int(text)

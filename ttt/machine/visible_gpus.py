@@ -1,12 +1,10 @@
-"""Asks NVML which GPUs CUDA shows a process: without torch, for launchers and the doctor."""
+"""Which GPUs CUDA shows a process: found out without torch, for launchers and the doctor."""
 
-import contextlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import pynvml
+from ttt.machine import nvml
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,20 +22,11 @@ class Card:
 
 def count() -> int:
     """GPUs that CUDA would show a process started here; 0 without a driver."""
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        return 0
-    try:
-        return len(visible(present(), os.environ.get("CUDA_VISIBLE_DEVICES")))
-    finally:
-        pynvml.nvmlShutdown()
-
-
-def present() -> list[Card]:
-    """All GPUs of this machine, in the order of their bus; NVML is initialised."""
-    number = int(pynvml.nvmlDeviceGetCount())
-    return [card(pynvml.nvmlDeviceGetHandleByIndex(index)) for index in range(number)]
+    with nvml.session() as absent:
+        if absent is not None:
+            return 0
+        cards = [Card(gpu.uuid(), gpu.instances()) for gpu in nvml.present()]
+    return len(visible(cards, os.environ.get("CUDA_VISIBLE_DEVICES")))
 
 
 def visible(cards: Sequence[Card], shown: str | None) -> list[str]:
@@ -72,28 +61,3 @@ def _named(cards: Sequence[Card], entry: str) -> list[str]:
     else:
         found = [card for card in cards if entry and card.uuid.startswith(entry)]
     return [card.instances[0] if card.instances else card.uuid for card in found]
-
-
-def card(handle: Any) -> Card:
-    """What NVML says of a GPU.
-
-    Args:
-        handle: NVML's.
-    """
-    uuid = _text(pynvml.nvmlDeviceGetUUID(handle))
-    most = int(_asked(pynvml.nvmlDeviceGetMaxMigDeviceCount, handle) or 0)
-    instances = [
-        _asked(pynvml.nvmlDeviceGetMigDeviceHandleByIndex, handle, index) for index in range(most)
-    ]
-    return Card(uuid, tuple(_text(pynvml.nvmlDeviceGetUUID(one)) for one in instances if one))
-
-
-def _asked(question: Callable[..., Any], *arguments: Any) -> Any:
-    """NVML's answer; None if this GPU has none, for example because MIG cannot divide it."""
-    with contextlib.suppress(pynvml.NVMLError):
-        return question(*arguments)
-    return None
-
-
-def _text(said: str | bytes) -> str:
-    return said.decode() if isinstance(said, bytes) else said
