@@ -80,13 +80,13 @@ def test_a_mig_instance_is_a_device_of_its_own():
     name = identity(GPU)
     if not name or not name.startswith("MIG-"):
         pytest.skip("not a MIG instance")
-    from ttt.telemetry import power
+    from ttt.telemetry import counters
 
     built = parts.build("digits", GPU)
     built.learner.step(built.synthetic.train[0])
     assert built.learner.health(wait=True)[1] is not None
     with pytest.raises(OSError, match="no energy counters"):
-        power._gpus([name])
+        counters._gpus([name])
 
 
 def test_a_warm_up_takes_no_more_memory_than_the_plan_of_the_tables_counts_with():

@@ -15,8 +15,9 @@ from ttt.distributed.rank import node_name
 from ttt.distributed.world import Solo
 from ttt.schema.choices import Energy
 from ttt.sinks.power import write_power
-from ttt.telemetry import power
-from ttt.telemetry.power import Counter, PowerMeter, Spent, energy, open_meter
+from ttt.telemetry import counters, power
+from ttt.telemetry.counters import Counter
+from ttt.telemetry.power import PowerMeter, Spent, energy, open_meter
 
 CPU = torch.device("cpu")
 
@@ -38,8 +39,8 @@ class Device:
         return joules % self.wraps if self.wraps else joules
 
 
-def measured(*counters: Counter) -> Spent:
-    meter = PowerMeter(counters, ticking(), period=0.002)
+def measured(*read: Counter) -> Spent:
+    meter = PowerMeter(read, ticking(), period=0.002)
     with meter:
         while len(meter.spent.watts) < 5 and meter.spent.reason is None:
             time.sleep(0.002)
@@ -163,7 +164,7 @@ def rapl(tmp_path, monkeypatch):
 
 
 def test_zeus_finds_processors_and_memory_and_nothing_twice(rapl):
-    found = power.counters(CPU, [])
+    found = counters.counters(CPU, [])
     assert [counter.part for counter in found] == ["cpu", "dram", "cpu"]
     before = found[0].read()
     assert before == pytest.approx(262143.0)
@@ -192,7 +193,7 @@ def test_without_counters_the_reason_is_told(monkeypatch, tmp_path):
 
 
 def test_without_zeus_the_reason_is_what_to_install(monkeypatch):
-    monkeypatch.setattr(power, "find_spec", lambda name: None)
+    monkeypatch.setattr(counters, "find_spec", lambda name: None)
     assert "pip install 'time-to-train[energy]'" in reason(Energy.auto)
 
 
@@ -229,18 +230,18 @@ def four_gpus(monkeypatch):
     monkeypatch.setattr(pynvml, "nvmlInit", lambda: None)
     monkeypatch.setattr(pynvml, "nvmlDeviceGetHandleByUUID", find)
     monkeypatch.setattr(pynvml, "nvmlDeviceGetTotalEnergyConsumption", read)
-    monkeypatch.setattr(power, "_processors", hidden)
+    monkeypatch.setattr(counters, "_processors", hidden)
 
 
 def test_only_the_gpus_of_the_run_count_and_what_processors_hide_is_left_out(four_gpus):
-    found = power.counters(torch.device("cuda", 0), ["GPU-a", "GPU-c"])
+    found = counters.counters(torch.device("cuda", 0), ["GPU-a", "GPU-c"])
     assert [(counter.part, counter.read()) for counter in found] == [("gpu", 5.0), ("gpu", 15.0)]
 
 
 @pytest.mark.parametrize("uuid", ["GPU-d", "MIG-1"])
 def test_a_gpu_without_a_counter_makes_the_energy_unknown(four_gpus, uuid):
     with pytest.raises(OSError, match=f"no energy counters of GPU-a, {uuid}: "):
-        power.counters(torch.device("cuda", 0), ["GPU-a", uuid])
+        counters.counters(torch.device("cuda", 0), ["GPU-a", uuid])
 
 
 def test_gpus_that_other_ranks_of_the_node_see_alone_count_as_well(four_gpus, monkeypatch):

@@ -6,10 +6,6 @@ components: NVML's total energy, and RAPL (Intel SDM, volume 3, "Power and Therm
 powercap in the Linux documentation). Fans, disks, network cards and the losses of the power supply
 are not in it, and MLPerf wants power measured where the node is plugged in: this is no MLPerf power
 result. Processors are counted whole, whoever else uses them.
-
-zeus finds the processors' counters, NVML those of GPUs. zeus' own watch for RAPL counters that wrap
-around is a process for each counter, which would import the training program once more; a reading a
-second makes it needless.
 """
 
 import socket
@@ -17,47 +13,18 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib.util import find_spec
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
-
-import pynvml
-import torch
 
 from ttt.distributed.device import identity
 from ttt.distributed.rank import node_name
 from ttt.errors import MissingExtra
 from ttt.protocols import World
 from ttt.schema.choices import Energy
+from ttt.telemetry.counters import Counter, counters
 
 _LAST_SECONDS = 5.0  # for the last reading
 _PERIOD_SECONDS = 1.0  # MLPerf's power rules: at least a sample a second
-
-
-@dataclass(frozen=True, slots=True)
-class Counter:
-    """Something that counts joules upward.
-
-    Attributes:
-        part: "gpu", "cpu" or "dram".
-        read: Joules since some moment of the past.
-        wraps_at_j: Where it begins again at zero; None if it never does.
-    """
-
-    part: str
-    read: Callable[[], float]
-    wraps_at_j: float | None = None
-
-    def since(self, before: float, now: float) -> float:
-        """Joules between two readings; at most one turn lies between them.
-
-        Raises:
-            ValueError: A counter that does not wrap went back.
-        """
-        if now < before and self.wraps_at_j is None:
-            raise ValueError(f"the {self.part} counter went from {before:g} J back to {now:g} J")
-        return now - before + (self.wraps_at_j or 0.0) * (now < before)
 
 
 @dataclass(slots=True)
@@ -79,80 +46,6 @@ class Spent:
     joules: dict[str, float] = field(default_factory=dict)
     watts: list[tuple[float, float]] = field(default_factory=list)
     reason: str | None = None
-
-
-def counters(device: torch.device, gpus: Sequence[str]) -> list[Counter]:
-    """The counters of this node.
-
-    Args:
-        device: What the run computes on; on a CPU the node's GPUs do not count.
-        gpus: The GPUs the run uses on this node, by `ttt.distributed.device.identity`.
-
-    Raises:
-        MissingExtra: zeus is not installed.
-        OSError: Nothing that the run needs can be read; the text says why.
-    """
-    if find_spec("zeus") is None:
-        raise MissingExtra("zeus", "energy", "measuring energy")
-    if device.type != "cuda":
-        return _processors()
-    found = _gpus(gpus)
-    try:
-        return found + _processors()
-    except OSError:  # the larger part is known, and the scope says that it is only that
-        return found
-
-
-def _gpus(uuids: Sequence[str]) -> list[Counter]:
-    """The GPUs by their UUIDs, because this process may not see another rank's GPU."""
-    read = pynvml.nvmlDeviceGetTotalEnergyConsumption
-
-    def reader(gpu: Any) -> Callable[[], float]:
-        return lambda: read(gpu) / 1e3
-
-    try:
-        pynvml.nvmlInit()
-        devices = [pynvml.nvmlDeviceGetHandleByUUID(uuid) for uuid in uuids]
-        for gpu in devices:
-            read(gpu)  # those before Volta have no counter, nor has a MIG instance
-    except pynvml.NVMLError as error:
-        raise OSError(f"no energy counters of {', '.join(uuids)}: {error}") from error
-    return [Counter("gpu", reader(gpu)) for gpu in devices]
-
-
-def _processors() -> list[Counter]:
-    from zeus.device.cpu import get_cpus  # noqa: PLC0415 - an extra
-    from zeus.device.cpu.common import ZeusCPUNoPermissionError  # noqa: PLC0415
-    from zeus.exception import ZeusBaseError  # noqa: PLC0415
-
-    try:
-        packages = get_cpus().cpus
-    except ZeusCPUNoPermissionError as error:
-        raise OSError(
-            "only root may read the processors' energy counters, /sys/class/powercap/*/energy_uj;"
-            " allow it, or run zeus' daemon"
-        ) from error
-    except ZeusBaseError as error:
-        raise OSError("this machine shows no energy counters of its processors (RAPL)") from error
-    found = []
-    for package in packages:
-        zone = getattr(package, "rapl_file", None)
-        if zone is None:  # zeus' daemon reads for us and does not say where its counters wrap
-            found.append(Counter("cpu", _daemon(package)))
-        elif zone.name.startswith("package"):  # "psys" has the packages in it once more
-            found += [_zone("cpu", zone)] + ([_zone("dram", package.dram)] if package.dram else [])
-    if not found:
-        raise OSError("no processor package has an energy counter")
-    return found
-
-
-def _daemon(package: Any) -> Callable[[], float]:
-    return lambda: package.get_total_energy_consumption().cpu_mj / 1e3
-
-
-def _zone(part: str, zone: Any) -> Counter:
-    path = Path(zone.energy_uj_path)
-    return Counter(part, lambda: float(path.read_text()) / 1e6, zone.max_energy_range_uj / 1e6)
 
 
 class PowerMeter:
