@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ttt.distributed.device import identity
-from ttt.doctor.findings import Finding, Observation, names, ok, warning
+from ttt.doctor.findings import Finding, Observation, ok, per_rank, ranks, warning
 from ttt.machine import nvml
 from ttt.machine.nvml import Link
 
@@ -121,11 +121,10 @@ def judge(seen: Sequence[Observation[Copies]]) -> Iterator[Finding]:
     gpus = [one for one in seen if one.facts.to_device is not None]
     if not gpus:
         slowest = min(one.facts.inside for one in seen)
-        inside = {one.rank: one.facts.inside for one in seen}
         said = (
             f"host memory {slowest / 1e9:.3g} GB/s, read and written, per rank while all ranks copy"
         )
-        yield ok(_NAME, said, inside_bytes_per_s=inside)
+        yield ok(_NAME, said, **per_rank(seen, inside_bytes_per_s=lambda one: one.inside))
         return
     problems = [*_trained_down(gpus), *_slow_links(gpus), *_slow_memory(gpus)]
     yield from problems
@@ -151,23 +150,17 @@ def _rates(gpus: Sequence[Observation[Copies]]) -> str:
 
 
 def _data(gpus: Sequence[Observation[Copies]]) -> dict[str, Any]:
-    def every(value: Callable[[Copies], Any]) -> dict[int, Any]:
-        return {one.rank: value(one.facts) for one in gpus}
-
-    return {
-        "to_device_bytes_per_s": every(lambda one: one.to_device),
-        "from_device_bytes_per_s": every(lambda one: one.from_device),
-        "nominal_bytes_per_s": every(lambda one: nominal(one.link)),
-        "inside_bytes_per_s": every(lambda one: one.inside),
-        "inside_peak_bytes_per_s": every(lambda one: one.inside_peak),
-        "pcie_generation": every(lambda one: one.link and one.link.generation),
-        "pcie_width": every(lambda one: one.link and one.link.width),
-        "why": _WHY,
-    }
-
-
-def _where(gpus: Sequence[Observation[Copies]]) -> str:
-    return names(f"rank {one.rank} on {one.host}" for one in gpus)
+    numbers = per_rank(
+        gpus,
+        to_device_bytes_per_s=lambda one: one.to_device,
+        from_device_bytes_per_s=lambda one: one.from_device,
+        nominal_bytes_per_s=lambda one: nominal(one.link),
+        inside_bytes_per_s=lambda one: one.inside,
+        inside_peak_bytes_per_s=lambda one: one.inside_peak,
+        pcie_generation=lambda one: one.link and one.link.generation,
+        pcie_width=lambda one: one.link and one.link.width,
+    )
+    return {**numbers, "why": _WHY}
 
 
 def _trained_down(gpus: Sequence[Observation[Copies]]) -> Iterator[Finding]:
@@ -176,7 +169,7 @@ def _trained_down(gpus: Sequence[Observation[Copies]]) -> Iterator[Finding]:
         yield warning(
             _NAME,
             f"the PCIe link runs as Gen{link.generation} x{link.width} under load, and could run as"
-            f" Gen{link.most_generation} x{link.most_width}: {_where(bad)}",
+            f" Gen{link.most_generation} x{link.most_width}: {ranks(bad)}",
             "look at its slot and riser: nvidia-smi -q, under PCI; have the GPU reseated",
             **_data(gpus),
         )
@@ -199,7 +192,7 @@ def _slow_links(gpus: Sequence[Observation[Copies]]) -> Iterator[Finding]:
     if bad:
         yield warning(
             _NAME,
-            f"{_rates(bad)}; less than {_SHARE:.0%}: {_where(bad)}",
+            f"{_rates(bad)}; less than {_SHARE:.0%}: {ranks(bad)}",
             "bind each rank to the cores beside its GPU (binding=always); an IOMMU, a virtual"
             " machine or GPUs that share a switch also slow copies down",
             **_data(gpus),
@@ -215,7 +208,7 @@ def _slow_memory(gpus: Sequence[Observation[Copies]]) -> Iterator[Finding]:
     if bad:
         yield warning(
             _NAME,
-            f"{_rates(bad)}; less than {_SHARE:.0%} in GPU memory: {_where(bad)}",
+            f"{_rates(bad)}; less than {_SHARE:.0%} in GPU memory: {ranks(bad)}",
             "look for other processes and a low memory clock: nvidia-smi -q -d CLOCK,PERFORMANCE",
             **_data(gpus),
         )
@@ -224,7 +217,7 @@ def _slow_memory(gpus: Sequence[Observation[Copies]]) -> Iterator[Finding]:
 def _peers(gpus: Sequence[Observation[Copies]]) -> Iterator[Finding]:
     several = [one for one in gpus if one.facts.others]
     if several:
-        reached = {one.rank: one.facts.peers for one in several}
+        reached = per_rank(several, peers=lambda one: one.peers)
         fewest = min(several, key=lambda one: one.facts.peers or 0)
         said = f"a GPU reaches {fewest.facts.peers} of the {fewest.facts.others} others it sees"
-        yield ok("peer access", f"{said} directly, over NVLink or PCIe", peers=reached)
+        yield ok("peer access", f"{said} directly, over NVLink or PCIe", **reached)

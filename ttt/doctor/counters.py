@@ -11,12 +11,13 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from operator import attrgetter
 from typing import Any
 
 import torch
 
 from ttt.distributed.device import identity
-from ttt.doctor.findings import Finding, Observation, ok, warning
+from ttt.doctor.findings import Finding, Observation, not_examined, ok, per_rank, ranks, warning
 from ttt.machine import nvml
 
 _SIZE, _BURST = 4096, 50  # matrix products between two samples
@@ -27,6 +28,8 @@ _ENERGY_SHARE = 0.25  # that two ways to measure energy may differ
 _MEMORY_SHARE = 0.1  # the driver rounds up
 _CLOCK_SHARE = 0.5
 _NAME = "NVML counters"
+
+Problem = tuple[str, str, str]  # name of the finding, its text, and what to do
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,16 +165,20 @@ def judge(seen: Sequence[Observation[Counters]]) -> Iterator[Finding]:
     """Whether the counters agree."""
     known = [one for one in seen if one.facts.absent is None]
     if not known:
-        absent = seen[0].facts.absent
-        yield ok(_NAME, f"not examined: {absent}", counted_j=None, why={"counted_j": absent})
+        yield not_examined(_NAME, seen[0].facts.absent, "counted_j")
         return
-    problems = [problem for one in known for problem in _judge(one)]
+    problems = [
+        warning(name, f"{text}: {ranks([one])}", advice, **_data([one]))
+        for one in known
+        for ask in (_energy, _utilization, _clock, _used_memory)
+        for name, text, advice in ask(one.facts)
+    ]
     yield from problems
     if not problems:
-        yield ok(_NAME, _told(known[0].facts), **_data(known))
+        yield ok(_NAME, _summary(known[0].facts), **_data(known))
 
 
-def _told(one: Counters) -> str:
+def _summary(one: Counters) -> str:
     parts = []
     if one.counted_j is None:
         parts.append("no energy counter: ttt reports no energy of GPUs here")
@@ -189,60 +196,58 @@ def _told(one: Counters) -> str:
 
 
 def _data(known: Sequence[Observation[Counters]]) -> dict[str, Any]:
-    names = [name for name in Counters.__dataclass_fields__ if name != "absent"]
-    data: dict[str, Any] = {
-        name: {one.rank: getattr(one.facts, name) for one in known} for name in names
-    }
-    why = dict.fromkeys(names, "NVML does not report it for this GPU")
+    fields = [name for name in Counters.__dataclass_fields__ if name != "absent"]
+    numbers = per_rank(known, **{name: attrgetter(name) for name in fields})
+    why = dict.fromkeys(fields, "NVML does not report it for this GPU")
     why["shown_j"] = "the power or the energy counter is not reported, or the counter does not move"
-    return data | {"why": why}
+    return {**numbers, "why": why}
 
 
-def _judge(one: Observation[Counters]) -> Iterator[Finding]:
-    where, facts = f"rank {one.rank} on {one.host}", one.facts
-    data = _data([one])
-    if facts.counted_j == 0.0:
-        yield warning(
+def _energy(one: Counters) -> Iterator[Problem]:
+    if one.counted_j == 0.0:
+        yield (
             _NAME,
-            f"the energy counter does not move while the GPU is busy: {where}",
+            "the energy counter does not move while the GPU is busy",
             "system.energy=off, or another driver: nvidia-smi -q -d POWER",
-            **data,
         )
-    elif facts.counted_j and facts.shown_j:
-        ratio = facts.counted_j / facts.shown_j
-        if abs(ratio - 1) > _ENERGY_SHARE:
-            yield warning(
-                _NAME,
-                f"the energy counter shows {facts.counted_j:.0f} J, but the power readings add up"
-                f" to {facts.shown_j:.0f} J: {where}",
-                "ttt uses the counter; compare it with a power meter before you publish joules, or"
-                " type system.energy=off",
-                **data,
-            )
-    if facts.percent == 0:
-        yield warning(
+    elif one.counted_j and one.shown_j and abs(one.counted_j / one.shown_j - 1) > _ENERGY_SHARE:
+        yield (
             _NAME,
-            f"NVML shows a busy GPU as idle: {where}",
-            "do not trust its utilization; a MIG instance or a virtual GPU has none of its own",
-            **data,
+            f"the energy counter shows {one.counted_j:.0f} J, but the power readings add up to"
+            f" {one.shown_j:.0f} J",
+            "ttt uses the counter; compare it with a power meter before you publish joules, or"
+            " type system.energy=off",
         )
-    if facts.megahertz and facts.most_megahertz:
-        share = facts.megahertz / facts.most_megahertz
+
+
+def _utilization(one: Counters) -> Iterator[Problem]:
+    if one.percent == 0:
+        yield (
+            _NAME,
+            "NVML shows a busy GPU as idle",
+            "do not trust its utilization; a MIG instance or a virtual GPU has none of its own",
+        )
+
+
+def _clock(one: Counters) -> Iterator[Problem]:
+    if one.megahertz and one.most_megahertz:
+        share = one.megahertz / one.most_megahertz
         if share < _CLOCK_SHARE:
-            yield warning(
+            yield (
                 "GPU clock",
-                f"{facts.megahertz:.0f} MHz under load, {share:.0%} of its highest: {where}",
+                f"{one.megahertz:.0f} MHz under load, {share:.0%} of its highest",
                 "look for a locked clock, a power cap or heat: nvidia-smi -q -d"
                 " CLOCK,POWER,PERFORMANCE; nvidia-smi -rgc unlocks the clock",
-                **data,
             )
-    if facts.risen_bytes is not None and facts.allocated_bytes:
-        off = abs(facts.risen_bytes - facts.allocated_bytes)
-        if off > _MEMORY_SHARE * facts.allocated_bytes:
-            yield warning(
+
+
+def _used_memory(one: Counters) -> Iterator[Problem]:
+    if one.risen_bytes is not None and one.allocated_bytes:
+        off = abs(one.risen_bytes - one.allocated_bytes)
+        if off > _MEMORY_SHARE * one.allocated_bytes:
+            yield (
                 _NAME,
-                f"torch took {facts.allocated_bytes / 2**20:.0f} MiB and NVML's used memory rose by"
-                f" {facts.risen_bytes / 2**20:.0f} MiB: {where}",
+                f"torch took {one.allocated_bytes / 2**20:.0f} MiB and NVML's used memory rose by"
+                f" {one.risen_bytes / 2**20:.0f} MiB",
                 "look for other processes on this GPU: nvidia-smi",
-                **data,
             )

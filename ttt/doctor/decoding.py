@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +20,15 @@ from ttt.data.samples import one_image
 from ttt.distributed.device import identity
 from ttt.distributed.world import Solo
 from ttt.doctor import picture
-from ttt.doctor.findings import Finding, Observation, failure, names, ok
+from ttt.doctor.findings import (
+    Finding,
+    Observation,
+    failure,
+    not_examined,
+    ok,
+    per_rank,
+    ranks,
+)
 from ttt.errors import MissingExtra
 from ttt.machine import nvml
 
@@ -33,6 +40,7 @@ _THREADS = 2
 # Of 255. The blocks are flat, so that decoders differ only in how they round colours.
 _DIFFERENCE = 3
 _NAME = "image decoding"
+_WHY = {"jpeg_engine_percent": "no GPU decodes, or NVML does not report its JPEG engine"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,31 +147,26 @@ def judge(seen: Sequence[Observation[Decoded]]) -> Iterator[Finding]:
     known = [one for one in seen if one.facts.absent is None]
     if lacking := [one for one in seen if one.facts.lacking]:
         problem, _, advice = str(lacking[0].facts.absent).rpartition(": ")
-        ranks = names(f"rank {one.rank} on {one.host}" for one in lacking)
-        why = {"difference": problem}
-        yield failure(_NAME, f"{problem}, for {ranks}", advice, difference=None, why=why)
+        text, why = f"{problem}, for {ranks(lacking)}", {"difference": problem}
+        yield failure(_NAME, text, advice, difference=None, why=why)
         return
     if not known:
-        absent = seen[0].facts.absent
-        yield ok(_NAME, f"not examined: {absent}", difference=None, why={"difference": absent})
+        yield not_examined(_NAME, seen[0].facts.absent, "difference")
         return
-    differences = {one.rank: one.facts.difference for one in known}
-    rates = {one.rank: one.facts.images_per_s for one in known}
-    engines = {one.rank: one.facts.engine for one in known}
-    data: dict[str, Any] = {
-        "difference": differences,
-        "images_per_s": rates,
-        "jpeg_engine_percent": engines,
-    }
-    data["why"] = {"jpeg_engine_percent": "no GPU decodes, or NVML does not report its JPEG engine"}
+    numbers = per_rank(
+        known,
+        difference=lambda one: one.difference,
+        images_per_s=lambda one: one.images_per_s,
+        jpeg_engine_percent=lambda one: one.engine,
+    )
+    data = {**numbers, "why": _WHY}
     worst = max(one.facts.difference or 0 for one in known)
     wrong = [one for one in known if (one.facts.difference or 0) > _DIFFERENCE]
     if wrong:
         yield failure(
             _NAME,
             f"DALI's {wrong[0].facts.decoder} decoder gives pixels that are wrong by up to"
-            f" {worst} of 255:"
-            f" {names(f'rank {one.rank} on {one.host}' for one in wrong)}",
+            f" {worst} of 255: {ranks(wrong)}",
             "another release of DALI or of the driver; data.hw_decoder_load=0 decodes without the"
             " GPU's JPEG engine, device=cpu without the GPU",
             **data,
@@ -173,7 +176,7 @@ def judge(seen: Sequence[Observation[Decoded]]) -> Iterator[Finding]:
     said = f"DALI decoder {known[0].facts.decoder}: pixels differ from the test image by at most"
     said += f" {worst} of 255; {slowest:,.0f} images/s of {_SIDE} x {_SIDE} pixels without detail"
     said += " (photographs take longer)"
-    used = [value for value in engines.values() if value is not None]
+    used = [one.facts.engine for one in known if one.facts.engine is not None]
     if used:
         said += f"; JPEG engine {f'{min(used)} % busy' if min(used) else 'idle'}"
     yield ok(_NAME, said, **data)

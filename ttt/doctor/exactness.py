@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ttt.doctor import compute
-from ttt.doctor.findings import Finding, Observation, failure, names, ok, warning
+from ttt.doctor.findings import Finding, Observation, failure, ok, ranks, warning
 
 _SIZE = 512  # rows and columns
 # Largest relative error when a number is rounded to so many bits: 11 of fp16 and tf32, 8 of bf16.
@@ -79,11 +79,10 @@ def judge(seen: Sequence[Observation[Exactness]]) -> Iterator[Finding]:
 def _judge(kind: str, seen: Sequence[Observation[Exactness]]) -> Iterator[Finding]:
     limit = _ROUNDINGS * _ROUNDING[kind] if kind in _ROUNDING else _FP32
     for operation in ("product", "convolution"):
-        known = [(one, getattr(one.facts, operation).get(kind)) for one in seen]
-        errors = {one.rank: value for one, value in known if value is not None}
-        where = {one.rank: f"rank {one.rank} on {one.host}" for one in seen}
+        known = [one for one in seen if kind in getattr(one.facts, operation)]
+        errors = {one.rank: getattr(one.facts, operation)[kind] for one in known}
         # Written so that NaN is bad.
-        bad = [rank for rank, value in errors.items() if not value <= limit]
+        bad = [one for one in known if not errors[one.rank] <= limit]
         finite = {rank: v if math.isfinite(v) else None for rank, v in errors.items()}
         data: dict[str, Any] = {
             "operation": operation,
@@ -95,17 +94,16 @@ def _judge(kind: str, seen: Sequence[Observation[Exactness]]) -> Iterator[Findin
         if bad:
             yield failure(
                 "precision",
-                f"the {kind} {operation} has a relative error of {errors[bad[0]]:.1e} against"
-                f" float64; allowed is {limit:.0e}: {names(where[rank] for rank in bad)}",
+                f"the {kind} {operation} has a relative error of {errors[bad[0].rank]:.1e} against"
+                f" float64; allowed is {limit:.0e}: {ranks(bad)}",
                 (_UNSET if kind == "fp32" else "") + "test the GPU: dcgmi diag -r 3",
                 **data,
             )
-        exact = [rank for rank, value in errors.items() if value <= _FP32]
+        exact = [one for one in known if errors[one.rank] <= _FP32]
         if kind == "tf32" and exact:
             yield warning(
                 "precision",
-                f"precision=tf32 does not compute the {operation} in tf32:"
-                f" {names(where[rank] for rank in exact)}",
+                f"precision=tf32 does not compute the {operation} in tf32: {ranks(exact)}",
                 "unset NVIDIA_TF32_OVERRIDE, which forbids it",
                 **data,
             )

@@ -104,6 +104,34 @@ def by_host(seen: Sequence[Observation[T]]) -> dict[str, T]:
     return first
 
 
+def per_rank(
+    seen: Sequence[Observation[T]], **values: Callable[[T], Any]
+) -> dict[str, dict[int, Any]]:
+    """Numbers for the data of a finding: by their names, then by rank.
+
+    Args:
+        seen: What the ranks found out.
+        values: How to get each from the facts of a rank.
+    """
+    return {name: {one.rank: get(one.facts) for one in seen} for name, get in values.items()}
+
+
+def ranks(seen: Iterable[Observation[Any]]) -> str:
+    """Some ranks for a sentence."""
+    return names(f"rank {one.rank} on {one.host}" for one in seen)
+
+
+def not_examined(name: str, reason: str | None, missing: str) -> Finding:
+    """A check that has nothing to look at here.
+
+    Args:
+        name: Of the check.
+        reason: Why.
+        missing: The number that is None for this reason.
+    """
+    return ok(name, f"not examined: {reason}", **{missing: None, "why": {missing: reason}})
+
+
 def names(items: Iterable[object]) -> str:
     """A list for a sentence, cut where it gets long."""
     words = [str(item) for item in items]

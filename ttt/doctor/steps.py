@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from ttt.distributed.parallelize import parallelize
 from ttt.distributed.world import Solo
 from ttt.doctor import compute
-from ttt.doctor.findings import Finding, Observation, failure, names, ok
+from ttt.doctor.findings import Finding, Observation, failure, names, ok, ranks
 from ttt.learner import StandardLearner
 from ttt.schema import nodes
 from ttt.tasks.image import ImageClassification
@@ -143,7 +143,7 @@ def judge(seen: Sequence[Observation[Steps]]) -> Iterator[Finding]:
         if not value <= _LIMITS[kind]:  # written so that NaN is wrong
             wrong.setdefault((name, kind), []).append(one)
         worst[kind] = max(worst.get(kind, 0.0), value)
-    yield from (_wrong(name, kind, ranks) for (name, kind), ranks in wrong.items())
+    yield from (_wrong(name, kind, bad) for (name, kind), bad in wrong.items())
     if not wrong:
         told = ", ".join(f"{kind} {value:.1e}" for kind, value in worst.items())
         yield ok(
@@ -156,12 +156,11 @@ def judge(seen: Sequence[Observation[Steps]]) -> Iterator[Finding]:
 
 def _wrong(name: str, kind: str, bad: Sequence[Observation[Steps]]) -> Finding:
     errors = {one.rank: one.facts.errors[name][kind] for one in bad}
-    ranks = names(f"rank {one.rank} on {one.host}" for one in bad)
     return failure(
         "training step",
         f"{name} in {kind}: weights after {_UPDATES} updates differ from float64 on the CPU by"
         f" {errors[bad[0].rank]:.2g} of the change of the weights; allowed is {_LIMITS[kind]:g}:"
-        f" {ranks}",
+        f" {ranks(bad)}",
         f"do not train with precision={kind} here; compare the versions of torch, CUDA and cuDNN"
         " with those of a machine that passes this check",
         optimizer=name,
