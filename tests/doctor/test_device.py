@@ -10,7 +10,7 @@ import torch
 from ground import HUNG, environment
 from ttt import shipped
 from ttt.distributed.world import Solo
-from ttt.doctor import compute, device, exactness, gpus, steps
+from ttt.doctor import compute, device, gpus, precision, steps
 from ttt.doctor.checks import with_torch
 from ttt.doctor.device import Guard
 from ttt.doctor.examination import Check, Context, Stage, examine
@@ -99,7 +99,7 @@ def test_arithmetic_is_put_back():
 
 
 def test_precisions_of_this_cpu_are_what_their_names_say():
-    [finding] = exactness.judge(seen(exactness.look(CPU)))
+    [finding] = precision.judge(seen(precision.look(CPU)))
     assert finding.level is Level.ok
     assert 0 < finding.data["relative_error"]["fp32"] < 1e-5
     assert 1e-3 < finding.data["relative_error"]["bf16"] < 1e-2
@@ -107,7 +107,7 @@ def test_precisions_of_this_cpu_are_what_their_names_say():
 
 def test_fp32_that_is_rounded_like_tf32_is_found(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(compute._DTYPES, "fp32", torch.float16)  # 11 bits, as many as tf32 has
-    found = list(exactness.judge(seen(exactness.look(CPU))))
+    found = list(precision.judge(seen(precision.look(CPU))))
     assert [one.level for one in found] == [Level.failure] * 2
     assert "the fp32 product has a relative error of" in found[0].text
     assert "the fp32 convolution has a relative error of" in found[1].text
@@ -115,16 +115,16 @@ def test_fp32_that_is_rounded_like_tf32_is_found(monkeypatch: pytest.MonkeyPatch
 
 
 def exact(**errors):
-    return exactness.Exactness(dict(errors), dict(errors))
+    return precision.Precision(dict(errors), dict(errors))
 
 
 def test_tf32_that_is_not_used_is_a_warning():
     well = exact(fp32=3e-7, tf32=3e-4, bf16=3e-3, fp16=4e-4)
-    assert [one.level for one in exactness.judge(seen(well))] == [Level.ok]
-    found = list(exactness.judge(seen(well, exact(fp32=3e-7, tf32=3e-7, bf16=3e-3, fp16=4e-4))))
+    assert [one.level for one in precision.judge(seen(well))] == [Level.ok]
+    found = list(precision.judge(seen(well, exact(fp32=3e-7, tf32=3e-7, bf16=3e-3, fp16=4e-4))))
     assert [one.level for one in found] == [Level.warning] * 2
     assert found[0].text == "precision=tf32 does not compute the product in tf32: rank 1 on b"
-    [broken, _] = exactness.judge(seen(exact(fp32=float("nan"))))
+    [broken, _] = precision.judge(seen(exact(fp32=float("nan"))))
     assert (broken.level, broken.data["relative_error"]) == (Level.failure, {0: None})
 
 

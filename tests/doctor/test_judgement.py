@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ttt.distributed.rank import Placement
-from ttt.doctor import cpus, gpus, limits, network, reading, show, software, started, storage
+from ttt.doctor import cpus, gpus, launch, limits, network, reading, show, software, storage
 from ttt.doctor.examination import Check, Context, Stage, examine, look_locally
 from ttt.doctor.findings import (
     Finding,
@@ -230,12 +230,12 @@ def test_ports():
 
 
 def begun(placement=None, half_told=None, **allocation):
-    return started.Started(placement, half_told, allocation, ("srun",))
+    return launch.Launch(placement, half_told, allocation, ("srun",))
 
 
 def test_a_world_smaller_than_the_allocation_is_warned_of():
     job = {"SLURM_JOB_ID": "7", "SLURM_JOB_NUM_NODES": "4"}
-    finding, tools = started.judge(seen(begun(**job)))
+    finding, tools = launch.judge(seen(begun(**job)))
     assert finding.level is Level.warning
     assert "1 of the 4 nodes of job 7" in finding.text
     assert finding.advice.startswith("srun -N4")
@@ -244,15 +244,15 @@ def test_a_world_smaller_than_the_allocation_is_warned_of():
 
 def test_ranks_and_nodes_are_counted():
     places = [Placement(0, 3, 0, 2, "slurm"), Placement(1, 3, 1, 2, "slurm")]
-    even, _ = started.judge(seen(*map(begun, places)))
+    even, _ = launch.judge(seen(*map(begun, places)))
     assert even.level is Level.ok
     assert even.text == "slurm: 2 ranks on 1 node"
-    uneven, _ = started.judge(seen(*map(begun, [*places, Placement(2, 3, 0, 1, "slurm")])))
+    uneven, _ = launch.judge(seen(*map(begun, [*places, Placement(2, 3, 0, 1, "slurm")])))
     assert uneven.level is Level.warning
 
 
 def test_a_rank_without_a_size_is_a_failure():
-    finding = next(started.judge(seen(begun(half_told="PMIX_RANK=1 says; start them by srun"))))
+    finding = next(launch.judge(seen(begun(half_told="PMIX_RANK=1 says; start them by srun"))))
     assert finding.level is Level.failure
     assert finding.advice == "start them by srun"
 
@@ -284,8 +284,8 @@ def node_of(*facts):
     ],
 )
 def test_variables_left_in_a_shell_are_named(environment, left):
-    facts = started.look(None, environment)
-    findings = list(started.judge(seen(facts)))
+    facts = launch.look(None, environment)
+    findings = list(launch.judge(seen(facts)))
     if not left:
         assert [one.level for one in findings] == [Level.ok] * 2
         return
@@ -296,7 +296,7 @@ def test_variables_left_in_a_shell_are_named(environment, left):
 
 def test_variables_of_a_launch_are_no_left_overs():
     environment = {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "n1", "SLURM_JOB_ID": "9"}
-    assert started.look(Placement(0, 2, 0, 2), environment).left == {}
+    assert launch.look(Placement(0, 2, 0, 2), environment).left == {}
 
 
 def test_no_gpu_is_fine_unless_one_is_asked_for():

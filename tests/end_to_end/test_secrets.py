@@ -20,7 +20,7 @@ from tests.cli.test_package import typed
 from tests.sinks.test_wandb import inspect
 from ttt import config, errors
 from ttt.cli import confided
-from ttt.doctor.started import left_over
+from ttt.doctor.launch import left_over
 from ttt.errors import OK
 from ttt.machine.environment import variables
 from ttt.report.read.find import find

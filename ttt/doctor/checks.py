@@ -7,11 +7,11 @@ from ttt.doctor import (
     contents,
     cpus,
     gpus,
+    launch,
     limits,
     network,
     reading,
     software,
-    started,
     storage,
 )
 from ttt.doctor.examination import Check, Context, Failed, Stage, host
@@ -36,8 +36,8 @@ WITHOUT_TORCH = (
     Check(
         "launch",
         Stage.local,
-        lambda here: started.look(here.placement),
-        lambda seen, _: started.judge(seen),
+        lambda here: launch.look(here.placement),
+        lambda seen, _: launch.judge(seen),
     ),
     Check(
         "GPUs",
@@ -115,8 +115,8 @@ def with_torch(world: World, device: "torch.device") -> tuple[Check, ...]:
         copies,
         counters,
         decoding,
-        exactness,
         exchange,
+        precision,
         steps,
     )
 
@@ -136,8 +136,8 @@ def with_torch(world: World, device: "torch.device") -> tuple[Check, ...]:
         Check(
             "precision",
             Stage.device,
-            lambda _: exactness.look(device),
-            lambda seen, _: exactness.judge(seen),
+            lambda _: precision.look(device),
+            lambda seen, _: precision.judge(seen),
         ),
         Check(
             "training step",

@@ -29,7 +29,7 @@ _UNSET = "unset TORCH_ALLOW_TF32_CUBLAS_OVERRIDE and NVIDIA_TF32_OVERRIDE; if ne
 
 
 @dataclass(frozen=True, slots=True)
-class Exactness:
+class Precision:
     """How far one rank's device is from float64.
 
     Attributes:
@@ -42,7 +42,7 @@ class Exactness:
 
 
 @compute.one_thread()
-def look(device: torch.device) -> Exactness:
+def look(device: torch.device) -> Precision:
     """Compute the same on the device and, in float64, on the CPU."""
     drawn = torch.Generator().manual_seed(1)  # the global generator stays as it is
     left, right = (torch.randn(_SIZE, _SIZE, generator=drawn) for _ in range(2))
@@ -50,7 +50,7 @@ def look(device: torch.device) -> Exactness:
     filters = torch.randn(32, 32, 3, 3, generator=drawn)
     product = left.double() @ right.double()
     convolution = F.conv2d(images.double(), filters.double())
-    found = Exactness({}, {})
+    found = Precision({}, {})
     for kind in compute.kinds(device):
         with compute.arithmetic(kind) as dtype:
             a, b, x, w = (one.to(device, dtype) for one in (left, right, images, filters))
@@ -65,7 +65,7 @@ def error(value: Tensor, reference: Tensor) -> float:
     return float(difference.norm() / reference.norm())
 
 
-def judge(seen: Sequence[Observation[Exactness]]) -> Iterator[Finding]:
+def judge(seen: Sequence[Observation[Precision]]) -> Iterator[Finding]:
     """Whether every precision is as exact as it has to be, and tf32 no more than that."""
     kinds = list(dict.fromkeys(kind for one in seen for kind in one.facts.product))
     problems = [problem for kind in kinds for problem in _judge(kind, seen)]
@@ -76,7 +76,7 @@ def judge(seen: Sequence[Observation[Exactness]]) -> Iterator[Finding]:
         yield ok("precision", f"relative errors against float64: {told}", relative_error=worst)
 
 
-def _judge(kind: str, seen: Sequence[Observation[Exactness]]) -> Iterator[Finding]:
+def _judge(kind: str, seen: Sequence[Observation[Precision]]) -> Iterator[Finding]:
     limit = _ROUNDINGS * _ROUNDING[kind] if kind in _ROUNDING else _FP32
     for operation in ("product", "convolution"):
         known = [one for one in seen if kind in getattr(one.facts, operation)]
@@ -109,6 +109,6 @@ def _judge(kind: str, seen: Sequence[Observation[Exactness]]) -> Iterator[Findin
             )
 
 
-def _worst(kind: str, seen: Sequence[Observation[Exactness]]) -> float:
+def _worst(kind: str, seen: Sequence[Observation[Precision]]) -> float:
     every = [one.facts.product for one in seen] + [one.facts.convolution for one in seen]
     return max(errors[kind] for errors in every if kind in errors)

@@ -26,7 +26,7 @@ _ALLOCATION = ("SLURM_JOB_ID", "SLURM_JOB_NUM_NODES", "SLURM_NTASKS")
 
 
 @dataclass(frozen=True, slots=True)
-class Started:
+class Launch:
     """The start of one process, as it sees it.
 
     Attributes:
@@ -44,11 +44,11 @@ class Started:
     left: dict[str, str] = field(default_factory=dict)
 
 
-def look(placement: Placement | None, environment: Mapping[str, str] = os.environ) -> Started:
+def look(placement: Placement | None, environment: Mapping[str, str] = os.environ) -> Launch:
     """The start of this process, as it sees it."""
     # Those of this interpreter's own environment too: it need not be activated.
     path = f"{environment.get('PATH', os.defpath)}{os.pathsep}{os.path.dirname(sys.executable)}"
-    return Started(
+    return Launch(
         placement,
         half_told(environment),
         {name: environment[name] for name in _ALLOCATION if name in environment},
@@ -75,7 +75,7 @@ def left_over(environment: Mapping[str, str], *, launched: bool) -> dict[str, st
     return values
 
 
-def judge(seen: Sequence[Observation[Started]]) -> Iterator[Finding]:
+def judge(seen: Sequence[Observation[Launch]]) -> Iterator[Finding]:
     """Whether the world is what was allocated."""
     first = seen[0].facts
     # A node has one rank that is its first, whatever it is called and whichever machine it is on.
@@ -100,13 +100,13 @@ def judge(seen: Sequence[Observation[Started]]) -> Iterator[Finding]:
     )
 
 
-def _unfinished(seen: Sequence[Observation[Started]]) -> Iterator[Finding]:
+def _unfinished(seen: Sequence[Observation[Launch]]) -> Iterator[Finding]:
     if sentence := seen[0].facts.half_told:
         said, _, advice = sentence.partition("; ")
         yield failure("launch", said, advice)
 
 
-def _left_over(first: Started) -> Iterator[Finding]:
+def _left_over(first: Launch) -> Iterator[Finding]:
     if first.left:
         variables = names(f"{name}={value}" for name, value in first.left.items())
         yield warning(
@@ -118,7 +118,7 @@ def _left_over(first: Started) -> Iterator[Finding]:
         )
 
 
-def _allocated(first: Started, nodes: int, data: Mapping[str, object]) -> Iterator[Finding]:
+def _allocated(first: Launch, nodes: int, data: Mapping[str, object]) -> Iterator[Finding]:
     allocated = int(first.allocation.get("SLURM_JOB_NUM_NODES", nodes))
     if nodes < allocated:
         yield warning(
@@ -130,7 +130,7 @@ def _allocated(first: Started, nodes: int, data: Mapping[str, object]) -> Iterat
         )
 
 
-def _uneven(seen: Sequence[Observation[Started]]) -> Iterator[Finding]:
+def _uneven(seen: Sequence[Observation[Launch]]) -> Iterator[Finding]:
     counts = Counter(one.facts.placement.local_size for one in seen if one.facts.placement)
     if len(counts) > 1:
         yield warning(
