@@ -9,8 +9,8 @@ import pytest
 import compliance_logs
 from ttt.cli import check
 from ttt.compliance import check_file, write_rules
-from ttt.compliance.records import MOST, records
-from ttt.compliance.scan import Scan
+from ttt.compliance.log import Log
+from ttt.compliance.records import MOST, Record, records
 from ttt.compliance.sentences import sentences
 from ttt.report.read.progress import Course
 from ttt.report.read.record import history
@@ -38,18 +38,18 @@ class Unsearched(list[Any]):
 
 
 def test_a_broken_rule_is_told_without_a_search_for_its_record():
-    texts = Unsearched(
-        f':::MLLOG {{"key": "a", "value": {n}, "metadata": {{}}}}' for n in range(50)
-    )
-    log = Scan(lines=list(range(1, 51)), texts=texts)
+    texts = [f':::MLLOG {{"key": "a", "value": {n}, "metadata": {{}}}}' for n in range(50)]
+    found = Unsearched(Record(line, text) for line, text in enumerate(texts, 1))
+    log = Log(Path("result_0.txt"), found)
+    found.passes = 0
     messages = [
         f"Failed executing CHECK code:\nrule {n}\ntriggered by line:\n{text}\ncurrent context"
-        for n, text in enumerate(list.__iter__(texts))
+        for n, text in enumerate(texts)
     ]
     said = sentences([*messages, messages[0].replace('"a"', '"b"')], log)
     assert said[49] == "line 50: a = 49 with {} cannot meet the rule rule 49"
     assert len(said) == 50
-    assert texts.passes == 1
+    assert found.passes == 1
 
 
 def test_evaluations_are_not_compared_with_all_before(monkeypatch: pytest.MonkeyPatch):

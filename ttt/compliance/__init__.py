@@ -8,7 +8,7 @@ May not know run folders, configurations or torch: a worker calls this for the l
 Not for threads: the engine keeps its queue of rule files in a module variable.
 """
 
-from ttt.compliance.check import Verdict, check_file, require_known
+from ttt.compliance.check import Verdict, check_file, check_log, require_known
 from ttt.compliance.ours import (
     LABEL,
     RULES_FILE,
@@ -40,6 +40,7 @@ __all__ = [
     "at_least",
     "bare_command",
     "check_file",
+    "check_log",
     "init_minutes",
     "is_ours",
     "newest_ruleset",

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from ttt import foreign
 from ttt.compliance.engine import Findings, judge
+from ttt.compliance.log import Log, Seed
 from ttt.compliance.ours import LABEL
 from ttt.compliance.rounds import Choice, choose, day_of, plausible
 from ttt.compliance.rulesets import USAGES, official_ids, rulesets
-from ttt.compliance.scan import Scan, Seed, scan
 from ttt.compliance.sentences import plain
 from ttt.errors import ConfigError
 
@@ -81,14 +81,30 @@ def check_file(
     ran: tuple[str, str] | None = None,
     werror: bool = False,
 ) -> Verdict:
-    """Check one result log.
+    """Read a log and check it, as `check_log` does; an unreadable file gets a verdict too."""
+    require_known(ruleset)
+    try:
+        log = Log.read(Path(path))
+    except OSError as error:
+        return _unread(Path(path), f"the file cannot be read: {error.strerror}")
+    return check_log(log, ruleset, ran=ran, werror=werror)
+
+
+def check_log(
+    log: Log,
+    ruleset: str | None = None,
+    *,
+    ran: tuple[str, str] | None = None,
+    werror: bool = False,
+) -> Verdict:
+    """Check one log.
 
     An official benchmark meets the official rules of its round (`ttt.compliance.rounds`), a
     workload of our own the rules of `ttt.compliance.ours`. A log that does not say which benchmark
     it is meets the common rules of the newest ruleset, which it cannot pass.
 
     Args:
-        path: The log. Anything may be in it; what cannot be read is a verdict, not an exception.
+        log: Any log.
         ruleset: The ruleset a person asks for; None is that of the log's round.
         ran: What the log's run folder says it was run under, and the file that says so.
         werror: Whether what the engine warns of is a problem.
@@ -97,62 +113,55 @@ def check_file(
         ConfigError: The installed package does not have this ruleset.
     """
     require_known(ruleset)
-    path = Path(path)
-    try:
-        log = scan(path)
-    except OSError as error:
-        return _unread(path, f"the file cannot be read: {error.strerror}")
-    if log.endless or not log.lines:
-        return _unread(path, *(log.endless or [_what_it_is(path)]))
-
-    benchmark, division = log.word("submission_benchmark"), log.word("submission_division")
-    folders = [each.name for each in Path(os.path.abspath(path)).parents]  # links are not followed
-    day = day_of(log.started)
-    chosen = choose(benchmark, division, day, folders=folders, asked=ruleset, ran=ran)
+    if log.endless or not log.records:
+        return _unread(log.path, *(log.endless or [_what_it_is(log.path)]))
+    folders = [each.name for each in Path(os.path.abspath(log.path)).parents]  # no link is followed
+    day = day_of(log.moment("run_start"))
+    chosen = choose(log.benchmark, log.division, day, folders=folders, asked=ruleset, ran=ran)
     if chosen.ruleset is None:
         why = (chosen.reason,)
-        return Verdict(path, benchmark, True, None, division, False, why, seeds=tuple(log.seeds))
+        return Verdict(
+            log.path, log.benchmark, True, None, log.division, False, why, seeds=log.seeds
+        )
     found = judge(log, chosen.ruleset, werror)
     if found.problems and not found.missed and ruleset is None:
         chosen, found = _fitting(log, chosen, found, werror)
-    return _verdict(path, log, chosen, found)
+    return _verdict(log, chosen, found)
 
 
-def _verdict(path: Path, log: Scan, chosen: Choice, found: Findings) -> Verdict:
+def _verdict(log: Log, chosen: Choice, found: Findings) -> Verdict:
     """What the engine found, and what it does not look at."""
-    benchmark, division = log.word("submission_benchmark"), log.word("submission_division")
     problems, warnings = list(found.problems), [*log.glued, *found.warnings]
-    if "resumed" in log.first and division != "open":
+    if log.of("resumed") and log.division != "open":
         problems.append(RESUMED)
     succeeded = bool(log.statuses) and all(status == "success" for status in log.statuses)
     if not problems and not succeeded:
         # The engine passes any status; MLPerf's scoring counts such a run as not converged.
         warnings.append(plain(f"run_stop has status {log.statuses}, so the run has no score"))
     return Verdict(
-        path=path,
-        benchmark=benchmark,
-        official=benchmark in official_ids(),
+        path=log.path,
+        benchmark=log.benchmark,
+        official=log.benchmark in official_ids(),
         ruleset=chosen.ruleset,
         reason=chosen.reason,
-        division=division,
+        division=log.division,
         passed=not problems,
         problems=tuple(problems),
         warnings=tuple(warnings),
         converged=succeeded and not found.missed,
-        seeds=tuple(log.seeds),
+        seeds=log.seeds,
     )
 
 
-def _fitting(log: Scan, chosen: Choice, found: Findings, werror: bool) -> tuple[Choice, Findings]:
+def _fitting(log: Log, chosen: Choice, found: Findings, werror: bool) -> tuple[Choice, Findings]:
     """What to make of a log that breaks its ruleset but may have been written for another.
 
     Where only its date spoke for the ruleset, one of a later round that it keeps is its own. Else
     it is only a warning: rules grow, and a log is not wrong for lacking what another round wants.
     """
-    benchmark, division = log.word("submission_benchmark"), log.word("submission_division")
-    if benchmark not in official_ids():
+    if log.benchmark not in official_ids():
         return chosen, found
-    likely = plausible(benchmark, division, day_of(log.started))
+    likely = plausible(log.benchmark, log.division, day_of(log.moment("run_start")))
     others = [one for one in likely if one != chosen.ruleset]
     for other in reversed(others) if chosen.likely else others:
         instead = judge(log, other, werror)

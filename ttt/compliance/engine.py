@@ -16,9 +16,9 @@ import yaml
 from mlperf_logging.compliance_checker import mlp_compliance, mlp_parser
 
 from ttt import signals
+from ttt.compliance.log import Log
 from ttt.compliance.ours import RULES_FILE, write_rules
 from ttt.compliance.rulesets import ENGINE, is_official, official_ids, usage_of
-from ttt.compliance.scan import Scan
 from ttt.compliance.sentences import plain, sentences
 
 # The engine, of a key of which one record must meet the target, and none did.
@@ -34,7 +34,7 @@ class Findings:
     missed: bool = False
 
 
-def judge(log: Scan, ruleset: str, werror: bool) -> Findings:
+def judge(log: Log, ruleset: str, werror: bool) -> Findings:
     """Judge a log by one ruleset: the official one, or ours for a workload of our own.
 
     Args:
@@ -42,16 +42,16 @@ def judge(log: Scan, ruleset: str, werror: bool) -> Findings:
         ruleset: An installed one.
         werror: Whether what the engine warns of is a problem.
     """
-    benchmark = log.word("submission_benchmark")
-    if benchmark is None or benchmark in official_ids():
-        return _run_engine(log, ruleset, f"{usage_of(benchmark)}_{ruleset}/common.yaml", werror)
+    if log.benchmark is None or log.benchmark in official_ids():
+        usage = usage_of(log.benchmark)
+        return _run_engine(log, ruleset, f"{usage}_{ruleset}/common.yaml", werror)
     with tempfile.TemporaryDirectory(prefix="ttt-") as folder:
         rules = Path(folder).resolve() / RULES_FILE
         write_rules(rules, ruleset)
         return _run_engine(log, ruleset, str(rules), werror)
 
 
-def _run_engine(log: Scan, ruleset: str, config: str, werror: bool) -> Findings:
+def _run_engine(log: Log, ruleset: str, config: str, werror: bool) -> Findings:
     """What the engine's own command line does, step by step, without its logging and crashes."""
     checker = mlp_compliance.make_checker("training", ruleset, quiet=False, werror=werror)
     try:
@@ -72,7 +72,7 @@ def _run_engine(log: Scan, ruleset: str, config: str, werror: bool) -> Findings:
     )
 
 
-def _parse(log: Scan, ruleset: str) -> tuple[list[Any], bool]:
+def _parse(log: Log, ruleset: str) -> tuple[list[Any], bool]:
     """The records as the engine's parser makes them, and whether there were others it could not.
 
     It would read the file again, and cut each line by an expression that takes longer than all else
@@ -80,9 +80,9 @@ def _parse(log: Scan, ruleset: str) -> tuple[list[Any], bool]:
     """
     parser = import_module(f"{mlp_parser.__name__}.ruleset_{ruleset.replace('.', '')}")
     records, damaged = [], False
-    for index, text in enumerate(log.texts):
+    for index, record in enumerate(log.records):
         try:
-            records.append(parser.string_to_logline(index, text))
+            records.append(parser.string_to_logline(index, record.text))
         except ValueError:
             damaged = True
     return records, damaged

@@ -1,12 +1,12 @@
 """The records of a log, one after the other, as the engine's parsers see them; survives any file.
 
-Whoever wants to know what is in a log reads it through this: what is a record, what is damaged and
-what is too long to be touched is then the same everywhere. May not know what keys mean.
+Everything that reads logs reads them through this: what is a record, what is damaged and what is
+too long to be touched is then the same everywhere. May not know what keys mean.
 """
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -26,7 +26,9 @@ class Record:
         line: The line in the file, from 1.
         text: The last token on the line and what follows, as the engine repeats it; empty if the
             line is endless.
-        fields: At least key, value, metadata and time_ms; None if that cannot be had.
+        key: None if there is no text as key, or nothing can be read.
+        value: Of any type; None if nothing can be read.
+        metadata: None if it is no JSON object.
         time_ms: Milliseconds since the epoch; None if there is no number. It may be anything a
             float can be.
         damage: A sentence on why no rule can be applied; None if one can.
@@ -37,7 +39,9 @@ class Record:
 
     line: int
     text: str
-    fields: dict[str, Any] | None = None
+    key: str | None = None
+    value: Any = None
+    metadata: dict[str, Any] | None = None
     time_ms: float | None = None
     damage: str | None = None
     endless: bool = False
@@ -67,8 +71,7 @@ def records(path: Path, most: int = MOST) -> Iterator[Record]:
                 yield Record(number, "", damage=why, endless=True)
             else:
                 text = line[line.rfind(TOKEN) :].strip()
-                record = _parse(number, text, whole=line.endswith("\n"))
-                yield replace(record, unseen=line.count(TOKEN) - 1)
+                yield _parse(number, text, line.count(TOKEN) - 1, whole=line.endswith("\n"))
 
 
 def lines(path: Path) -> Iterator[tuple[int, str, int]]:
@@ -117,23 +120,31 @@ def _no_json(text: str, error: ValueError, *, whole: bool) -> str:
     )
 
 
-def _parse(number: int, text: str, *, whole: bool) -> Record:
+def _parse(number: int, text: str, unseen: int, *, whole: bool) -> Record:
     try:
         fields = _fields(text, whole=whole)
     except ValueError as error:
-        return Record(number, text, damage=f"line {number}: {error}")
+        return Record(number, text, damage=f"line {number}: {error}", unseen=unseen)
+    key, metadata, time_ms, damage = fields["key"], fields["metadata"], None, None
     try:
         time_ms = float(fields["time_ms"])
     except (TypeError, ValueError):
-        why = f"line {number}: time_ms is {fields['time_ms']!r:.40}, not a number"
-        return Record(number, text, fields, damage=why)
+        damage = f"line {number}: time_ms is {fields['time_ms']!r:.40}, not a number"
     except OverflowError:
-        why = (
+        damage = (
             f"line {number}: time_ms is a number of {len(str(abs(fields['time_ms'])))} digits, out"
             " of range; allowed: milliseconds since 1970, such as 1700000000000"
         )
-        return Record(number, text, fields, damage=why)
-    return Record(number, text, fields, time_ms)
+    return Record(
+        line=number,
+        text=text,
+        key=key if isinstance(key, str) else None,
+        value=fields["value"],
+        metadata=metadata if isinstance(metadata, dict) else None,
+        time_ms=time_ms,
+        damage=damage,
+        unseen=unseen,
+    )
 
 
 def _fields(text: str, *, whole: bool) -> dict[str, Any]:
@@ -155,4 +166,4 @@ def _fields(text: str, *, whole: bool) -> dict[str, Any]:
         fields = foreign.bounded(fields)
     if missing := [name for name in _FIELDS if name not in fields]:
         raise ValueError(f"the record has no {', '.join(missing)}")
-    return dict(fields)
+    return {name: fields[name] for name in _FIELDS}

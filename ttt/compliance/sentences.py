@@ -8,8 +8,8 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 
+from ttt.compliance.log import Log
 from ttt.compliance.records import TOKEN
-from ttt.compliance.scan import Scan
 from ttt.errors import one_line
 
 _BROKEN = re.compile(
@@ -31,7 +31,7 @@ _END = re.compile(
 )
 
 
-def sentences(messages: Iterable[str], log: Scan) -> list[str]:
+def sentences(messages: Iterable[str], log: Log) -> list[str]:
     """One line for each broken rule, with the first place where it is broken.
 
     Args:
@@ -54,15 +54,15 @@ def sentences(messages: Iterable[str], log: Scan) -> list[str]:
 class _Lines:
     """Finds the lines of a log's records; it looks each text up and does not search the log."""
 
-    def __init__(self, log: Scan) -> None:
-        self._lines = log.lines
+    def __init__(self, log: Log) -> None:
+        self._records = log.records
         self._first: dict[str, int] = {}
-        for line, text in zip(log.lines, log.texts, strict=True):
-            self._first.setdefault(text, line)
+        for record in log.records:
+            self._first.setdefault(record.text, record.line)
 
     def at(self, index: int) -> str:
         """The record with this number, as the engine counts them."""
-        return f"line {self._lines[index]}"
+        return f"line {self._records[index].line}"
 
     def of(self, text: str) -> str:
         """The first record with this text."""

@@ -5,7 +5,6 @@ say otherwise. What a run folder of ttt keeps beside its log, its machine, confi
 comes from there. May not know what a submission demands.
 """
 
-import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from ttt import foreign, redact
-from ttt.compliance import Verdict, check_file
-from ttt.compliance.records import Record, records
-from ttt.compliance.scan import Seed
+from ttt.compliance import Verdict, check_log
+from ttt.compliance.log import Log, Seed
 from ttt.errors import ConfigError
 from ttt.foreign import ForeignError
 from ttt.report.read.systems import place_of
@@ -33,6 +31,7 @@ class Entry:
         path: Its run folder, or its log.
         ours: Whether it is a run folder of ttt.
         log: Its result file; None if it has none.
+        endless: What is wrong with its lines that MLCommons' tools would read for hours.
         verdict: What the compliance engine says of the log; None without one.
         benchmark: By the log, as the next ones.
         division: closed or open.
@@ -63,6 +62,7 @@ class Entry:
     path: Path
     ours: bool
     log: Path | None = None
+    endless: tuple[str, ...] = ()
     verdict: Verdict | None = None
     benchmark: str | None = None
     division: str | None = None
@@ -107,9 +107,9 @@ def read(run: Run, ruleset: str) -> Entry:
         ConfigError: What ttt wrote down of the run is damaged.
     """
     ours = run.source == "run folder"
-    log = _log(run) if ours else run.path
+    file = _log(run) if ours else run.path
     beside = _of_folder(run) if ours else _of_tree(run)
-    if log is None:
+    if file is None:
         return Entry(
             path=run.path,
             ours=ours,
@@ -118,64 +118,30 @@ def read(run: Run, ruleset: str) -> Entry:
             why=f"status {run.status}, {run.reason}",
             **beside,
         )
-    said = _Said()
     try:
-        for record in records(log):
-            said.take(record)
+        log = Log.read(file)
     except OSError as error:
-        return Entry(path=run.path, ours=ours, why=f"{log.name}: {error.strerror}", **beside)
-    verdict = check_file(log, ruleset)
+        return Entry(path=run.path, ours=ours, why=f"{file.name}: {error.strerror}", **beside)
+    verdict = check_log(log, ruleset)
+    start, stop = log.moment("run_start"), log.moment("run_stop")
+    started = None if start is None else start / 1000
     return Entry(
         path=run.path,
         ours=ours,
-        log=log,
+        log=file,
+        endless=tuple(log.endless),
         verdict=verdict,
-        benchmark=said.word("submission_benchmark"),
-        division=said.word("submission_division"),
-        org=said.word("submission_org"),
-        global_batch=said.first.get("global_batch_size"),
-        statuses=tuple(said.statuses),
-        resumed="resumed" in said.first,
-        started=said.started,
-        seconds=said.seconds,
+        benchmark=log.benchmark,
+        division=log.division,
+        org=log.word("submission_org"),
+        global_batch=log.first("global_batch_size"),
+        statuses=tuple(log.statuses),
+        resumed=bool(log.of("resumed")),
+        started=started,
+        seconds=None if started is None or stop is None else stop / 1000 - started,
         seeds=verdict.seeds,
         **beside,
     )
-
-
-@dataclass(slots=True)
-class _Said:
-    """What a log says."""
-
-    first: dict[str, Any] = field(default_factory=dict)
-    started: float | None = None
-    stopped: float | None = None
-    statuses: list[Any] = field(default_factory=list)
-
-    def take(self, record: Record) -> None:
-        if record.fields is None or not isinstance(key := record.fields["key"], str):
-            return
-        value, metadata = record.fields["value"], record.fields["metadata"]
-        self.first.setdefault(key, value)
-        moment = record.time_ms if math.isfinite(record.time_ms or math.nan) else None
-        if key == "run_start" and self.started is None and moment is not None:
-            self.started = moment / 1000
-        if key == "run_stop" and self.stopped is None and moment is not None:
-            self.stopped = moment / 1000
-        if key == "run_stop" and isinstance(metadata, dict):
-            self.statuses.append(metadata.get("status"))
-
-    @property
-    def seconds(self) -> float | None:
-        """Between the first run_start and the first run_stop."""
-        if self.started is None or self.stopped is None:
-            return None
-        return self.stopped - self.started
-
-    def word(self, key: str) -> str | None:
-        """The first value of a key, None where that is no text."""
-        value = self.first.get(key)
-        return value if isinstance(value, str) else None
 
 
 def _log(run: Run) -> Path | None:

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from ttt.compliance import at_least, official_ids, runs_needed, usage_of
+from ttt.compliance.log import Seed
 from ttt.compliance.rulesets import rulesets_of
-from ttt.compliance.scan import Seed
 from ttt.report.analyze.score import dropped
 from ttt.schema.system import FIELDS, STATUSES
 from ttt.submission.entry import Entry

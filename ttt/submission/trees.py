@@ -10,7 +10,7 @@ import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ttt.compliance.records import records
+from ttt.compliance.log import Log
 from ttt.submission.entry import PARAMETERS, Entry
 
 LARGEST = 1 << 30  # bytes of one file; published logs have a few megabytes
@@ -56,7 +56,8 @@ def _of(entry: Entry, tree: str) -> Iterator[str]:
             yield why
             logs = [log for log in logs if log != file]
     for log in logs:
-        yield from (f"{log}: {record.damage}" for record in records(log) if record.endless)
+        endless = entry.endless if log == entry.log else Log.read(log).endless
+        yield from (f"{log}: {why}" for why in endless)
 
 
 def _beside(entry: Entry) -> Iterator[Path]:

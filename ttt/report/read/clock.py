@@ -38,11 +38,10 @@ class Clock:
     def take(self, key: str, time_ms: float) -> None:
         """Note a moment, with the official summarizer's choice among several.
 
-        It takes what it saw last of either run_start or run_stop when it has seen both.
+        It takes what it saw last of either run_start or run_stop when it has seen both; so the
+        caller passes nothing that comes after.
         """
         match key:
-            case _ if self.ended:
-                return
             case "cache_clear":
                 self.cache_clear = min(time_ms, self.cache_clear or time_ms)
             case "init_start":

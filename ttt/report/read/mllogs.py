@@ -1,4 +1,4 @@
-"""Reads one MLPerf log, anybody's, of any round: record by record, whatever is wrong with it.
+"""Reads one MLPerf log, anybody's, of any round, whatever is wrong with it.
 
 What is no MLPerf log is rejected; one that is damaged, cut off or absurd is a run of which less is
 known. Times are those of the clock in the log, which the rules do not check. May not know how logs
@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ttt.compliance import Verdict, check_file, official_ids, target_of
-from ttt.compliance.records import Record, records
+from ttt.compliance import Verdict, check_log, official_ids, target_of
+from ttt.compliance.log import Log
 from ttt.report.read import progress
 from ttt.report.read.clock import Clock
 from ttt.report.read.folders import steady_rate
@@ -30,38 +30,31 @@ _BY_THE_CLOCK = frozenset(
 
 
 @dataclass(slots=True)
-class _Log:
-    """What is gathered while the records go by."""
+class _Timeline:
+    """The clock of a log, and what happened until it stopped."""
 
     clock: Clock = field(default_factory=Clock)
-    first: dict[str, Any] = field(default_factory=dict)
-    stop: dict[str, Any] | None = None
-    target: dict[str, Any] = field(default_factory=dict)
     course: progress.Course = field(default_factory=progress.Course)
-    last: tuple[str, float] | None = None
-    any: bool = False
+    stop: dict[str, Any] | None = None  # metadata of run_stop
+    last: tuple[str, float] | None = None  # key and time of the last record
 
-    def take(self, record: Record) -> None:
-        """Note one record."""
-        self.any = True
-        if record.fields is None or not isinstance(key := record.fields["key"], str):
-            return
-        metadata = record.fields["metadata"]
-        metadata = metadata if isinstance(metadata, dict) else {}
-        self.first.setdefault(key, record.fields["value"])
-        if key == "target_accuracy" and not self.target:
-            self.target = metadata
-        if record.time_ms is None or not math.isfinite(record.time_ms):
-            return
-        self.last = key, record.time_ms
-        if self.clock.ended:
-            return
-        self.clock.take(key, record.time_ms)
+
+def _timeline(log: Log) -> _Timeline:
+    timeline = _Timeline()
+    for record in log.records:
+        key, time_ms, metadata = record.key, record.time_ms, record.metadata or {}
+        if key is None or time_ms is None or not math.isfinite(time_ms):
+            continue
+        timeline.last = key, time_ms
+        timeline.clock.take(key, time_ms)
         if key == "run_start":
-            self.course = progress.Course()  # what came before was another run's, or a rehearsal
+            timeline.course = progress.Course()  # what came before belongs to another run
         if key == "run_stop":
-            self.stop = metadata
-        self.course.take(key, record.time_ms, record.fields["value"], metadata)
+            timeline.stop = metadata
+        timeline.course.take(key, time_ms, record.value, metadata)
+        if timeline.clock.ended:
+            break
+    return timeline
 
 
 def read(path: Path, ruleset: str | None = None) -> Run | Rejected:
@@ -74,26 +67,24 @@ def read(path: Path, ruleset: str | None = None) -> Run | Rejected:
     Returns:
         The run, or why this is no MLPerf log.
     """
-    log = _Log()
     try:
-        for record in records(path):
-            log.take(record)
+        log = Log.read(path)
     except OSError as error:
         return Rejected(path, f"the file cannot be read: {error.strerror}")
-    place = place_of(path)
-    verdict = check_file(path, ruleset)
-    if not log.any:
+    verdict = check_log(log, ruleset)
+    if not log.records:
         return Rejected(path, verdict.problems[0])
-    return _run(path, log, place, verdict)
+    return _run(log, place_of(path), verdict)
 
 
-def _run(path: Path, log: _Log, place: Place, verdict: Verdict) -> Run:
-    first, told = log.first, place.description
-    elapsed_ms, doubts = log.clock.elapsed_ms, tuple(log.clock.doubts())
+def _run(log: Log, place: Place, verdict: Verdict) -> Run:
+    path, told, timeline = log.path, place.description, _timeline(log)
+    clock = timeline.clock
+    elapsed_ms, doubts = clock.elapsed_ms, tuple(clock.doubts())
     elapsed = None if elapsed_ms is None else elapsed_ms / 1000
     factor, damage = scaling_of(path.parent)
-    course = _course(log, verdict, elapsed)
-    status, benchmark = _status(log), text(first.get("submission_benchmark"))
+    course = _course(log, timeline, verdict, elapsed)
+    status, benchmark = _status(timeline), text(log.benchmark)
     nodes, per_node = whole(told.get("number_of_nodes")), whole(told.get("accelerators_per_node"))
     nodes = nodes or None  # 0 nodes do not train
     accelerators = None if nodes is None or per_node is None else nodes * per_node
@@ -102,21 +93,21 @@ def _run(path: Path, log: _Log, place: Place, verdict: Verdict) -> Run:
         path=path,
         source="MLPerf log",
         digest=str(path.parent.resolve()),
-        submitter=text(told.get("submitter")) or text(first.get("submission_org")),
-        system=place.system or text(first.get("submission_platform")),
+        submitter=text(told.get("submitter")) or text(log.first("submission_org")),
+        system=place.system or text(log.first("submission_platform")),
         description=told,
         benchmark=benchmark,
-        seed=whole(first.get("seed")),
+        seed=whole(log.first("seed")),
         status=status,
-        reason=_reason(log) if status != "success" else None,
-        stopped=None if log.clock.run_stop is None else log.clock.run_stop / 1000,
+        reason=_reason(timeline) if status != "success" else None,
+        stopped=None if clock.run_stop is None else clock.run_stop / 1000,
         time_to_train_s=elapsed if status == "success" else None,
         elapsed_s=elapsed,
-        init_s=_between(log.clock.init_start, log.clock.init_stop),
-        precision=text(first.get("lowest_numerical_precision_in_linear")),
+        init_s=_between(clock.init_start, clock.init_stop),
+        precision=text(log.first("lowest_numerical_precision_in_linear")),
         nodes=nodes,
         accelerators=accelerators,
-        replicas=_replicas(first, accelerators),
+        replicas=_replicas(log, accelerators),
         accelerator_name=model(told.get("accelerator_model_name")),
         accelerator_memory_bytes=amount(told.get("accelerator_memory_capacity")),
         passed=verdict.passed,
@@ -124,13 +115,13 @@ def _run(path: Path, log: _Log, place: Place, verdict: Verdict) -> Run:
         official=None if benchmark is None else benchmark in official_ids(),
         ruleset=verdict.ruleset,
         ruleset_reason=verdict.reason,
-        division=text(first.get("submission_division")),
+        division=text(log.division),
         clock_trusted=not doubts,
-        instance_scale=_instance_scale(first),
+        instance_scale=_instance_scale(log),
         scaling_factor=factor,
         scaling_problem=damage,
         **_target(log, verdict),
-        **_spent(path, course.get("samples"), log.clock, nodes),
+        **_spent(path, course.get("samples"), clock, nodes),
         **{name: course[name] for name in course.keys() - (_BY_THE_CLOCK if doubts else set())},
     )
 
@@ -144,40 +135,41 @@ def _spent(path: Path, samples: float | None, clock: Clock, nodes: int | None) -
     return known | {"samples_per_j": samples / energy_j if samples and energy_j else None}
 
 
-def _replicas(first: dict[str, Any], accelerators: int | None) -> int | None:
+def _replicas(log: Log, accelerators: int | None) -> int | None:
     """Copies of the model that train side by side, where the log discloses how it is cut.
 
     Experts are spread among copies, so expert parallelism makes none fewer.
     """
-    cuts = [whole(first.get(f"{axis}_parallelism")) for axis in ("tensor", "pipeline", "context")]
+    cuts = [whole(log.first(f"{axis}_parallelism")) for axis in ("tensor", "pipeline", "context")]
     if accelerators is None or any(cut is None for cut in cuts):
         return None
     together = math.prod(cut or 0 for cut in cuts)
     return accelerators // together if together and not accelerators % together else None
 
 
-def _instance_scale(first: dict[str, Any]) -> int | None:
+def _instance_scale(log: Log) -> int | None:
     """Accelerators, or nodes without any, that trained one of several models; as the log says."""
-    nodes, per_node = whole(first.get("number_of_nodes")), whole(first.get("accelerators_per_node"))
+    nodes = whole(log.first("number_of_nodes"))
+    per_node = whole(log.first("accelerators_per_node"))
     return None if nodes is None or per_node is None else nodes * max(per_node, 1)
 
 
-def _status(log: _Log) -> str:
-    if log.stop is None or log.clock.run_start is None:
+def _status(timeline: _Timeline) -> str:
+    if timeline.stop is None or timeline.clock.run_start is None:
         return "died"
-    status = log.stop.get("status")
+    status = timeline.stop.get("status")
     return status if isinstance(status, str) and status else "without status"
 
 
-def _reason(log: _Log) -> str | None:
-    if log.clock.run_start is None:
+def _reason(timeline: _Timeline) -> str | None:
+    if timeline.clock.run_start is None:
         return "no run_start"
-    if log.stop is not None:
-        return f"run_stop says {_status(log)}"
-    if log.last is None:
+    if timeline.stop is not None:
+        return f"run_stop says {_status(timeline)}"
+    if timeline.last is None:
         return "no run_stop"
-    key, time_ms = log.last
-    seconds = (time_ms - log.clock.run_start) / 1000
+    key, time_ms = timeline.last
+    seconds = (time_ms - timeline.clock.run_start) / 1000
     side = "after" if seconds >= 0 else "before"
     return f"no run_stop; last record {key} {abs(seconds):.1f} s {side} run_start"
 
@@ -186,41 +178,43 @@ def _between(begin: float | None, end: float | None) -> float | None:
     return None if begin is None or end is None or end < begin else (end - begin) / 1000
 
 
-def _target(log: _Log, verdict: Verdict) -> dict[str, Any]:
+def _target(log: Log, verdict: Verdict) -> dict[str, Any]:
     """The target: a log of ttt says it itself; of an official one the closed rules do."""
-    higher = log.target.get("higher_is_better")
-    target = progress.number(log.first.get("target_accuracy"))
+    stated = next((each.metadata for each in log.of("target_accuracy") if each.metadata), {})
+    higher = stated.get("higher_is_better")
+    target = progress.number(log.first("target_accuracy"))
     if target is None and verdict.ruleset is not None and verdict.division == "closed":
         target, higher = target_of(verdict.benchmark or "", verdict.ruleset) or (None, None)
     return {
-        "metric": text(log.target.get("metric")),
+        "metric": text(stated.get("metric")),
         "target": target,
         "higher_is_better": higher if isinstance(higher, bool) else None,
     }
 
 
-def _course(log: _Log, verdict: Verdict, elapsed: float | None) -> dict[str, Any]:
+def _course(
+    log: Log, timeline: _Timeline, verdict: Verdict, elapsed: float | None
+) -> dict[str, Any]:
     """How training went on."""
-    begin = log.clock.run_start
-    benchmark = text(log.first.get("submission_benchmark")) or ""
-    batch = whole(log.first.get("global_batch_size"))
-    train_samples = whole(log.first.get("train_samples"))
+    begin, benchmark = timeline.clock.run_start, text(log.benchmark) or ""
+    batch, train_samples, length = (
+        whole(log.first(key))
+        for key in ("global_batch_size", "train_samples", "max_sequence_length")
+    )
     known: dict[str, Any] = {
         "global_batch": batch,
         "step_samples": None if benchmark in FILLED_WITH_TOKENS else batch,
         "train_samples": train_samples,
-        "sequence_length": tokens_in_a_sample(
-            benchmark, whole(log.first.get("max_sequence_length"))
-        ),
+        "sequence_length": tokens_in_a_sample(benchmark, length),
     }
     if begin is None:
         return known
-    counts, course = (log.stop or {}).get, log.course
+    counts, course = (timeline.stop or {}).get, timeline.course
     stop = Position(progress.number(counts("epoch_num")), progress.number(counts("samples_count")))
     rules = verdict.ruleset, verdict.division == "closed" and verdict.official
     unit = course.unit(benchmark, train_samples, batch, stop, rules)
     last = course.last(unit, stop)
-    end = None if elapsed is None else log.clock.run_stop
+    end = None if elapsed is None else timeline.clock.run_stop
     spans = course.spans(begin, end, unit, last)
     evaluations = course.evaluations(begin, end, unit, spans.blocks)
     train_s = sum(block.seconds for block in spans.blocks) or None

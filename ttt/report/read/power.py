@@ -9,12 +9,13 @@ what it does not ask: whether the readings are of this run, and could be watts.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ttt.compliance.records import Record, records
+from ttt.compliance.log import Log
+from ttt.compliance.records import Record
 from ttt.report.read.progress import number
 
 SOURCE = "power logs of the submission"
@@ -94,16 +95,16 @@ def _numbered(folder: Path, what: str) -> list[Path]:
     return [named[place] for place in sorted(named)]
 
 
-def _read(file: Path) -> list[Record]:
+def _read(file: Path) -> Sequence[Record]:
     try:
-        found = list(records(file, _MOST))
+        log = Log.read(file, _MOST)
     except OSError as error:
         raise _UnusableError(f"{file.name} cannot be read: {error.strerror}") from error
-    if damaged := next((record.damage for record in found if record.damage), None):
-        raise _UnusableError(f"{file.name}: {damaged:.200}")
-    if not found:
+    if log.damage:
+        raise _UnusableError(f"{file.name}: {log.damage[0]:.200}")
+    if not log.records:
         raise _UnusableError(f"{file.name} has no :::MLLOG record")
-    return found
+    return log.records
 
 
 def _of_node(found: Iterable[Record], name: str, run: Span) -> float:
@@ -155,11 +156,10 @@ def _of_switch(found: Iterable[Record], elapsed_ms: float) -> float:
 
 
 def _said(record: Record) -> tuple[Any, Any, float]:
-    assert record.fields is not None
     time_ms = number(record.time_ms)
     if time_ms is None:
         raise _UnusableError(f"line {record.line}: time_ms is {record.time_ms:g}")
-    return record.fields["key"], record.fields["value"], time_ms
+    return record.key, record.value, time_ms
 
 
 def _watts(key: str, value: Any) -> float:

@@ -14,7 +14,8 @@ from typing import Any
 
 from ttt import foreign
 from ttt.foreign import ForeignError
-from ttt.report.run import LARGEST, Block, Evaluation
+from ttt.report.read.progress import number
+from ttt.report.run import Block, Evaluation
 
 _MOST = 500_000  # events that are kept; a run has some for each evaluation
 _TAIL = 1 << 16  # bytes; many times the longest event
@@ -66,21 +67,21 @@ def _tell(events: Path, found: History) -> None:
             continue
         match kind:
             case "block_start":
-                block = time, _number(data.get("samples"))
+                block = time, number(data.get("samples"))
             case "block_stop" if block is not None:
                 begin, before = block
-                after = _number(data.get("samples"))
+                after = number(data.get("samples"))
                 samples = None if before is None or after is None else after - before
                 blocks.append((after, Block(begin - started, time - begin, samples)))
                 block = None
-            case "resumed" if (saved := _number(data.get("samples"))) is not None:
+            case "resumed" if (saved := number(data.get("samples"))) is not None:
                 # What came after the checkpoint is done again, and then recorded again.
                 while blocks and (blocks[-1][0] or 0) > saved:
                     blocks.pop()
                 while found.evaluations and (found.evaluations[-1].samples or 0) > saved:
                     found.evaluations.pop()
-            case "quality" if (value := _number(data.get("value"))) is not None:
-                epochs, samples = _number(data.get("epoch")), _number(data.get("samples"))
+            case "quality" if (value := number(data.get("value"))) is not None:
+                epochs, samples = number(data.get("epoch")), number(data.get("samples"))
                 found.evaluations.append(Evaluation(time - started, value, epochs, samples))
             case "run_stop":
                 found.stopped = time
@@ -109,13 +110,6 @@ def _event(line: bytes) -> tuple[str, float, dict[str, Any]] | None:
             data = event.get("data")
             return kind, float(time), data if isinstance(data, dict) else {}
     return None
-
-
-def _number(value: Any) -> float | None:
-    """A number that can be a measurement, as a float; None of anything else."""
-    if type(value) not in (int, float) or not abs(value) < LARGEST:
-        return None
-    return float(value)
 
 
 def last_sign(events: Path) -> dict[str, str]:
