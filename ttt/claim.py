@@ -177,12 +177,14 @@ def _changes(run: RunConfig, file: str, defined: RunConfig) -> dict[str, tuple[A
     derived = {name for name, value in written.items() if isinstance(value, str) and "${" in value}
     causes = {name: value for name, value in mine.items() if name not in derived}
     followed = config.plain(config.resolve(config.changed(shipped, causes)))
+    derived |= followed.keys() - written.keys()  # what parts log by themselves
     right = config.plain(defined)
     right |= {name: followed[name] for name in derived if not adjustable.covered(name, free)}
     found = {}
     for name in dict.fromkeys([*right, *mine]):
         values = mine.get(name, _ABSENT), right.get(name, _ABSENT)
-        if not _same(*values) and not (_ABSENT in values and adjustable.covered(name, free)):
+        unwritten = _ABSENT in values or name not in written
+        if not _same(*values) and not (unwritten and adjustable.covered(name, free)):
             found[name] = values
     classes = {name.rpartition(".")[0] for name in found if name.endswith("._target_")}
     return {

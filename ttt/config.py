@@ -37,7 +37,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ttt import shipped, signals, verbatim
 from ttt.errors import ConfigError
-from ttt.schema import derived, nodes, targets
+from ttt.schema import derived, hyperparameters, nodes, targets
 from ttt.schema.closed import evaluation_interval
 from ttt.schema.run import RunConfig
 from ttt.schema.tracking import by_target
@@ -71,7 +71,11 @@ def register(**words: Callable[..., str]) -> None:
         words: Functions that write the help of a command, by the name of their resolver.
     """
     store = ConfigStore.instance()
-    for name, node in nodes.SCHEMAS.items():
+    for name, schema in nodes.SCHEMAS.items():
+        node = OmegaConf.structured(schema)
+        if schema is RunConfig:
+            # `mlperf.KEY=VALUE` needs no +: parts log keys that no YAML file names.
+            OmegaConf.set_struct(node.mlperf, False)
         store.store(group="schema", name=name, node=node)
     for name, tell in words.items():
         OmegaConf.register_new_resolver(name, tell, replace=True)
@@ -239,6 +243,7 @@ def resolve(composed: DictConfig, **values: Any) -> RunConfig:
     assert isinstance(run, RunConfig)
     for name in _NODES:
         setattr(run, name, _part(getattr(run, name)))
+    run.mlperf = hyperparameters.logged(run)
     run.run_root = os.path.expanduser(run.run_root)  # a YAML file has no shell that does it
     return run
 

@@ -1,7 +1,16 @@
-"""Optimizers: settings and their rules."""
+"""Optimizers: settings, their rules, and what an MLPerf log says of them.
 
-from collections.abc import Iterator
+`logged` takes what the log says of the schedule, because MLPerf names both together. The order is
+that of MLPerf's tables of hyperparameters (training_rules.adoc, "Hyperparameters").
+"""
+
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
+
+from ttt.schema.schedule import POLYNOMIAL, STAIRS, WARMUP_EPOCHS
+
+Keys = dict[str, Any]  # of the log, with their values
 
 
 @dataclass
@@ -24,6 +33,17 @@ class SgdConfig:
                 " optim.nesterov=false"
             )
 
+    def logged(self, rate: Mapping[str, Any]) -> Keys:
+        """Keys of the log and their values, with those of the schedule, `rate`."""
+        name, base = {"opt_name": self.name}, {"opt_base_learning_rate": self.lr}
+        decay = {"opt_weight_decay": self.weight_decay}
+        if POLYNOMIAL not in rate:
+            return name | base | dict(rate) | decay
+        # That is ResNet-50, of whose SGD every key but the warm-up's begins with sgd_.
+        warmup = {WARMUP_EPOCHS: rate[WARMUP_EPOCHS]}
+        rest = {key: value for key, value in rate.items() if key not in warmup}
+        return name | _begin("sgd_", base | rest | {"opt_momentum": self.momentum} | decay) | warmup
+
 
 @dataclass
 class LarsConfig:
@@ -36,6 +56,12 @@ class LarsConfig:
     weight_decay: float = 0.0
     eeta: float = 0.001
     epsilon: float = 0.0
+
+    def logged(self, rate: Mapping[str, Any]) -> Keys:
+        """Keys of the log and their values, with those of the schedule, `rate`."""
+        keys = {"opt_base_learning_rate": self.lr, **rate, "opt_momentum": self.momentum}
+        keys |= {"opt_weight_decay": self.weight_decay}
+        return {"opt_name": self.name} | _begin("lars_", keys) | {"lars_epsilon": self.epsilon}
 
 
 @dataclass
@@ -50,6 +76,17 @@ class AdamConfig:
     epsilon: float = 1.0e-8
     weight_decay: float = 0.0
 
+    def logged(self, rate: Mapping[str, Any]) -> Keys:
+        """Keys of the log and their values, with those of the schedule, `rate`."""
+        name = {"opt_name": self.name, "opt_base_learning_rate": self.lr}
+        own = {
+            "opt_adam_beta_1": self.beta_1,
+            "opt_adam_beta_2": self.beta_2,
+            "opt_adam_epsilon": self.epsilon,
+        }
+        # GNMT's table has the schedule after the optimizer, the Transformer's has it before.
+        return name | own | dict(rate) if STAIRS in rate else name | dict(rate) | own
+
 
 @dataclass
 class AdagradConfig:
@@ -62,3 +99,19 @@ class AdagradConfig:
     initial_accumulator_value: float = 0.0
     lr_decay: float = 0.0
     weight_decay: float = 0.0
+
+    def logged(self, rate: Mapping[str, Any]) -> Keys:
+        """Keys of the log and their values, with those of the schedule, `rate`."""
+        return {
+            "opt_name": self.name,
+            "opt_base_learning_rate": self.lr,
+            **rate,
+            "opt_adagrad_epsilon": self.epsilon,
+            "opt_adagrad_initial_accumulator_value": self.initial_accumulator_value,
+            "opt_adagrad_learning_rate_decay": self.lr_decay,
+            "opt_weight_decay": self.weight_decay,
+        }
+
+
+def _begin(prefix: str, keys: Mapping[str, Any]) -> Keys:
+    return {f"{prefix}{key}": value for key, value in keys.items()}

@@ -1,9 +1,20 @@
-"""The learning rate over time: settings and their rules."""
+"""The learning rate over time: settings, their rules, and what an MLPerf log says of them.
+
+Keys of the log are without the optimizer's name, which some optimizers put before them.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
+from ttt.schema.derived import steps
 from ttt.schema.rules import not_positive
+
+Keys = dict[str, Any]  # of the log, with their values
+# Keys by which an optimizer knows the schedule: MLPerf names some pairs of them in their own way.
+WARMUP_EPOCHS = "opt_learning_rate_warmup_epochs"
+POLYNOMIAL = "opt_learning_rate_decay_poly_power"
+STAIRS = "opt_learning_rate_decay_factor"
 
 
 @dataclass
@@ -23,6 +34,10 @@ class ScheduleConfig:
                 f" schedule.epochs={self.epochs:g}; schedule.warmup_epochs=0"
             )
 
+    def logged(self, data: Any) -> Keys:
+        """Keys of the log and their values; `data` is the data set's settings."""
+        return {"opt_end_learning_rate": self.end_lr, WARMUP_EPOCHS: self.warmup_epochs}
+
 
 @dataclass
 class PolynomialConfig(ScheduleConfig):
@@ -30,6 +45,20 @@ class PolynomialConfig(ScheduleConfig):
 
     _target_: str = "ttt.optim.schedules.Polynomial"
     power: float = 2.0
+
+    def logged(self, data: Any) -> Keys:
+        """Keys of the log and their values; `data` is the data set's settings.
+
+        The reference counts the steps of the decay from the end of the warm-up, submissions count
+        them from the beginning of training. The rules say "num_epochs", which is the latter.
+        """
+        samples, batch = (getattr(data, name, None) for name in ("train_samples", "global_batch"))
+        return {
+            "opt_end_learning_rate": self.end_lr,
+            POLYNOMIAL: self.power,
+            "opt_learning_rate_decay_steps": steps(self.epochs, samples, batch or 1),
+            WARMUP_EPOCHS: self.warmup_epochs,
+        }
 
 
 @dataclass
@@ -52,6 +81,10 @@ class ConstantConfig:
 
     _target_: str = "ttt.optim.schedules.Constant"
 
+    def logged(self, data: Any) -> Keys:
+        """Nothing: the rate is the optimizer's."""
+        return {}
+
 
 @dataclass
 class InverseSqrtConfig:
@@ -64,6 +97,10 @@ class InverseSqrtConfig:
         """What is wrong with the schedule."""
         if self.warmup_steps < 0:
             yield _below_zero("warmup_steps", self.warmup_steps)
+
+    def logged(self, data: Any) -> Keys:
+        """Keys of the log and their values; `data` is the data set's settings."""
+        return {"opt_learning_rate_warmup_steps": self.warmup_steps}
 
 
 @dataclass
@@ -95,6 +132,18 @@ class GnmtScheduleConfig:
                 f" allowed: schedule.warmup_steps={self.warmup_steps} or more;"
                 f" schedule.remain_steps={self.warmup_steps}"
             )
+
+    def logged(self, data: Any) -> Keys:
+        """Keys of the log and their values; `data` is the data set's settings."""
+        return {
+            "opt_learning_rate_alt_decay_func": True,
+            "opt_learning_rate_alt_warmup_func": True,
+            "opt_learning_rate_warmup_steps": self.warmup_steps,
+            "opt_learning_rate_remain_steps": self.remain_steps,
+            "opt_learning_rate_decay_interval": self.decay_interval,
+            "opt_learning_rate_decay_steps": self.decay_steps,
+            STAIRS: self.decay_factor,
+        }
 
 
 def _below_zero(name: str, value: int) -> str:

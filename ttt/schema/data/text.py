@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from ttt.schema.parallel import Mesh
 from ttt.schema.rules import not_positive
@@ -62,3 +62,7 @@ class TextDataConfig:
                 f" {mesh.named_parts(accumulate)}; allowed: {least} or more;"
                 f" data.global_batch={least}"
             )
+
+    def logged(self) -> dict[str, Any]:
+        """Keys of the MLPerf log and their values."""
+        return {"max_sequence_length": {"value": self.max_length, "method": "discard"}}
