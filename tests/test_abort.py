@@ -12,7 +12,7 @@ from ttt.events import Kind
 from ttt.loop import run
 from ttt.signals import Interrupted
 from ttt.supervise.guard import Guard
-from ttt.supervise.heartbeat import Stuck
+from ttt.supervise.hang import Stuck
 
 
 @dataclass
@@ -43,7 +43,8 @@ def begun(fails_at):
     record, made = parts([0.5])
     made = replace(made, data=Unreadable(made.data.time, fails_at=fails_at))
     guard = Guard(None, None)
-    guard.log, guard.parts = made.log, made
+    guard._log = made.log
+    guard.protect(made)
     with pytest.raises(DataError) as caught:
         run(made)
     made.data.asked = 0
@@ -53,9 +54,9 @@ def begun(fails_at):
 def ended(record, guard):
     """What the record says of the end; the data set was not asked for it."""
     [stop] = [event for event in record.events if event.kind is Kind.RUN_STOP]
-    assert guard.parts.data.asked == 0
-    assert not guard.parts.clock.running
-    assert guard.parts.clock.elapsed == stop.time - record.last(Kind.RUN_START).time
+    assert guard._parts.data.asked == 0
+    assert not guard._parts.clock.running
+    assert guard._parts.clock.elapsed == stop.time - record.last(Kind.RUN_START).time
     return stop.data["status"], stop.step, stop.data["samples"], stop.data["reason"]
 
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import ipaddress
-import json
 import os
 import socket
 import subprocess
@@ -22,7 +21,6 @@ from ttt.distributed.rank import Placement, gpu_index
 from ttt.distributed.rendezvous import Arrival, absence
 from ttt.doctor import compute
 from ttt.errors import ConfigError, LaunchError
-from ttt.worker import choose_device
 
 SRUN = {"SLURM_JOB_ID": "71", "SLURM_STEP_ID": "2", "SLURM_STEP_NODELIST": "n[1-2]"}
 
@@ -174,7 +172,6 @@ def seat_all(monkeypatch, visible):
     monkeypatch.setattr(cuda, "set_device", lambda device: None)
     uuids = lambda device: SimpleNamespace(uuid=mine.gpus[device.index])  # noqa: E731
     monkeypatch.setattr(cuda, "get_device_properties", uuids)
-    text = json.dumps({"config": ""})
 
     def take_part(rank):
         mine.gpus = visible[rank]
@@ -183,7 +180,7 @@ def seat_all(monkeypatch, visible):
         try:
             if isinstance(mine.gpus, Exception):
                 raise mine.gpus
-            answers[rank] = device.take(store, place, partial(choose_device, text), 10)
+            answers[rank] = device.take(store, place, partial(device.choose, "auto"), 10)
         except Exception as error:
             answers[rank] = error
 

@@ -25,7 +25,7 @@ from ttt.errors import OK
 from ttt.machine.environment import variables
 from ttt.report.read.find import find
 from ttt.supervise import failure
-from ttt.supervise.guard import Guard, brief
+from ttt.supervise.guard import Guard
 
 CANARY = "canary"
 OUTSIDE = PROJECT / "tests" / "outside"
@@ -314,7 +314,7 @@ def test_a_failure_is_recorded_without_secrets(tmp_path: Path, capfd):
     assert holding(tmp_path) == {}
     assert "HF_TOKEN" in (tmp_path / "logs" / "rank_0.log").read_text()
     assert "canary" not in "".join(capfd.readouterr())
-    assert "canary" not in brief(error)
+    assert "canary" not in failure.brief(error)
     errors.show(errors.LaunchError("srun: --export=HF_TOKEN=canary"))
     assert capfd.readouterr().err == "ttt: srun: --export=HF_TOKEN=[redacted]\n"
 

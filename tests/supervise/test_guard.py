@@ -14,7 +14,8 @@ from ttt.events import EventLog, Kind
 from ttt.signals import Interrupted
 from ttt.supervise import failure
 from ttt.supervise.guard import Guard
-from ttt.supervise.heartbeat import Stuck
+from ttt.supervise.hang import Stuck
+from ttt.supervise.heartbeat import Heartbeat, Patience
 
 TERM, INT = Interrupted(signal.SIGTERM), Interrupted(signal.SIGINT)
 LOST = RuntimeError("[gloo] Connection closed by peer")
@@ -28,24 +29,25 @@ def guard(tmp_path, monkeypatch):
     (tmp_path / "logs").mkdir()
     record, time = Recorder(), FakeTime()
     guard = Guard(None, tmp_path)
-    guard.joined = True
+    guard.admit(tmp_path)
     clock = Clock(time)
     clock.start(time())
     time.sleep(10)
-    guard.log = EventLog(time, [record])
+    guard._log = EventLog(time, [record])
     position = {"epoch": 0.5, "samples": 70}
-    guard.parts = SimpleNamespace(clock=clock, log=guard.log, reached=lambda: (7, position))
-    guard.record = record
+    parts = SimpleNamespace(clock=clock, log=guard._log, reached=lambda: (7, position))
+    guard.protect(parts)
+    guard.record, guard.clock = record, clock
     yield guard
-    for copy in guard.terminal:
-        os.close(copy)
+    os.close(guard.output.stdout)
+    os.close(guard.output.stderr)
 
 
 def ended(guard):
     """The one event it left, its reason, and what says that the run goes on."""
     [event] = guard.record.events
     marker = guard.folder / signals.SUSPENDED
-    assert guard.parts.clock.running == (event.kind is Kind.SUSPENDED)
+    assert guard.clock.running == (event.kind is Kind.SUSPENDED)
     return event.kind, event.data["reason"], marker.read_text() if marker.exists() else None
 
 
@@ -83,14 +85,15 @@ def test_all_else_ends_it(guard, monkeypatch, error, requeue):
 
 
 def test_before_its_clock_runs_it_only_leaves_word(guard):
-    guard.parts = None
+    guard.protect(None)
     guard.abort(TERM)
     assert guard.record.events == []
     assert (guard.folder / signals.SUSPENDED).read_text() == "stopped by SIGTERM\n"
 
 
 def test_a_folder_that_may_be_another_jobs_is_left_alone(guard):
-    guard.parts, guard.joined = None, False
+    guard.protect(None)
+    guard._admitted = False
     guard.abort(TERM)
     assert not (guard.folder / signals.SUSPENDED).exists()
 
@@ -155,7 +158,7 @@ def test_of_a_rank_that_has_ended_its_launcher_says_why(guard, monkeypatch):
 
 
 def test_the_last_words_close_the_log_though_the_record_cannot_be_ended(guard, monkeypatch):
-    monkeypatch.setattr(guard.log, "emit", fail)
+    monkeypatch.setattr(guard._log, "emit", fail)
     guard.last_words(signal.SIGTERM)
     assert guard.record.closed
 
@@ -166,9 +169,28 @@ def test_a_main_thread_that_ends_by_itself_is_not_taken_for_one_that_waits(guard
     assert guard.heartbeat.leaving
 
 
-def test_a_time_out_that_torch_does_not_take_does_not_end_the_watch(guard):
+def test_a_time_out_that_torch_does_not_take_does_not_end_the_watch():
     world = SimpleNamespace(expect_answers_within=fail)
     timeout = SimpleNamespace(init_seconds=1800, step_seconds=300)
-    assert guard._patience(world, timeout) == 1800
-    guard.heartbeat.steady = True
-    assert guard._patience(world, timeout) == 300
+    patience = Patience(heartbeat := Heartbeat(), world, timeout)
+    assert patience() == 1800
+    heartbeat.steady = True
+    assert patience() == 300
+
+
+def test_a_record_that_is_closed_is_not_ended_again(guard):
+    """A suspended run keeps its clock running and its checkpoint, whatever comes later."""
+    (guard.folder / "checkpoint").mkdir()
+    with guard.recording(guard._log):
+        pass
+    assert guard.record.closed
+    guard.last_words(signal.SIGINT)
+    assert guard.clock.running
+    assert (guard.folder / "checkpoint").exists()
+
+
+def test_an_error_while_recording_is_in_the_record_before_it_is_closed(guard):
+    with pytest.raises(ZeroDivisionError), guard.recording(guard._log):
+        raise ZeroDivisionError("a defect")
+    assert ended(guard)[:2] == (Kind.RUN_STOP, "ZeroDivisionError: a defect")
+    assert guard.record.closed

@@ -10,7 +10,8 @@ from dataclasses import replace
 
 import pytest
 
-from ttt.supervise.heartbeat import Heartbeat, Note, Stuck, Watchdog, diagnose
+from ttt.supervise.hang import Note, Stuck, diagnose
+from ttt.supervise.heartbeat import Heartbeat, Watchdog
 
 
 @pytest.fixture(autouse=True)

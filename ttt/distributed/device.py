@@ -11,7 +11,7 @@ import torch
 from torch.distributed import Store  # type: ignore[attr-defined]
 
 from ttt.distributed.agreement import Show, agree, named, silent
-from ttt.distributed.rank import Placement
+from ttt.distributed.rank import Placement, gpu_index
 from ttt.errors import ConfigError, TttError
 
 _SHOWN_PROBLEMS = 5
@@ -45,6 +45,31 @@ def identity(device: torch.device) -> str | None:
     if device.index < len(shown) and (name := shown[device.index].strip()).startswith("MIG-"):
         return name
     return f"GPU-{torch.cuda.get_device_properties(device).uuid}"
+
+
+def choose(wanted: str, local_rank: int) -> torch.device:
+    """The device of this process: one GPU each where there are GPUs.
+
+    Args:
+        wanted: "auto", "cpu" or "cuda".
+        local_rank: This process, on its node.
+
+    Raises:
+        ConfigError: There are more processes than GPUs.
+    """
+    gpus = torch.cuda.device_count()
+    if wanted == "cpu" or (wanted == "auto" and not gpus):
+        return torch.device("cpu")
+    index = gpu_index(local_rank, gpus)
+    if index is None:
+        raise ConfigError(
+            [
+                f"local rank {local_rank} has no GPU, {gpus} are visible here; allowed: as many"
+                f" processes as GPUs; --nproc-per-node {max(1, gpus)}, srun --gpus-per-node"
+                " --gpu-bind=none in place of --gpus-per-task, or device=cpu"
+            ]
+        )
+    return torch.device("cuda", index)
 
 
 def finish_queue(device: torch.device) -> None:

@@ -4,6 +4,7 @@ Every field is text, as MLCommons' summaries join them, and "" where it is not k
 gets in: results are published.
 """
 
+import json
 import platform
 import re
 import sys
@@ -13,12 +14,20 @@ from typing import Any
 import torch
 
 import ttt
+from ttt import redact
 from ttt.machine import hardware, installed
 from ttt.protocols import World
 from ttt.schema.run import RunConfig
 from ttt.schema.system import FIELDS
 
 _SOFTWARE = ("sentencepiece", "sacrebleu")  # torch is `framework`
+
+
+def write(run_config: RunConfig, world: World, folder: Path) -> None:
+    """Write system.json into the run folder, on rank 0."""
+    if world.rank == 0:
+        text = json.dumps(redact.settings(system(run_config, world)), indent=2)
+        (folder / "system.json").write_text(text + "\n")
 
 
 def system(run_config: RunConfig, world: World) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """What machine and what software this is: the contents of environment.json."""
 
+import json
 import os
 import platform
 import subprocess
@@ -11,13 +12,31 @@ import psutil
 import torch
 
 import ttt
-from ttt import config, redact
+from ttt import config, modes, redact
 from ttt.machine import hardware, installed, kernel
+from ttt.protocols import World
+from ttt.schema.run import RunConfig
 
 _PACKAGES = "ttt torch numpy hydra-core omegaconf mlperf-logging rich psutil".split()
 # Prefixes and names that change how a run behaves. Anything else, secrets above all, stays out.
 _PREFIXES = ("CUDA_", "NCCL_", "GLOO_", "OMP_", "MKL_", "DALI_", "TORCH_", "TORCHINDUCTOR_")
 _NAMES = ("SLURM_JOB_ID", "SLURM_JOB_NUM_NODES", "SLURM_NTASKS", "LD_PRELOAD", "PYTHONHASHSEED")
+
+
+def write(run_config: RunConfig, world: World, folder: Path) -> None:
+    """Write environment.json, in which each node describes itself; all processes call it together.
+
+    Args:
+        run_config: The run; the file is private where its config.yaml is.
+        world: Its processes.
+        folder: The run folder.
+    """
+    mine = environment(world.device, run_config.command) if world.local_rank == 0 else None
+    nodes = world.gather_nodes(mine)
+    if world.rank == 0 and mine:
+        text = json.dumps(mine | {"nodes": nodes}, indent=2)
+        private = redact.holds(config.plain(run_config))
+        modes.write(folder / "environment.json", text + "\n", private=private)
 
 
 def environment(device: torch.device, command: list[str]) -> dict[str, Any]:

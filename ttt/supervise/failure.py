@@ -58,6 +58,12 @@ def describe(rank: int, error: BaseException, *, lost_peer: bool) -> Failure:
     return Failure(rank, socket.gethostname(), time.time(), redact.text(shown(text)), code, primary)
 
 
+def brief(error: BaseException) -> str:
+    """An error in a line; the log of its rank has all of it."""
+    text = redact.text(str(error).partition("\n")[0])
+    return text if isinstance(error, TttError | Interrupted) else f"{type(error).__name__}: {text}"
+
+
 def hang(rank: int, host: str, text: str) -> Failure:
     """The failure of a rank that keeps all of them from going on."""
     return Failure(rank, host, time.time(), text, LAUNCH_FAILED, primary=True)

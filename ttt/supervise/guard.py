@@ -1,12 +1,11 @@
-"""What one process knows of where it sits, and how it leaves when something goes wrong.
+"""Guards one process of a run: however the process ends, the run does not end without a word.
 
-Whatever happens, the launcher gets a word (`ttt.supervise.failure`), the record gets an end, and
-the log of this rank gets the traceback.
+The launcher gets a reason (`ttt.supervise.failure`), the record gets an end, and the log of this
+rank gets the traceback.
 """
 
 import contextlib
 import os
-import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
@@ -16,171 +15,160 @@ from pathlib import Path
 
 from ttt import redact, scratch, signals
 from ttt.distributed import world as dist_world
-from ttt.distributed.device import has_work
 from ttt.distributed.rank import Placement, to_go_on
-from ttt.errors import ESCAPE, LAUNCH_FAILED, LaunchError, TttError, shown
+from ttt.errors import ESCAPE, LAUNCH_FAILED, TttError, shown
 from ttt.events import EventLog
 from ttt.loop import Parts, abort
 from ttt.protocols import World
 from ttt.schema.run import TimeoutConfig
 from ttt.signals import Interrupted
-from ttt.supervise import failure, owner, saver
-from ttt.supervise.heartbeat import Heartbeat, Stuck, Watchdog
+from ttt.supervise import failure, saver
+from ttt.supervise.hang import Stuck
+from ttt.supervise.heartbeat import Heartbeat, Watchdog, watch
+from ttt.supervise.output import Output
 from ttt.terminal import Terminal
-
-# The watchdog speaks first; only then may torch's own time-outs, which know less.
-_LATER_SECONDS = 60.0
 
 
 class Guard:
-    """One process of a run.
+    """One process of a run, in the order of its life.
 
     Attributes:
         placement: Where a launcher put it; None when it is alone.
-        rank: Which.
-        folder: The run folder; unknown to a process given "-" until rank 0 sends it.
-        joined: Whether rank 0 has let it in.
-        terminal: Copies of the output streams it was started with, before they go to a file.
-        heartbeat: Where it is, for the watchdog.
-        log: Its events, as soon as there are any.
-        parts: What it runs, as soon as it is built.
+        rank: Its rank.
+        folder: The run folder, as far as it may write there; None until rank 0 sends it to a
+            process given "-", and in a process that refuses it.
+        output: Its output streams.
+        heartbeat: What it is doing, for the watchdog.
     """
 
     def __init__(self, placement: Placement | None, folder: Path | None) -> None:
         self.placement = placement
         self.rank = placement.rank if placement else 0
         self.folder = folder
-        self.joined = False
-        self.terminal = (os.dup(1), os.dup(2))
+        self.output = Output()
         self.heartbeat = Heartbeat()
-        self.log: EventLog | None = None
-        self.parts: Parts | None = None
+        self._admitted = False
+        self._log: EventLog | None = None
+        self._parts: Parts | None = None
         self._shown: TttError | None = None  # on the terminal already
-        self._dog: Watchdog | None = None
-        self._expected = 0.0  # seconds that torch waits for peers
+        self._watchdog: Watchdog | None = None
         self._ending = threading.Lock()  # taken by the thread that ends the record, for good
-
-    def screen(self) -> Terminal:
-        """The terminal that this process was started with."""
-        # Open MPI gives rank 0 a terminal of its own, wherever its output goes in the end.
-        plain = False if self.placement and self.placement.launcher == "mpi" else None
-        return Terminal(file=os.fdopen(self.terminal[0], "w", errors=ESCAPE), force_terminal=plain)
 
     @property
     def logs(self) -> Path | None:
-        """The folder of the run's logs, where it is to be seen from here."""
+        """The folder of the run's logs; None where this process cannot see it."""
         logs = None if self.folder is None else self.folder / "logs"
         return logs if logs and logs.is_dir() else None
-
-    def own(self, folder: Path) -> None:
-        """Keep the run folder from others that are started on it.
-
-        Raises:
-            LaunchError: Another process runs it; nothing of this process is written there.
-        """
-        try:
-            owner.take(folder)
-        except LaunchError:
-            self.folder = None
-            raise
-
-    def redirect(self) -> None:
-        """Send what this process and its libraries print to a file, where the folder is here."""
-        if self.logs is None:
-            return
-        failure.reserve(self.logs, self.rank)
-        sys.stdout.flush()
-        self._to_log(1, 2)
-
-    def hush(self) -> None:
-        """Send to the file only what libraries print past Python, as decoders do of bad images.
-
-        For a process alone: its own words, and a debugger's, stay on the terminal.
-        """
-        if self.logs is None:
-            return
-        self._to_log(2)
-        sys.stderr = open(self.terminal[1], "w", 1, errors=ESCAPE, closefd=False)  # noqa: SIM115
-
-    def _to_log(self, *streams: int) -> None:
-        sys.stderr.flush()
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-        file = os.open(self._own_log(), flags, 0o666)
-        for stream in streams:
-            os.dup2(file, stream)
-        os.close(file)
 
     def _own_log(self) -> Path:
         assert self.logs is not None
         return self.logs / f"rank_{self.rank}.log"
 
+    def refuse(self) -> None:
+        """Write nothing in the run folder: it is not trusted, or another process runs it."""
+        self.folder = None
+
+    def admit(self, folder: Path) -> Path:
+        """Rank 0 has let this process in: it may write in the run folder.
+
+        Args:
+            folder: Where rank 0 sees it, for a process that was given none.
+
+        Returns:
+            Where this process sees it.
+        """
+        self.folder = self.folder or folder
+        self._admitted = True
+        return self.folder
+
+    def redirect(self, *, alone: bool) -> None:
+        """Send output to the log of this rank; of a process that is alone only its libraries'."""
+        if self.logs is None:
+            return
+        if alone:
+            self.output.libraries_to_log(self._own_log())
+        else:
+            failure.reserve(self.logs, self.rank)
+            self.output.to_log(self._own_log())
+
+    def terminal(self) -> Terminal:
+        """The terminal that this process was started on."""
+        # Open MPI gives rank 0 a terminal of its own, wherever its output goes in the end.
+        plain = bool(self.placement and self.placement.launcher == "mpi")
+        return self.output.terminal(plain=plain)
+
     @contextlib.contextmanager
     def watched(self, world: World, timeout: TimeoutConfig) -> Iterator[None]:
         """Within it, a process that no longer gets on is found out, and ends all of them.
 
-        A process alone is not watched: it may stand at a breakpoint as long as it likes.
+        At its end all processes wait for rank 0, which still writes results when others are done.
         """
-        board = world.board()
-        if board is None:
+        with watch(self.heartbeat, world, timeout, self.hang) as self._watchdog:
             yield
-            return
-        patience = partial(self._patience, world, timeout)
-        asks = partial(has_work, world.device) if world.device.type == "cuda" else None
-        self._dog = Watchdog(self.heartbeat, board, patience, self.hang, asks)
-        self._dog.start()
-        try:
-            yield
-        finally:
-            self._dog.stop()
+            self.heartbeat.leaving = True  # after the barrier the others may end at any moment
+            world.barrier()
+            signals.ignore_signals()
 
-    def _patience(self, world: World, timeout: TimeoutConfig) -> float | None:
-        """Long until the first step is done and after the last, short between."""
-        limit = timeout.step_seconds if self.heartbeat.steady else timeout.init_seconds
-        if limit is not None and limit != self._expected:
-            self._expected = limit
-            with contextlib.suppress(Exception):  # the watch goes on with torch's time-outs as is
-                world.expect_answers_within(limit + _LATER_SECONDS)
-        return limit
+    @contextlib.contextmanager
+    def recording(self, log: EventLog) -> Iterator[EventLog]:
+        """Within it, an error ends the run in its record; at its end the record is closed."""
+        self._log = log
+        try:
+            yield log
+        except BaseException as error:
+            self.abort(error)
+            raise
+        finally:
+            log.close()
+            self._parts = None  # what communicates goes before that by which it does
+
+    def protect(self, parts: Parts) -> None:
+        """From now on, what ends this process ends the run of these parts, if its clock runs."""
+        self._parts = parts
 
     def abort(self, error: BaseException) -> None:
-        """Stop the clock, if it runs, and say why in the record.
+        """Stop the clock, if it runs, and write the reason into the record.
 
         A run that may be requeued is only suspended, unless a rank has failed by itself: the
         others have lost that one, too.
         """
         self.heartbeat.leaving = True
-        if self._dog and self._dog.alarmed:
-            self._dog.join()  # it knows why, and ends this process
+        if self._watchdog and self._watchdog.alarmed:
+            self._watchdog.join()  # it knows why, and ends this process
         error = signals.cause(error)
         lost = dist_world.lost_peer(error)
-        reason = "another process of the run is gone" if lost else brief(error)
+        reason = "another process of the run is gone" if lost else failure.brief(error)
         self._end(reason, goes_on=signals.ended_from_outside(error, lost_peer=lost))
 
     def _end(self, reason: str, *, goes_on: bool) -> None:
         failures = failure.read(self.logs) if self.logs else []
         goes_on = goes_on and not any(one.primary for one in failures)
-        if goes_on and self.rank == 0 and self.folder and self.joined:
+        if goes_on and self.rank == 0 and self.folder and self._admitted:
             with contextlib.suppress(OSError):
                 (self.folder / signals.SUSPENDED).write_text(reason + "\n")
-        parts = self.parts
+        parts = self._parts
         if parts and parts.clock.running and self._ending.acquire(blocking=False):
             abort(parts, reason, goes_on=goes_on)
             if not goes_on and self.rank == 0 and self.folder:
                 saver.forget(self.folder)
 
     def last_words(self, number: int) -> None:
-        """End the record in another thread, if the main thread was asked to stop but does not."""
+        """End the record in another thread, where the main thread does not obey a stop signal."""
         error = Interrupted(number)
         goes_on = signals.ended_from_outside(error, lost_peer=False)
         _attempt(partial(self._end, str(error), goes_on=goes_on), self._close)
 
     def show(self, error: TttError) -> None:
-        """Leave word of what is about to end this process, before its launcher may end it."""
+        """Leave the reason of an end that is near, before the launcher may end this process."""
         self._shown = error
-        self._tell(failure.describe(self.rank, error, lost_peer=False), aloud=True)
+        self._report(failure.describe(self.rank, error, lost_peer=False), aloud=True)
 
     def fail(self, error: BaseException) -> int:
-        """Record an exception: in the log, for the launcher, and on the screen."""
+        """Record an exception: in the log, for the launcher, and on the screen.
+
+        Returns:
+            The exit code.
+        """
         cause = signals.cause(error)
         if self._shown and isinstance(cause, Interrupted):  # the launcher, because the others ended
             cause = self._shown
@@ -188,15 +176,16 @@ class Guard:
         if self.logs:
             with contextlib.suppress(OSError), self._own_log().open("a", errors=ESCAPE) as log:
                 log.write(redact.text(shown("".join(traceback.format_exception(error)))))
-        self._tell(reason, aloud=reason.primary and cause is not self._shown)
+        self._report(reason, aloud=reason.primary and cause is not self._shown)
         return reason.exit_code
 
     def hang(self, stuck: Stuck) -> None:
         """End this process from beside its main thread, which does not come back.
 
-        Every rank that lives does this at about the same time, its traceback in its log already;
-        what NCCL was doing goes where torch's `torchfrtrace` can read it. What fails here, such as
-        a full disk, does not keep the process; of what hangs the watchdog's timer takes care.
+        Every rank that lives does this at about the same time, its traceback in its log already.
+        The record of what NCCL was doing goes where torch's `torchfrtrace` can read it. A failure
+        here, such as a full disk, does not keep the process; if something hangs, the watchdog's
+        timer ends it.
         """
         try:
             reason = failure.hang(stuck.rank, stuck.host, stuck.text)
@@ -205,7 +194,7 @@ class Guard:
             reason = replace(reason, primary=not (goes_on or stuck.ended))
             sentence = f"rank {stuck.rank} on {stuck.host} {stuck.text}"
             _attempt(
-                partial(self._tell, reason, aloud=self.rank == stuck.teller),
+                partial(self._report, reason, aloud=self.rank == stuck.teller),
                 partial(self._end, sentence, goes_on=goes_on),
                 self._close,
                 self._keep_flight_record,  # last: NCCL may be what hangs
@@ -214,8 +203,8 @@ class Guard:
             scratch.end(LAUNCH_FAILED)
 
     def _close(self) -> None:
-        if self.log:
-            self.log.close()
+        if self._log:
+            self._log.close()
 
     def _keep_flight_record(self) -> None:
         record = dist_world.flight_record()
@@ -223,7 +212,7 @@ class Guard:
             (self.logs / f"rank_{self.rank}.nccl_trace").write_bytes(record)
 
     def leave(self, *, suspended: bool) -> None:
-        """Leave, as nothing failed; say how a suspended run goes on, unless others say or do it.
+        """Leave without a failure; show how a suspended run goes on, where nothing else does.
 
         Args:
             suspended: The run is not over.
@@ -232,17 +221,16 @@ class Guard:
             failure.release(self.logs, self.rank)
         others = failure.LAUNCHED_BY_TTT in os.environ or signals.REQUEUE in os.environ
         if suspended and self.rank == 0 and self.folder and not others:
-            line = f"next:  {to_go_on(self.placement, self.folder)}\n"
             with contextlib.suppress(OSError):  # its reader is gone
-                os.write(self.terminal[1], shown(line).encode())
+                self.output.say(f"next:  {to_go_on(self.placement, self.folder)}\n")
 
-    def _tell(self, reason: failure.Failure, *, aloud: bool) -> None:
-        if self.logs and (reason.primary or self.joined):  # else the folder may be another's
+    def _report(self, reason: failure.Failure, *, aloud: bool) -> None:
+        """Leave a failure for the launcher, and show it if no launcher of ours does."""
+        if self.logs and (reason.primary or self._admitted):  # else the folder may be another's
             with contextlib.suppress(OSError):  # a folder may go at any moment
                 failure.write(reason, self.logs, by=self.rank)
         if aloud and not (self.logs and os.environ.get(failure.LAUNCHED_BY_TTT)):
-            sentence = f"ttt: rank {reason.rank} on {reason.host}: {reason.text.rstrip()}\n"
-            os.write(self.terminal[1], shown(sentence).encode())
+            self.output.say(f"ttt: rank {reason.rank} on {reason.host}: {reason.text.rstrip()}\n")
 
 
 def _attempt(*steps: Callable[[], None]) -> None:
@@ -253,9 +241,3 @@ def _attempt(*steps: Callable[[], None]) -> None:
         except Exception:
             with contextlib.suppress(Exception):  # the log may be on the disk that is full
                 traceback.print_exc()
-
-
-def brief(error: BaseException) -> str:
-    """An error in a line: the log has all of it."""
-    text = redact.text(str(error).partition("\n")[0])
-    return text if isinstance(error, TttError | Interrupted) else f"{type(error).__name__}: {text}"

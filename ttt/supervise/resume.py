@@ -7,9 +7,8 @@ whether the run had started; the checkpoint, if there is one, how far it got. On
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from ttt import signals, trusted
 from ttt.distributed import checkpoint
@@ -179,8 +178,3 @@ def suspend(parts: Parts, folder: Path) -> None:
     log.emit(Kind.SUSPENDED, step, reason=asked, **saved, **parts.position(step))
     if world.rank == 0:
         (folder / signals.SUSPENDED).touch()
-
-
-def as_message(past: ResumePoint | None) -> dict[str, Any] | None:
-    """`past` as it travels from rank 0 to the others."""
-    return None if past is None else asdict(past)

@@ -1,0 +1,147 @@
+"""Lets a process into its run: the folder is trusted, it has one owner, rank 0 sends what to do.
+
+Only rank 0 needs the run folder. A process elsewhere may have none and gets all from rank 0; one
+that has it refuses it where others could have written there. If one process refuses, all end.
+"""
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from ttt import config, trusted
+from ttt.distributed import device
+from ttt.distributed import world as dist_world
+from ttt.distributed.rank import JOIN_VARIABLE
+from ttt.distributed.rendezvous import JOIN_SECONDS
+from ttt.errors import ConfigError, LaunchError
+from ttt.loop import ResumePoint
+from ttt.protocols import World
+from ttt.schema.run import RunConfig
+from ttt.supervise import demands, owner, resume
+from ttt.supervise.guard import Guard
+
+
+class Admitted(NamedTuple):
+    """What a process has once it is let in: the others, the run, where it lies and stands."""
+
+    world: World
+    config: RunConfig
+    folder: Path
+    past: ResumePoint | None
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """What rank 0 sends to every process.
+
+    Attributes:
+        refused: Why rank 0 refuses the run folder; then there is nothing to do.
+        folder: The run folder, where rank 0 sees it.
+        config: The text of its configuration.
+        past: Where the run stands; None if its clock has never started.
+    """
+
+    refused: Sequence[str] = ()
+    folder: str = ""
+    config: str = ""
+    past: ResumePoint | None = None
+
+    def to_json(self) -> str:
+        """The text that travels."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> "Assignment":
+        """What a text of `to_json` says."""
+        values = json.loads(text)
+        past = ResumePoint(**values["past"]) if values["past"] else None
+        return cls(**values | {"past": past})
+
+
+@contextlib.contextmanager
+def join(guard: Guard) -> Iterator[Admitted]:
+    """Meet the other processes of the run; leave them at the end.
+
+    Raises:
+        ConfigError: A process refuses the run folder or has no device, or the run claims to be an
+            official benchmark that it is not.
+        LaunchError: Not all processes came or too many did, another process runs the run, or the
+            run is over.
+    """
+    frozen, refused = _read(guard)
+    seconds = float(os.environ.get(JOIN_VARIABLE, JOIN_SECONDS))
+    if frozen is not None:
+        seconds = config.load(frozen).timeout.join_seconds
+    text = _assign(guard, frozen, refused).to_json() if guard.rank == 0 else None
+    choose = partial(_choose, guard, refused)
+    joining = dist_world.join(guard.placement, text, choose, seconds=seconds, show=guard.show)
+    with joining as (world, text):
+        assignment = Assignment.from_json(text)
+        run_config = config.load(assignment.config)
+        folder = guard.admit(Path(assignment.folder))
+        demands.world_size(run_config, world)
+        demands.claim_kept(run_config, world)
+        yield Admitted(world, run_config, folder, assignment.past)
+
+
+def _read(guard: Guard) -> tuple[str | None, Sequence[str]]:
+    """The configuration in this process's own run folder, or why it refuses the folder.
+
+    Returns:
+        None in place of the configuration where the process has none.
+    """
+    file = guard.folder / "config.yaml" if guard.folder else None
+    whole = guard.rank == 0  # the others look at what every process touches
+    if file is None or not (whole or file.is_file()):
+        return None, ()
+    if found := trusted.problems(file.parent, whole=whole):
+        guard.refuse()
+        return None, found
+    try:
+        return trusted.read(file).decode(), ()
+    except ConfigError as error:
+        guard.refuse()
+        return None, error.problems
+
+
+def _assign(guard: Guard, frozen: str | None, refused: Sequence[str]) -> Assignment:
+    """What rank 0, which always has the folder, sends to all.
+
+    Raises:
+        ConfigError: Others could have written the record.
+        LaunchError: Another process runs the run, or the run is over.
+    """
+    if refused:
+        return Assignment(refused)
+    assert guard.folder is not None
+    assert frozen is not None
+    folder = guard.folder
+    try:
+        owner.take(folder)
+    except LaunchError:
+        guard.refuse()
+        raise
+    return Assignment((), str(folder.absolute()), frozen, resume.past(folder))
+
+
+def _choose(guard: Guard, refused: Sequence[str], text: str, local_rank: int) -> torch.device:
+    """The device of this process, unless it or rank 0 refuses the run folder.
+
+    Raises:
+        ConfigError: This process refuses the folder, or there is no device for it.
+    """
+    assignment = Assignment.from_json(text)
+    if assignment.refused:
+        guard.refuse()
+        if guard.rank:
+            return torch.device("cpu")  # all end with rank 0's sentence
+    if refused:
+        raise ConfigError(refused)
+    return device.choose(config.load(assignment.config).device, local_rank)
