@@ -32,9 +32,9 @@ from ttt.errors import ESCAPE, ConfigError, TttError, encodable
 from ttt.events import Kind
 from ttt.loop import Parts
 from ttt.protocols import Column
+from ttt.run_folder import RunFolder
 from ttt.schema.choices import Keep
 
-FOLDER = "kept"
 _SAMPLES_AT_ONCE = 65_536  # gathered from all processes
 # The format's names of the types (github.com/huggingface/safetensors, "Format").
 _DTYPES = {
@@ -135,8 +135,8 @@ def keep(wanted: Sequence[Keep], parts: Parts, folder: Path) -> Kept:
             table, quality = _predict(model, parts)
             files += _predictions(table, parts)
         for name, content in files:
-            problem = problem or _write(folder / FOLDER / name, content, parts)
-            written += [] if problem else [f"{FOLDER}/{name}"]
+            problem = problem or _write(RunFolder(folder).kept / name, content, parts)
+            written += [] if problem else [f"{RunFolder(folder).kept.name}/{name}"]
     return Kept(tuple(written), quality, problem)
 
 

@@ -28,7 +28,6 @@ _GRACE_SECONDS = 5.0  # to log `aborted` and close files
 _GRACE_OF_CTRL_C_SECONDS = 0.6  # a user waits for it
 _LAST_WORDS_SECONDS = 0.3
 _AGAIN_SECONDS = 0.05
-SUSPENDED = "suspended"  # a file of a run that is to go on; empty where it was asked to make room
 # Set by slurm/job.sbatch where the job may go back to its queue: a run that loses its processes is
 # not over then.
 REQUEUE = "TTT_REQUEUE"

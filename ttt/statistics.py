@@ -7,16 +7,12 @@ from typing import Any
 
 from ttt import claim, compliance
 from ttt.loop import Parts
+from ttt.run_folder import RunFolder
 from ttt.schema.run import RunConfig
 from ttt.sinks.power import write_power
 from ttt.telemetry import memory
 from ttt.telemetry.power import PowerMeter, energy
 from ttt.telemetry.timing import BlockTimes
-
-
-def result_path(run_config: RunConfig, folder: Path) -> Path:
-    """Where the MLPerf log of this run is."""
-    return folder / f"result_{run_config.run}.txt"
 
 
 def statistics(parts: Parts) -> dict[str, Any]:
@@ -120,7 +116,7 @@ def spent(parts: Parts, power: PowerMeter, folder: Path) -> dict[str, Any]:
     told = energy(nodes, parts.clock.elapsed, parts.position(parts.learner.steps)["samples"])
     if parts.world.rank == 0 and told["energy_j"] is not None:
         for number, node in enumerate(nodes):
-            write_power(folder / "power" / f"node_{number}.txt", node)
+            write_power(RunFolder(folder).power_log(number), node)
     return told
 
 
@@ -131,9 +127,9 @@ def check(run_config: RunConfig, folder: Path) -> dict[str, Any]:
     """
     named = run_config.benchmark
     ruleset = named.ruleset or compliance.newest_ruleset(named.id, named.division)
-    verdict = compliance.check_file(result_path(run_config, folder), ruleset)
+    verdict = compliance.check_file(RunFolder(folder).result(run_config.run), ruleset)
     if not verdict.official:
-        compliance.write_rules(folder / "rules.yaml", verdict.ruleset)
+        compliance.write_rules(RunFolder(folder).rules, verdict.ruleset)
     claimed = claim.problems(run_config)
     return {
         "ruleset": verdict.ruleset,

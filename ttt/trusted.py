@@ -21,6 +21,7 @@ from io import BufferedReader
 from pathlib import Path
 
 from ttt.errors import ConfigError
+from ttt.run_folder import RunFolder
 
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 _ABOVE = 3  # the folders of the launch, of the benchmark, and run_root
@@ -64,7 +65,7 @@ def make(folder: Path) -> None:
     launch.mkdir(0o755, exist_ok=True)
     _inherit_no_writers(launch)
     folder.mkdir(0o755)
-    (folder / "logs").mkdir(0o755)
+    RunFolder(folder).logs.mkdir(0o755)
     if problems(folder):
         why = "others may write what is made there, and such a run folder is not run"
         raise OSError(errno.EPERM, why, str(folder))
@@ -88,7 +89,8 @@ def problems(folder: Path, *, whole: bool = True) -> list[str]:
         folder: Of the run.
         whole: Look at all that lies in it; else only at what every process of a run touches.
     """
-    inside = _tree(folder) if whole else [folder, folder / "logs", folder / "config.yaml"]
+    run = RunFolder(folder)
+    inside = _tree(folder) if whole else [folder, run.logs, run.config]
     foreign: dict[Path, int] = {}
     open_to_others = []
     ours = _ourselves()

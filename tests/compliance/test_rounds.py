@@ -8,7 +8,8 @@ from compliance_logs import resnet, write
 from ttt import config
 from ttt.compliance.rounds import Choice, choose, day_of, plausible, round_of
 from ttt.compliance.rulesets import USAGES, rulesets
-from ttt.statistics import check, result_path
+from ttt.run_folder import RunFolder
+from ttt.statistics import check
 
 LATE, EARLY = date(2026, 11, 26), date(2025, 10, 8)
 
@@ -102,5 +103,5 @@ def test_a_run_is_judged_by_what_it_was_configured_for_wherever_it_lies(tmp_path
     run = config.resolve(config.compose(["benchmark=resnet", "benchmark.ruleset=null"]))
     folder = tmp_path / "training_v3.1" / "seed_1"
     folder.mkdir(parents=True)
-    write(result_path(run, folder), resnet())
+    write(RunFolder(folder).result(run.run), resnet())
     assert check(run, folder)["ruleset"] == "4.0.0"

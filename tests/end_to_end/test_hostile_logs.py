@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 import compliance_logs
+from ttt import run_folder
 from ttt.cli import check
 from ttt.compliance import check_file, write_rules
 from ttt.compliance.log import Log
@@ -143,14 +144,14 @@ def test_a_number_that_is_too_long_is_told_in_our_own_words(tmp_path: Path, digi
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        (deaths.MPIRUN, "process rank 1 with " * 20_000),
-        (deaths.MPIRUN, "process rank 1 with x on node " * 20_000),
-        (deaths.MPIRUN, "Process name: [" * 20_000 + ",1]" + " " * 200_000),
-        (deaths.SRUN, "error: *** a b ON c CANCELLED AT d DUE " * 20_000),
-        (deaths.SRUN, "srun: error: a: task " + "1" * 200_000),
-        (deaths.SRUN, "srun: error: a: task 1: Terminated\n" * 20_000),
+        (run_folder.MPIRUN, "process rank 1 with " * 20_000),
+        (run_folder.MPIRUN, "process rank 1 with x on node " * 20_000),
+        (run_folder.MPIRUN, "Process name: [" * 20_000 + ",1]" + " " * 200_000),
+        (run_folder.SRUN, "error: *** a b ON c CANCELLED AT d DUE " * 20_000),
+        (run_folder.SRUN, "srun: error: a: task " + "1" * 200_000),
+        (run_folder.SRUN, "srun: error: a: task 1: Terminated\n" * 20_000),
         (
-            deaths.TORCHRUN,
+            run_folder.TORCHRUN,
             "  time      : 1\n  host      : n\n  rank      : " + "9" * 5000 + " (x)\n"
             "  exitcode  : " + "9" * 5000,
         ),

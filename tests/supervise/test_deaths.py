@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from run_folders import died
+from ttt import run_folder
 from ttt.launch.job import explain, last_words
 from ttt.report.read.find import find
 from ttt.signals import Interrupted
@@ -135,7 +136,7 @@ def test_what_mpirun_saw_becomes_a_sentence(log: str, said: str):
     ],
 )
 def test_the_first_task_is_the_one_that_srun_did_not_end(tmp_path: Path, word: str, said: str):
-    (tmp_path / deaths.SRUN).write_text(SRUN.format(word))
+    (tmp_path / run_folder.SRUN).write_text(SRUN.format(word))
     cause = deaths.cause(tmp_path)
     assert cause is not None
     assert cause.startswith(said)
@@ -145,14 +146,14 @@ def test_the_first_task_is_the_one_that_srun_did_not_end(tmp_path: Path, word: s
 
 
 def test_of_agents_the_rank_is_named_and_else_the_agent(tmp_path: Path):
-    (tmp_path / deaths.SRUN).write_text(SRUN.format("Exited with exit code 1"))
+    (tmp_path / run_folder.SRUN).write_text(SRUN.format("Exited with exit code 1"))
     (tmp_path / "torchrun_0.log").write_text(table((0, 5)))
     (tmp_path / "torchrun_1.log").write_text(table((1, -9)))
     assert str(deaths.cause(tmp_path, [(0, "n0", "lost its peer")])).startswith(
         "rank 1 on n1 was ended by SIGKILL"
     )
     (tmp_path / "torchrun_1.log").write_text("")
-    (tmp_path / deaths.SRUN).write_text(SRUN.format("Killed"))
+    (tmp_path / run_folder.SRUN).write_text(SRUN.format("Killed"))
     assert str(deaths.cause(tmp_path, [(0, "n0", "lost its peer")])).startswith(
         "torchrun on n2 was ended by SIGKILL"
     )
@@ -163,7 +164,7 @@ def test_of_agents_the_rank_is_named_and_else_the_agent(tmp_path: Path):
     [("", "SLURM cancelled the job on n1"), ("DUE TO TIME LIMIT ", ": time limit")],
 )
 def test_a_job_that_was_cancelled_has_no_culprit(tmp_path: Path, why: str, said: str):
-    (tmp_path / deaths.SRUN).write_text(SRUN_CANCELLED.format(why))
+    (tmp_path / run_folder.SRUN).write_text(SRUN_CANCELLED.format(why))
     assert str(deaths.cause(tmp_path)).endswith(said)
 
 
@@ -199,11 +200,11 @@ def left(logs: Path, rank: int, error: BaseException) -> None:
 @pytest.mark.parametrize(
     ("name", "log"),
     [
-        (deaths.TORCHRUN, ASKED.format(5, "{}")),
-        (deaths.TORCHRUN, ASKED.format(143, "{}")),
-        (deaths.TORCHRUN, ASKED.format(1, "{}")),
-        (deaths.MPIRUN, MPI_ASKED),
-        (deaths.SRUN, SRUN.replace("task 2: {}", "task 1: Exited with exit code {}")),
+        (run_folder.TORCHRUN, ASKED.format(5, "{}")),
+        (run_folder.TORCHRUN, ASKED.format(143, "{}")),
+        (run_folder.TORCHRUN, ASKED.format(1, "{}")),
+        (run_folder.MPIRUN, MPI_ASKED),
+        (run_folder.SRUN, SRUN.replace("task 2: {}", "task 1: Exited with exit code {}")),
     ],
     ids=["torchrun", "torchrun-asks", "torchrun-asks-twice", "mpirun", "srun"],
 )
@@ -233,17 +234,17 @@ def test_a_rank_is_not_named_where_its_launcher_was_stopped(tmp_path: Path):
     logs.mkdir()
     left(logs, 0, Interrupted(signal.SIGTERM))
     left(logs, 1, Interrupted(signal.SIGTERM))
-    (logs / deaths.TORCHRUN).write_text("SignalException: Process 17462 got signal: 15")
+    (logs / run_folder.TORCHRUN).write_text("SignalException: Process 17462 got signal: 15")
     assert str(explain(folder, "torchrun failed")).startswith("torchrun failed\n")
-    (logs / deaths.TORCHRUN).write_text(table((0, 143), (1, 143), sent=(0, 1)))
+    (logs / run_folder.TORCHRUN).write_text(table((0, 143), (1, 143), sent=(0, 1)))
     assert str(explain(folder, "torchrun failed")).startswith("torchrun failed\n")
-    (logs / deaths.TORCHRUN).unlink()
-    (logs / deaths.SRUN).write_text(SRUN_CANCELLED.format("DUE TO TIME LIMIT "))
+    (logs / run_folder.TORCHRUN).unlink()
+    (logs / run_folder.SRUN).write_text(SRUN_CANCELLED.format("DUE TO TIME LIMIT "))
     assert str(explain(folder, "")).startswith("SLURM cancelled the job on n1: time limit\n")
 
 
 def test_a_launcher_that_names_no_rank_has_its_last_line_first(tmp_path: Path):
-    log = tmp_path / deaths.TORCHRUN
+    log = tmp_path / run_folder.TORCHRUN
     assert " with exit code 2 and left no word" in last_words("torchrun", log, 2)
     log.write_text("\n  \n")
     assert " with exit code 2 and left no word" in last_words("torchrun", log, 2)
@@ -272,7 +273,7 @@ def test_a_report_reads_the_launchers_logs_where_nobody_waited(tmp_path: Path):
     folder = died(tmp_path / "launch", 4, "")
     logs = folder / "logs"
     logs.mkdir()
-    (logs / deaths.SRUN).write_text(SRUN.format("Killed"))
+    (logs / run_folder.SRUN).write_text(SRUN.format("Killed"))
     reason = find([folder]).runs[0].reason
     assert str(reason).startswith("rank 2 on n2 was ended by SIGKILL")
     # The others lost it, or were told to stop: they are not the cause.
@@ -292,5 +293,5 @@ def test_a_run_that_missed_its_target_has_no_culprit(tmp_path: Path):
     folder = died(tmp_path / "launch", 4, "")
     (folder / "summary.json").write_text('{"status": "aborted", "reason": "target.max_epochs=8"}')
     (folder / "logs").mkdir()
-    (folder / "logs" / deaths.TORCHRUN).write_text(table((0, 3), (1, 3)))
+    (folder / "logs" / run_folder.TORCHRUN).write_text(table((0, 3), (1, 3)))
     assert find([folder]).runs[0].reason == "target.max_epochs=8"

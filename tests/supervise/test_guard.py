@@ -11,6 +11,7 @@ from fakes import FakeTime, Recorder
 from ttt import signals
 from ttt.clock import Clock
 from ttt.events import EventLog, Kind
+from ttt.run_folder import RunFolder
 from ttt.signals import Interrupted
 from ttt.supervise import failure
 from ttt.supervise.guard import Guard
@@ -46,7 +47,7 @@ def guard(tmp_path, monkeypatch):
 def ended(guard):
     """The one event it left, its reason, and what says that the run goes on."""
     [event] = guard.record.events
-    marker = guard.folder / signals.SUSPENDED
+    marker = RunFolder(guard.folder).suspended
     assert guard.clock.running == (event.kind is Kind.SUSPENDED)
     return event.kind, event.data["reason"], marker.read_text() if marker.exists() else None
 
@@ -88,14 +89,14 @@ def test_before_its_clock_runs_it_only_leaves_word(guard):
     guard.protect(None)
     guard.abort(TERM)
     assert guard.record.events == []
-    assert (guard.folder / signals.SUSPENDED).read_text() == "stopped by SIGTERM\n"
+    assert RunFolder(guard.folder).suspended.read_text() == "stopped by SIGTERM\n"
 
 
 def test_a_folder_that_may_be_another_jobs_is_left_alone(guard):
     guard.protect(None)
     guard._admitted = False
     guard.abort(TERM)
-    assert not (guard.folder / signals.SUSPENDED).exists()
+    assert not RunFolder(guard.folder).suspended.exists()
 
 
 def test_a_main_thread_that_does_not_come_back_changes_nothing(guard):

@@ -20,6 +20,7 @@ from ttt.errors import LaunchError
 from ttt.events import EventLog, Kind
 from ttt.loop import ResumePoint, begin, run
 from ttt.protocols import State
+from ttt.run_folder import RunFolder
 from ttt.sinks.jsonl import JsonLines
 from ttt.supervise import resume
 from ttt.supervise.heartbeat import Heartbeat
@@ -43,7 +44,7 @@ def conducted(world, text, folder, past=None, room_at=None, lost_at=None, every=
     folder = Path(folder)
     record = Recorder()
     clock = Clock(time.time if every else lambda: 100.0)
-    sinks = [JsonLines(folder / resume.EVENTS)] if world.rank == 0 else []
+    sinks = [JsonLines(RunFolder(folder).events)] if world.rank == 0 else []
     log = EventLog(clock.now, [*sinks, record])
     parts = build(config.load(text), world, clock, log, Heartbeat())
     parts, past = resume.prepare(parts, past, folder, every)
@@ -131,7 +132,7 @@ def write_events(folder: Path, *kinds: Kind) -> None:
         json.dumps({"kind": kind, "time": 10.0 + at, "step": 0, "data": {"reason": "enough"}})
         for at, kind in enumerate(kinds)
     ]
-    (folder / resume.EVENTS).write_text("\n".join(lines) + '\n{"kind": "progr')
+    RunFolder(folder).events.write_text("\n".join(lines) + '\n{"kind": "progr')
 
 
 def test_a_run_lost_without_a_checkpoint_begins_anew_with_its_clock_running(tmp_path):
@@ -172,7 +173,7 @@ def test_a_finished_run_is_not_started_again(tmp_path):
 )
 def test_a_line_that_is_no_event_is_passed_over(tmp_path, line):
     write_events(tmp_path, Kind.RUN_START, Kind.PROGRESS)
-    with (tmp_path / resume.EVENTS).open("ab") as record:
+    with RunFolder(tmp_path).events.open("ab") as record:
         record.write(b"\n" + (line if isinstance(line, bytes) else line.encode()) + b"\n")
     assert [event.kind for event in resume.recall(tmp_path)] == [Kind.RUN_START, Kind.PROGRESS]
     assert resume.past(tmp_path) == ResumePoint(started=10.0, accounted=10.0, step=0, totals={})
@@ -182,7 +183,7 @@ def test_a_record_that_lost_its_start_is_kept(tmp_path):
     write_events(tmp_path, Kind.INIT_START, Kind.PROGRESS)
     with pytest.raises(LaunchError, match="no longer shows when the clock started"):
         resume.past(tmp_path)
-    assert (tmp_path / resume.EVENTS).exists()
+    assert RunFolder(tmp_path).events.exists()
 
 
 def test_what_fails_before_it_goes_on_has_no_clock_to_stop():

@@ -22,9 +22,10 @@ from ttt.distributed.world import Solo
 from ttt.errors import LaunchError
 from ttt.events import EventLog, Kind
 from ttt.protocols import State
+from ttt.run_folder import RunFolder
 from ttt.supervise import saver
 from ttt.supervise.heartbeat import Heartbeat
-from ttt.supervise.saver import CHECKPOINT, Saver
+from ttt.supervise.saver import Saver
 
 WORLD = Solo(torch.device("cpu"))
 
@@ -181,7 +182,9 @@ def test_it_is_saved_every_so_often_and_all_is_told(tmp_path):
     training.until(13)
     training.saver.finish()
     assert training.saved() == [5, 9, 13]
-    assert checkpoint.find(tmp_path / CHECKPOINT) == Progress(13, 1, 1013.0, {"checkpoint": 0.0})
+    assert checkpoint.find(RunFolder(tmp_path).checkpoint) == Progress(
+        13, 1, 1013.0, {"checkpoint": 0.0}
+    )
     data = training.record.last(Kind.CHECKPOINT).data
     assert (data["bytes"] > 0, data["copy_s"]) == (True, 0.0)
 

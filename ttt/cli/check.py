@@ -10,12 +10,13 @@ from typing import Any
 from rich.text import Text
 
 from ttt import errors, signals, streams
-from ttt.compliance import RULES_FILE, Verdict, bare_command, check_file, is_ours, rulesets
+from ttt.compliance import Verdict, bare_command, check_file, is_ours, rulesets
 from ttt.errors import NOT_COMPLIANT, OK, TttError, one_line
 from ttt.report.files import write_json
-from ttt.report.read.folders import is_run, read, ruleset_of, summary_problem
+from ttt.report.read.folders import read, ruleset_of, summary_problem
 from ttt.report.read.results import find_results, whole_folders
 from ttt.report.run import Rejected
+from ttt.run_folder import RunFolder, is_run
 from ttt.submission.whole import Whole, judge_whole
 from ttt.terminal import Terminal
 
@@ -114,7 +115,7 @@ def _remarks(folder: Path, files: Sequence[Path]) -> Iterator[str]:
         yield f"{folder}: {why}; the logs are judged without it"
     # A log may be a link: who checks it without ttt takes the rules beside the true file.
     for beside in dict.fromkeys(Path(os.path.realpath(file)).parent for file in files):
-        if os.path.lexists(rules := beside / RULES_FILE) and not is_ours(rules):
+        if os.path.lexists(rules := RunFolder(beside).rules) and not is_ours(rules):
             yield (
                 f"{rules} is not as this ttt writes it, and is code, which MLCommons' checker"
                 " executes if it is given it; ttt has not used it"
@@ -227,7 +228,7 @@ def _print_bare(console: Terminal, verdicts: Sequence[Verdict]) -> None:
     """How to repeat the check of a workload of our own without trusting ttt."""
     for verdict in verdicts:
         log = Path(os.path.realpath(verdict.path))  # also where it is a loop of links
-        rules = log.parent / RULES_FILE
+        rules = RunFolder(log.parent).rules
         if verdict.benchmark and verdict.ruleset and not verdict.official and rules.exists():
             command = bare_command(rules, verdict.ruleset, log)
             warning = "" if is_ours(rules) else f" ({_CODE})"

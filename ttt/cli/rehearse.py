@@ -11,6 +11,7 @@ from typing import Any
 
 from ttt import compliance
 from ttt.events import Event, Kind
+from ttt.run_folder import RunFolder
 from ttt.schema.logged import Spread
 from ttt.schema.run import RunConfig
 from ttt.sinks.mllog import MlperfLog
@@ -26,7 +27,7 @@ def rehearse(run: RunConfig) -> list[str]:
         A sentence for each broken rule.
     """
     with tempfile.TemporaryDirectory(prefix="ttt-") as folder:
-        path = Path(folder) / "result_0.txt"
+        path = RunFolder(Path(folder)).result(0)
         log = MlperfLog(path)
         for event in _events(run):
             log.write(event)

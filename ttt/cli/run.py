@@ -28,6 +28,7 @@ from ttt.distributed import key
 from ttt.distributed.rank import JOIN_VARIABLE, Placement, from_environment, half_told
 from ttt.errors import OK, ConfigError, TttError, one_line, show
 from ttt.launch.job import Job, Launcher, worst
+from ttt.run_folder import LaunchFolder, RunFolder
 from ttt.schema.closed import typed_seed
 from ttt.schema.rules import unknown, unnamed
 from ttt.schema.run import RunConfig
@@ -317,14 +318,15 @@ def freeze(composed: Any, runs: int, processes: int, command: list[str]) -> Job:
     for number, seed in enumerate(seeds):
         own = {"seed": seed, "run": number}
         run = config.resolve(composed, **own, processes=processes, command=shown_command)
-        folder = Path(run.run_root) / run.benchmark.id / launch_id / f"seed_{run.seed}"
+        launch = LaunchFolder(Path(run.run_root) / run.benchmark.id / launch_id)
+        folder = launch.run(seed)
         header = f"# {one_line(shlex.join(shown_command))}\n"
         with written(f"run_root={run.run_root}", "run_root=DIR"):
             trusted.make(folder)
             trusted.keep_others_out()  # for what launchers write, too
             if private:
-                (folder / "logs").chmod(0o700)
-            modes.write(folder / "config.yaml", header + config.freeze(run), private=private)
+                RunFolder(folder).logs.chmod(0o700)
+            modes.write(RunFolder(folder).config, header + config.freeze(run), private=private)
         folders.append(folder)
     return Job(tuple(folders), run.benchmark.id)
 

@@ -11,7 +11,6 @@ Not for threads: the engine keeps its queue of rule files in a module variable.
 from ttt.compliance.check import Verdict, check_file, check_log, require_known
 from ttt.compliance.ours import (
     LABEL,
-    RULES_FILE,
     bare_command,
     is_ours,
     ruleset_of_rules,
@@ -33,7 +32,6 @@ from ttt.compliance.rulesets import (
 
 __all__ = [
     "LABEL",
-    "RULES_FILE",
     "SEEDS_CHECKED",
     "SEEDS_RULED",
     "Verdict",

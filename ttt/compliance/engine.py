@@ -17,9 +17,10 @@ from mlperf_logging.compliance_checker import mlp_compliance, mlp_parser
 
 from ttt import signals
 from ttt.compliance.log import Log
-from ttt.compliance.ours import RULES_FILE, write_rules
+from ttt.compliance.ours import write_rules
 from ttt.compliance.rulesets import ENGINE, is_official, official_ids, usage_of
 from ttt.compliance.sentences import plain, sentences
+from ttt.run_folder import RULES
 
 # The engine, of a key of which one record must meet the target, and none did.
 _MISSED = tuple(f"Failed checks for {key}" for key in ("eval_", "aggregated_eval_", "averaged_"))
@@ -46,7 +47,7 @@ def judge(log: Log, ruleset: str, werror: bool) -> Findings:
         usage = usage_of(log.benchmark)
         return _run_engine(log, ruleset, f"{usage}_{ruleset}/common.yaml", werror)
     with tempfile.TemporaryDirectory(prefix="ttt-") as folder:
-        rules = Path(folder).resolve() / RULES_FILE
+        rules = Path(folder).resolve() / RULES
         write_rules(rules, ruleset)
         return _run_engine(log, ruleset, str(rules), werror)
 

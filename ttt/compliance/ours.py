@@ -24,7 +24,6 @@ from ttt.compliance.rulesets import ENGINE, init_minutes, load, official_ids, ru
 from ttt.foreign import ForeignError
 
 LABEL = "MLPerf-style, not an MLPerf benchmark"
-RULES_FILE = "rules.yaml"
 
 # In a rule, v is the record with its value and metadata, s what earlier records left behind. CHECK
 # and POST count as broken when they raise; ATLEAST_ONE_CHECK, which follows both, may not raise.

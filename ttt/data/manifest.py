@@ -15,6 +15,7 @@ from ttt import foreign
 from ttt.data import bounds
 from ttt.errors import DataError
 from ttt.foreign import ForeignError
+from ttt.run_folder import RunFolder
 
 MANIFEST = "manifest.json"
 _PARTS = ("train", "eval")
@@ -69,7 +70,7 @@ def keep(root: str, folder: Path) -> None:
         said = foreign.mapping(Path(root) / MANIFEST) if root else {}
         said.pop("source", None)
         if said:
-            (folder / MANIFEST).write_text(json.dumps(said) + "\n")
+            RunFolder(folder).manifest.write_text(json.dumps(said) + "\n")
 
 
 def is_count(value: Any, most: int) -> bool:

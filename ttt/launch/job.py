@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ttt.errors import LAUNCH_FAILED, NOT_REACHED, OK, SUSPENDED, LaunchError
-from ttt.signals import SUSPENDED as SUSPENDED_FILE
+from ttt.run_folder import RunFolder
 from ttt.supervise import deaths, failure
 
 
@@ -54,9 +54,10 @@ class Launcher(Protocol):
 
 def outcome(folder: Path) -> int | None:
     """The exit code a finished run asks for; None if it did not finish."""
-    if (folder / SUSPENDED_FILE).exists():
+    run = RunFolder(folder)
+    if run.suspended.exists():
         return SUSPENDED
-    summary, failures = folder / "summary.json", failure.read(folder / "logs")
+    summary, failures = run.summary, failure.read(run.logs)
     if failures or not summary.is_file():
         return None
     return OK if json.loads(summary.read_text())["status"] == "success" else NOT_REACHED
@@ -64,18 +65,18 @@ def outcome(folder: Path) -> int | None:
 
 def stopped(folder: Path) -> str | None:
     """Why a run was aborted, in the words of its own record; None if it does not say."""
-    summary = folder / "summary.json"
+    summary = RunFolder(folder).summary
     return str(json.loads(summary.read_text())["reason"]) if summary.is_file() else None
 
 
 def suspended(folders: Sequence[Path]) -> Path | None:
     """The run of a launch that waits to go on, if one does."""
-    return next((folder for folder in folders if (folder / SUSPENDED_FILE).exists()), None)
+    return next((folder for folder in folders if RunFolder(folder).suspended.exists()), None)
 
 
 def lost(folder: Path) -> str | None:
     """Why a run is suspended that was not asked to make room; None if it is not."""
-    marker = folder / SUSPENDED_FILE
+    marker = RunFolder(folder).suspended
     return (marker.read_text().strip() or None) if marker.is_file() else None
 
 
@@ -88,12 +89,13 @@ def explain(folder: Path, otherwise: str) -> LaunchError:
     """
     if not folder.is_dir():
         return LaunchError(f"{folder} was removed while the run was going on")
-    failures = failure.read(folder / "logs")
+    logs = RunFolder(folder).logs
+    failures = failure.read(logs)
     if not failures or not failures[0].primary:
         words = [(one.rank, one.host, one.text) for one in failures]
-        text = deaths.cause(folder / "logs", words, socket.gethostname()) or otherwise
-        failure.write_by_launcher(text, folder / "logs")
-        return LaunchError(f"{text}\nlogs: {folder / 'logs'}")
+        text = deaths.cause(logs, words, socket.gethostname()) or otherwise
+        failure.write_by_launcher(text, logs)
+        return LaunchError(f"{text}\nlogs: {logs}")
     first = failures[0]
     error = LaunchError(f"rank {first.rank} on {first.host}: {first.text.rstrip()}")
     error.exit_code = first.exit_code

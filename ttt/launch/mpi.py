@@ -25,7 +25,7 @@ from ttt.errors import SUSPENDED, install
 from ttt.launch.devices import processes_per_node, starting_problems
 from ttt.launch.job import Job, explain, last_words, outcome, worst
 from ttt.launch.process import supervise, worker_environment
-from ttt.supervise.deaths import MPIRUN
+from ttt.run_folder import Logs, RunFolder
 
 # What processes on other nodes need of this environment. Open MPI takes only what -x names,
 # by name; the others take everything.
@@ -166,7 +166,7 @@ class Mpi:
         """
         codes = []
         for folder in job.runs:
-            log = folder / "logs" / MPIRUN
+            log = Logs(RunFolder(folder).logs).mpirun
             status = self._supervise(["-m", "ttt.worker", str(folder)], log)
             code = outcome(folder)
             if code is None:

@@ -13,6 +13,7 @@ from ttt import redact
 from ttt.errors import one_line
 from ttt.launch.devices import ON_A_CPU
 from ttt.launch.job import Job
+from ttt.run_folder import ARRAY_LOG, JOB, JOB_LOG
 from ttt.schema.launcher import SlurmConfig
 
 
@@ -20,7 +21,7 @@ def template() -> str:
     """`slurm/job.sbatch`: of an installed package, or beside it in the repository."""
     package = Path(ttt.__file__).parent
     folder = package / "slurm"
-    return ((folder if folder.is_dir() else package.parent / "slurm") / "job.sbatch").read_text()
+    return ((folder if folder.is_dir() else package.parent / "slurm") / JOB).read_text()
 
 
 def processes_per_node(asked: SlurmConfig) -> int:
@@ -32,7 +33,7 @@ def processes_per_node(asked: SlurmConfig) -> int:
 
 def log_name(asked: SlurmConfig) -> str:
     """The log's name in the launch folder, in sbatch's patterns; an array has one for each task."""
-    return "slurm-%A_%a.out" if asked.array else "slurm-%j.out"
+    return ARRAY_LOG if asked.array else JOB_LOG
 
 
 def render(script: str, asked: SlurmConfig, job: Job, python: str) -> str:

@@ -20,6 +20,7 @@ from ttt.errors import SUSPENDED, LaunchError
 from ttt.launch import sbatch, slurm_job
 from ttt.launch.job import Job, lost, outcome, stopped, worst
 from ttt.launch.slurm_job import State
+from ttt.run_folder import LaunchFolder, RunFolder
 from ttt.schema.launcher import SlurmConfig, limit_seconds
 from ttt.schema.rules import not_one_line
 from ttt.signals import Interrupted, raising
@@ -106,12 +107,13 @@ class Slurm:
             print(script, end="")
             return None
         secret = redact.holds(vars(self._asked))  # the job needs it: this file alone has it
-        modes.write(folder / "job.sbatch", script, private=secret)
+        batch = LaunchFolder(folder).job
+        modes.write(batch, script, private=secret)
         number = submit(folder, sbatch.options(self._asked, absolute))
         log = sbatch.log_name(self._asked).replace("%j", number).replace("%A", number)
         nodes, runs = self._asked.nodes, len(job.runs)
         print(f"submitted job {number}: runs {runs}, nodes {nodes}, processes {self.processes()}")
-        print(f"script  {folder / 'job.sbatch'}")
+        print(f"script  {batch}")
         print(f"log     {folder / log.replace('%a', 'TASK')}", flush=True)
         if self._asked.wait:
             return self._follow(job, number, log.replace("%a", "*"))
@@ -218,13 +220,13 @@ def submit(folder: Path, options: Sequence[str] = ()) -> str:
     """Submit the script of a launch folder; the job's number.
 
     Args:
-        folder: Holds job.sbatch.
+        folder: Of the launch; holds the script.
         options: Those of the script once more: on the command line they win over SBATCH_*.
 
     Raises:
         LaunchError: SLURM refused it, in its own words. The folder is gone: nothing will run there.
     """
-    command = ["sbatch", "--parsable", *options, str(folder / "job.sbatch")]
+    command = ["sbatch", "--parsable", *options, str(LaunchFolder(folder).job)]
     try:
         asked = subprocess.run(
             command, capture_output=True, text=True, check=False, env=outside_of_jobs(os.environ)
@@ -255,14 +257,15 @@ def outside_of_jobs(environment: Mapping[str, str]) -> dict[str, str]:
 def unfinished(run: Path, number: str, states: Sequence[State]) -> LaunchError:
     """Why the job of a run is over and the run is not finished. Its log has been shown already."""
     ended = slurm_job.described(states) or "forgotten by SLURM"
-    again = f"sbatch {shlex.quote(str(run.parent / 'job.sbatch'))} goes on with it"
+    again = f"sbatch {shlex.quote(str(LaunchFolder(run.parent).job))} goes on with it"
     what = "is not finished"
     if aborted := stopped(run):
         what = f"was aborted: {aborted}"
     if reason := lost(run):
         what = f"is suspended: {reason}"
     sentence = f"job {number} is {ended}, and {run} {what}"
-    failures = failure.read(run / "logs")
+    logs = RunFolder(run).logs
+    failures = failure.read(logs)
     if failures and failures[0].primary:
         first = failures[0]
         error = LaunchError(f"{sentence}: rank {first.rank} on {first.host} failed, see above")
@@ -273,12 +276,10 @@ def unfinished(run: Path, number: str, states: Sequence[State]) -> LaunchError:
         error.exit_code = SUSPENDED
         return error
     words = [(one.rank, one.host, one.text) for one in failures]
-    dead = (
-        deaths.cause(run / "logs", words) if any(one.name == "FAILED" for one in states) else None
-    )
+    dead = deaths.cause(logs, words) if any(one.name == "FAILED" for one in states) else None
     remedies = [_REMEDIES[state.name] for state in states if state.name in _REMEDIES]
     why = [dead] if dead else list(dict.fromkeys(remedies))
-    failure.write_by_launcher(": ".join([f"job {number} is {ended}", *why]), run / "logs")
+    failure.write_by_launcher(": ".join([f"job {number} is {ended}", *why]), logs)
     text = ": ".join([sentence, *why])
     return LaunchError(f"{text}; {again}" if reason else text)
 

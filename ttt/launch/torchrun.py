@@ -19,8 +19,8 @@ from ttt.launch.devices import processes_per_node, starting_problems
 from ttt.launch.job import Job, explain, last_words, outcome, worst
 from ttt.launch.process import supervise, worker_environment
 from ttt.launch.relay import Relay
+from ttt.run_folder import Logs, RunFolder
 from ttt.signals import raising
-from ttt.supervise.deaths import TORCHRUN
 from ttt.supervise.failure import LAUNCHED_BY_TTT
 
 # The host's own name need not lead anywhere: torchrun's workers would look for each other there.
@@ -79,7 +79,7 @@ class Torchrun:
         """
         codes = []
         for folder in job.runs:
-            log = folder / "logs" / TORCHRUN
+            log = Logs(RunFolder(folder).logs).torchrun
             place = [*_ONE_NODE, f"--rdzv-id={uuid.uuid4().hex}"]
             own = _OWN_STORE | key.variables()
             status = self._supervise(place, ["-m", "ttt.worker", str(folder)], log, own)
@@ -112,7 +112,7 @@ class Torchrun:
         ours += ["--rdzv-backend=static", f"--rdzv-endpoint={where}", f"--rdzv-id={place.launch}"]
         ours += [f"--rdzv-conf=timeout={math.ceil(seconds + _STARTING_SECONDS)}"]
         with tempfile.TemporaryDirectory(prefix="ttt-") as folder:
-            relay = Relay(Path(folder) / TORCHRUN)
+            relay = Relay(Logs(Path(folder)).torchrun)
             status = self._supervise(ours, ["-m", "ttt", "run", *arguments], None, {}, relay)
             return relay.close(status)
 

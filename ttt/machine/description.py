@@ -17,6 +17,7 @@ import ttt
 from ttt import redact
 from ttt.machine import hardware, installed
 from ttt.protocols import World
+from ttt.run_folder import RunFolder
 from ttt.schema.run import RunConfig
 from ttt.schema.system import FIELDS
 
@@ -27,7 +28,7 @@ def write(run_config: RunConfig, world: World, folder: Path) -> None:
     """Write system.json into the run folder, on rank 0."""
     if world.rank == 0:
         text = json.dumps(redact.settings(system(run_config, world)), indent=2)
-        (folder / "system.json").write_text(text + "\n")
+        RunFolder(folder).system.write_text(text + "\n")
 
 
 def system(run_config: RunConfig, world: World) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import ttt
 from ttt import config, modes, redact
 from ttt.machine import hardware, installed, kernel
 from ttt.protocols import World
+from ttt.run_folder import RunFolder
 from ttt.schema.run import RunConfig
 
 _PACKAGES = "ttt torch numpy hydra-core omegaconf mlperf-logging rich psutil".split()
@@ -36,7 +37,7 @@ def write(run_config: RunConfig, world: World, folder: Path) -> None:
     if world.rank == 0 and mine:
         text = json.dumps(mine | {"nodes": nodes}, indent=2)
         private = redact.holds(config.plain(run_config))
-        modes.write(folder / "environment.json", text + "\n", private=private)
+        modes.write(RunFolder(folder).environment, text + "\n", private=private)
 
 
 def environment(device: torch.device, command: list[str]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ttt.run_folder import CONFIG
 from ttt.schema.parallel import Mesh
 
 # What autocast computes matrix products in; without it they are computed as the weights are.
@@ -88,7 +89,7 @@ def common(claim: Mapping[str, Any]) -> dict[str, Any]:
         "train_samples": claim["train_samples"],
         "eval_samples": claim["eval_samples"],
         **claim["disclosed"],
-        "config_filename": "config.yaml",
+        "config_filename": CONFIG,
     }
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from ttt import config
 from ttt.events import Event
 from ttt.protocols import Sink
+from ttt.run_folder import RunFolder
 from ttt.schema.run import RunConfig
 from ttt.sinks.console import Console
 from ttt.sinks.jsonl import JsonLines
@@ -40,8 +41,9 @@ def open_sinks(
         ConfigError: There is no such tracker, or it is no tracker.
         LaunchError: Another process writes the record.
     """
-    record = JsonLines(folder / "events.jsonl")
-    summary = Summary(folder / "summary.json")
+    files = RunFolder(folder)
+    record = JsonLines(files.events)
+    summary = Summary(files.summary)
     for event in recalled:
         summary.write(event)
     resumed = bool(recalled)
@@ -54,7 +56,7 @@ def open_sinks(
     return [
         record,
         *trackers,  # closed after all that matters is written
-        MlperfLog(folder / f"result_{run_config.run}.txt", resumed=resumed),
+        MlperfLog(files.result(run_config.run), resumed=resumed),
         summary,
         Console(terminal, summary, str(folder), brief=run_config.runs > 1),
     ]

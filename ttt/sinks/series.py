@@ -13,6 +13,7 @@ from typing import Any
 from ttt import foreign, redact
 from ttt.events import Event, Kind
 from ttt.foreign import ForeignError
+from ttt.run_folder import RunFolder
 
 PROGRESS_SECONDS = 1.0  # a point of the loss at most so often: a log call costs up to a millisecond
 
@@ -69,7 +70,7 @@ def frozen(folder: Path) -> dict[str, Any]:
     Empty if no configuration can be read.
     """
     try:
-        config = foreign.mapping(folder / "config.yaml", inside=folder)
+        config = foreign.mapping(RunFolder(folder).config, inside=folder)
     except ForeignError:
         return {}
     config = redact.without(config)  # a tracker shows it to others
@@ -83,7 +84,7 @@ def frozen(folder: Path) -> dict[str, Any]:
 def machine(folder: Path) -> dict[str, Any]:
     """What the machine of rank 0 is, by environment.json; empty where that is not to be read."""
     try:
-        values = foreign.mapping(folder / "environment.json", inside=folder)
+        values = foreign.mapping(RunFolder(folder).environment, inside=folder)
     except ForeignError:  # a kill may have cut it
         return {}
     return {"system": {name: values[name] for name in _SYSTEM_FIELDS if name in values}}

@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 from ttt.errors import MissingExtra, TttError
 from ttt.events import Event, Kind
+from ttt.run_folder import WANDB
 from ttt.schema.choices import TrackingMode
 from ttt.schema.tracking import TrackingConfig
 from ttt.sinks.series import Series, axes, folder_identity, frozen, machine, scalars, sweep_point
@@ -119,12 +120,12 @@ class Wandb:
         self._queue.put(None)
         seconds = self._tracking.timeout_seconds if self._whole else _HASTY_SECONDS
         self._thread.join(seconds)
-        log, where = logging.getLogger(__name__), self._tracking.dir or self._folder
+        log, where = logging.getLogger(__name__), Path(self._tracking.dir or self._folder) / WANDB
         if self._error is not None:
             log.warning("W&B had to stop at the end: %s", self._error)
         elif self._thread.is_alive():
             self._given_up = True
-            missing = "what is missing: wandb sync %s/wandb"
+            missing = "what is missing: wandb sync %s"
             log.warning("W&B was not done within %g s; " + missing, seconds, where)
 
     def _give_up(self, why: str) -> None:

@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import mkdtemp
 
-from ttt import modes, redact
+from ttt import modes, redact, run_folder
 from ttt.errors import ConfigError
+from ttt.run_folder import POWER
 from ttt.submission import implementation
 from ttt.submission.entry import PARAMETERS
 from ttt.submission.plan import Plan, Result
@@ -62,9 +63,9 @@ def _write_results(result: Result, folder: Path, wish: Request) -> None:
     folder.mkdir(parents=True)
     for number, entry in enumerate(result.entries):
         assert entry.log is not None
-        shutil.copyfile(entry.log, folder / f"result_{number}.txt")
+        shutil.copyfile(entry.log, folder / run_folder.result(number))
         if entry.power is not None and (wish.power or not entry.ours):
-            shutil.copytree(entry.power, folder / "power" / f"result_{number}")
+            shutil.copytree(entry.power, folder / POWER / Path(run_folder.result(number)).stem)
         if not entry.ours:  # of this benchmark, and of all on this system
             near = entry.log.absolute().parent
             for here, there in ((near, folder), (near.parent, folder.parent)):

@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from ttt import config, foreign, prepare
-from ttt.prepare.folder import MANIFEST
+from ttt.run_folder import RunFolder
 from ttt.submission.typed import command, value_of
 
 Config = Mapping[str, Any]
@@ -32,7 +32,7 @@ def expected(frozen: Config, run: Path) -> dict[str, Any]:
     """
     names = ("train_samples", "eval_samples", "train_dir", "eval_dir")
     known: dict[str, Any] = {name: value_of(frozen, f"data.{name}") for name in names}
-    file = run / MANIFEST
+    file = RunFolder(run).manifest
     manifest = foreign.mapping(file, inside=run) if os.path.lexists(file) else None
     return known | {"manifest": manifest}
 

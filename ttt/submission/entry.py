@@ -18,6 +18,7 @@ from ttt.errors import ConfigError
 from ttt.foreign import ForeignError
 from ttt.report.read.systems import place_of
 from ttt.report.run import Run
+from ttt.run_folder import POWER, RunFolder
 from ttt.submission import pasted, typed
 
 PARAMETERS = "package_checker_params"  # by which a submitter may ask package_checker to skip tests
@@ -148,11 +149,11 @@ def _log(run: Run) -> Path | None:
     """The log of a run that has ended, well or not: a log that still grows is no evidence."""
     if run.status in ("not started", "running", "suspended"):
         return None
-    return next(iter(run.path.glob("result_*.txt")), None)
+    return next(iter(RunFolder(run.path).results()), None)
 
 
 def _of_folder(run: Run) -> dict[str, Any]:
-    power = run.path / "power"
+    folder = RunFolder(run.path)
     frozen, config = _configuration(run.path)
     return {
         "frozen": frozen,
@@ -162,15 +163,15 @@ def _of_folder(run: Run) -> dict[str, Any]:
         "processes": _processes(run.path, config),
         "system": run.system,
         "description": run.description,
-        "power": power if power.is_dir() else None,
-        "power_logs": len(list(power.glob("node_*.txt"))),
-        "environment": _environment(run.path / "environment.json"),
+        "power": folder.power if folder.power.is_dir() else None,
+        "power_logs": len(folder.power_logs()),
+        "environment": _environment(folder.environment),
     }
 
 
 def _configuration(folder: Path) -> tuple[str | None, dict[str, Any]]:
     """The frozen config.yaml of a run folder: its text, and what that says, without secrets."""
-    file = folder / "config.yaml"
+    file = RunFolder(folder).config
     if not os.path.lexists(file):
         return None, {}
     content = redact.without(foreign.mapping(file, inside=folder))
@@ -183,7 +184,7 @@ def _processes(folder: Path, config: Mapping[str, Any]) -> int | None:
     if found is None or (type(found) is int and 0 < found < 2**31):
         return found
     raise ConfigError(
-        [f"{folder}/config.yaml has processes {found!r:.80}; allowed: a number; run it again"]
+        [f"{RunFolder(folder).config} has processes {found!r:.80}; allowed: a number; run it again"]
     )
 
 
@@ -208,7 +209,7 @@ def _of_tree(run: Run) -> dict[str, Any]:
     if place.tree is None:
         return {}
     described = place.tree / "systems" / f"{place.system}.json"
-    power = folder / "power" / run.path.stem
+    power = folder / POWER / run.path.stem
     implementation = place.tree / "benchmarks" / folder.name
     return {
         "tree": place.tree,

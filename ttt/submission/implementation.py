@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from ttt import redact
-from ttt.compliance import RULES_FILE
 from ttt.errors import ConfigError, one_line
 from ttt.report.read.systems import whole
+from ttt.run_folder import CONFIG, RunFolder
 from ttt.submission import dataset, pasted, scripts, source, typed, verify_dataset
 from ttt.submission.entry import Entry
 from ttt.submission.plan import Result
 
-CONFIG, README = "config.yaml", "README.md"  # logs name the first as their config_filename
+README = "README.md"
 
 
 def write(result: Result, folder: Path, config_dir: Path | None = None) -> None:
@@ -44,7 +44,7 @@ def write(result: Result, folder: Path, config_dir: Path | None = None) -> None:
     configs = [entry.config for entry in result.entries]
     for entry in result.entries:
         if wrong := [*pasted.in_configuration(entry.config)]:
-            raise ConfigError([f"{entry.path}/config.yaml: {each}" for each in wrong])
+            raise ConfigError([f"{RunFolder(entry.path).config}: {each}" for each in wrong])
     for name, content in _files(result, configs, folder / scripts.SOURCE).items():
         (folder / name).write_text(content)
     shutil.copyfile(verify_dataset.__file__, folder / scripts.VERIFY)
@@ -54,9 +54,9 @@ def write(result: Result, folder: Path, config_dir: Path | None = None) -> None:
             (folder / f"config_{number}.yaml").write_text(text)
     own = _copy_own(configs[0], config_dir, folder)
     (folder / README).write_text(_readme(result, origin, own))
-    rules = first.path / RULES_FILE
+    rules = RunFolder(first.path).rules
     if rules.is_file():
-        shutil.copyfile(rules, folder / RULES_FILE)
+        shutil.copyfile(rules, folder / rules.name)
 
 
 def _files(result: Result, configs: Sequence[Mapping[str, Any]], tree: Path) -> dict[str, str]:

@@ -2,7 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+from ttt import run_folder
 from ttt.compliance import runs_needed
 from ttt.report.analyze.score import dropped
 from ttt.submission.entry import Entry
@@ -106,7 +108,7 @@ def _chosen(benchmark: str, members: Sequence[Entry]) -> list[Entry]:
 def _numbered(entries: Sequence[Entry]) -> tuple[Entry, ...]:
     """In the order of their numbers where these are 0 to N-1, else in that of their start."""
     names = {one.log.stem: one for one in entries if one.log is not None}
-    wanted = [f"result_{number}" for number in range(len(entries))]
+    wanted = [Path(run_folder.result(number)).stem for number in range(len(entries))]
     return tuple(names[name] for name in wanted) if {*names} == {*wanted} else tuple(entries)
 
 

@@ -23,6 +23,7 @@ from ttt.distributed.rendezvous import JOIN_SECONDS
 from ttt.errors import ConfigError, LaunchError
 from ttt.loop import ResumePoint
 from ttt.protocols import World
+from ttt.run_folder import RunFolder
 from ttt.schema.run import RunConfig
 from ttt.supervise import demands, owner, resume
 from ttt.supervise.guard import Guard
@@ -97,7 +98,7 @@ def _read(guard: Guard) -> tuple[str | None, Sequence[str]]:
     Returns:
         None in place of the configuration where the process has none.
     """
-    file = guard.folder / "config.yaml" if guard.folder else None
+    file = RunFolder(guard.folder).config if guard.folder else None
     whole = guard.rank == 0  # the others look at what every process touches
     if file is None or not (whole or file.is_file()):
         return None, ()

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from ttt import foreign
 from ttt.errors import LAUNCH_FAILED
+from ttt.run_folder import Logs
 
-TORCHRUN, MPIRUN, SRUN = "torchrun.log", "mpirun.log", "srun.log"
 # Signals that people send to stop a process, and launchers to the processes that survive.
 _REQUESTS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 _STOPPED = frozenset(f"stopped by {number.name}" for number in _REQUESTS)  # as `ttt.signals` has it
@@ -206,10 +206,10 @@ def cause(
     stopped = {
         f"rank {rank}": f"{host} was {text}" for rank, host, text in left if text in _STOPPED
     }
-    said = _text(logs / SRUN)
-    agents = sorted(logs.glob("torchrun*.log"))
+    files = Logs(logs)
+    said, agents = _text(files.srun), files.of_torchrun()
     silent = [death for log in agents for death in of_torchrun(_text(log), explained, here)]
-    silent += of_mpirun(_text(logs / MPIRUN), explained)
+    silent += of_mpirun(_text(files.mpirun), explained)
     tasks = of_srun(said, "torchrun" if agents else "rank", explained)
     # What its launcher asked for, too, explains nothing.
     silent = [death for death in silent if not (death.asked and death.who in stopped)]

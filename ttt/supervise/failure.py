@@ -11,11 +11,11 @@ from pathlib import Path
 
 from ttt import redact
 from ttt.errors import LAUNCH_FAILED, TttError, shown
+from ttt.run_folder import Logs
 from ttt.signals import Interrupted
 
 # Set by our launchers, which show the first failure themselves; a worker without it shows its own.
 LAUNCHED_BY_TTT = "TTT_LAUNCHED"
-LAUNCHER = "launcher.failure.json"
 _RESERVED = 8192  # bytes; a JSON text escapes a character to six at most
 
 
@@ -94,7 +94,7 @@ def release(logs: Path, rank: int) -> None:
 
 
 def _reserved(logs: Path, rank: int) -> Path:
-    return logs / f"rank_{rank}.reserved"
+    return Logs(logs).reserved(rank)
 
 
 def write(failure: Failure, logs: Path, *, by: int) -> None:
@@ -105,14 +105,15 @@ def write(failure: Failure, logs: Path, *, by: int) -> None:
         logs: The folder of the run's logs.
         by: The rank that says it.
     """
-    draft = logs / f"rank_{by}.failure.tmp"
+    file = Logs(logs).failure(by)
+    draft = file.with_suffix(".tmp")
     try:
         draft.write_text(json.dumps(asdict(failure)))
-        os.replace(draft, draft.with_suffix(".json"))
+        os.replace(draft, file)
     except OSError:
         short = replace(failure, text=failure.text[: _RESERVED // 8])
-        with _reserved(logs, by).open("r+b") as file:
-            file.write(json.dumps(asdict(short)).encode())
+        with _reserved(logs, by).open("r+b") as room:
+            room.write(json.dumps(asdict(short)).encode())
     else:
         release(logs, by)
 
@@ -127,19 +128,18 @@ def write_by_launcher(text: str, logs: Path, *, primary: bool = True) -> None:
     """
     record = {"text": redact.text(shown(text)), "time": time.time(), "primary": primary}
     with contextlib.suppress(OSError):  # the user sees it on the terminal all the same
-        (logs / LAUNCHER).write_text(json.dumps(record))
+        Logs(logs).launcher_failure.write_text(json.dumps(record))
 
 
 def forget(logs: Path) -> None:
     """Remove all reasons: the run starts again, and the end of an earlier start is no cause."""
-    for file in logs.glob("*.failure.json"):
+    for file in Logs(logs).failures():
         file.unlink(missing_ok=True)
 
 
 def read(logs: Path) -> list[Failure]:
     """All failures of a run, those that explain something first, the earliest before others."""
-    files = [*logs.glob("rank_*.failure.json"), *logs.glob("rank_*.reserved")]
-    said = [text for path in files if (text := _text(path).strip())]
+    said = [text for path in Logs(logs).rank_failures() if (text := _text(path).strip())]
     found = [Failure(**json.loads(text)) for text in said]
     return sorted(found, key=lambda failure: (not failure.primary, failure.time))
 

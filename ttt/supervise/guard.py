@@ -20,6 +20,7 @@ from ttt.errors import ESCAPE, LAUNCH_FAILED, TttError, shown
 from ttt.events import EventLog
 from ttt.loop import Parts, abort
 from ttt.protocols import World
+from ttt.run_folder import Logs, RunFolder
 from ttt.schema.run import TimeoutConfig
 from ttt.signals import Interrupted
 from ttt.supervise import failure, saver
@@ -57,12 +58,12 @@ class Guard:
     @property
     def logs(self) -> Path | None:
         """The folder of the run's logs; None where this process cannot see it."""
-        logs = None if self.folder is None else self.folder / "logs"
+        logs = None if self.folder is None else RunFolder(self.folder).logs
         return logs if logs and logs.is_dir() else None
 
     def _own_log(self) -> Path:
         assert self.logs is not None
-        return self.logs / f"rank_{self.rank}.log"
+        return Logs(self.logs).rank(self.rank)
 
     def refuse(self) -> None:
         """Write nothing in the run folder: it is not trusted, or another process runs it."""
@@ -145,7 +146,7 @@ class Guard:
         goes_on = goes_on and not any(one.primary for one in failures)
         if goes_on and self.rank == 0 and self.folder and self._admitted:
             with contextlib.suppress(OSError):
-                (self.folder / signals.SUSPENDED).write_text(reason + "\n")
+                RunFolder(self.folder).suspended.write_text(reason + "\n")
         parts = self._parts
         if parts and parts.clock.running and self._ending.acquire(blocking=False):
             abort(parts, reason, goes_on=goes_on)
@@ -209,7 +210,7 @@ class Guard:
     def _keep_flight_record(self) -> None:
         record = dist_world.flight_record()
         if record and self.logs:
-            (self.logs / f"rank_{self.rank}.nccl_trace").write_bytes(record)
+            Logs(self.logs).flight_record(self.rank).write_bytes(record)
 
     def leave(self, *, suspended: bool) -> None:
         """Leave without a failure; show how a suspended run goes on, where nothing else does.

@@ -9,10 +9,10 @@ import socket
 from pathlib import Path
 
 from ttt.errors import LaunchError
+from ttt.run_folder import Logs, RunFolder
 
 # The folder that the batch script owns for all its processes; see slurm/job.sbatch.
 OWNS = "TTT_OWNS"
-_FILE = Path("logs") / "owner"
 
 
 def take(folder: Path) -> None:
@@ -27,7 +27,8 @@ def take(folder: Path) -> None:
     job = os.environ.get("SLURM_JOB_ID")
     if os.environ.get(OWNS) == str(folder):
         return
-    file = os.open(folder / _FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)  # never closed
+    path = Logs(RunFolder(folder).logs).owner
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)  # never closed
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:

@@ -17,10 +17,10 @@ from ttt.distributed.state import restore_random
 from ttt.errors import LaunchError
 from ttt.events import Event, Kind
 from ttt.loop import Parts, ResumePoint
+from ttt.run_folder import RunFolder
 from ttt.supervise import failure, saver
-from ttt.supervise.saver import CHECKPOINT, Saver
+from ttt.supervise.saver import Saver
 
-EVENTS = "events.jsonl"
 _BEFORE = (Kind.CACHE_CLEAR, Kind.INIT_START, Kind.CONFIG, Kind.INIT_STOP, Kind.WARNING)
 
 
@@ -31,7 +31,7 @@ def recall(folder: Path) -> list[Event]:
         ConfigError: Others could have written them.
     """
     try:
-        lines = trusted.read(folder / EVENTS).decode(errors="replace").splitlines()
+        lines = trusted.read(RunFolder(folder).events).decode(errors="replace").splitlines()
     except FileNotFoundError:
         return []
     return [event for event in map(_event, lines) if event]
@@ -63,17 +63,18 @@ def past(folder: Path) -> ResumePoint | None:
     begun = any(event.kind is Kind.RUN_START for event in events)
     if not begun and any(event.kind not in _BEFORE for event in events):
         raise LaunchError(
-            f"{folder / EVENTS} is damaged: it no longer shows when the clock started, so"
+            f"{RunFolder(folder).events} is damaged: it no longer shows when the clock started, so"
             " this run cannot go on; start another one"
         )
-    failure.forget(folder / "logs")
-    (folder / signals.SUSPENDED).unlink(missing_ok=True)
+    run = RunFolder(folder)
+    failure.forget(run.logs)
+    run.suspended.unlink(missing_ok=True)
     if not begun:
-        (folder / EVENTS).unlink(missing_ok=True)
-        for log in folder.glob("result_*.txt"):
+        run.events.unlink(missing_ok=True)
+        for log in run.results():
             log.unlink()
         return None
-    return _past(events, checkpoint.find(folder / CHECKPOINT))
+    return _past(events, checkpoint.find(run.checkpoint))
 
 
 def _past(events: Sequence[Event], saved: Progress | None) -> ResumePoint:
@@ -107,15 +108,15 @@ def prepare(
     if past:
         past = _undamaged(parts, past, folder)
         if past.step:
-            _restore(parts, past.step, folder / CHECKPOINT)
+            _restore(parts, past.step, RunFolder(folder).checkpoint)
         if parts.world.rank == 0:  # no file of a later step may count among those to be written
-            checkpoint.sweep(folder / CHECKPOINT, keep=[past.step])
+            checkpoint.sweep(RunFolder(folder).checkpoint, keep=[past.step])
     return (parts if every is None else replace(parts, saver=Saver(parts, folder, every))), past
 
 
 def _undamaged(parts: Parts, past: ResumePoint, folder: Path) -> ResumePoint:
     """The past up to the newest checkpoint that is sound, which all ranks find alike."""
-    world, saved = parts.world, folder / CHECKPOINT
+    world, saved = parts.world, RunFolder(folder).checkpoint
     bad = checkpoint.unclear(saved) if world.rank == 0 else []
     while past.step and (files := checkpoint.damaged(saved, past.step, world)):
         bad += files
@@ -166,7 +167,7 @@ def suspend(parts: Parts, folder: Path) -> None:
     failed = None
     try:
         where = saver.progress(parts)
-        checkpoint.write(content, where, folder / CHECKPOINT, world.rank, total=size)
+        checkpoint.write(content, where, RunFolder(folder).checkpoint, world.rank, total=size)
     except Exception as error:  # of any kind: the run goes on from an older one
         failed = checkpoint.reason(error)
     asking = [name.name for name in world.gather(signals.preemption_requested()) if name]
@@ -177,4 +178,4 @@ def suspend(parts: Parts, folder: Path) -> None:
     asked = f"{asking[0]} asked for room"
     log.emit(Kind.SUSPENDED, step, reason=asked, **saved, **parts.position(step))
     if world.rank == 0:
-        (folder / signals.SUSPENDED).touch()
+        RunFolder(folder).suspended.touch()

@@ -18,8 +18,8 @@ from ttt.distributed.state import load_torchs_part, random_state
 from ttt.events import Kind
 from ttt.loop import Parts
 from ttt.protocols import State
+from ttt.run_folder import RunFolder
 
-CHECKPOINT = "checkpoint"  # the folder, in that of the run
 _LAST_SECONDS = 60.0  # for the last one, once training is over; a file system may never answer
 
 
@@ -54,7 +54,7 @@ def progress(parts: Parts) -> Progress:
 
 def forget(folder: Path) -> None:
     """Remove what was saved of a run that is over."""
-    shutil.rmtree(folder / CHECKPOINT, ignore_errors=True)
+    shutil.rmtree(RunFolder(folder).checkpoint, ignore_errors=True)
 
 
 class Saver:
@@ -72,7 +72,7 @@ class Saver:
     def __init__(self, parts: Parts, folder: Path, every: float) -> None:
         checkpoint.demand_shared(folder, parts.world)
         load_torchs_part()
-        self._parts, self._folder, self._every = parts, folder / CHECKPOINT, every
+        self._parts, self._folder, self._every = parts, RunFolder(folder).checkpoint, every
         self._due: float | None = None
         self._copied: Copied | None = None
         self._thread: threading.Thread | None = None

@@ -17,10 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from ttt import run_folder
 from ttt.compliance import at_least, usage_of
 from ttt.compliance.records import LONGEST, TOKEN, lines
 from ttt.report.analyze.score import agreed, dropped
 from ttt.report.run import Run
+from ttt.run_folder import RunFolder
 
 _FIRST = "1.0.0"  # ruleset, before which there were no reference points
 _SAME = ("benchmark", "ruleset")
@@ -82,7 +84,7 @@ def judge(runs: Sequence[Run]) -> Rcp | None:
     with tempfile.TemporaryDirectory(prefix="ttt-") as folder, _heard(rcp_checker) as said:
         try:
             for number, log in enumerate(logs):
-                _copy(log, Path(folder) / f"result_{number}.txt")
+                _copy(log, Path(folder) / run_folder.result(number))
             passed, message, scaling = rcp_checker.check_directory(
                 folder, usage, ruleset, False, False, rcp_pass="pruned_rcps", set_scaling=False
             )
@@ -95,7 +97,7 @@ def judge(runs: Sequence[Run]) -> Rcp | None:
 
 def _log(run: Run) -> Path | None:
     if run.path.is_dir():
-        return next(iter(sorted(run.path.glob("result_*.txt"))), None)
+        return next(iter(RunFolder(run.path).results()), None)
     return run.path
 
 

@@ -18,8 +18,8 @@ from ttt.compliance import require_known
 from ttt.report.files import natural
 from ttt.report.read import folders, mllogs
 from ttt.report.run import Found, Rejected, Run
+from ttt.run_folder import RESULTS, is_run
 
-LOG = "result_*.txt"
 _MANY = 64  # logs, below which a second process costs more than it brings
 _CHUNK = 16  # sources a process is given at a time
 
@@ -74,7 +74,7 @@ def _at(path: Path) -> Iterator[_Source | Rejected]:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
             yield from _under(path)
-        elif folders.is_run(path.parent, os.listdir(path.parent)):
+        elif is_run(path.parent, os.listdir(path.parent)):
             yield _Source(path.parent, folder=True)
         else:
             yield _Source(path, folder=False)
@@ -88,11 +88,11 @@ def _under(top: Path) -> Iterator[_Source | Rejected]:
     failed: list[OSError] = []
     for name, below, names in os.walk(top, onerror=failed.append):
         folder = Path(name)
-        if folders.is_run(folder, names):
+        if is_run(folder, names):
             below.clear()
             yield _Source(folder, folder=True)
         else:
-            logs = (name for name in names if fnmatchcase(name, LOG))
+            logs = (name for name in names if fnmatchcase(name, RESULTS))
             yield from (_Source(folder / log, folder=False) for log in sorted(logs, key=natural))
         # Hydra keeps its own config.yaml in `.hydra`.
         below[:] = sorted((each for each in below if each[0] != "."), key=natural)

@@ -8,22 +8,19 @@ lost. May not know how folders are found, nor how runs are scored or shown.
 import hashlib
 import os
 import statistics
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
-from ttt import foreign, redact, signals
-from ttt.compliance import RULES_FILE, ruleset_of_rules
+from ttt import foreign, redact
+from ttt.compliance import ruleset_of_rules
 from ttt.foreign import ForeignError
 from ttt.report.read.record import history, last_sign
 from ttt.report.run import LARGEST, Block, Rank, Rejected, Run
+from ttt.run_folder import CONFIG, RULES, SUMMARY, Logs, RunFolder
 from ttt.supervise import deaths
-from ttt.supervise.failure import LAUNCHER
 
-CONFIG, SUMMARY, EVENTS, LOGS = "config.yaml", "summary.json", "events.jsonl", "logs"
-SYSTEM = "system.json"
 _SENTENCE = 2000  # bytes; one is written there
-_RUN_FILES = {SUMMARY, EVENTS, "environment.json"}
 
 # What may differ between runs that are repetitions of each other.
 _NOT_IN_DIGEST = {"seed", "runs", "run", "index", "run_root", "command", "tracking", "keep"}
@@ -49,20 +46,11 @@ _RANK_KINDS = _kinds(Rank)
 _NOUNS = {str: "text", bool: "true, false", int: "a whole number", float: "a number"}
 
 
-def is_run(folder: Path, names: Container[str]) -> bool:
-    """Whether a folder with files of these names is a run's.
-
-    A configuration alone does not make one: any project may have a config.yaml.
-    """
-    known = any(name in names for name in _RUN_FILES) or folder.name.startswith("seed_")
-    return SUMMARY in names or (CONFIG in names and known)
-
-
 def read(folder: Path) -> Run | Rejected:
     """Read a run folder.
 
     Args:
-        folder: One that `is_run`.
+        folder: One that `ttt.run_folder.is_run`.
 
     Returns:
         The run, or why the folder could not be used.
@@ -74,31 +62,32 @@ def read(folder: Path) -> Run | Rejected:
 
 
 def _read(folder: Path) -> Run:
-    there = os.path.lexists(folder / CONFIG)
-    config = redact.settings(_content(folder / CONFIG)) if there else {}
-    past = history(folder / EVENTS)
+    files = RunFolder(folder)
+    there = os.path.lexists(files.config)
+    config = redact.settings(_content(files.config)) if there else {}
+    past = history(files.events)
     values = _of_config(config, past.config)
-    if os.path.lexists(folder / SUMMARY):
+    if os.path.lexists(files.summary):
         try:
-            values |= _of_summary(_content(folder / SUMMARY))
+            values |= _of_summary(_content(files.summary))
         except _UnusableError as error:
             if not config:
                 raise
             values |= {"status": "unreadable", "reason": str(error)}  # it counts, as no success
-    elif not os.path.lexists(folder / EVENTS) and not any((folder / LOGS).glob("*")):
+    elif not os.path.lexists(files.events) and not any(files.logs.glob("*")):
         values |= {"status": "not started", "reason": "no events"}
     else:
-        values |= last_sign(folder / EVENTS)
-    if values.get("status") == "died" and (left := _left_to_go_on(folder / signals.SUSPENDED)):
+        values |= last_sign(files.events)
+    if values.get("status") == "died" and (left := _left_to_go_on(files.suspended)):
         values |= {"status": "suspended", "reason": left}
     status = str(values.get("status"))
     judged = values.get("passed") is not None  # then the run ended, even if a later step failed
     ended = status in ("died", "aborted", "suspended") and not judged
-    if ended and (cause := _cause(folder / LOGS, status)):
+    if ended and (cause := _cause(files.logs, status)):
         values["reason"] = cause
     if isinstance(reason := values.get("reason"), str):
         values["reason"] = redact.text(reason)
-    values |= _of_system(folder / SYSTEM)
+    values |= _of_system(files.system)
     if past.problem is not None:
         values["problems"] = (*values.get("problems", ()), past.problem)
     values["energy_source"] = "counters, by ttt" if values.get("energy_j") is not None else None
@@ -112,7 +101,7 @@ def _read(folder: Path) -> Run:
         settings=_dotted(repeated),
         trained=_digest({name: config[name] for name in ("model", "task") if name in config}),
         stopped=past.stopped,
-        began=past.started is not None or os.path.lexists(folder / SUMMARY),
+        began=past.started is not None or os.path.lexists(files.summary),
         evaluations=tuple(past.evaluations),
         blocks=tuple(past.blocks),
         **values,
@@ -136,19 +125,19 @@ def _cause(logs: Path, status: str) -> str | None:
     """
     found: list[tuple[bool, float, str]] = []
     said: list[tuple[int, str, str]] = []
-    files = [*logs.glob("rank_*.failure.json"), *logs.glob("rank_*.reserved"), logs / LAUNCHER]
-    for file in files:
+    of_launcher = Logs(logs).launcher_failure
+    for file in [*Logs(logs).rank_failures(), of_launcher]:
         match _words(file):
             case {"text": str(text), "time": int() | float() as time} as record if (
                 text.strip() and abs(time) < LARGEST
             ):
                 rank = f"rank {record.get('rank')} on {record.get('host')}: "
                 first = text.strip().splitlines()[-1 if text.startswith("Traceback") else 0]
-                who = "" if file.name == LAUNCHER else rank
+                who = "" if file == of_launcher else rank
                 if isinstance(record.get("rank"), int):
                     said.append((record["rank"], str(record.get("host")), text))
                 found.append((record.get("primary") is not True, float(time), f"{who}{first}"))
-    silent = not found or (min(found)[0] and not os.path.lexists(logs / LAUNCHER))
+    silent = not found or (min(found)[0] and not os.path.lexists(of_launcher))
     seen = deaths.cause(logs, said) if silent and (found or status == "died") else None
     return seen or (min(found)[2] if found else None)
 
@@ -170,16 +159,17 @@ def ruleset_of(folder: Path) -> tuple[str, str] | None:
         ruleset = inner.get("ruleset") if isinstance(inner, dict) else None
         if isinstance(ruleset, str):
             return ruleset, name
-    ruleset = ruleset_of_rules(folder / RULES_FILE)
-    return (ruleset, RULES_FILE) if ruleset else None
+    ruleset = ruleset_of_rules(RunFolder(folder).rules)
+    return (ruleset, RULES) if ruleset else None
 
 
 def summary_problem(folder: Path) -> str | None:
     """Why the summary of a run folder cannot be used; None if it can, or is not there."""
-    if not os.path.lexists(folder / SUMMARY):
+    summary = RunFolder(folder).summary
+    if not os.path.lexists(summary):
         return None
     try:
-        _of_summary(_content(folder / SUMMARY))
+        _of_summary(_content(summary))
     except _UnusableError as error:
         return str(error)
     return None

@@ -17,6 +17,7 @@ from typing import Any
 from ttt.compliance.log import Log
 from ttt.compliance.records import Record
 from ttt.report.read.progress import number
+from ttt.run_folder import POWER
 
 SOURCE = "power logs of the submission"
 _START, _STOP, _READING = "power_measurement_start", "power_measurement_stop", "power_reading"
@@ -56,13 +57,14 @@ def energy_of(log: Path, run: Span | None, nodes: int | None) -> dict[str, Any]:
         run: When it ran; None if unknown.
         nodes: How many there are, all of which have to be measured; None if unknown.
     """
-    if not (log.parent / "power").is_dir():
+    power = log.parent / POWER
+    if not power.is_dir():
         return {}
-    folder = log.parent / "power" / log.stem
+    folder = power / log.stem
     try:
         energy_j = _energy(folder, run, nodes)
     except _UnusableError as error:
-        return {"energy_reason": f"power/{log.stem}: {error}"}
+        return {"energy_reason": f"{POWER}/{log.stem}: {error}"}
     return {"energy_j": energy_j, "energy_source": SOURCE}
 
 

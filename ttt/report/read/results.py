@@ -11,9 +11,7 @@ from pathlib import Path
 from ttt.compliance import official_ids
 from ttt.errors import ConfigError
 from ttt.report.files import natural
-from ttt.report.read import folders
-
-_PATTERN = "result_*.txt"
+from ttt.run_folder import RESULTS, is_run
 
 
 def find_results(paths: Iterable[str | Path]) -> list[Path]:
@@ -27,14 +25,14 @@ def find_results(paths: Iterable[str | Path]) -> list[Path]:
     for path in map(Path, paths):
         if not path.exists():
             absent.append(f"{path} does not exist; allowed: a result file or any folder above some")
-        files = sorted(path.rglob(_PATTERN), key=natural) if path.is_dir() else [path]
+        files = sorted(path.rglob(RESULTS), key=natural) if path.is_dir() else [path]
         for file in files:
             found.setdefault(os.path.realpath(file), file)
     if absent:
         raise ConfigError(absent)
     if not found:
         where = ", ".join(map(str, paths))
-        raise ConfigError([f"there is no {_PATTERN} under {where}; give the path of a result file"])
+        raise ConfigError([f"there is no {RESULTS} under {where}; give the path of a result file"])
     return list(found.values())
 
 
@@ -73,8 +71,8 @@ def whole_folders(paths: Iterable[str | Path], files: Sequence[Path]) -> list[Fo
     found = []
     for folder, members in inside.items():
         alone = len(members) == 1 and os.path.realpath(members[0]) in named
-        whole = len(members) >= len(list(folder.glob(_PATTERN)))
-        if whole and not alone and not folders.is_run(folder, os.listdir(folder)):
+        whole = len(members) >= len(list(folder.glob(RESULTS)))
+        if whole and not alone and not is_run(folder, os.listdir(folder)):
             found.append(_folder(folder, members))
     return found
 

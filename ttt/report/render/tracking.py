@@ -20,6 +20,7 @@ from ttt.report.read.progress import number
 from ttt.report.render import overview
 from ttt.report.render.dashboard import create
 from ttt.report.run import Run
+from ttt.run_folder import WANDB, RunFolder
 from ttt.sinks.series import (
     Series,
     axes,
@@ -112,13 +113,13 @@ def _push(study: Study, place: _Place, page: Path | None) -> Iterator[str]:
             pushed += 1
     benchmarks = list(dict.fromkeys(each.benchmark for each in study.experiments))
     told = sum(_summarise(study, benchmark, place, page) for benchmark in benchmarks)
-    yield f"W&B: {pushed} runs and {told} summaries in {place.directory / 'wandb'}"
+    yield f"W&B: {pushed} runs and {told} summaries in {place.directory / WANDB}"
     if tracked:
         yield f"W&B: {len(tracked)} runs were there already, as {tracked[0]}"
     if unfinished:
         yield f"W&B: {unfinished} unfinished runs are left out"
     if place.mode == "offline":
-        folders = dict.fromkeys([place.directory / "wandb", *(path.parent for path in tracked)])
+        folders = dict.fromkeys([place.directory / WANDB, *(path.parent for path in tracked)])
         yield f"upload: {shlex.join(['wandb', 'sync', *map(str, folders)])}"
         return
     for name in dict.fromkeys(place.project or each or "unknown" for each in benchmarks):
@@ -165,7 +166,7 @@ def _lost(folder: Path) -> bool:
 
 
 def _lines(folder: Path) -> Iterator[bytes]:
-    return foreign.lines(folder / "events.jsonl", inside=folder)
+    return foreign.lines(RunFolder(folder).events, inside=folder)
 
 
 def _written(directory: Path, number: str, mode: Mode) -> Path | None:
@@ -173,7 +174,7 @@ def _written(directory: Path, number: str, mode: Mode) -> Path | None:
 
     Online, one that was never uploaded does not count: `wandb sync` leaves a mark beside its file.
     """
-    folders = sorted((directory / "wandb").glob(f"*run-*-{number}"))
+    folders = sorted((directory / WANDB).glob(f"*run-*-{number}"))
     if mode == "online":
         folders = [
             each
