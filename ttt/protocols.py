@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ttt.world_protocols import Axis, Board, Breakdown, Parallel, Plan, Shard, State, World
+from ttt.world_protocols import Axis, Board, Breakdown, Parallel, Plan, Shard, State, Style, World
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,6 +40,7 @@ __all__ = [
     "Shard",
     "Sink",
     "State",
+    "Style",
     "Synthetic",
     "Task",
     "World",

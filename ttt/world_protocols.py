@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+Style = Literal["column", "row"]  # how a linear layer is cut: by outputs, or by inputs
+
 
 @dataclass(frozen=True, slots=True)
 class Shard:
@@ -163,14 +165,14 @@ class Plan:
 
     Attributes:
         units: Modules that follow each other and hold most of the weights and activations.
-        tensor: Linear layers that several processes may hold in parts: by columns of the product,
-            or by its rows, which adds up what layers cut by columns have left in parts.
+        tensor: Linear layers that several processes may hold in parts: "column", each some outputs
+            of all inputs; "row", each a share of all outputs, from the inputs that it has.
         swap: What to put in the place of a module: called with it and the world, on every process,
             before anything of the model is on a device.
     """
 
     units: Sequence[str] = ()
-    tensor: Mapping[str, Literal["column", "row"]] = field(default_factory=dict)
+    tensor: Mapping[str, Style] = field(default_factory=dict)
     swap: Mapping[str, Callable[[nn.Module, World], nn.Module]] = field(default_factory=dict)
 
 

@@ -25,6 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from ttt.models.lstm import Hidden, Lstm
+from ttt.protocols import Plan
 from ttt.special_tokens import PAD
 
 _SPREAD = 0.1  # initial weights are uniform within this of 0
@@ -201,6 +202,11 @@ class Gnmt(nn.Module):
         self.decoder = Decoder(width, layers, dropout)
         self.output = nn.Linear(width, vocabulary)
         self.apply(_initialise)
+
+    def plan(self) -> Plan:
+        """By LSTMs, and the output; an LSTM is one kernel and is not cut inside."""
+        lstms = [name for name, module in self.named_modules() if isinstance(module, Lstm)]
+        return Plan(units=[*lstms, "output"])
 
     def forward(self, source_BS: Tensor, target_BT: Tensor) -> Tensor:
         """Logits of the word after each target position.

@@ -18,6 +18,8 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
+from ttt.protocols import Plan
+
 STAGES = ((64, 3), (128, 4), (256, 6), (512, 3))  # width of the 3x3 convolutions, blocks
 EXPANSION = 4  # a block gives 4 times as many channels as its 3x3 convolution has
 
@@ -104,6 +106,10 @@ class ResNet50(nn.Module):
         self.blocks = nn.Sequential(*blocks)
         self.head = nn.Linear(channels, classes)
         self._initialize(zero_gamma)
+
+    def plan(self) -> Plan:
+        """By bottlenecks."""
+        return Plan(units=[f"blocks.{i}" for i in range(len(self.blocks))])
 
     def _initialize(self, zero_gamma: bool) -> None:
         for module in self.modules():

@@ -21,6 +21,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from ttt.errors import ConfigError
+from ttt.protocols import Plan
 
 Norm = Literal["batch", "group"]
 _CHANNELS_PER_GROUP = 16  # Wu and He 2018, arXiv:1803.08494, table 3
@@ -104,6 +105,10 @@ class ResNetSmall(nn.Module):
             channels = width
         self.stages = nn.Sequential(*stages)
         self.head = nn.Linear(channels, classes)
+
+    def plan(self) -> Plan:
+        """By residual blocks and the convolutions between them."""
+        return Plan(units=[f"stages.{i}" for i in range(len(self.stages))])
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Map normalised images [B, 3, H, W] to logits [B, K]."""

@@ -32,6 +32,7 @@ from ttt.models.transformer_layers import (
     LayerSettings,
     Memory,
 )
+from ttt.protocols import Plan, Style
 from ttt.special_tokens import PAD
 
 
@@ -123,6 +124,18 @@ class Transformer(nn.Module):
             nn.LayerNorm(width, eps=NORM_EPSILON) if norm_first else nn.Identity() for _ in range(2)
         )
         self.apply(_initialise)
+
+    def plan(self) -> Plan:
+        """By layers; the two products of a feed-forward network also by their inner width.
+
+        Attention is not cut: queries, keys and values are columns of one product, and a part of
+        these would hold more of the one than of the other.
+        """
+        encoder, decoder = len(self.encoder), len(self.decoder)
+        layers = [f"encoder.{i}" for i in range(encoder)] + [f"decoder.{i}" for i in range(decoder)]
+        products: tuple[tuple[str, Style], ...] = (("0", "column"), ("3", "row"))
+        styles = {f"{each}.feedforward.{place}": s for each in layers for place, s in products}
+        return Plan(units=layers, tensor=styles)
 
     def forward(self, source_BS: Tensor, target_BT: Tensor) -> Tensor:
         """Logits of the word after each target position.
