@@ -1,10 +1,10 @@
-"""Signals to stop or to make room, raised or recorded so that every `finally` and log sees them.
+"""Signals that stop or preempt a process, so that every `finally` runs and every log has its end.
 
-To stop is an exception. Python drops an exception that a signal handler raises inside a finalizer
-or a callback; then it is raised again a moment later. A process that cannot react, because it waits
-inside a library for a peer that is gone, ends itself some time later. A process whose parent died
-gets a signal, too, so that no run outlives its launcher. To make room is a flag, which the loop
-exchanges between ranks, so that all of them stop after the same step.
+A stop signal raises an exception. Python drops an exception that a signal handler raises inside a
+finalizer or a callback; then it is raised again a moment later. A process that cannot react,
+because it waits inside a library for a peer that is gone, ends itself some time later. A process
+whose parent died gets a signal, too, so that no run outlives its launcher. A preemption signal sets
+a flag. The loop exchanges it between ranks, so that all of them stop after the same step.
 """
 
 import contextlib
@@ -20,22 +20,22 @@ from types import FrameType
 from ttt import scratch
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-MAKE_ROOM = (signal.SIGUSR1, signal.SIGUSR2)  # what schedulers are asked to send before a limit
+PREEMPTION = (signal.SIGUSR1, signal.SIGUSR2)  # schedulers can send these before they stop a job
 # Names of the signals that a worker of ttt obeys. Ctrl-C comes to every process of a terminal at
-# once; the launcher makes a new worker ignore it, and passes it on when the worker can answer.
+# once; the launcher makes a new worker ignore it, and passes it on when the worker can react.
 HEARD = "TTT_HEARD"
 _GRACE_SECONDS = 5.0  # to log `aborted` and close files
 _GRACE_OF_CTRL_C_SECONDS = 0.6  # a user waits for it
 _LAST_WORDS_SECONDS = 0.3
 _AGAIN_SECONDS = 0.05
-# Set by slurm/job.sbatch where the job may go back to its queue: a run that loses its processes is
-# not over then.
+# slurm/job.sbatch sets it where the job may go back to its queue: then a run that loses its
+# processes is not over.
 REQUEUE = "TTT_REQUEUE"
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 _libc = ctypes.CDLL(None)
-_told: list[signal.Signals] = []
-_asked: list[int] = []  # the signal that asked to stop: libraries may lose an exception
+_preempted: list[signal.Signals] = []
+_stopped: list[int] = []  # the signal that asked to stop: libraries may lose an exception
 
 
 class Interrupted(BaseException):
@@ -47,15 +47,15 @@ class Interrupted(BaseException):
 
     @property
     def exit_code(self) -> int:
-        """As shells count it."""
+        """As shells write it."""
         return 128 + self.number
 
 
 def begin() -> None:
     """While a process loads its libraries, which takes seconds: end at once on a stop signal.
 
-    There is nothing to close yet, and no traceback of a library says anything. What asks for room
-    is remembered already.
+    There is nothing to close yet, and the traceback of a library would explain nothing. A request
+    to preempt it is remembered already.
     """
     for number in heard():
         signal.signal(number, signal.SIG_DFL)
@@ -69,8 +69,8 @@ def install(last_words: Callable[[int], None] = lambda number: None) -> None:
     SIGUSR1 and SIGUSR2 are remembered; see `preemption_requested`.
 
     Args:
-        last_words: Called with the signal's number, beside a main thread that does not come back
-            from a library, before the process ends.
+        last_words: Called in another thread with the signal's number, before the process ends,
+            where the main thread does not come back from a library.
     """
     for number in heard():
         signal.signal(number, interrupt)
@@ -104,7 +104,7 @@ def raising() -> Iterator[None]:
         raise
     finally:
         if before and interrupt not in before.values():  # else it is within another
-            _asked.clear()
+            _stopped.clear()
         sys.unraisablehook = hook
         for number, old in before.items():
             signal.signal(number, old)
@@ -123,7 +123,7 @@ def heard() -> list[signal.Signals]:
 
 
 def for_a_child() -> dict[str, str]:
-    """The variable by which a process started with `shield` knows what it is to hear."""
+    """The variable from which a process started with `shield` knows the signals that it obeys."""
     return {HEARD: " ".join(number.name for number in heard())}
 
 
@@ -134,7 +134,7 @@ def shield() -> None:
 
 
 def catches(process: int, number: int) -> bool:
-    """Whether a process has an answer of its own to a signal, which else ends it or is lost."""
+    """Whether a process handles a signal itself; otherwise the signal ends it or is lost."""
     try:
         with open(f"/proc/{process}/status") as file:
             masks = dict(line.split(":\t", 1) for line in file if line.startswith("Sig"))
@@ -145,21 +145,21 @@ def catches(process: int, number: int) -> bool:
 
 def remember_preemption() -> None:
     """Remember SIGUSR1 and SIGUSR2, see `preemption_requested`; by default they end a process."""
-    for number in MAKE_ROOM:
-        signal.signal(number, lambda number, _: _told.append(signal.Signals(number)))
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, MAKE_ROOM)
+    for number in PREEMPTION:
+        signal.signal(number, lambda number, _: _preempted.append(signal.Signals(number)))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, PREEMPTION)
 
 
-def hold_room() -> None:
-    """Before exec: block the signals that ask for room, until the new program handles them."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, MAKE_ROOM)
-    for number in _told[:1]:
+def hold_preemption() -> None:
+    """Before exec: block the signals of a preemption until the new program handles them."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, PREEMPTION)
+    for number in _preempted[:1]:
         signal.raise_signal(number)
 
 
 def preemption_requested() -> signal.Signals | None:
-    """The signal that asked this process to make room; None if none did."""
-    return _told[0] if _told else None
+    """The signal that asked to preempt this process; None if none did."""
+    return _preempted[0] if _preempted else None
 
 
 def ended_from_outside(error: BaseException, *, lost_peer: bool) -> bool:
@@ -167,14 +167,14 @@ def ended_from_outside(error: BaseException, *, lost_peer: bool) -> bool:
 
     Args:
         error: What ended this process.
-        lost_peer: Whether it only says that another process is gone.
+        lost_peer: Whether it only means that another process is gone.
     """
     stopped = isinstance(error, Interrupted) and error.number == signal.SIGTERM
     return REQUEUE in os.environ and (stopped or lost_peer)
 
 
 def ignore_signals() -> None:
-    """Nothing is left to be stopped; a quicker rank may make torchrun or mpirun end the others."""
+    """Ignore stop signals when nothing is left to stop: torchrun and mpirun may still send one."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 
@@ -182,7 +182,7 @@ def ignore_signals() -> None:
 def interrupt(number: int, frame: FrameType | None) -> None:
     """Handle a signal: raise Interrupted, and ignore the signals that may follow the first."""
     ignore_signals()
-    _asked.append(number)
+    _stopped.append(number)
     raise Interrupted(number)
 
 
@@ -192,13 +192,13 @@ def obey() -> None:
     Raises:
         Interrupted: This process was asked to stop.
     """
-    for number in _asked:
+    for number in _stopped:
         raise Interrupted(number)
 
 
 def cause(error: BaseException) -> BaseException:
     """The cause of this process's end: a stop signal if there was one, not a library's error."""
-    return Interrupted(_asked[0]) if _asked else error
+    return Interrupted(_stopped[0]) if _stopped else error
 
 
 def _end_with_parent() -> None:
@@ -222,7 +222,7 @@ def _raise_again(lost: "sys.UnraisableHookArgs") -> None:
 
 
 def _end_late(reader: int, last_words: Callable[[int], None]) -> None:
-    """Wait for a signal that asks to stop, and some time later for nothing any more."""
+    """Wait for a stop signal, leave time to react, and end the process all the same."""
     while (number := os.read(reader, 1)[0]) not in SIGNALS:
         pass
     time.sleep(_GRACE_OF_CTRL_C_SECONDS if number == signal.SIGINT else _GRACE_SECONDS)

@@ -79,7 +79,7 @@ import os, signal, sys
 from ttt import signals
 signals.remember_preemption()
 signal.raise_signal(signal.SIGUSR1)
-signals.hold_room()
+signals.hold_preemption()
 heard = "from ttt import signals; signals.begin(); print(signals.preemption_requested().name)"
 os.execv(sys.executable, [sys.executable, "-c", heard])
 """

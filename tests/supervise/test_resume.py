@@ -57,7 +57,7 @@ def conducted(world, text, folder, past=None, room_at=None, lost_at=None, every=
         parts.saver.finish()
         verdict = Verdict(Status.RUNNING)
     if verdict.status is Status.SUSPENDED:
-        signals._told[:] = [signal.SIGUSR1]
+        signals._preempted[:] = [signal.SIGUSR1]
         resume.suspend(parts, folder)
     parts.data.close()
     log.close()

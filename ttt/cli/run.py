@@ -337,6 +337,6 @@ def become_worker(folder: str) -> int:
     sys.stderr.flush()
     os.environ["PYTHONSAFEPATH"] = "1"  # what lies in this folder comes last; see ttt.worker
     signals.obey()
-    signals.hold_room()
+    signals.hold_preemption()
     os.execv(sys.executable, [sys.executable, "-m", "ttt.worker", folder])
     raise AssertionError("unreachable")

@@ -1,11 +1,11 @@
 """A run in Weights & Biases, while it goes on: `tracking=wandb`.
 
-The clock never waits for it. An event is put into a queue; a thread of its own does everything
-else, and W&B's process does the writing and uploading. What cannot be tracked in time goes
-untracked: the run folder has it all, and `ttt report --wandb` rebuilds it from there.
+The clock never waits for it. `write` puts an event into a queue; a thread of the sink does all
+else, and W&B's process writes and uploads. What cannot be tracked in time goes untracked: the run
+folder has all of it, and `ttt report --wandb` rebuilds it from there.
 
-Written for the API of wandb 0.31. `run.log` is never given a step: it drops whatever goes back, as
-a resumed run does; the coordinates are logged as values instead.
+Written for the API of wandb 0.31. `run.log` is never given a step: it drops steps that go back, as
+those of a resumed run do. The coordinates are logged as values instead.
 """
 
 import logging
@@ -25,7 +25,7 @@ from ttt.schema.tracking import TrackingConfig
 from ttt.sinks.series import Series, axes, folder_identity, frozen, machine, scalars, sweep_point
 from ttt.sinks.summary import Summary
 
-# For a run that was stopped: a process told to end has 5 seconds to do so (`ttt.signals`).
+# For a run that was stopped: its process has 5 seconds to end (`ttt.signals`).
 _HASTY_SECONDS = 2.0
 
 UNTRACKED = "this run goes on untracked"  # in the record of a run of which W&B has a part at most
@@ -57,8 +57,8 @@ def mode_of(configured: Mode, variable: str | None) -> Mode | None:
 class Wandb:
     """Shows one run; only rank 0 has it.
 
-    W&B is started at CONFIG, which tells all it wants to know, and gets ready while the model is
-    warmed up. At INIT_STOP, the last moment off the clock, it is waited for.
+    CONFIG, which has all that W&B needs, starts it; it gets ready while the model is warmed up. At
+    INIT_STOP, the last moment off the clock, `write` waits for it.
 
     Args:
         folder: The run folder.
@@ -148,7 +148,7 @@ class Wandb:
                     run.log(row)
             if not self._given_up:
                 self._finish(run)
-        except BaseException as error:  # whatever it is: the main thread tells, the run goes on
+        except BaseException as error:  # any at all: the main thread records it, the run goes on
             self._error = error
             self._ready.set()
 
@@ -193,8 +193,8 @@ def begin(directory: Path, *, mode: Mode, timeout: float, **identity: Any) -> An
 
     Raises:
         MissingExtra: wandb is not installed.
-        TttError: Online, and nobody is logged in.
-        Exception: Whatever W&B finds wrong.
+        TttError: Online, and no user is logged in.
+        Exception: Anything else that W&B finds wrong.
     """
     # Else it reports its own health over the network, by two more threads, offline too.
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")

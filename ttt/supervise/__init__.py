@@ -1,1 +1,1 @@
-"""How a process of a run is watched, how it fails, and how it goes on later."""
+"""How a process of a run is let in and watched, how it fails, and how it goes on later."""

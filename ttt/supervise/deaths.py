@@ -1,4 +1,4 @@
-"""Finds the process that died first without a reason, in the output of torchrun, mpirun and srun.
+"""Finds the process that died first and left no reason, in the logs of torchrun, mpirun and srun.
 
 One death ends the other processes: the launcher ends them, or they lose their peer and abort. Pure,
 except for reading the logs of a run folder. `ttt.supervise.failure` has the reasons that processes
@@ -58,13 +58,13 @@ _SRUN_ENDS_ALL = "_step_signal: Terminating StepId="
 
 @dataclass(frozen=True, slots=True)
 class Death:
-    """One process that ended without a word.
+    """One process that ended and left no reason.
 
     Attributes:
         who: Such as "rank 3".
-        host: Where it was; None if the launcher does not say.
+        host: Where it was; None if the launcher does not print it.
         code: Its exit code; of a signal, the negative number.
-        time: When, as far as the launcher tells it; texts of one launcher compare.
+        time: When, as the launcher prints it; "" if it does not. Texts of one launcher compare.
         asked: Whether its launcher asked it to end.
     """
 
@@ -75,7 +75,7 @@ class Death:
     asked: bool = False
 
     def __str__(self) -> str:
-        """The sentence for people."""
+        """The sentence for the user."""
         where = f"{self.who} on {self.host}" if self.host else self.who
         if self.code >= 0:
             return f"{where} ended with exit code {self.code} and left no word"
@@ -88,7 +88,7 @@ class Death:
 
 
 def ended_by(who: str, number: int) -> str:
-    """A sentence about a process that a signal ended before it could say anything.
+    """A sentence about a process that a signal ended before it could write a reason.
 
     Args:
         who: Such as "rank 3 on n1".
@@ -103,18 +103,18 @@ def ended_by(who: str, number: int) -> str:
 
 
 def first(found: Sequence[Death]) -> Death | None:
-    """The death that came first and ended the other processes; None without any.
+    """The death that came first and ended the other processes; None if there is none.
 
-    Processes that their launcher asked to end come last. Among the others a signal counts before an
-    exit code. A request to end counts after both. An abort counts last, because libraries abort
-    when they lose a peer, also one that was asked to end. Times decide only between equals:
-    launchers print whole seconds, and torchrun prints the time of the error for one rank and of its
-    next check for another.
+    Processes that their launcher asked to end come last. Among the others a signal comes before an
+    exit code, and a request to end after both. An abort comes last, because libraries abort when
+    they lose a peer, also one that was asked to end. Times decide only between equals: launchers
+    print whole seconds, and torchrun prints the time of the error for one rank and of its next
+    check for another.
     """
-    return min(found, key=_innocence, default=None)
+    return min(found, key=_order, default=None)
 
 
-def _innocence(death: Death) -> tuple[bool, int, str]:
+def _order(death: Death) -> tuple[bool, int, str]:
     number = -death.code
     if number in _REQUESTS:
         kind = 2
@@ -126,7 +126,7 @@ def _innocence(death: Death) -> tuple[bool, int, str]:
 
 
 def _ended(code: int) -> int:
-    """An exit code as Python has it; a shell, and ttt, add 128 to the number of a signal."""
+    """An exit code as Python writes it; a shell, and ttt, add 128 to the number of a signal."""
     return 128 - code if 128 < code < 128 + signal.NSIG else code
 
 
@@ -153,7 +153,7 @@ def of_torchrun(log: str, explained: Container[int] = (), here: str | None = Non
 
 
 def of_mpirun(log: str, explained: Container[int] = ()) -> list[Death]:
-    """The rank that Open MPI's mpirun names, as above; others name processes only."""
+    """The rank that Open MPI's mpirun names, as above; other MPIs name no rank."""
     found = [(rank, host, -int(number)) for rank, host, number in _MPIRUN_SIGNAL.findall(log)]
     found += [(rank, None, _ended(int(code))) for rank, code in _MPIRUN_CODE.findall(log)]
     return [Death(f"rank {rank}", host, n) for rank, host, n in found if int(rank) not in explained]
@@ -182,24 +182,24 @@ def of_srun(log: str, who: str, explained: Container[int] = ()) -> list[Death]:
 
 def cancelled(log: str) -> str | None:
     """A sentence if SLURM ended the job from outside, with the reason; None if it did not."""
-    said = _SRUN_CANCELLED.search(log)
-    if said is None or _SRUN_ENDS_ALL in log[: said.start()]:
+    found = _SRUN_CANCELLED.search(log)
+    if found is None or _SRUN_ENDS_ALL in log[: found.start()]:
         return None
-    return f"SLURM cancelled the job on {said[1]}" + (f": {said[2].lower()}" if said[2] else "")
+    return f"SLURM cancelled the job on {found[1]}" + (f": {found[2].lower()}" if found[2] else "")
 
 
 def cause(
     logs: Path, words: Iterable[tuple[int, str, str]] = (), here: str | None = None
 ) -> str | None:
-    """Why a run ended, if its ranks could not write it; None if no launcher knows, either.
+    """Why a run ended, if its ranks could not write it; None if the launchers do not know either.
 
     A rank that wrote only that a signal stopped it may be the cause: its launcher knows whether it
-    sent that signal. A rank that lost a peer is not.
+    sent that signal. A rank that lost a peer is not the cause.
 
     Args:
         logs: The folder of a run's logs.
         words: Rank, host and text of each reason that a rank left; none of them is primary.
-        here: The host on which a torchrun of one node was started, which it calls localhost.
+        here: The host that a torchrun of one node calls localhost.
     """
     left = list(words)
     explained = {rank for rank, _, text in left if text not in _STOPPED}
@@ -211,7 +211,7 @@ def cause(
     silent = [death for log in agents for death in of_torchrun(_text(log), explained, here)]
     silent += of_mpirun(_text(files.mpirun), explained)
     tasks = of_srun(said, "torchrun" if agents else "rank", explained)
-    # What its launcher asked for, too, explains nothing.
+    # A rank that its launcher asked to end is not the cause, either.
     silent = [death for death in silent if not (death.asked and death.who in stopped)]
     tasks = [death for death in tasks if not (death.asked and death.who in stopped)]
     for death in filter(None, map(first, (silent, tasks))):
@@ -224,5 +224,5 @@ def cause(
 
 
 def _text(path: Path) -> str:
-    """The end of a log; launchers say at the end what ended their processes."""
+    """The end of a log, where launchers print what ended their processes."""
     return foreign.tail(path, inside=path.parent)

@@ -1,6 +1,6 @@
 """Checks that a run makes before its clock starts, when all processes have joined.
 
-`ttt run` has already checked what it could see alone. These checks need every process or node: the
+`ttt run` has already checked what one process can see. These checks need every process or node: the
 world has the right size, and each node sees the data set and drops it from its page cache.
 """
 
@@ -18,11 +18,11 @@ from ttt.schema.run import RunConfig
 
 
 def world_size(run_config: RunConfig, world: World) -> None:
-    """Refuse to train in another world than was asked for.
+    """Refuse to train on another number of processes than was asked for.
 
     Raises:
-        LaunchError: A launcher started another number of processes, as when each takes itself for
-            the only one.
+        LaunchError: The launcher started another number of processes, or each took itself for the
+            only one.
     """
     if run_config.processes and world.size != run_config.processes:
         plural = "es" if world.size > 1 else ""
@@ -34,12 +34,12 @@ def world_size(run_config: RunConfig, world: World) -> None:
 
 
 def claim_kept(run_config: RunConfig, world: World) -> None:
-    """Refuse to write an official benchmark's log of something else.
+    """Refuse to write the log of an official benchmark for a run that is not that benchmark.
 
-    `ttt run` checks the same; this is for a frozen configuration that was changed by hand.
+    `ttt run` has checked the same; a frozen configuration may have been changed since then.
 
     Raises:
-        ConfigError: The run is not what its id says.
+        ConfigError: The run is not the benchmark that its id names.
     """
     found = world.agree(claim.problems(run_config) if world.rank == 0 else [])
     if found:
@@ -64,10 +64,10 @@ def data_on_every_node(run_config: RunConfig, world: World) -> None:
 
 
 def clear_cache(run_config: RunConfig, world: World, log: EventLog) -> None:
-    """Every node forgets the data set; MLPerf's cache_clear is logged only if all of them did.
+    """Every node drops the data set from memory; cache_clear is logged only if all of them did.
 
     Raises:
-        ConfigError: A node did not, and the run claims the closed division, where it has to
+        ConfigError: A node did not, and the run claims the closed division, where it must
             (training_rules.adoc, "Data State at Start of Run").
     """
     if run_config.clear_cache == "off":

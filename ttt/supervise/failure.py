@@ -1,4 +1,4 @@
-"""How a process that failed tells its launcher why: one small JSON file beside its log."""
+"""Why a process failed, for its launcher: one small JSON file beside its log."""
 
 import contextlib
 import json
@@ -14,7 +14,7 @@ from ttt.errors import LAUNCH_FAILED, TttError, shown
 from ttt.run_folder import Logs
 from ttt.signals import Interrupted
 
-# Set by our launchers, which show the first failure themselves; a worker without it shows its own.
+# Our launchers set it: they show the first failure themselves. A worker without it shows its own.
 LAUNCHED_BY_TTT = "TTT_LAUNCHED"
 _RESERVED = 8192  # bytes; a JSON text escapes a character to six at most
 
@@ -24,12 +24,12 @@ class Failure:
     """Why one rank failed.
 
     Attributes:
-        rank: Which; not always the one that says so.
+        rank: The rank that failed; another one may have written this.
         host: Where.
         time: When, in seconds since the epoch.
-        text: What to show the user: a sentence, or the rank's own traceback.
-        exit_code: What the whole launch should end with.
-        primary: False for a rank that only lost its peers or was told to stop.
+        text: What the user sees: a sentence, or the rank's own traceback.
+        exit_code: The exit code of the whole launch.
+        primary: False for a rank that only lost its peers or was asked to stop.
     """
 
     rank: int
@@ -41,12 +41,12 @@ class Failure:
 
 
 def describe(rank: int, error: BaseException, *, lost_peer: bool) -> Failure:
-    """The failure behind an exception being handled on this rank.
+    """The failure behind an exception of this rank.
 
     Args:
         rank: This process.
-        error: What was raised.
-        lost_peer: Whether it only says that another process is gone.
+        error: The exception.
+        lost_peer: Whether it only means that another process is gone.
     """
     if isinstance(error, TttError | Interrupted):
         text, code = str(error), error.exit_code
@@ -65,12 +65,12 @@ def brief(error: BaseException) -> str:
 
 
 def hang(rank: int, host: str, text: str) -> Failure:
-    """The failure of a rank that keeps all of them from going on."""
+    """The failure of a rank that keeps all others from going on."""
     return Failure(rank, host, time.time(), text, LAUNCH_FAILED, primary=True)
 
 
 def _out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out, on a device or a host; told by name, without importing torch."""
+    """Whether memory ran out, on a device or a host; by its name, so that torch stays unloaded."""
     named = type(error).__name__ == "OutOfMemoryError" or isinstance(error, MemoryError)
     return named or "can't allocate memory" in str(error)
 
@@ -84,12 +84,12 @@ def _memory_sentence(error: BaseException) -> str:
 
 
 def reserve(logs: Path, rank: int) -> None:
-    """Make room for a failure's word: the disk may be what fails."""
+    """Reserve space for a failure: a full disk may be what fails."""
     _reserved(logs, rank).write_bytes(b" " * _RESERVED)
 
 
 def release(logs: Path, rank: int) -> None:
-    """Nothing failed."""
+    """Free the space that `reserve` took."""
     _reserved(logs, rank).unlink(missing_ok=True)
 
 
@@ -98,12 +98,12 @@ def _reserved(logs: Path, rank: int) -> Path:
 
 
 def write(failure: Failure, logs: Path, *, by: int) -> None:
-    """Leave the failure where the launcher looks, in the room reserved for it if need be.
+    """Write the failure where the launcher looks, into the reserved space if the disk is full.
 
     Args:
-        failure: What to say.
+        failure: What to write.
         logs: The folder of the run's logs.
-        by: The rank that says it.
+        by: The rank that writes it.
     """
     file = Logs(logs).failure(by)
     draft = file.with_suffix(".tmp")
@@ -119,10 +119,10 @@ def write(failure: Failure, logs: Path, *, by: int) -> None:
 
 
 def write_by_launcher(text: str, logs: Path, *, primary: bool = True) -> None:
-    """Write what the launcher saw of ranks that died without a word, for the readers of the run.
+    """Write what the launcher knows of ranks that left no reason, for the readers of the run.
 
     Args:
-        text: What it saw.
+        text: What it knows.
         logs: The folder of the run's logs.
         primary: False if it only ended them, as it was asked to.
     """
@@ -132,13 +132,13 @@ def write_by_launcher(text: str, logs: Path, *, primary: bool = True) -> None:
 
 
 def forget(logs: Path) -> None:
-    """Remove all reasons: the run starts again, and the end of an earlier start is no cause."""
+    """Remove all failures: the run starts again, and those of an earlier start are no cause."""
     for file in Logs(logs).failures():
         file.unlink(missing_ok=True)
 
 
 def read(logs: Path) -> list[Failure]:
-    """All failures of a run, those that explain something first, the earliest before others."""
+    """All failures of a run: primary ones first, the earliest before later ones."""
     said = [text for path in Logs(logs).rank_failures() if (text := _text(path).strip())]
     found = [Failure(**json.loads(text)) for text in said]
     return sorted(found, key=lambda failure: (not failure.primary, failure.time))

@@ -25,7 +25,7 @@ _LOST_PERIODS = 3
 _LAST_SECONDS = 8.0  # from an alarm to the end of the process, listening not included
 # The watchdog reports first; only then may torch's own time-outs, which know less.
 _LATER_SECONDS = 60.0
-_STDERR = 2  # the file of this rank, whatever became of sys.stderr
+_STDERR = 2  # the log of this rank, even if sys.stderr is another
 
 
 @dataclass
@@ -113,7 +113,7 @@ class Watchdog(threading.Thread):
         self.join()
 
     def _alarm(self, seconds: float, lost: int | None = None) -> None:
-        """Find the rank to blame and end this process, whatever fails or hangs on the way."""
+        """Find the rank to blame and end this process, also if something fails or hangs here."""
         self.alarmed = True
         listening = 2 * _LISTEN_PERIODS * self._period if lost is None else 0.0
         # Ends the process with code 1 even if a library hangs and holds the GIL, as torch's dump of

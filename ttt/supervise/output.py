@@ -29,7 +29,7 @@ class Output:
         return Terminal(file=file, force_terminal=False if plain else None)
 
     def say(self, text: str) -> None:
-        """Show a person a line, whatever became of the process's own streams.
+        """Show the user a line, also once the process's own streams go to a file.
 
         Raises:
             OSError: Its reader is gone.

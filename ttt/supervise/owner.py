@@ -11,14 +11,14 @@ from pathlib import Path
 from ttt.errors import LaunchError
 from ttt.run_folder import Logs, RunFolder
 
-# The folder that the batch script owns for all its processes; see slurm/job.sbatch.
+# Names the folder that the batch script owns for all its processes; see slurm/job.sbatch.
 OWNS = "TTT_OWNS"
 
 
 def take(folder: Path) -> None:
     """Own a run folder until this process ends.
 
-    On a file system without locks every job is let in. A job that SLURM has started again is not
+    On a file system without locks no process is refused. A job that SLURM has started again is not
     refused, either: the lock of a node that failed may stay for a while.
 
     Raises:

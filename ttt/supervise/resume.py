@@ -1,7 +1,7 @@
 """What earlier processes left of a run, and what these leave to later ones.
 
-A run may be asked to make room, or lose its node, and start again on its folder. The record says
-whether the run had started; the checkpoint, if there is one, how far it got. Only rank 0 reads.
+A run may be preempted, or lose its node, and start again on its folder. The record shows whether
+the run had started; the checkpoint, if there is one, how far it got. Only rank 0 reads them.
 """
 
 import json
@@ -49,7 +49,7 @@ def _event(line: str) -> Event | None:
 
 
 def past(folder: Path) -> ResumePoint | None:
-    """Where this run stands; None if its clock has never started. Forgets what came before then.
+    """Where this run stands; None if its clock has never started: then its record is removed.
 
     Raises:
         LaunchError: The run is over, or its record is damaged where its clock started.
@@ -115,7 +115,7 @@ def prepare(
 
 
 def _undamaged(parts: Parts, past: ResumePoint, folder: Path) -> ResumePoint:
-    """The past up to the newest checkpoint that is sound, which all ranks find alike."""
+    """The past up to the newest checkpoint that is not damaged; all ranks agree on it."""
     world, saved = parts.world, RunFolder(folder).checkpoint
     bad = checkpoint.unclear(saved) if world.rank == 0 else []
     while past.step and (files := checkpoint.damaged(saved, past.step, world)):
@@ -150,7 +150,7 @@ def _restore(parts: Parts, step: int, folder: Path) -> None:
 
 
 def suspend(parts: Parts, folder: Path) -> None:
-    """Save everything the run needs to go on, and say so in the record.
+    """Save everything that the run needs to go on, and record that it is suspended.
 
     A checkpoint that cannot be written is a warning: the run then goes on from an older one.
 

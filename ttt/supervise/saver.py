@@ -1,7 +1,7 @@
 """Saves a run at intervals while it trains: it copies on the clock, and a thread writes the copy.
 
-All ranks copy after the same step. They learn from an exchange that they make anyway that it is
-time and that no rank is still writing. `ttt.distributed.checkpoint` knows how a checkpoint is
+All ranks copy after the same step. The exchange that they make anyway every few steps shows that it
+is time and that no rank is still writing. `ttt.distributed.checkpoint` knows how a checkpoint is
 stored.
 """
 
@@ -47,7 +47,7 @@ def state(parts: Parts) -> State:
 
 
 def progress(parts: Parts) -> Progress:
-    """Where it is."""
+    """How far the run is."""
     clock = parts.clock
     return Progress(parts.learner.steps, parts.world.size, clock.now(), clock.totals)
 
@@ -60,8 +60,8 @@ def forget(folder: Path) -> None:
 class Saver:
     """Implements `ttt.protocols.Saver`.
 
-    What cannot be written is a warning in the record: the run goes on, and an older checkpoint
-    counts.
+    A checkpoint that cannot be written is a warning in the record: the run goes on, and an older
+    checkpoint counts.
 
     Args:
         parts: Of the run.
@@ -132,14 +132,14 @@ class Saver:
             self._written = where.step
 
     def _conclude(self, step: int, written: int) -> None:
-        """Record what became of the last checkpoint, once no rank is writing it any more."""
+        """Record whether the last checkpoint was written, once no rank is still writing it."""
         copied, self._copied = self._copied, None
         if copied is None:
             return
         log, saved = self._parts.log, copied.progress.step
         if written >= saved:
-            said = {"saved_step": saved, "bytes": copied.bytes, "copy_s": copied.copy_s}
-            log.emit(Kind.CHECKPOINT, step, **said)
+            facts = {"saved_step": saved, "bytes": copied.bytes, "copy_s": copied.copy_s}
+            log.emit(Kind.CHECKPOINT, step, **facts)
             return
         failed = [
             f"rank {rank}: {reason}"
