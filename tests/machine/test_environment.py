@@ -1,15 +1,20 @@
 import importlib.metadata
 import itertools
 import json
+import stat
 import subprocess
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 
-from ttt.machine import environment, page_cache
+from ttt.distributed.world import Solo
+from ttt.machine import description, environment, page_cache
+from ttt.schema.run import RunConfig
+from ttt.schema.tracking import TrackingConfig
 from ttt.telemetry.timing import BlockTimes, Meter
 
 CPU = torch.device("cpu")
@@ -176,3 +181,22 @@ def test_a_repository_around_an_installed_ttt_is_not_its_commit(tmp_path: Path):
     found = environment._git(package, package)
     assert found is not None
     assert found["dirty"] is False
+
+
+@pytest.mark.parametrize("secret", [False, True])
+def test_the_machine_is_written_into_the_run_folder(tmp_path, secret):
+    """As private as config.yaml, which has the same command."""
+    command = ["ttt", "run", *(["model.api_key=canary"] if secret else [])]
+    model = SimpleNamespace(api_key="canary" if secret else None)
+    data = SimpleNamespace(root=str(tmp_path))
+    run = RunConfig(data=data, model=model, command=command, tracking=TrackingConfig())
+    environment.write(run, Solo(CPU), tmp_path)
+    description.write(run, Solo(CPU), tmp_path)
+    found = json.loads((tmp_path / "environment.json").read_text())
+    assert found["command"] == command
+    assert found["nodes"] == [{name: found[name] for name in found if name != "nodes"}]
+    private = stat.S_IMODE((tmp_path / "environment.json").stat().st_mode) == 0o600
+    assert private == secret
+    system = json.loads((tmp_path / "system.json").read_text())
+    assert system["id"]
+    assert system["description"]["number_of_nodes"] == "1"

@@ -153,6 +153,15 @@ def test_the_dali_of_the_runs_is_installed():
     assert "[dali,digits,text]" in scripts.setup([frozen()], None, {"nvidia-dali-cuda130": None})
 
 
+@pytest.mark.parametrize(
+    "tracking", [{"_target_": "ttt.sinks.wandb.Wandb", "mode": "online"}, {"name": "wandb"}]
+)
+def test_so_is_the_tracker_of_the_runs(tracking):
+    configs = [frozen(), frozen(tracking=tracking)]
+    assert "[dali,digits,text,wandb]" in scripts.setup(configs, None, {})
+    assert "wandb" not in scripts.setup([frozen(tracking={"_target_": "mine.T"})], None, {})
+
+
 def test_of_a_project_around_an_installed_ttt_nothing_is_taken(tmp_path: Path, monkeypatch):
     """A virtual environment often lies in somebody's repository, whose commits are not ttt's."""
     git = ["git", "-C", str(tmp_path), "-c", "user.name=n", "-c", "user.email=e@x"]
