@@ -1,7 +1,7 @@
-"""Guards one process of a run: however the process ends, the run does not end without a word.
+"""Guards one process of a run: a failure leaves its reason behind, and the record gets an end.
 
-The launcher gets a reason (`ttt.supervise.failure`), the record gets an end, and the log of this
-rank gets the traceback.
+The reason goes to the launcher (`ttt.supervise.failure`), the traceback to the log of this rank.
+The worker calls the guard in the order of its methods; only `ttt.loop` ends the run itself.
 """
 
 import contextlib
