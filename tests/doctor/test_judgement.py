@@ -441,7 +441,7 @@ def test_too_few_cpus_and_cores_far_from_the_gpu_are_warned_of():
 
 
 LOCAL = Mount("ext4", "/dev/sda", "/")
-RUNS = storage.Place("/runs", True, LOCAL, 10**12, writable=True)
+RUNS = storage.Folder("/runs", True, LOCAL, 10**12, writable=True)
 
 
 def test_rank_zero_must_be_able_to_write_its_folder():
@@ -456,7 +456,7 @@ def test_rank_zero_must_be_able_to_write_its_folder():
         assert one(storage.judge_runs(seen(replace(RUNS, free_bytes=free)), [True])).level is level
 
 
-SET = storage.Place("/set", True, LOCAL, 10**12, content="same")
+SET = storage.Folder("/set", True, LOCAL, 10**12, content="same")
 
 
 @pytest.mark.parametrize(

@@ -228,7 +228,7 @@ def test_a_gpu_multiplies_and_nvml_knows_it():
     found = compute.look(device, gpus=True)
     assert found.flop_per_s["bf16"] > found.flop_per_s["fp32"] > 0
     shown = gpus.look(0)
-    assert shown.visible[shown.mine].name == found.device
+    assert shown.visible[shown.own].name == found.device
 
 
 @pytest.mark.parametrize("name", ["transformer", "gnmt", "dlrm_dcnv2", "resnet", "clicks"])

@@ -1,12 +1,12 @@
-"""How far apart are the clocks of the nodes, and how surely is that known. Needs a world, no torch.
+"""How far the clocks of the nodes are apart, and how certain that is. Needs a world, no torch.
 
 Rank r's clock shows true time plus an offset o_r. Every rank notes when it begins and when it ends
 a gathering. No gathering ends anywhere before it has begun everywhere, so for any two ranks
 
     begin_a - o_a < end_b - o_b,    hence    o_a - o_b > begin_a - end_b.
 
-Observation from both sides that is an interval which holds the difference for certain, whatever the
-network does; rounds shrink it to their intersection. (Cristian 1989, "Probabilistic clock
+Taken from both sides, this is an interval that certainly holds the difference, however slow the
+network is; more rounds shrink it to their intersection. (Cristian 1989, "Probabilistic clock
 synchronization", assumes in addition that both ways take equally long: its estimate is the middle.)
 """
 
@@ -68,19 +68,19 @@ def judge(seen: Sequence[Observation[Stamps]]) -> Iterator[Finding]:
     high = max(first, key=lambda host: first[host].seconds)
     spread = first[high].seconds - first[low].seconds
     uncertainty = first[high].uncertainty + first[low].uncertainty
-    told = f"{spread * 1e3:.3g} ms ± {uncertainty * 1e3:.2g} ms apart"
+    apart = f"{spread * 1e3:.3g} ms ± {uncertainty * 1e3:.2g} ms apart"
     data = {
         "spread_s": spread,
         "uncertainty_s": uncertainty,
         "offsets_s": {host: one.seconds for host, one in first.items()},
     }
     if spread <= _APART_SECONDS:
-        yield ok("clocks", f"{len(first)} nodes, {told}", **data)
+        yield ok("clocks", f"{len(first)} nodes, {apart}", **data)
         return
     report = failure if spread > _FAR_SECONDS else warning
     yield report(
         "clocks",
-        f"{told}: {names([high])} is ahead of {names([low])}",
+        f"{apart}: {names([high])} is ahead of {names([low])}",
         "start chronyd or ntpd on both, and look at `chronyc tracking`",
         **data,
     )

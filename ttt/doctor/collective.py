@@ -1,7 +1,7 @@
 """The examination by ranks that meet as those of a run do. Needs torch.
 
-They meet on the CPU whatever they will train on: gloo carries the facts, and NCCL, which may be
-what is broken, is examined like any other part.
+They meet on the CPU, also where they will train on GPUs: gloo carries the facts, and NCCL, which
+may be what is broken, is examined like any other part.
 """
 
 import json
@@ -44,7 +44,7 @@ def meet(context: Context, text: str | None, report: Report) -> int | None:
         with dist_world.join(placement, text, lambda _, __: torch.device("cpu")) as (world, shared):
             met = True
             world.expect_answers_within(_ANSWER_SECONDS)
-            mpi.leave()  # it has brought us together; from here on gloo carries everything
+            mpi.leave()  # MPI was needed to meet; from here on gloo carries everything
             joined = context.joined(json.loads(shared), world.gather)
             device = compute.choose(joined.run.device, world.local_rank)
             table = checks.WITHOUT_TORCH + checks.with_torch(world, device)

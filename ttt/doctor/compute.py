@@ -190,10 +190,10 @@ def judge_libraries(seen: Sequence[Observation[Compute]]) -> Iterator[Finding]:
     data: dict[str, Any] = {"cuda": cuda, "cudnn": cudnn, "nccl": nccl}
     data["why"] = dict.fromkeys(data, "this torch has none, or this process uses no GPU")
     if len(kinds) > 1:
-        told = "; ".join(
+        listed = "; ".join(
             f"CUDA {c}, cuDNN {d}, NCCL {n}: rank {names(r)}" for (c, d, n), r in kinds.items()
         )
-        yield failure("libraries", told, "install the same torch everywhere", **data)
+        yield failure("libraries", listed, "install the same torch everywhere", **data)
     elif cuda is None and any(one.facts.gpus for one in seen):
         advice = "pip install torch for your CUDA, see pytorch.org"
         yield failure(
@@ -217,16 +217,16 @@ def _judge_kind(model: str, dtype: str, alike: Sequence[Observation[Compute]]) -
     rates = {one.rank: one.facts.flop_per_s[dtype] for one in alike}
     hosts = {one.rank: one.host for one in alike}
     low, high = min(rates.values()) / 1e12, max(rates.values()) / 1e12
-    told = f"{low:.3g}" if len(rates) == 1 else f"{low:.3g} to {high:.3g}"
-    said = f"{dtype} {told} TFLOP/s on {model}"
+    span = f"{low:.3g}" if len(rates) == 1 else f"{low:.3g} to {high:.3g}"
+    summary = f"{dtype} {span} TFLOP/s on {model}"
     if model == "CPU":
         threads = sorted({one.facts.threads for one in alike})
-        said += f", {names(threads)} thread{'s' if threads != [1] else ''} each"
+        summary += f", {names(threads)} thread{'s' if threads != [1] else ''} each"
     peak = {one.rank: one.facts.peaks.get(dtype) for one in alike}
     shares = {rank: rates[rank] / most for rank, most in peak.items() if most}
     if shares:
         most = max(filter(None, peak.values())) / 1e12
-        said += (
+        summary += (
             f", {min(shares.values()):.0%} of the peak of {most:,.0f} TFLOP/s at its highest clock"
         )
     name = "matrix product"
@@ -245,7 +245,7 @@ def _judge_kind(model: str, dtype: str, alike: Sequence[Observation[Compute]]) -
         ]
         return warning(
             name,
-            f"{said}; slow: {names(worst)}",
+            f"{summary}; slow: {names(worst)}",
             "look for other processes, heat and power caps there (top, nvidia-smi), or exclude"
             " that node",
             outliers=sorted(behind),
@@ -254,18 +254,18 @@ def _judge_kind(model: str, dtype: str, alike: Sequence[Observation[Compute]]) -
     if any(share < _OF_PEAK for share in shares.values()):
         return warning(
             name,
-            f"{said}; expected is at least {_OF_PEAK:.0%}",
+            f"{summary}; expected is at least {_OF_PEAK:.0%}",
             "look for a low clock, a power cap or other processes: nvidia-smi -q -d"
             " CLOCK,POWER,PERFORMANCE",
             **data,
         )
-    finding = ok(name, said, **data)
+    finding = ok(name, summary, **data)
     times = _times_slower_than_fp32(model, dtype, alike)
     if times is None:
         return finding
     return replace(
         finding,
-        text=f"{said}; {times:.1f} times slower than fp32",
+        text=f"{summary}; {times:.1f} times slower than fp32",
         advice="precision=fp32 on this CPU",
     )
 

@@ -73,9 +73,9 @@ def judge(seen: Sequence[Observation[Contents | None]]) -> Iterator[Finding]:
     hosts = list(dict.fromkeys(host for host, _ in known))
     counts = {host: sum(one.count for at, one in known if at == host) for host in hosts}
     worst = max(hosts, key=lambda host: counts[host])
-    mine = [one for host, one in known if host == worst]
-    read, what = sum(one.read for one in mine), mine[0].what
-    bad = [pair for one in mine for pair in one.bad]
+    parts = [one for host, one in known if host == worst]
+    read, what = sum(one.read for one in parts), parts[0].what
+    bad = [pair for one in parts for pair in one.bad]
     data = {"read": read, "bad": counts, "listed": [list(map(encodable, pair)) for pair in bad]}
     if not counts[worst]:
         if read:
@@ -85,9 +85,9 @@ def judge(seen: Sequence[Observation[Contents | None]]) -> Iterator[Finding]:
     rows = [f"{one_line(name).rstrip(',')}: {one_line(why)}" for name, why in bad[:_LISTED]]
     rest = counts[worst] - len(rows)
     rows += [f"and {rest:,} more"] if rest else []
-    said = f"{counts[worst]:,} of {read:,} {what} cannot be read{where}:"
-    text = "\n".join([said, *rows])
-    if mine[0].skipped:
+    summary = f"{counts[worst]:,} of {read:,} {what} cannot be read{where}:"
+    text = "\n".join([summary, *rows])
+    if parts[0].skipped:
         yield warning(_NAME, text, "replace them; a run skips them and counts them", **data)
     else:
-        yield failure(_NAME, text, mine[0].advice, **data)
+        yield failure(_NAME, text, parts[0].advice, **data)

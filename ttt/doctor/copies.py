@@ -121,10 +121,10 @@ def judge(seen: Sequence[Observation[Copies]]) -> Iterator[Finding]:
     gpus = [one for one in seen if one.facts.to_device is not None]
     if not gpus:
         slowest = min(one.facts.inside for one in seen)
-        said = (
+        summary = (
             f"host memory {slowest / 1e9:.3g} GB/s, read and written, per rank while all ranks copy"
         )
-        yield ok(_NAME, said, **per_rank(seen, inside_bytes_per_s=lambda one: one.inside))
+        yield ok(_NAME, summary, **per_rank(seen, inside_bytes_per_s=lambda one: one.inside))
         return
     problems = [*_trained_down(gpus), *_slow_links(gpus), *_slow_memory(gpus)]
     yield from problems
@@ -138,15 +138,15 @@ def _rates(gpus: Sequence[Observation[Copies]]) -> str:
     back = min(one.facts.from_device or 0.0 for one in gpus)
     inside = min(one.facts.inside for one in gpus)
     first = gpus[0].facts
-    said = f"host to GPU {to_device / 1e9:.3g} GB/s, back {back / 1e9:.3g}"
+    summary = f"host to GPU {to_device / 1e9:.3g} GB/s, back {back / 1e9:.3g}"
     most = nominal(first.link)
     if first.link and most:
         name = f"PCIe Gen{first.link.most_generation} x{first.link.most_width}"
-        said += f" ({name}: {most / 1e9:.3g})"
+        summary += f" ({name}: {most / 1e9:.3g})"
         if to_device > most:
-            said += ", faster than PCIe: another link, such as NVLink-C2C, is in use"
-    said += f"; in GPU memory {inside / 1e9:,.0f} GB/s"
-    return said + (f" of {first.inside_peak / 1e9:,.0f}" if first.inside_peak else "")
+            summary += ", faster than PCIe: another link, such as NVLink-C2C, is in use"
+    summary += f"; in GPU memory {inside / 1e9:,.0f} GB/s"
+    return summary + (f" of {first.inside_peak / 1e9:,.0f}" if first.inside_peak else "")
 
 
 def _data(gpus: Sequence[Observation[Copies]]) -> dict[str, Any]:
@@ -219,5 +219,5 @@ def _peers(gpus: Sequence[Observation[Copies]]) -> Iterator[Finding]:
     if several:
         reached = per_rank(several, peers=lambda one: one.peers)
         fewest = min(several, key=lambda one: one.facts.peers or 0)
-        said = f"a GPU reaches {fewest.facts.peers} of the {fewest.facts.others} others it sees"
-        yield ok("peer access", f"{said} directly, over NVLink or PCIe", **reached)
+        summary = f"a GPU reaches {fewest.facts.peers} of the {fewest.facts.others} others it sees"
+        yield ok("peer access", f"{summary} directly, over NVLink or PCIe", **reached)

@@ -72,14 +72,14 @@ def judge(
     for one in sorted(seen, key=lambda one: one.facts.local_rank):
         nodes[one.facts.node].append(one)
     alike: dict[tuple[str, ...], list[str]] = defaultdict(list)
-    for mates in nodes.values():
-        machine = mates[0].facts.topology
+    for peers in nodes.values():
+        machine = peers[0].facts.topology
         if machine is None:  # its first rank could not find out
             continue
-        shares = _shares(mates, machine, run, launched=launched)
-        alike[tuple(affinity.describe(machine, shares))].append(mates[0].host)
-        yield from _thin(mates[0].host, mates, shares)
-        yield from _far(mates[0].host, mates, shares)
+        shares = _shares(peers, machine, run, launched=launched)
+        alike[tuple(affinity.describe(machine, shares))].append(peers[0].host)
+        yield from _thin(peers[0].host, peers, shares)
+        yield from _far(peers[0].host, peers, shares)
     for lines, hosts in alike.items():
         head = f"on {names(dict.fromkeys(hosts))}: " if len(nodes) > 1 else ""
         tail = "\nbinding=off: the launcher decides instead" if run.binding == "off" else ""
@@ -87,25 +87,25 @@ def judge(
 
 
 def _shares(
-    mates: Sequence[Observation[Cpus]],
+    peers: Sequence[Observation[Cpus]],
     machine: topology.Topology,
     run: RunConfig,
     *,
     launched: bool,
 ) -> tuple[affinity.Share, ...]:
-    first = mates[0].facts
+    first = peers[0].facts
     if launched:
-        masks = [one.facts.mask for one in mates]
-        own = () if run.device == "cpu" else _own_nodes(mates)
+        masks = [one.facts.mask for one in peers]
+        own = () if run.device == "cpu" else _own_nodes(peers)
         return affinity.assign(machine, masks, own, first.quota)
     gpus = () if run.device == "cpu" else first.gpu_nodes
     return affinity.plan(machine, first.mask, max(1, len(gpus)), gpus, first.quota)
 
 
-def _own_nodes(mates: Sequence[Observation[Cpus]]) -> tuple[int | None, ...]:
+def _own_nodes(peers: Sequence[Observation[Cpus]]) -> tuple[int | None, ...]:
     """The NUMA node of each rank's own GPU, up to the first rank that has none."""
     own: list[int | None] = []
-    for one in mates:
+    for one in peers:
         index = gpu_index(one.facts.local_rank, len(one.facts.gpu_nodes))
         if index is None:
             break
@@ -114,29 +114,29 @@ def _own_nodes(mates: Sequence[Observation[Cpus]]) -> tuple[int | None, ...]:
 
 
 def _thin(
-    host: str, mates: Sequence[Observation[Cpus]], shares: Sequence[affinity.Share]
+    host: str, peers: Sequence[Observation[Cpus]], shares: Sequence[affinity.Share]
 ) -> Iterator[Finding]:
-    allowed = frozenset[int]().union(*(one.facts.mask for one in mates))
-    quota = mates[0].facts.quota
-    room = len(allowed) if quota is None else min(len(allowed), quota)
-    if room < len(shares):
+    allowed = frozenset[int]().union(*(one.facts.mask for one in peers))
+    quota = peers[0].facts.quota
+    available = len(allowed) if quota is None else min(len(allowed), quota)
+    if available < len(shares):
         yield warning(
             "CPUs",
-            f"{len(shares)} ranks on {host} share {room:g} CPUs: they wait for each other",
+            f"{len(shares)} ranks on {host} share {available:g} CPUs: they wait for each other",
             "fewer processes per node, or more CPUs for each (srun --cpus-per-task)",
-            cpus=room,
+            cpus=available,
             ranks=len(shares),
         )
 
 
 def _far(
-    host: str, mates: Sequence[Observation[Cpus]], shares: Sequence[affinity.Share]
+    host: str, peers: Sequence[Observation[Cpus]], shares: Sequence[affinity.Share]
 ) -> Iterator[Finding]:
     """Ranks that a launcher has bound away from their GPU; ttt leaves its decision alone."""
-    nodes = _own_nodes(mates)
+    nodes = _own_nodes(peers)
     far = [
         f"rank {one.rank} (cores of NUMA node {names(share.numa)}, GPU on NUMA node {node})"
-        for one, share, node in zip(mates, shares, nodes, strict=False)
+        for one, share, node in zip(peers, shares, nodes, strict=False)
         if share.gpu and node is not None and share.numa and node not in share.numa
     ]
     if far:

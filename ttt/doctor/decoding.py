@@ -173,10 +173,10 @@ def judge(seen: Sequence[Observation[Decoded]]) -> Iterator[Finding]:
         )
         return
     slowest = min(one.facts.images_per_s or 0.0 for one in known)
-    said = f"DALI decoder {known[0].facts.decoder}: pixels differ from the test image by at most"
-    said += f" {worst} of 255; {slowest:,.0f} images/s of {_SIDE} x {_SIDE} pixels without detail"
-    said += " (photographs take longer)"
+    summary = f"DALI decoder {known[0].facts.decoder}: pixels differ from the test image by at most"
+    summary += f" {worst} of 255; {slowest:,.0f} images/s of {_SIDE} x {_SIDE} pixels"
+    summary += " without detail (photographs take longer)"
     used = [one.facts.engine for one in known if one.facts.engine is not None]
     if used:
-        said += f"; JPEG engine {f'{min(used)} % busy' if min(used) else 'idle'}"
-    yield ok(_NAME, said, **data)
+        summary += f"; JPEG engine {f'{min(used)} % busy' if min(used) else 'idle'}"
+    yield ok(_NAME, summary, **data)

@@ -107,7 +107,7 @@ class Check:
 
 
 def host() -> str:
-    """This node: SLURM's name, which tells nodes apart that share a machine, or its own."""
+    """This node: SLURM's name, which differs for nodes that share a machine, or its own."""
     return os.environ.get("SLURMD_NODENAME") or os.uname().nodename
 
 

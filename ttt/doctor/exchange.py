@@ -175,7 +175,7 @@ def _judge_operation(
     backend: str, operation: str, timings: Sequence[Timing], others: Sequence[Timing], nodes: int
 ) -> Finding:
     name = f"{operation}, {backend}"
-    said = "\n".join(_told(one) for one in timings)
+    summary = "\n".join(_row(one) for one in timings)
     data = {
         "backend": backend,
         "operation": operation,
@@ -193,7 +193,7 @@ def _judge_operation(
     if timings[0].seconds > _SLOW_SECONDS:
         return warning(
             name,
-            f"{said}\na single number takes {timings[0].seconds * 1e3:.0f} ms",
+            f"{summary}\na single number takes {timings[0].seconds * 1e3:.0f} ms",
             "more processes than cores, or the wrong network: fewer processes, or"
             f" {network}=INTERFACE",
             **data,
@@ -203,21 +203,21 @@ def _judge_operation(
         if nodes > 1 and bulk.bus_bytes_per_s < _SLOW_NETWORK:
             return warning(
                 name,
-                f"{said}\nslower than 1 Gbit/s Ethernet",
+                f"{summary}\nslower than 1 Gbit/s Ethernet",
                 f"{network}=INTERFACE of the fast network (ip -br address), on every node",
                 **data,
             )
         if others and bulk.bus_bytes_per_s < _SAME * others[-1].bus_bytes_per_s:
             return warning(
                 name,
-                f"{said}\nslower than gloo on the CPUs",
+                f"{summary}\nslower than gloo on the CPUs",
                 "NCCL_DEBUG=INFO shows which transport it chose; look for NET/Socket",
                 **data,
             )
-    return ok(name, said, **data)
+    return ok(name, summary, **data)
 
 
-def _told(one: Timing) -> str:
+def _row(one: Timing) -> str:
     """A row: size, time, and bus bandwidth where the size is enough for one."""
     milliseconds = f"{one.seconds * 1e3:>8.3g} ms"
     if one.bytes < 1 << 10:
@@ -245,33 +245,33 @@ def judge_links(measured: Measured, machines: Sequence[str]) -> Iterator[Finding
             continue
         name = f"links, {measured.backend}"
         low, high = min(rates.values()) / 1e9, max(rates.values()) / 1e9
-        said = f"{len(rates)} {kind}, {low:.3g} to {high:.3g} GB/s"
+        summary = f"{len(rates)} {kind}, {low:.3g} to {high:.3g} GB/s"
         data = {"kind": kind, "bytes_per_s": rates}
         behind = slow(rates, _SHARE)
         if not behind:
-            yield ok(name, said, **data)
+            yield ok(name, summary, **data)
             continue
-        told = [
+        listed = [
             f"rank {(rank - 1) % size} on {machines[rank - 1]} to rank {rank} on {machines[rank]}"
             f" at {share:.0%} of {reference(rates)}"
             for rank, share in sorted(behind.items(), key=lambda item: item[1])
         ]
         yield warning(
             name,
-            f"{said}; slow: {names(told)}",
+            f"{summary}; slow: {names(listed)}",
             "look at cable, port and lanes there (ibstat, nvidia-smi topo -m, nvidia-smi nvlink)",
             slow=sorted(behind),
             **data,
         )
 
 
-def refused(said: str) -> Finding:
+def refused(reason: str) -> Finding:
     """NCCL could not connect the GPUs."""
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    lines = [line.strip() for line in reason.splitlines() if line.strip()]
     # The last line of NCCL's own is the reason; torch puts its place in the source before it.
     return failure(
         "NCCL",
         f"cannot connect the GPUs: {lines[-1] if lines else 'no reason given'}",
         "NCCL_DEBUG=INFO shows more; NCCL_SOCKET_IFNAME=INTERFACE if it chose the wrong network",
-        said=said,
+        said=reason,
     )

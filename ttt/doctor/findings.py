@@ -148,7 +148,7 @@ def slow(rates: Mapping[K, float], share: float) -> dict[K, float]:
 
     Args:
         rates: Something measured alike everywhere, the more the better.
-        share: What of the median is still well, below 1; not used for two.
+        share: Of the median, below 1: a lower rate is slow; not used for two.
     """
     if len(rates) < 2:
         return {}

@@ -54,13 +54,13 @@ class Gpus:
         driver: Version of the driver; None without one.
         absent: Why there is no driver.
         visible: The GPUs CUDA would show, in its order.
-        mine: Index in `visible` of the one this process would use; None if there is none for it.
+        own: Index in `visible` of the one this process would use; None if there is none for it.
     """
 
     driver: str | None
     absent: str | None
     visible: tuple[Gpu, ...]
-    mine: int | None
+    own: int | None
 
 
 def look(local_rank: int, environment: Mapping[str, str] = os.environ) -> Gpus:
@@ -102,7 +102,7 @@ def judge(seen: Sequence[Observation[Gpus]], device: str) -> Iterator[Finding]:
         return
     yield _inventory(hosts, seen)
     if device != "cpu":
-        yield from _seats(seen, hosts)
+        yield from _assignments(seen, hosts)
     for host, gpus in hosts.items():
         for number, gpu in enumerate(gpus.values()):
             yield from _health(f"GPU {number} on {host} ({gpu.name})", gpu)
@@ -133,37 +133,37 @@ def _inventory(
     for host, kind in kinds.items():
         groups[" + ".join(f"{count} x {name}" for name, count in sorted(kind.items()))].append(host)
     drivers = sorted({str(one.facts.driver) for one in seen})
-    told = "; ".join(f"{group or 'none'} on {names(where)}" for group, where in groups.items())
-    said = f"{told}; driver {names(drivers)}"
+    listed = "; ".join(f"{group or 'none'} on {names(where)}" for group, where in groups.items())
+    summary = f"{listed}; driver {names(drivers)}"
     models = {gpu.name for gpus in hosts.values() for gpu in gpus.values()}
     data = {"gpus": kinds, "drivers": drivers}
     if len(groups) > 1 or len(models) > 1 or len(drivers) > 1:
         return warning(
             "GPUs",
-            said,
+            summary,
             "every step waits for the slowest GPU: restrict the job to identical nodes"
             " (CUDA_VISIBLE_DEVICES, or sbatch --constraint)",
             **data,
         )
-    return ok("GPUs", said, **data)
+    return ok("GPUs", summary, **data)
 
 
-def _seats(
+def _assignments(
     seen: Sequence[Observation[Gpus]], hosts: Mapping[str, Mapping[str, Gpu]]
 ) -> Iterator[Finding]:
     used: dict[str, list[int]] = defaultdict(list)
-    standing = []
+    without = []
     for one in seen:
-        if one.facts.mine is None:
-            standing.append(f"rank {one.rank} on {one.host}")
+        if one.facts.own is None:
+            without.append(f"rank {one.rank} on {one.host}")
         else:
-            used[one.facts.visible[one.facts.mine].uuid].append(one.rank)
-    if standing:
+            used[one.facts.visible[one.facts.own].uuid].append(one.rank)
+    if without:
         yield failure(
             "GPUs",
-            f"no GPU is left for {names(standing)}",
+            f"no GPU is left for {names(without)}",
             "as many processes per node as it has GPUs, or device=cpu",
-            without=standing,
+            without=without,
         )
     for uuid, ranks in used.items():
         if len(ranks) > 1:
@@ -175,7 +175,7 @@ def _seats(
                 ranks=ranks,
             )
     idle = {host: sum(uuid not in used for uuid in gpus) for host, gpus in hosts.items()}
-    if any(idle.values()) and not standing:
+    if any(idle.values()) and not without:
         yield warning(
             "GPUs",
             f"{sum(idle.values())} of {sum(map(len, hosts.values()))} would be idle, with"

@@ -78,18 +78,18 @@ def left_over(environment: Mapping[str, str], *, launched: bool) -> dict[str, st
 def judge(seen: Sequence[Observation[Launch]]) -> Iterator[Finding]:
     """Whether the world is what was allocated."""
     first = seen[0].facts
-    # A node has one rank that is its first, whatever it is called and whichever machine it is on.
+    # A node has one first rank; names do not count, because nodes may share a machine.
     nodes = sum(one.facts.placement is None or not one.facts.placement.local_rank for one in seen)
     data = {"ranks": len(seen), "nodes": nodes, **first.allocation}
     launcher = first.placement.launcher if first.placement else None
-    said = f"{launcher}: {len(seen)} ranks on {nodes} node{'s' if nodes > 1 else ''}"
-    said = said if launcher else "1 process, started without a launcher"
+    summary = f"{launcher}: {len(seen)} ranks on {nodes} node{'s' if nodes > 1 else ''}"
+    summary = summary if launcher else "1 process, started without a launcher"
     problems = [*_unfinished(seen), *_allocated(first, nodes, data), *_uneven(seen)]
     problems += _left_over(first)
     yield from problems
     if not problems:
         why = {"launcher": "this process was started without one"}
-        yield ok("launch", said, launcher=launcher, why=why, **data)
+        yield ok("launch", summary, launcher=launcher, why=why, **data)
     missing = [tool for tool in _TOOLS if tool not in first.tools]
     tools = f"found {names(first.tools) or 'none'}"
     yield ok(
@@ -102,8 +102,8 @@ def judge(seen: Sequence[Observation[Launch]]) -> Iterator[Finding]:
 
 def _unfinished(seen: Sequence[Observation[Launch]]) -> Iterator[Finding]:
     if sentence := seen[0].facts.half_told:
-        said, _, advice = sentence.partition("; ")
-        yield failure("launch", said, advice)
+        problem, _, advice = sentence.partition("; ")
+        yield failure("launch", problem, advice)
 
 
 def _left_over(first: Launch) -> Iterator[Finding]:

@@ -50,8 +50,8 @@ class Network:
 
     Attributes:
         name: What this machine calls itself.
-        machine: Tells machines apart that call themselves the same, and several nodes of one
-            scheduler from several machines.
+        machine: Differs between machines with one name, and is the same for several nodes of a
+            scheduler on one machine.
         own: Where its own name leads.
         ports: Size of the range that sockets get their ports from; None if unknown.
         taken: Whether torchrun's default port is in use here.
@@ -114,11 +114,11 @@ def judge_names(seen: Sequence[Observation[Network]]) -> Iterator[Finding]:
         problems += _judge_name(network, several)
     yield from problems
     if not problems:
-        told = [f"{one.name} -> {names(one.own.addresses)}" for one in machines.values()]
+        listed = [f"{one.name} -> {names(one.own.addresses)}" for one in machines.values()]
         alone = all(one.own.loopback for one in machines.values())
         yield ok(
             "host names",
-            names(told) + (" (loopback: enough for one machine)" if alone else ", and back"),
+            names(listed) + (" (loopback: enough for one machine)" if alone else ", and back"),
             names={one.name: one.own.addresses for one in machines.values()},
         )
 
@@ -251,9 +251,10 @@ def judge_ports(seen: Sequence[Observation[Network]], *, launched: bool) -> Iter
         )
     else:
         ports = seen[0].facts.ports
-        said = f"{'unknown number of' if ports is None else ports} ports for outgoing connections"
+        count = "unknown number of" if ports is None else ports
         state = "in use (a launcher is running)" if seen[0].facts.taken else "free"
-        text = f"{said}; port {_TORCHRUN_PORT}, torchrun's default, is {state}"
+        text = f"{count} ports for outgoing connections;"
+        text += f" port {_TORCHRUN_PORT}, torchrun's default, is {state}"
         yield ok(
             "ports", text, ports=ports, why={"ports": f"this system has no {kernel.PORT_RANGE}"}
         )

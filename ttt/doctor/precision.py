@@ -72,8 +72,8 @@ def judge(seen: Sequence[Observation[Precision]]) -> Iterator[Finding]:
     yield from problems
     if not problems:
         worst = {kind: _worst(kind, seen) for kind in kinds}
-        told = ", ".join(f"{kind} {value:.1e}" for kind, value in worst.items())
-        yield ok("precision", f"relative errors against float64: {told}", relative_error=worst)
+        listed = ", ".join(f"{kind} {value:.1e}" for kind, value in worst.items())
+        yield ok("precision", f"relative errors against float64: {listed}", relative_error=worst)
 
 
 def _judge(kind: str, seen: Sequence[Observation[Precision]]) -> Iterator[Finding]:

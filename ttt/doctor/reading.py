@@ -2,7 +2,7 @@
 
 Knows no torch. All ranks read at once, each files of its own, as in training: a file system that
 serves one reader well may not serve all. The files read are evicted from the page cache before; no
-other page is touched, so a doctor may be called while others work on the machine.
+other page is touched, so that the doctor disturbs no other user of the machine.
 """
 
 import os
@@ -107,12 +107,12 @@ def judge_rate(seen: Sequence[Observation[Reading | None]]) -> Iterator[Finding]
         files[host] += fact.files / fact.seconds
     cold = all(fact.evicted for _, fact in known)
     total, opened = sum(bytes_.values()), sum(files.values())
-    said = f"{total / 1e6:,.0f} MB/s, {opened:,.0f} files/s" + (
+    summary = f"{total / 1e6:,.0f} MB/s, {opened:,.0f} files/s" + (
         f" ({min(bytes_.values()) / 1e6:,.0f} MB/s on the slowest of {len(bytes_)} nodes)"
         if len(bytes_) > 1
         else ""
     )
-    said += "" if cold else ", in part from memory"
+    summary += "" if cold else ", in part from memory"
     data = {
         "bytes_per_s": total,
         "files_per_s": opened,
@@ -121,16 +121,16 @@ def judge_rate(seen: Sequence[Observation[Reading | None]]) -> Iterator[Finding]
         "node_files_per_s": dict(files),
     }
     behind = slow(bytes_, _SHARE)
-    lowly = [h for h in bytes_ if bytes_[h] < _SLOW_BYTES and files[h] < _SLOW_FILES]
+    behind_a_disk = [h for h in bytes_ if bytes_[h] < _SLOW_BYTES and files[h] < _SLOW_FILES]
     if behind:
-        told = [f"{host} ({share:.0%} of {reference(bytes_)})" for host, share in behind.items()]
+        listed = [f"{host} ({share:.0%} of {reference(bytes_)})" for host, share in behind.items()]
         advice = "look at its disk and network; or copy the set to local disks"
-        yield warning("read rate", f"{said}; slow: {names(told)}", advice, **data)
-    elif lowly:
+        yield warning("read rate", f"{summary}; slow: {names(listed)}", advice, **data)
+    elif behind_a_disk:
         advice = "a copy of the set on local disks: data.root=DIR"
-        yield warning("read rate", f"{said}; slower than one disk", advice, **data)
+        yield warning("read rate", f"{summary}; slower than one disk", advice, **data)
     else:
-        yield ok("read rate", said, **data)
+        yield ok("read rate", summary, **data)
 
 
 def judge_cache(seen: Sequence[Observation[Reading | None]], method: str) -> Iterator[Finding]:

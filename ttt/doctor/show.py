@@ -24,14 +24,14 @@ def line(finding: Finding, width: int) -> Text:
         finding: What to show.
         width: Columns there are.
     """
-    room = max(20, width - _INDENT)
-    told = _wrapped(finding.text, room)
+    columns = max(20, width - _INDENT)
+    lines = _wrapped(finding.text, columns)
     text = Text(f"{finding.level:<{_LEVEL_WIDTH}}", _COLOURS[finding.level])
-    text.append(f"{finding.name:<{_NAME_WIDTH}}{told[0]}", "default")
-    for more in told[1:]:
+    text.append(f"{finding.name:<{_NAME_WIDTH}}{lines[0]}", "default")
+    for more in lines[1:]:
         text.append(f"\n{'':{_INDENT}}{more}", "default")
     if finding.advice:
-        for number, more in enumerate(_wrapped(finding.advice, room - 3)):
+        for number, more in enumerate(_wrapped(finding.advice, columns - 3)):
             text.append(f"\n{'':{_INDENT}}{'   ' if number else '-> '}{more}", "cyan")
     return text
 
@@ -49,11 +49,11 @@ def closing(findings: list[Finding]) -> Text:
     """How many of each."""
     count = Counter(finding.level for finding in findings)
     worst = next(level for level in (Level.failure, Level.warning, Level.ok) if count[level])
-    told = [
+    counts = [
         f"{number} {name}{'s' if number != 1 and name != 'ok' else ''}"
         for name, number in ((level.value, count[level]) for level in Level)
     ]
-    return Text(", ".join(told), _COLOURS[worst])
+    return Text(", ".join(counts), _COLOURS[worst])
 
 
 def healthy(findings: list[Finding]) -> bool:

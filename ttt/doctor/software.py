@@ -48,19 +48,21 @@ def look() -> Software:
 def judge(seen: Sequence[Observation[Software]], run: RunConfig) -> Iterator[Finding]:
     """Whether all ranks have the same, and what is missing."""
     first = seen[0].facts.versions
-    said = ", ".join(f"{name} {version}" for name, version in first.items() if version)
+    summary = ", ".join(f"{name} {version}" for name, version in first.items() if version)
     differing = [name for name in first if len({one.facts.versions[name] for one in seen}) > 1]
     if not differing:
         same = ", the same on all ranks" if len(seen) > 1 else ""
         why = dict.fromkeys(first, "not installed")
-        yield ok("versions", said + same, why=why, **first)
+        yield ok("versions", summary + same, why=why, **first)
     for name in differing:
         ranks = defaultdict(list)
         for one in seen:
             ranks[one.facts.versions[name] or "none"].append(f"{one.rank} on {one.host}")
-        told = "; ".join(f"{version} on rank {names(who)}" for version, who in ranks.items())
+        listed = "; ".join(f"{version} on rank {names(who)}" for version, who in ranks.items())
         report = failure if name in _MUST_AGREE else warning
-        yield report("versions", f"{name}: {told}", "install the same everywhere", **{name: ranks})
+        yield report(
+            "versions", f"{name}: {listed}", "install the same everywhere", **{name: ranks}
+        )
     lacking = [one.host for one in seen if one.facts.versions["torch"] is None]
     if lacking:
         yield warning(

@@ -145,11 +145,11 @@ def judge(seen: Sequence[Observation[Steps]]) -> Iterator[Finding]:
         worst[kind] = max(worst.get(kind, 0.0), value)
     yield from (_wrong(name, kind, bad) for (name, kind), bad in wrong.items())
     if not wrong:
-        told = ", ".join(f"{kind} {value:.1e}" for kind, value in worst.items())
+        listed = ", ".join(f"{kind} {value:.1e}" for kind, value in worst.items())
         yield ok(
             "training step",
             f"{names(seen[0].facts.errors)}: weights after {_UPDATES} updates, compared with"
-            f" float64 on the CPU; largest difference as a share of the change: {told}",
+            f" float64 on the CPU; largest difference as a share of the change: {listed}",
             relative_error={one.rank: one.facts.errors for one in seen},
         )
 

@@ -25,7 +25,7 @@ _DEEP = 2  # levels of a data set's folders that are compared: split and class
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Folder:
     """A folder as one rank sees it.
 
     Attributes:
@@ -45,24 +45,24 @@ class Place:
     content: str | None = None
 
 
-def look_runs(run: RunConfig) -> Place:
+def look_runs(run: RunConfig) -> Folder:
     """Where this rank would write runs."""
     path = Path(run.run_root).absolute()
-    return replace(_place(path), writable=os.access(nearest(path), os.W_OK))
+    return replace(_folder(path), writable=os.access(nearest(path), os.W_OK))
 
 
-def look_data(run: RunConfig) -> Place | None:
+def look_data(run: RunConfig) -> Folder | None:
     """Where this rank would read the data set; None if data.root is not set."""
     root = getattr(run.data, "root", "")
     if not root:
         return None
-    place = _place(Path(root).absolute())
-    return replace(place, content=_fingerprint(Path(root))) if place.exists else place
+    folder = _folder(Path(root).absolute())
+    return replace(folder, content=_fingerprint(Path(root))) if folder.exists else folder
 
 
 def probe(run: RunConfig, rank: int, gather: Gather) -> bool:
     """Whether this rank sees a file that rank 0 has just written where runs go."""
-    # Where run_root is not made yet, its parent tells: rank 0 will make it there.
+    # Where run_root does not exist yet, its parent counts: rank 0 will make it there.
     file = nearest(Path(run.run_root).absolute()) / f".ttt-doctor-{uuid.uuid4().hex}"
     if rank == 0:
         with contextlib.suppress(OSError):  # a folder that cannot be written has its own finding
@@ -80,57 +80,57 @@ def nearest(path: Path) -> Path:
     return next(one for one in (path, *path.parents) if one.is_dir())
 
 
-def judge_runs(seen: Sequence[Observation[Place]], visible: Sequence[bool]) -> Iterator[Finding]:
+def judge_runs(seen: Sequence[Observation[Folder]], visible: Sequence[bool]) -> Iterator[Finding]:
     """Whether rank 0, the only one that needs to, can write its run folder.
 
     Args:
         seen: The folder as each rank sees it.
         visible: Whether each rank saw rank 0's file, by rank.
     """
-    mine = seen[0].facts
+    first = seen[0].facts
     data: dict[str, Any] = {
-        "path": mine.path,
-        "type": mine.mount.type if mine.mount else None,
-        "free_bytes": mine.free_bytes,
-        "seen_by_all": all(visible) if mine.writable else None,
+        "path": first.path,
+        "type": first.mount.type if first.mount else None,
+        "free_bytes": first.free_bytes,
+        "seen_by_all": all(visible) if first.writable else None,
         "why": {"type": _NO_TYPE, "seen_by_all": "rank 0 cannot write there"},
     }
-    if not mine.writable:
+    if not first.writable:
         yield failure(
             "run_root",
-            f"{mine.path} cannot be written by rank 0 on {seen[0].host}",
+            f"{first.path} cannot be written by rank 0 on {seen[0].host}",
             "run_root=DIR",
             **data,
         )
         return
     blind = {one.host for one in seen if not visible[one.rank]}
-    said = f"{mine.path} on {_where(mine)}, {mine.free_bytes / 1e9:.1f} GB free"
+    summary = f"{first.path} on {_where(first)}, {first.free_bytes / 1e9:.1f} GB free"
     if len(by_host(seen)) > 1:
-        said += f"; not seen by {names(sorted(blind))}" if blind else ", seen by all nodes"
-    if mine.free_bytes < _LOW_BYTES:
-        report = failure if mine.free_bytes < _FULL_BYTES else warning
-        yield report("run_root", said, "make room, or run_root=DIR", **data)
+        summary += f"; not seen by {names(sorted(blind))}" if blind else ", seen by all nodes"
+    if first.free_bytes < _LOW_BYTES:
+        report = failure if first.free_bytes < _FULL_BYTES else warning
+        yield report("run_root", summary, "make room, or run_root=DIR", **data)
     elif blind:
         # The run itself does not need it; finding out why a rank hung does.
         yield warning(
             "run_root",
-            said,
+            summary,
             "a folder that all nodes share keeps every rank's log: run_root=DIR",
             **data,
         )
     else:
-        yield ok("run_root", said, **data)
+        yield ok("run_root", summary, **data)
 
 
-def judge_data(seen: Sequence[Observation[Place | None]], *, made: bool) -> Iterator[Finding]:
+def judge_data(seen: Sequence[Observation[Folder | None]], *, made: bool) -> Iterator[Finding]:
     """Whether every node has the data set, and the same one.
 
     Args:
         seen: The folder as each rank sees it.
         made: Whether `ttt run` makes the set where it is absent.
     """
-    places = {host: place for host, place in by_host(seen).items() if place is not None}
-    if not places:
+    folders = {host: folder for host, folder in by_host(seen).items() if folder is not None}
+    if not folders:
         # A failure of the configuration, which gives the command that prepares the set.
         yield ok(
             "data set",
@@ -139,40 +139,40 @@ def judge_data(seen: Sequence[Observation[Place | None]], *, made: bool) -> Iter
             why={"path": "data.root is not set"},
         )
         return
-    first = next(iter(places.values()))
+    first = next(iter(folders.values()))
     data: dict[str, Any] = {
         "path": first.path,
-        "type": {host: one.mount.type if one.mount else None for host, one in places.items()},
+        "type": {host: one.mount.type if one.mount else None for host, one in folders.items()},
         "shared": first.mount.shared if first.mount else None,
         "why": {"type": _NO_TYPE, "shared": "the type of the file system does not show it"},
     }
-    absent = [host for host, one in places.items() if not one.exists]
-    if len(absent) == len(places) and made:
-        said = f"{first.path} is not there yet; `ttt run` makes it"
-        if len(places) == 1:
-            yield ok("data set", said, **data)
+    absent = [host for host, one in folders.items() if not one.exists]
+    if len(absent) == len(folders) and made:
+        summary = f"{first.path} is not there yet; `ttt run` makes it"
+        if len(folders) == 1:
+            yield ok("data set", summary, **data)
         else:
             advice = "data.root=DIR on a file system that all nodes share, or `ttt data` on each"
-            yield warning("data set", f"{said}, on rank 0's node", advice, **data)
+            yield warning("data set", f"{summary}, on rank 0's node", advice, **data)
         return
     if absent:
         advice = "copy it there, or data.root=DIR on a file system that all nodes share"
         yield failure("data set", f"{first.path} is not on {names(absent)}", advice, **data)
         return
-    yield from _compare(places, first, data)
+    yield from _compare(folders, first, data)
 
 
 def _compare(
-    places: Mapping[str, Place], first: Place, data: Mapping[str, Any]
+    folders: Mapping[str, Folder], first: Folder, data: Mapping[str, Any]
 ) -> Iterator[Finding]:
     groups = defaultdict(list)
-    for host, place in places.items():
-        groups[place.content].append(host)
+    for host, folder in folders.items():
+        groups[folder.content].append(host)
     if len(groups) > 1:
-        told = " and ".join(f"on {names(hosts)}" for hosts in groups.values())
+        listed = " and ".join(f"on {names(hosts)}" for hosts in groups.values())
         yield failure(
             "data set",
-            f"{first.path} holds different folders {told}",
+            f"{first.path} holds different folders {listed}",
             "copy the same set to every node",
             **data,
         )
@@ -180,19 +180,20 @@ def _compare(
     kind = {True: "shared", False: "local", None: "maybe shared"}[
         first.mount.shared if first.mount else None
     ]
-    same = ", the same folders on every node" if len(places) > 1 else ""
+    same = ", the same folders on every node" if len(folders) > 1 else ""
     yield ok("data set", f"{first.path} on {_where(first)} ({kind}){same}", **data)
 
 
-def _where(place: Place) -> str:
-    return f"{place.mount.type} ({place.mount.source})" if place.mount else "an unknown file system"
+def _where(folder: Folder) -> str:
+    mount = folder.mount
+    return f"{mount.type} ({mount.source})" if mount else "an unknown file system"
 
 
-def _place(path: Path) -> Place:
+def _folder(path: Path) -> Folder:
     near = nearest(path)
     space = os.statvfs(near)
     free = space.f_frsize * space.f_bavail
-    return Place(str(path), path.is_dir(), mount_of(near), free)
+    return Folder(str(path), path.is_dir(), mount_of(near), free)
 
 
 def _fingerprint(root: Path) -> str:
