@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from affinity_machines import everything, machine
 from ttt.machine import topology
-from ttt.machine.affinity import Share, assign, bind, describe, plan, settled
+from ttt.machine.affinity import Share, assign, bind, bound_apart, describe, plan
 from ttt.machine.topology import Core, Topology, format_cpus, parse_cpus
 
 
@@ -180,12 +180,12 @@ def masks(*lists):
     return [parse_cpus(text) for text in lists]
 
 
-def test_what_a_launcher_settled():
-    assert settled(masks("0-3", "4-7"))
-    assert settled(masks("0-3", "2-5"))  # somebody's choice, odd as it is
-    assert not settled(masks("0-7", "0-7"))
-    assert not settled(masks("0-3", "4-7", "0-3"))  # by socket: two on one
-    assert not settled(masks("0-7"))
+def test_what_a_launcher_bound_apart():
+    assert bound_apart(masks("0-3", "4-7"))
+    assert bound_apart(masks("0-3", "2-5"))  # somebody's choice, odd as it is
+    assert not bound_apart(masks("0-7", "0-7"))
+    assert not bound_apart(masks("0-3", "4-7", "0-3"))  # by socket: two on one
+    assert not bound_apart(masks("0-7"))
 
 
 def test_ranks_that_are_settled_keep_what_they_have():

@@ -32,7 +32,7 @@ below the result. srun and mpirun pass 5 on.
 
 
 def main(arguments: list[str]) -> int:
-    """Compose and examine; does not come back from there.
+    """Compose, then become the doctor, which replaces this process.
 
     Raises:
         ConfigError: The overrides are wrong.
@@ -82,7 +82,7 @@ def refusals(run: RunConfig, placement: Placement | None) -> list[str]:
 
 
 def become(message: str) -> int:
-    """Turn this process into a doctor, keeping its place among those the launcher started."""
+    """Turn this process into the doctor; its environment and its rank stay."""
     sys.stdout.flush()
     sys.stderr.flush()
     signals.obey()

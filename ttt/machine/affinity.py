@@ -1,11 +1,11 @@
 """The share of a machine that each of its ranks gets: CPUs to run on, threads to compute with.
 
-All of it but `bind` is pure: what the machine is, what the ranks may use of it and where their GPUs
-are comes in, shares come out, and every rank that asks computes the same.
+All of it but `bind` is pure. It takes the machine, what the ranks may use of it and where their
+GPUs are, and returns shares; every rank computes the same ones.
 
 Whole physical cores are divided, because two ranks on the SMT siblings of one core slow each other
 down. With fewer cores than ranks the logical CPUs are divided, and with fewer CPUs than ranks
-nobody is bound. `divide` says which core goes where.
+no rank is bound. `divide` decides which core goes where.
 """
 
 import os
@@ -81,9 +81,9 @@ def assign(
 ) -> tuple[Share, ...]:
     """Divide a node among ranks that a launcher may have bound already.
 
-    Nobody gets a CPU outside the mask it was started with: somebody gave it that mask. Ranks with
-    one mask in common (Open MPI's default binds to a package, `srun --cpu-bind=ldoms` to a NUMA
-    node) divide it among themselves; ranks that are `settled` keep what they have.
+    No rank gets a CPU outside the mask it was started with: the launcher chose that mask. Ranks
+    with one mask in common (Open MPI's default binds to a package, `srun --cpu-bind=ldoms` to a
+    NUMA node) divide it among themselves; ranks that are `bound_apart` keep what they have.
 
     Args:
         topology: The machine.
@@ -95,22 +95,22 @@ def assign(
         The share of each local rank.
     """
     cores = _usable(topology, frozenset().union(*masks))
-    if settled(masks):
+    if bound_apart(masks):
         kept = [_share(cores, mask, "bound by the launcher") for mask in masks]
         return _limited(kept, gpus, quota)
     shares: dict[int, Share] = {}
     for mask in dict.fromkeys(masks):
         ranks = [rank for rank, other in enumerate(masks) if other == mask]
-        theirs = [gpus[rank] for rank in ranks if rank < len(gpus)]
-        shares |= zip(ranks, plan(topology, mask, len(ranks), theirs), strict=True)
+        their_gpus = [gpus[rank] for rank in ranks if rank < len(gpus)]
+        shares |= zip(ranks, plan(topology, mask, len(ranks), their_gpus), strict=True)
     return _limited([shares[rank] for rank in range(len(masks))], gpus, quota)
 
 
-def settled(masks: Sequence[frozenset[int]]) -> bool:
+def bound_apart(masks: Sequence[frozenset[int]]) -> bool:
     """Whether a launcher (`srun --cpu-bind`, `mpirun --bind-to`) has bound the local ranks apart.
 
     So it is if no two of several ranks have the same mask. Masks that differ and overlap were
-    chosen by somebody, too, and are left alone; equal ones tell no rank from its neighbour.
+    chosen on purpose, too, and are left alone; equal masks do not set ranks apart.
 
     Args:
         masks: The logical CPUs that each local rank was started with.
@@ -138,7 +138,7 @@ def bind(share: Share) -> bool:
 
 
 def describe(topology: Topology, shares: Sequence[Share]) -> list[str]:
-    """A line for the machine and one for each local rank, for a person to read."""
+    """A line for the machine and one for each local rank, to be read by people."""
     rows = [
         (
             f"rank {rank}",
@@ -181,9 +181,9 @@ def _usable(topology: Topology, allowed: frozenset[int]) -> list[Core]:
 
 
 def _share(cores: Sequence[Core], cpus: frozenset[int], why: str) -> Share:
-    mine = [core for core in cores if not cpus.isdisjoint(core.cpus)]
-    numa = tuple(sorted({core.node for core in mine if core.node is not None}))
-    return Share(cpus, threads=len(mine), numa=numa, gpu=False, why=why)
+    own = [core for core in cores if not cpus.isdisjoint(core.cpus)]
+    numa = tuple(sorted({core.node for core in own if core.node is not None}))
+    return Share(cpus, threads=len(own), numa=numa, gpu=False, why=why)
 
 
 def _limited(

@@ -16,8 +16,8 @@ from ttt.protocols import World
 from ttt.schema.choices import Binding
 
 
-class _Mate(NamedTuple):
-    """What a process tells those of its node."""
+class _Peer(NamedTuple):
+    """What a process sends to the others of its node."""
 
     node: str
     local_rank: int
@@ -35,14 +35,14 @@ def bind_cpus(binding: Binding, world: World) -> None:
     if binding is Binding.off:
         world.threads = torch.get_num_threads()
         return
-    mine = _Mate(
+    own = _Peer(
         node_name(), world.local_rank, frozenset(os.sched_getaffinity(0)), _bus(world.device)
     )
-    mates = sorted(mate for mate in world.gather(mine) if mate.node == mine.node)
+    peers = sorted(peer for peer in world.gather(own) if peer.node == own.node)
     machine = topology.read()
-    buses = [mate.bus for mate in mates] if world.device.type == "cuda" else []
+    buses = [peer.bus for peer in peers] if world.device.type == "cuda" else []
     gpus = topology.gpu_nodes(buses)
-    masks = [mate.cpus for mate in mates]
+    masks = [peer.cpus for peer in peers]
     share = affinity.assign(machine, masks, gpus, cpu_quota())[world.local_rank]
     if binding is Binding.always or gpus or len({core.node for core in machine.cores}) > 1:
         affinity.bind(share)
@@ -51,7 +51,7 @@ def bind_cpus(binding: Binding, world: World) -> None:
 
 
 def _bus(device: torch.device) -> str | None:
-    """The PCI address of a GPU, where the driver tells it."""
+    """The PCI address of a GPU; None where the driver does not report it."""
     if device.type != "cuda":
         return None
     with nvml.opened(f"GPU-{torch.cuda.get_device_properties(device).uuid}") as gpu:

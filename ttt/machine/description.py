@@ -35,13 +35,13 @@ def system(run_config: RunConfig, world: World) -> dict[str, Any]:
     """The name of the system and its description, of the machine this process is on.
 
     Args:
-        run_config: Its `system.description` counts more than what the machine says.
-        world: Tells the number of nodes, and of accelerators on this one.
+        run_config: Its `system.description` overrides what the machine reports.
+        world: Has the number of nodes, and of accelerators on this one.
 
     Returns:
         {"id", "description"}: the latter as MLCommons' system_desc_checker wants it.
     """
-    told = run_config.system
+    typed = run_config.system
     fields = dict.fromkeys(FIELDS, "")
     fields |= hardware.processor() | hardware.memory()
     fields |= hardware.storage(Path(run_config.data.root)) | hardware.network()
@@ -49,16 +49,16 @@ def system(run_config: RunConfig, world: World) -> dict[str, Any]:
     fields |= {
         "submitter": run_config.submission.org,
         "division": str(run_config.benchmark.division),
-        "status": told.availability(run_config.submission.status),
+        "status": typed.availability(run_config.submission.status),
         "number_of_nodes": str(world.nodes),
         "accelerators_per_node": str(world.local_size if world.device.type == "cuda" else 0),
         "framework": f"PyTorch {torch.__version__}",
         "other_software_stack": _software(world.device),
         "operating_system": _operating_system(),
     }
-    fields |= {name: str(value) for name, value in told.description.items() if value is not None}
+    fields |= {name: str(value) for name, value in typed.description.items() if value is not None}
     fields["system_name"] = fields["system_name"] or _name(fields)
-    return {"id": told.id or _file_name(fields), "description": fields}
+    return {"id": typed.id or _file_name(fields), "description": fields}
 
 
 def _name(fields: dict[str, str]) -> str:

@@ -24,7 +24,7 @@ from typing import TypeVar
 from ttt.machine.topology import Core
 
 T = TypeVar("T")
-Node = int | None  # None: the machine tells nothing of nodes
+Node = int | None  # None: the machine does not report its nodes
 Distances = Mapping[int, Mapping[int, int]]
 _Sockets = dict[int, dict[Node, list[Core]]]
 
@@ -70,9 +70,9 @@ def divide(
     for area in areas:
         count = len(area.ranks)
         how = f"all of {area.name}" if count == 1 else f"{area.name} divided by {count}"
-        for rank, mine in _deal(area, homes, sockets).items():
+        for rank, own in _deal(area, homes, sockets).items():
             why = _why(wanted[rank], homes[rank], has_gpu=rank < len(known))
-            cpus = frozenset(chain.from_iterable(core.cpus for core in mine))
+            cpus = frozenset(chain.from_iterable(core.cpus for core in own))
             parts[rank] = Part(cpus, f"{why}: {how}")
     return [parts[rank] for rank in range(ranks)]
 
@@ -127,7 +127,7 @@ def _homes(sockets: _Sockets, choices: Sequence[Sequence[Node]]) -> list[Node]:
     for rank in sorted(range(len(choices)), key=lambda rank: len(choices[rank])):
         homes[rank] = max(choices[rank], key=left)
         taken[homes[rank]] += 1
-    # Ranks that could be anywhere: neighbours talk most, so neighbours they shall be.
+    # Ranks that could be anywhere: neighbours exchange most, so they stay neighbours.
     free = [rank for rank, nodes in enumerate(choices) if len(nodes) == len(socket_of)]
     ordered = sorted((homes[rank] for rank in free), key=list(socket_of).index)
     for rank, node in zip(free, ordered, strict=True):
@@ -136,7 +136,7 @@ def _homes(sockets: _Sockets, choices: Sequence[Sequence[Node]]) -> list[Node]:
 
 
 def _areas(sockets: _Sockets, homes: Sequence[Node], *, idle: bool) -> list[_Area]:
-    """What is divided among whom; `idle` allows sockets that are nobody's home."""
+    """Which cores are divided among which ranks; `idle` allows sockets that are home to no rank."""
     areas = []
     for socket, nodes in sockets.items():
         at = {node: [rank for rank, home in enumerate(homes) if home == node] for node in nodes}

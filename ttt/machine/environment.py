@@ -41,7 +41,7 @@ def write(run_config: RunConfig, world: World, folder: Path) -> None:
 
 
 def environment(device: torch.device, command: list[str]) -> dict[str, Any]:
-    """Where and with what this process runs; null for what cannot be found out."""
+    """Where and with what this process runs; null for what is unknown."""
     return {
         "command": command,
         "ttt": ttt.__version__,

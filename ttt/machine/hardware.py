@@ -1,7 +1,7 @@
-"""What this machine is made of, as the kernel and the GPU driver tell it; "" is not known.
+"""What this machine is made of, as the kernel and the GPU driver report it; "" is unknown.
 
-Reads /sys, /proc and NVML, never the data set. What a container hides or a virtual machine does not
-tell stays unknown: no table of products is kept here, only one of the generations of NVLink.
+Reads /sys, /proc and NVML, never the data set. What a container or a virtual machine hides stays
+unknown: no table of products is kept here, only one of the generations of NVLink.
 """
 
 import os

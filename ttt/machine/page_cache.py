@@ -1,7 +1,7 @@
 """The data set leaves the page cache of this node, with evidence that it did.
 
 MLPerf wants a run to start with its data on durable storage, not in memory (MLCommons
-training_rules.adoc). Counting resident pages before and after tells whether that is so.
+training_rules.adoc). Counting resident pages before and after shows whether that is so.
 """
 
 import ctypes
@@ -13,7 +13,7 @@ from pathlib import Path
 
 _DROP = Path("/proc/sys/vm/drop_caches")
 _EXAMINED = 20_000  # files looked into for evidence; a larger set is sampled evenly
-# A page stays that somebody has mapped at that moment, as a neighbour does who counts like us.
+# A page stays while another process has it mapped, as one that counts pages like this one does.
 _AGAIN_SECONDS = (0.05, 0.1, 0.2, 0.4, 0.0)
 _LEFT = 0.01  # share of the data that may stay, e.g. pages another program holds mapped
 

@@ -38,7 +38,7 @@ def _groups(process: Path) -> Iterator[tuple[int, Path]]:
         first = kind == "cgroup" and "cpu" in controllers.split(",") and "cpu" in options.split(",")
         second = kind == "cgroup2" and not controllers
         if first or second:
-            # A container may be told its host's path, which leads nowhere in it; its own group is
+            # A container may show its host's path, which leads nowhere in it; its own group is
             # then the mount point, the last of these.
             lowest = Path(point, path.lstrip("/"))
             for folder in (lowest, *lowest.parents):

@@ -1,9 +1,9 @@
-"""The processors of one machine, as the kernel tells of them under /sys.
+"""The processors of one machine, as the kernel describes them under /sys.
 
 Knows nothing of ranks. Everything may be absent or unknown: containers hide files, and virtual
-machines report a NUMA node of -1. Unknown is None. A CPU that /sys says nothing about (all of them
-in some sandboxes, one that is offline) is not listed; `plan` takes such a CPU for a core of its own
-if the process may run on it.
+machines report a NUMA node of -1. Unknown is None. A CPU that /sys does not describe (all of them
+in some sandboxes, one that is offline) is not listed; `affinity.plan` takes such a
+CPU for a core of its own if the process may run on it.
 
 Source of the files' meaning: Linux, Documentation/admin-guide/cputopology.rst and
 Documentation/ABI/stable/sysfs-devices-node.

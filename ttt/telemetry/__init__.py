@@ -1,1 +1,1 @@
-"""What machine this is and what it spends."""
+"""What a run measures of itself: time, memory, energy, and whether the loss is finite."""

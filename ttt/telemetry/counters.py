@@ -92,7 +92,7 @@ def _processors() -> list[Counter]:
     found = []
     for package in packages:
         zone = getattr(package, "rapl_file", None)
-        if zone is None:  # zeus' daemon reads for us and does not say where its counters wrap
+        if zone is None:  # zeus' daemon hides where its counters wrap
             found.append(Counter("cpu", _daemon(package)))
         elif zone.name.startswith("package"):  # "psys" has the packages in it once more
             found += [_zone("cpu", zone)] + ([_zone("dram", package.dram)] if package.dram else [])

@@ -20,8 +20,9 @@ def peaks(device: torch.device) -> dict[str, int | None]:
         largest resident memory since the process started, warm-up and libraries included.
         `peak_memory_reserved_bytes`: on a GPU, the most that torch's allocator took from the
         device since then, with what the warm-up has left in its cache.
-        `device_memory_used_bytes`: what of the GPU is in use now, by cudaMemGetInfo, by whomever:
-        also CUDA's context, NCCL, DALI and libraries' workspaces outside torch's allocator.
+        `device_memory_used_bytes`: what of the GPU is in use now, by any process
+        (cudaMemGetInfo): also CUDA's context, NCCL, DALI and libraries' workspaces outside torch's
+        allocator.
     """
     if device.type != "cuda":
         resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB

@@ -5,7 +5,7 @@ second in a thread, and a last time when the clock has stopped. The counters are
 components: NVML's total energy, and RAPL (Intel SDM, volume 3, "Power and Thermal Management";
 powercap in the Linux documentation). Fans, disks, network cards and the losses of the power supply
 are not in it, and MLPerf wants power measured where the node is plugged in: this is no MLPerf power
-result. Processors are counted whole, whoever else uses them.
+result. Processors are counted whole, although other processes may use them too.
 """
 
 import socket
@@ -110,39 +110,41 @@ class PowerMeter:
             self.spent.reason = f"{type(error).__name__}: {error}"
 
     def _read(self) -> tuple[float, list[float]]:
-        # MLPerf's power logs have milliseconds; power times time is then what the counters said.
+        # MLPerf's power logs have milliseconds; power times time is then what the counters showed.
         return round(self._now(), 3), [counter.read() for counter in self._counters]
 
     def _add(self, moment: float, values: list[float]) -> None:
         before, spent = self._last, self.spent
-        gone = [
+        spent_now = [
             counter.since(old, new)
             for counter, old, new in zip(self._counters, before[1], values, strict=True)
         ]
-        for counter, joules in zip(self._counters, gone, strict=True):
+        for counter, joules in zip(self._counters, spent_now, strict=True):
             spent.joules[counter.part] += joules
         if moment > before[0]:
-            spent.watts.append((moment, sum(gone) / (moment - before[0])))
+            spent.watts.append((moment, sum(spent_now) / (moment - before[0])))
         spent.end, self._last = moment, (moment, values)
 
 
-def open_meter(wish: Energy, world: World, now: Callable[[], float], *, past: bool) -> PowerMeter:
+def open_meter(
+    setting: Energy, world: World, now: Callable[[], float], *, past: bool
+) -> PowerMeter:
     """The meter of this process; that of the first on each node does the measuring.
 
     Args:
-        wish: What the configuration says.
+        setting: Of the configuration.
         world: The processes of the run.
         now: Seconds, as the event log has them.
-        past: Whether earlier processes did a part of this run, and nobody knows what they spent.
+        past: Whether earlier processes did a part of this run; what they spent is unknown.
     """
-    if wish is Energy.off:
+    if setting is Energy.off:
         return PowerMeter("system.energy=off", now)
     if past:
         return PowerMeter("the run was resumed, and nothing is known of its first part", now)
-    seats = world.gather((node_name(), identity(world.device)))
+    gpus = world.gather((node_name(), identity(world.device)))
     if world.local_rank:
         return PowerMeter("measured by local rank 0", now)
-    here = [gpu for node, gpu in seats if gpu and node == node_name()]
+    here = [gpu for node, gpu in gpus if gpu and node == node_name()]
     try:
         return PowerMeter(counters(world.device, here), now)
     except (MissingExtra, ImportError, OSError, ValueError) as error:  # a file may hold no number
@@ -170,8 +172,8 @@ def energy(nodes: Sequence[Spent], elapsed: float, samples: float) -> dict[str, 
         if node.reason or node.end <= node.begin:
             why = node.reason or "no time between readings"
             return nothing | {"energy_reason": where + why}
-        if still := _still(node):
-            return nothing | {"energy_reason": f"{where}the counter of {still} did not move"}
+        if dead := _dead_counter(node):
+            return nothing | {"energy_reason": f"{where}the counter of {dead} did not move"}
     scope = [part for part in nodes[0].joules if all(part in node.joules for node in nodes)]
     if not scope:
         return nothing | {"energy_reason": "no part can be read on every node"}
@@ -195,7 +197,7 @@ def energy(nodes: Sequence[Spent], elapsed: float, samples: float) -> dict[str, 
     }
 
 
-def _still(node: Spent) -> str | None:
+def _dead_counter(node: Spent) -> str | None:
     """A part that spent nothing in longer than a second: its counter is dead, not the machine."""
     if node.end - node.begin <= 1.0:
         return None

@@ -1,7 +1,7 @@
 """How long steps take and how long they wait for data, measured without a synchronisation.
 
 On a CPU a moment is a reading of the host's clock. On a GPU it is a CUDA event in torch's current
-stream: the host runs ahead of the device, so the host's clock would tell how fast steps are queued,
+stream: the host runs ahead of the device, so the host's clock would show how fast steps are queued,
 and a host that is held back by a full queue would look like one that waits for data.
 """
 
@@ -163,6 +163,6 @@ class Meter:
 
 
 def _compiled_graphs() -> int:
-    """So far; the compiler counts them, where somebody has loaded it."""
+    """So far; the compiler counts them, once it is loaded."""
     compiler = sys.modules.get("torch._dynamo.utils")
     return int(compiler.counters["stats"]["unique_graphs"]) if compiler else 0
