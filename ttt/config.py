@@ -54,6 +54,8 @@ _KINDS: dict[Any, tuple[str, str]] = {
     str: ("text", "texts"),
 }
 folder = shipped.conf  # of the YAML files
+# Settings of data that earlier versions froze and their classes no longer take.
+_RETIRED: Mapping[str, tuple[str, ...]] = {"ttt.data.text.ParallelText": ("seed",)}
 # The parts of a run that name a class; a user's own come without a schema of ours.
 _MADE = ("data", "model", "task", "optim", "schedule", "tracking")  # by workers
 _NODES = (*_MADE, "launcher")
@@ -314,6 +316,10 @@ def load(text: str) -> RunConfig:
     The nodes that name a class (`_target_`) come back as namespaces.
     """
     values = verbatim.literal(yaml.load(text, Loader=get_yaml_loader()) or {})
+    data = values.get("data")
+    if isinstance(data, dict):
+        for name in _RETIRED.get(str(data.get("_target_")), ()):
+            data.pop(name, None)
     values["tracking"] = by_target(values.get("tracking"))
     merged = OmegaConf.merge(OmegaConf.structured(RunConfig), OmegaConf.create(values))
     assert isinstance(merged, DictConfig)
@@ -335,7 +341,7 @@ def instantiate(
         node: A schema object or a namespace from `load`.
         args: Positional arguments, before the node's own.
         without: Names in the node that are not arguments of its target.
-        kwargs: Further arguments that only code can give.
+        kwargs: Further arguments that only code can give; the target gets those that it takes.
 
     Raises:
         ConfigError: There is no such target, or it is no such part.
@@ -351,4 +357,5 @@ def instantiate(
         # Hydra names its own debugging variable; what went wrong is in the error behind it.
         why = " ".join(str(error.__cause__ or error).split())
         raise ConfigError([f"_target_: {values.get('_target_')} cannot be used: {why}"]) from error
-    return make(*args, **kwargs)
+    taken = {name: value for name, value in kwargs.items() if targets.takes(make.func, name)}
+    return make(*args, **taken)

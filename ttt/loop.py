@@ -11,6 +11,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ttt.clock import Clock
@@ -85,8 +86,7 @@ def run(parts: Parts, past: ResumePoint | None = None) -> Verdict:
     Where preemption is requested, it returns with the clock running, and another process goes on
     with the run. `past` says where this one goes on.
     """
-    step = begin(parts, past)
-    data = parts.data.train(parts.world.data, parts.seed, start=step)
+    step, data = begin(parts, past)
     batches, verdict, moment = parts.meter.waiting(data), RUNNING, 0.0
     for stop in parts.target.evaluation_steps(parts.data.train_samples, parts.data.steps_to):
         if stop < step:
@@ -126,16 +126,20 @@ def _stop(
     parts.log.emit(Kind.RUN_STOP, step, time=moment, status=status, reason=reason, **position)
 
 
-def begin(parts: Parts, past: ResumePoint | None) -> int:
+def begin(parts: Parts, past: ResumePoint | None) -> tuple[int, Iterator[Batch]]:
     """Start the clock: no process reads data before RUN_START, and all are ready by then.
 
     Returns:
-        The updates done already. A run that goes on has had its RUN_START long ago.
+        The updates done already, and the batches from there on. A run that goes on has had its
+        RUN_START long ago, and its data set may need the seed to say what a step is.
     """
+    step = past.step if past else 0
+    train = partial(parts.data.train, parts.world.data, parts.seed, start=step)
     gc.collect()
     gc.freeze()  # what was built lives to the end; collecting it again would only cost time
     parts.world.barrier()
     if past:
+        data = train()
         position = parts.position(past.step)  # may fail, and what has not gone on is not aborted
         lost = parts.clock.now() - past.accounted
         parts.clock.resume(past.started, past.totals)
@@ -143,7 +147,7 @@ def begin(parts: Parts, past: ResumePoint | None) -> int:
     else:
         parts.clock.start(parts.log.emit(Kind.RUN_START).time)
     parts.world.barrier()
-    return past.step if past else 0
+    return step, data if past else train()
 
 
 def block(

@@ -56,7 +56,10 @@ class Synthetic:
 
 
 class Data(Protocol):
-    """One data set as one process reads it. Constructing it opens no file of the data set."""
+    """One data set as one process reads it. Constructing it opens no file of the data set.
+
+    The run calls `train` before it asks how many samples a step takes.
+    """
 
     train_samples: int
     eval_samples: int

@@ -189,7 +189,7 @@ def synthetic(run: dict[str, Any], world: Solo) -> tuple[Synthetic, float | None
     data = run["data"]
     shard = Shard(0, GPUS_OF_AN_ENTRY if run["benchmark"]["division"] == "closed" else 1)
     if "size" not in data:
-        loader = make(data, without=("loader", "prepare"), world=world, channels_last=False)
+        loader = make(data, without=("loader", "prepare"), world=world)
         return loader.synthetic(shard), loader.steps_per_epoch
     layout = torch.channels_last if run["channels_last"] else torch.contiguous_format
 

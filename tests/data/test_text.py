@@ -14,7 +14,7 @@ from ranks import on_ranks
 from texts import EVAL, RECIPE, TRAIN, loader, prepared
 from ttt.data.guard import guarded
 from ttt.distributed.world import Solo
-from ttt.errors import ConfigError, DataError, MissingExtra
+from ttt.errors import DataError, MissingExtra
 from ttt.protocols import Shard
 from ttt.special_tokens import BOS, EOS, PAD
 
@@ -239,9 +239,14 @@ def test_a_folder_without_a_set_is_refused(tmp_path):
         next(loader(SOLO, tmp_path).train(SOLO.data, 1))
 
 
-def test_a_seed_of_its_own_is_refused(root):
-    with pytest.raises(ConfigError, match=r"data\.seed=1 is not seed=2"):
-        next(loader(SOLO, root).train(SOLO.data, 2))
+def test_batches_come_and_are_counted_in_the_order_of_the_seed_that_train_gets(root):
+    data = loader(SOLO, root)
+    orders = []
+    for seed in (1, 2, 1):
+        batches = data.train(SOLO.data, seed)
+        orders.append([words(batch.source) for batch in islice(batches, 9)])
+        assert data.samples_after(9) == sum(map(len, orders[-1]))
+    assert orders[0] == orders[2] != orders[1]
 
 
 def test_a_missing_extra_says_what_to_install(root, monkeypatch):

@@ -82,7 +82,6 @@ BROKEN = [
     ("gnmt", ["schedule.decay_factor=0.9"], ["schedule.decay_factor=0.9 is not allowed"], True),
     ("gnmt", ["data.eval_samples=100"], ["allowed: 3003"], False),
     ("gnmt", ["optim.beta_1=0.8"], ["allowed: 0.9"], True),
-    ("gnmt", ["data.seed=7"], ['"Random numbers"'], False),
     ("dlrm_dcnv2", ["model.top=[64,1]", "model.dim=16"], ["model.top=[64,1]", "128"], True),
     ("dlrm_dcnv2", [ONE_HOT], ["data.hots=[1,1"], False),
     ("dlrm_dcnv2", ["data.shuffle=true"], ['"Training Data Order"'], True),

@@ -156,3 +156,10 @@ def test_a_frozen_run_says_what_it_said():
     assert list(again.mlperf.items()) == list(run.mlperf.items())
     run.mlperf = {"opt_name": "sgd"}
     assert config.load(config.freeze(run)).mlperf == {"opt_name": "sgd"}
+
+
+def test_a_setting_that_a_loader_no_longer_takes_is_left_out_of_an_older_run():
+    run = composed("benchmark=dates")
+    older = config.freeze(run).replace("  accumulate: 1\n", "  accumulate: 1\n  seed: 3\n")
+    assert "  seed: 3" in older
+    assert config.freeze(config.load(older)) == config.freeze(run)

@@ -13,6 +13,9 @@ import torch
 from ground import Refused, environment
 from ttt import config
 from ttt.cli import counted
+from ttt.data import cached, dali, resident
+from ttt.data.clicks import Clicks
+from ttt.data.text import ParallelText
 from ttt.errors import ConfigError
 from ttt.launch.job import Launcher
 from ttt.protocols import Data, Sink, Task
@@ -196,6 +199,54 @@ def test_parts_of_ones_own_are_made_with_what_is_inside_them(mine: Path):
     )
     assert type(config.instantiate("task", node("mine.Own"))).__name__ == "Own"
     assert config.instantiate("schedule", node("mine.Falls"), base_lr=0.5)(3) == 0.5
+
+
+class Old:
+    """As a class of data once had to be."""
+
+    def __init__(self, *, world, channels_last, root): ...
+
+
+class Heir(Old):
+    """It hands on what it does not know."""
+
+    def __init__(self, *, more=1, **settings):
+        super().__init__(**settings)
+
+
+class Anything:
+    """It may do anything with its arguments."""
+
+    def __init__(self, **settings): ...
+
+
+class New:
+    """It does not need to know of a memory format."""
+
+    def __init__(self, *, world, root): ...
+
+
+def made(*, world, channels_last=False) -> New: ...
+
+
+@pytest.mark.parametrize(
+    ("thing", "expected"),
+    [
+        (Old, True),
+        (Heir, True),
+        (Anything, True),
+        (made, True),
+        (New, False),
+        (dali.Images, True),
+        (cached.Images, True),
+        (resident.Images, True),
+        (Clicks, False),
+        (ParallelText, False),
+    ],
+)
+def test_a_class_gets_the_memory_format_only_if_it_takes_one(thing, expected):
+    assert targets.takes(thing, "channels_last") is expected
+    assert targets.takes(thing, "world")
 
 
 def test_every_part_of_ttt_is_one():

@@ -193,7 +193,9 @@ def test_what_fails_before_it_goes_on_has_no_clock_to_stop():
     def position(step):
         raise ZeroDivisionError
 
-    parts = SimpleNamespace(world=Solo(torch.device("cpu")), clock=clock, position=position)
+    data = SimpleNamespace(train=lambda shard, seed, *, start: iter(()))
+    world = Solo(torch.device("cpu"))
+    parts = SimpleNamespace(world=world, clock=clock, position=position, data=data, seed=1)
     with pytest.raises(ZeroDivisionError):
         begin(parts, ResumePoint(1.0, 2.0, 3, {}))
     assert not clock.running

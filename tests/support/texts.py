@@ -44,6 +44,5 @@ def loader(world, root: Path, **settings) -> ParallelText:
         "eval_batch": 8,
         "pieces": 1,
         "accumulate": 1,
-        "seed": 1,
     }
     return ParallelText(world=world, root=str(root), **given | settings)

@@ -40,7 +40,7 @@ class Images(dali.Images):
         MissingExtra: DALI is not installed.
     """
 
-    def __init__(self, *, world: World, channels_last: bool, **settings: Setting) -> None:
+    def __init__(self, *, world: World, channels_last: bool = False, **settings: Setting) -> None:
         super().__init__(world=world, channels_last=channels_last, **settings)
         images = self._images
         if images.augment == "random_resized_crop" or not images.cache_mb:

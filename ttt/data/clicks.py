@@ -73,11 +73,10 @@ class Clicks:
 
     Args:
         world: Gives the device.
-        channels_last: Unused: a memory format of images.
         settings: The fields of `ClickLog`.
     """
 
-    def __init__(self, *, world: World, channels_last: bool = False, **settings: Any) -> None:
+    def __init__(self, *, world: World, **settings: Any) -> None:
         clicks = self._clicks = ClickLog(**settings)
         self.train_samples = clicks.train_samples
         self.eval_samples = clicks.eval_samples

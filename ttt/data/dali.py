@@ -33,7 +33,7 @@ class Images(EvalSamples):
         MissingExtra: DALI is not installed.
     """
 
-    def __init__(self, *, world: World, channels_last: bool, **settings: Setting) -> None:
+    def __init__(self, *, world: World, channels_last: bool = False, **settings: Setting) -> None:
         images = ImageSet(**settings)
         super().__init__(images)
         self.train_samples = images.train_samples

@@ -45,7 +45,7 @@ class Images(EvalSamples):
         MissingExtra: DALI is not installed.
     """
 
-    def __init__(self, *, world: World, channels_last: bool, **settings: Setting) -> None:
+    def __init__(self, *, world: World, channels_last: bool = False, **settings: Setting) -> None:
         images = ImageSet(**settings)
         super().__init__(images)
         if images.augment == "random_resized_crop":

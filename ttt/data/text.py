@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ttt.data.buckets import Ids, Plan, divide, eval_batches, plan
 from ttt.data.corpus import Decode, Side, checked, decoder, references
-from ttt.errors import ConfigError, MissingExtra
+from ttt.errors import MissingExtra
 from ttt.protocols import Shard, Synthetic, World
 from ttt.special_tokens import EOS
 
@@ -71,8 +71,6 @@ class ParallelText:
         eval_batch: Sentences translated at a time.
         pieces: Runs of like length that make a global batch; see `ttt.data.buckets.plan`.
         accumulate: Parts the learner takes a batch apart into.
-        seed: That of the run, which the order of epochs follows from.
-        channels_last: Unused: text has no channels.
 
     Raises:
         MissingExtra: sentencepiece is not installed.
@@ -94,8 +92,6 @@ class ParallelText:
         eval_batch: int,
         pieces: int,
         accumulate: int,
-        seed: int,
-        channels_last: bool = False,
     ) -> None:
         try:
             import sentencepiece  # noqa: F401, PLC0415 - imported off the clock
@@ -112,7 +108,7 @@ class ParallelText:
         self._eval_batch = eval_batch
         self._pieces = pieces
         self._accumulate = accumulate
-        self._seed = seed
+        self._seed: int | None = None  # the order follows from it; `train` gives it
         self._train: _Training | None = None
         self._eval: _Evaluation | None = None
         self._padding = [0, 0]  # positions without a word, and all of them
@@ -150,15 +146,14 @@ class ParallelText:
     def train(self, shard: Shard, seed: int, *, start: int = 0) -> Iterator[Pairs]:
         """Endless batches from step `start` on; the first one asked for opens the set.
 
+        From here on batches are counted in the order of this seed.
+
         Raises:
-            ConfigError: Not the seed by which batches are counted.
             DataError: The set is not there, damaged, or not the one that is configured.
         """
         if seed != self._seed:
-            raise ConfigError([f"data.seed={self._seed} is not seed={seed}; leave data.seed out"])
-        training = self._training()
-        for rows in training.plan.batches(start):
-            yield self._pairs(training, rows, shard)
+            self._seed, self._train = seed, None
+        return self._batches(shard, start)
 
     def eval(self, shard: Shard) -> Iterator[Sentences]:
         """This shard's sentences, in whole batches that any number of shards would make the same.
@@ -193,8 +188,14 @@ class ParallelText:
         """Let go of the files."""
         self._train = self._eval = None
 
+    def _batches(self, shard: Shard, start: int) -> Iterator[Pairs]:
+        training = self._training()
+        for rows in training.plan.batches(start):
+            yield self._pairs(training, rows, shard)
+
     def _training(self) -> _Training:
         """The training set, opened and planned when first asked for."""
+        assert self._seed is not None  # of `train`
         if self._train is None:
             dtype = self._checked("train", self.train_samples)
             source, target = (Side.open(self._root, f"train.{s}", dtype) for s in ("src", "trg"))

@@ -137,7 +137,6 @@ SECTIONS: Mapping[str, str] = {
     "data.on_error": "Training Data Order",
     "data.pad": "Preprocessing During the Run",
     "data.ratio": "Preprocessing During the Run",
-    "data.seed": "Random numbers",
     "data.shuffle": "Training Data Order",
     "data.size": "Data Representation",
     "data.std": "Preprocessing During the Run",

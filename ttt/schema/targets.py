@@ -88,6 +88,24 @@ def misfit(role: str, node: Any, find: Any) -> list[str]:
     return found
 
 
+def takes(thing: Any, name: str) -> bool:
+    """Whether a class or function takes an argument of this name.
+
+    One that takes any argument (`**settings`) hands it on: a class to the class that it inherits
+    from, a user's function to where nobody can look. Such a class of ttt names all that it takes.
+    """
+    called = [thing]
+    if inspect.isclass(thing):
+        called = [vars(one)["__init__"] for one in thing.__mro__[:-1] if "__init__" in vars(one)]
+    for one in called:
+        arguments = inspect.signature(one).parameters
+        if name in arguments:
+            return True
+        if all(each.kind is not each.VAR_KEYWORD for each in arguments.values()):
+            return False
+    return not _within(thing.__module__, ("ttt",))
+
+
 def _refused(setting: str, why: str, where: str, role: str) -> str:
     own = "one of your own"
     if where != role:

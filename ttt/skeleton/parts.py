@@ -49,7 +49,6 @@ class Data:
         eval_samples: Samples to evaluate on.
         global_batch: Samples of an update, over all processes.
         eval_batch: Samples a process evaluates at a time.
-        channels_last: Memory format of images; unused here.
     """
 
     def __init__(
@@ -61,7 +60,6 @@ class Data:
         eval_samples: int,
         global_batch: int,
         eval_batch: int,
-        channels_last: bool = False,
     ) -> None:
         self.train_samples, self.eval_samples = train_samples, eval_samples
         self.steps_per_epoch = train_samples / global_batch

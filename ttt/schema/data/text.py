@@ -36,7 +36,6 @@ class TextDataConfig:
     eval_batch: int = 100  # sentences translated at a time by a process
     pieces: int = 1  # runs of like length in a batch: more mix lengths and pad more
     accumulate: int = "${accumulate}"  # type: ignore[assignment]
-    seed: int | None = "${seed}"  # type: ignore[assignment]
 
     def problems(self, mesh: Mesh, accumulate: int) -> Iterator[str]:
         """What is wrong with the data settings on this mesh."""
