@@ -14,6 +14,7 @@ import codecs
 import re
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from ttt import redact
 
@@ -141,6 +142,24 @@ class LaunchError(TttError):
     """Starting the processes failed, or one of them died."""
 
     exit_code = LAUNCH_FAILED
+
+
+def fault(
+    setting: str, value: Any, why: str = "is not allowed", *, allowed: str = "", typed: str = ""
+) -> str:
+    """A sentence about a setting: its value, what is wrong, what is allowed, what to type.
+
+    Args:
+        setting: Its dotted name.
+        value: A float is written as short as can be.
+        why: What is wrong, as it follows the value.
+        allowed: What the setting may be; empty if that cannot be said.
+        typed: What to type: overrides as NAME=VALUE, or a value of this setting.
+    """
+    found = f"{value:g}" if isinstance(value, float) else value
+    instead = typed if not typed or "=" in typed else f"{setting}={typed}"
+    parts = [f"{setting}={found} {why}", f"allowed: {allowed}" if allowed else "", instead]
+    return "; ".join(part for part in parts if part)
 
 
 def show(error: TttError) -> None:

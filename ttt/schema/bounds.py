@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from dataclasses import is_dataclass
 from typing import Any
 
+from ttt.errors import fault
+
 _LARGEST = 2**63 - 1
 _WORDS = {
     "above 0": (lambda value: value > 0, "1"),
@@ -47,22 +49,19 @@ def too_large(node: Any) -> Iterator[str]:
     for name, value, found in numbers(node):
         if any(isinstance(one, int) and abs(one) > _LARGEST for one in found):
             shown = f"{str(value)[:20]}..."
-            yield f"{name}={shown} is not allowed; allowed: numbers up to {_LARGEST}; {name}=1"
+            yield fault(name, shown, allowed=f"numbers up to {_LARGEST}", typed="1")
 
 
 def outside(node: Any) -> Iterator[tuple[str, str]]:
     """Settings with a number out of bounds, or with no number, each with a sentence."""
-    for name, value, found in numbers(node):
+    for name, value, several in numbers(node):
         words = _OF.get(name)
         allows, instead = _WORDS[words] if words else (math.isfinite, "1")
-        right = [math.isfinite(one) and allows(one) for one in found]
+        right = [math.isfinite(one) and allows(one) for one in several]
         if all(right):
             continue
-        typed = [f"{one:g}" if ok else instead for one, ok in zip(found, right, strict=True)]
-        shown = [f"{one:g}" if isinstance(one, float) else str(one) for one in found]
+        typed = [f"{one:g}" if ok else instead for one, ok in zip(several, right, strict=True)]
+        shown = [f"{one:g}" if isinstance(one, float) else str(one) for one in several]
         form = "[{}]" if isinstance(value, list) else "{}"
-        yield (
-            name,
-            f"{name}={form.format(','.join(shown))} is not allowed; allowed: {words or 'numbers'};"
-            f" {name}={form.format(','.join(typed))}",
-        )
+        found, better = (form.format(",".join(texts)) for texts in (shown, typed))
+        yield name, fault(name, found, allowed=words or "numbers", typed=better)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from ttt.errors import fault
 from ttt.schema.rules import not_positive
 
 # `man sbatch`, --time: "minutes", "minutes:seconds", "hours:minutes:seconds", "days-hours",
@@ -95,23 +96,17 @@ class SlurmConfig:
     def problems(self) -> Iterator[str]:
         """What is wrong with the request, wherever it is going to run."""
         if self.gpus_per_node is not None and not _GPUS.fullmatch(str(self.gpus_per_node)):
-            yield (
-                f"launcher.gpus_per_node={self.gpus_per_node} is not allowed; allowed: a number"
-                " above 0, or TYPE:NUMBER; launcher.gpus_per_node=8"
-            )
+            allowed = "a number above 0, or TYPE:NUMBER"
+            yield fault("launcher.gpus_per_node", self.gpus_per_node, allowed=allowed, typed="8")
         counts = ("nodes", "procs", "cpus_per_task", "signal_seconds")
         yield from not_positive("launcher", {name: getattr(self, name) for name in counts})
         yield from self._time_problems()
         if self.mem is not None and not re.fullmatch(r"\d+[KMGT]?", self.mem):
-            yield (
-                f"launcher.mem={self.mem} is not a size; allowed: a number with K, M, G or T, and 0"
-                " for all of a node; launcher.mem=16G"
-            )
+            allowed = "a number with K, M, G or T, and 0 for all of a node"
+            yield fault("launcher.mem", self.mem, "is not a size", allowed=allowed, typed="16G")
         if self.signal not in _SIGNALS:
-            yield (
-                f"launcher.signal={self.signal} is not one that a process answers to; allowed:"
-                f" {', '.join(_SIGNALS)}; launcher.signal=USR1"
-            )
+            why, allowed = "is not one that a process answers to", ", ".join(_SIGNALS)
+            yield fault("launcher.signal", self.signal, why, allowed=allowed, typed="USR1")
         for line in self.lines:
             if not (line.startswith("-") and _closed(line)):
                 yield (
@@ -129,17 +124,19 @@ class SlurmConfig:
             return
         seconds = limit_seconds(self.time)
         if seconds is None:
-            yield (
-                f"launcher.time={self.time} is not a time; allowed: MINUTES, MINUTES:SECONDS,"
-                " HOURS:MINUTES:SECONDS, DAYS-HOURS, DAYS-HOURS:MINUTES,"
-                " DAYS-HOURS:MINUTES:SECONDS; launcher.time=30"
+            allowed = (
+                "MINUTES, MINUTES:SECONDS, HOURS:MINUTES:SECONDS, DAYS-HOURS, DAYS-HOURS:MINUTES,"
+                " DAYS-HOURS:MINUTES:SECONDS"
             )
+            yield fault("launcher.time", self.time, "is not a time", allowed=allowed, typed="30")
         elif self.signal_seconds and 0 < seconds <= self.signal_seconds + _EARLY_SECONDS:
-            yield (
-                f"launcher.time={self.time} is {seconds} s, and launcher.signal_seconds="
-                f"{self.signal_seconds} asks for a checkpoint up to"
-                f" {self.signal_seconds + _EARLY_SECONDS} s before its end; allowed: a longer time,"
-                " or an earlier end; launcher.signal_seconds=null"
+            yield fault(
+                "launcher.time",
+                self.time,
+                f"is {seconds} s, and launcher.signal_seconds={self.signal_seconds} asks for a"
+                f" checkpoint up to {self.signal_seconds + _EARLY_SECONDS} s before its end",
+                allowed="a longer time, or an earlier end",
+                typed="launcher.signal_seconds=null",
             )
 
 

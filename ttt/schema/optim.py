@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ttt.errors import fault
 from ttt.schema.schedule import POLYNOMIAL, STAIRS, WARMUP_EPOCHS
 
 Keys = dict[str, Any]  # of the log, with their values
@@ -28,10 +29,8 @@ class SgdConfig:
     def problems(self) -> Iterator[str]:
         """What is wrong with the optimizer."""
         if self.nesterov and self.momentum == 0:
-            yield (
-                "optim.nesterov=true looks ahead along the momentum, and optim.momentum=0;"
-                " optim.nesterov=false"
-            )
+            why = "looks ahead along the momentum, and optim.momentum=0"
+            yield fault("optim.nesterov", "true", why, typed="false")
 
     def logged(self, rate: Mapping[str, Any]) -> Keys:
         """Keys of the log and their values, with those of the schedule, `rate`."""

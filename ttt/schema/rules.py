@@ -7,7 +7,7 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from ttt.errors import one_line
+from ttt.errors import fault, one_line
 
 
 def unknown(prefix: str, node: Any) -> Iterator[str]:
@@ -27,7 +27,7 @@ def not_positive(group: str, values: dict[str, float | None]) -> Iterator[str]:
     prefix = f"{group}." if group else ""
     for name, value in values.items():
         if value is not None and not 0 < value < math.inf:
-            yield f"{prefix}{name}={value:g} is not allowed; allowed: above 0; {prefix}{name}=1"
+            yield fault(f"{prefix}{name}", float(value), allowed="above 0", typed="1")
 
 
 def not_one_line(values: Mapping[str, Any]) -> Iterator[str]:
@@ -42,10 +42,9 @@ def not_one_line(values: Mapping[str, Any]) -> Iterator[str]:
         for text in _texts(value):
             if one_line(text) != text:
                 typed = "[LINE,LINE]" if isinstance(value, list) else "TEXT"
-                yield (
-                    f"{name}={text:.80} is not one line of characters that can be seen; allowed: no"
-                    f" ends of lines, tabs or other controls; {name}={typed}"
-                )
+                why = "is not one line of characters that can be seen"
+                allowed = "no ends of lines, tabs or other controls"
+                yield fault(name, f"{text:.80}", why, allowed=allowed, typed=typed)
 
 
 def unnamed(run_root: str) -> Iterator[str]:
@@ -53,10 +52,8 @@ def unnamed(run_root: str) -> Iterator[str]:
     folder = str(Path(run_root).absolute())
     yield from not_one_line({"run_root": folder})
     if "\\" in folder:
-        yield (
-            f"run_root={folder} has a \\, which SLURM reads as a sign of its own in the name of a"
-            " log; allowed: folders without; run_root=DIR"
-        )
+        why = "has a \\, which SLURM reads as a sign of its own in the name of a log"
+        yield fault("run_root", folder, why, allowed="folders without", typed="DIR")
 
 
 def _texts(value: Any) -> Iterator[str]:
@@ -74,17 +71,14 @@ def mismatched(model: Any, data: Any) -> Iterator[str]:
     for name in ("classes", "vocabulary"):
         found, wanted = (getattr(part, name, None) for part in (model, data))
         if isinstance(found, int) and isinstance(wanted, int) and found < wanted:
-            yield (
-                f"model.{name}={found} is less than data.{name}={wanted}, the number of"
-                f" different values; allowed: {wanted} or more; model.{name}={wanted}"
-            )
+            why = f"is less than data.{name}={wanted}, the number of different values"
+            allowed = f"{wanted} or more"
+            yield fault(f"model.{name}", found, why, allowed=allowed, typed=str(wanted))
     for name in ("dense", "rows", "hots"):
         found, wanted = (getattr(part, name, None) for part in (model, data))
         if None not in (found, wanted) and found != wanted:
-            yield (
-                f"model.{name}={_plain(found)} is not data.{name}={_plain(wanted)}, which the"
-                f" records have; model.{name}={_plain(wanted)}"
-            )
+            why = f"is not data.{name}={_plain(wanted)}, which the records have"
+            yield fault(f"model.{name}", _plain(found), why, typed=_plain(wanted))
 
 
 def _plain(value: Any) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from ttt.errors import fault
 from ttt.schema import bounds
 from ttt.schema.choices import Binding, ClearCache, Device, Division, Keep, Precision
 from ttt.schema.logged import RESERVED, Spread
@@ -64,10 +65,9 @@ class TargetConfig:
     def problems(self) -> Iterator[str]:
         """What is wrong with the target."""
         if len(self.range) != 2 or not self.range[0] < self.range[1]:
-            yield (
-                f"target.range={self.range} is not a range; allowed: two numbers, the lower first;"
-                " target.range=[0,1]"
-            )
+            allowed = "two numbers, the lower first"
+            why = "is not a range"
+            yield fault("target.range", self.range, why, allowed=allowed, typed="[0,1]")
             return
         low, high = self.range
         if not low < self.threshold <= high:
@@ -198,10 +198,10 @@ class RunConfig:
         found += not_positive("", {name: getattr(self, name) for name in numbers})
         found += self._log_problems()
         if self.runs > _MANY_RUNS:
-            found.append(f"runs={self.runs} is not allowed; allowed: up to {_MANY_RUNS}; runs=5")
+            found.append(fault("runs", self.runs, allowed=f"up to {_MANY_RUNS}", typed="5"))
         last = 2**31 - 1 - self.runs
         if self.seed is not None and not 0 <= self.seed <= last:
-            found.append(f"seed={self.seed} is not allowed; allowed: 0 to {last}; seed=1")
+            found.append(fault("seed", self.seed, allowed=f"0 to {last}", typed="1"))
         said = {sentence.partition("=")[0] for sentence in found}
         found += [sentence for name, sentence in bounds.outside(self) if name not in said]
         return found
@@ -210,10 +210,8 @@ class RunConfig:
         """What the log would say that is not so."""
         computes = metric_of(self.task)
         if computes is not None and self.target.metric != computes:
-            yield (
-                f"target.metric={self.target.metric} is not what the task computes; allowed:"
-                f" {computes}; target.metric={computes}"
-            )
+            why, metric = "is not what the task computes", self.target.metric
+            yield fault("target.metric", metric, why, allowed=computes, typed=computes)
         for key in sorted(RESERVED & set(self.mlperf)):
             yield (
                 f"mlperf.{key}={self.mlperf[key]} is what a run logs by itself; remove"

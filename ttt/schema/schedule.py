@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from ttt.errors import fault
 from ttt.schema.derived import steps
 from ttt.schema.rules import not_positive
 
@@ -29,10 +30,9 @@ class ScheduleConfig:
     def problems(self) -> Iterator[str]:
         """What is wrong with the schedule."""
         if not 0 <= self.warmup_epochs < self.epochs:
-            yield (
-                f"schedule.warmup_epochs={self.warmup_epochs:g} is not allowed; allowed: 0 to below"
-                f" schedule.epochs={self.epochs:g}; schedule.warmup_epochs=0"
-            )
+            allowed = f"0 to below schedule.epochs={self.epochs:g}"
+            epochs = float(self.warmup_epochs)
+            yield fault("schedule.warmup_epochs", epochs, allowed=allowed, typed="0")
 
     def logged(self, data: Any) -> Keys:
         """Keys of the log and their values; `data` is the data set's settings."""
@@ -127,11 +127,11 @@ class GnmtScheduleConfig:
             if getattr(self, name) < 0:
                 yield _below_zero(name, getattr(self, name))
         if self.remain_steps < self.warmup_steps:
-            yield (
-                f"schedule.remain_steps={self.remain_steps} is before the end of the warm-up;"
-                f" allowed: schedule.warmup_steps={self.warmup_steps} or more;"
-                f" schedule.remain_steps={self.warmup_steps}"
-            )
+            why = "is before the end of the warm-up"
+            allowed = f"schedule.warmup_steps={self.warmup_steps} or more"
+            typed = str(self.warmup_steps)
+            remain = self.remain_steps
+            yield fault("schedule.remain_steps", remain, why, allowed=allowed, typed=typed)
 
     def logged(self, data: Any) -> Keys:
         """Keys of the log and their values; `data` is the data set's settings."""
@@ -147,4 +147,4 @@ class GnmtScheduleConfig:
 
 
 def _below_zero(name: str, value: int) -> str:
-    return f"schedule.{name}={value} is not allowed; allowed: 0 or more; schedule.{name}=0"
+    return fault(f"schedule.{name}", value, allowed="0 or more", typed="0")

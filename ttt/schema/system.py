@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from ttt.errors import fault
 from ttt.schema.choices import Energy
 from ttt.schema.rules import not_positive
 
@@ -63,21 +64,15 @@ class SystemConfig:
     def problems(self, submission_status: str) -> Iterator[str]:
         """What is wrong with the system."""
         if self.id is not None and not _FILE_NAME.fullmatch(self.id):
-            yield (
-                f"system.id={self.id} is not allowed; allowed: a file name of letters, digits and"
-                " _ . + -; system.id=dgx_h100_n8"
-            )
+            allowed = "a file name of letters, digits and _ . + -"
+            yield fault("system.id", self.id, allowed=allowed, typed="dgx_h100_n8")
         if self.status is not None and self.status not in STATUSES.values():
             words = " | ".join(f'"{word}"' for word in STATUSES.values())
-            yield (
-                f"system.status={self.status} is not allowed; allowed: {words};"
-                f""" 'system.status="{STATUSES["cloud"]}"'"""
-            )
+            typed = f"""'system.status="{STATUSES["cloud"]}"'"""
+            yield fault("system.status", self.status, allowed=words, typed=typed)
         elif self.status is None and submission_status not in STATUSES:
-            yield (
-                f"submission.status={submission_status} is not allowed; allowed:"
-                f" {', '.join(STATUSES)}; submission.status=research"
-            )
+            allowed, typed = ", ".join(STATUSES), "research"
+            yield fault("submission.status", submission_status, allowed=allowed, typed=typed)
         yield from not_positive("system", {"price_per_hour": self.price_per_hour})
         for name in self.description:
             if name in _ELSEWHERE:

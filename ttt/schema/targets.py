@@ -13,6 +13,8 @@ from dataclasses import is_dataclass
 from types import SimpleNamespace
 from typing import Any, get_type_hints
 
+from ttt.errors import fault
+
 _TARGET = "_target_"
 # Where ttt has the parts of each kind.
 PLACES = {
@@ -64,10 +66,9 @@ def problems(role: str, node: Any) -> list[str]:
         for name, place in _MODULES.items():
             module = getattr(node, name, None)
             if module is not None and (why := _wrong(f"{module}.{name}", (place,))):
-                found.append(
-                    f"data.{name}={module} is not allowed: {why}; allowed: a module of {place}, or"
-                    f" one of your own; data.{name}=null"
-                )
+                allowed = f"a module of {place}, or one of your own"
+                why = f"is not allowed: {why}"
+                found.append(fault(f"data.{name}", module, why, allowed=allowed, typed="null"))
     return found
 
 

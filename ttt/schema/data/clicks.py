@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
+from ttt.errors import fault
 from ttt.schema.parallel import Mesh
 from ttt.schema.rules import not_positive
 
@@ -42,8 +43,6 @@ class ClickDataConfig:
             )
         for name, values in (("rows", rows or []), ("hots", hots or [])):
             if any(value <= 0 for value in values):
-                yield (
-                    f"data.{name}={values} is not allowed; allowed: numbers above 0;"
-                    f" data.{name}=null takes them from the set"
-                )
+                typed = f"data.{name}=null takes them from the set"
+                yield fault(f"data.{name}", values, allowed="numbers above 0", typed=typed)
         yield from mesh.indivisible(self.global_batch, self.train_samples or 0, accumulate)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from ttt.errors import fault
 from ttt.schema.choices import Augment, Format, Loader, OnError
 from ttt.schema.parallel import Mesh
 from ttt.schema.rules import not_positive
@@ -53,15 +54,14 @@ class ImageDataConfig:
         yield from not_positive("data", {name: getattr(self, name) for name in names.split()})
         yield from mesh.indivisible(self.global_batch, self.train_samples or 0, accumulate)
         if self.pad and self.augment is not Augment.pad_crop:
-            yield (
-                f"data.pad={self.pad} has no effect with data.augment={self.augment};"
-                " data.augment=pad_crop or data.pad=0"
-            )
+            why = f"has no effect with data.augment={self.augment}"
+            yield fault("data.pad", self.pad, why, typed="data.augment=pad_crop or data.pad=0")
         if self.first_label is not None and self.format is Format.folder:
-            yield (
-                f"data.first_label={self.first_label} has no effect with data.format=folder, whose"
-                " classes are the folders in sorted order; data.first_label=null"
+            why = (
+                "has no effect with data.format=folder, whose classes are the folders in sorted"
+                " order"
             )
+            yield fault("data.first_label", self.first_label, why, typed="null")
         yield from self._keeping()
         yield from self._ranges()
 
@@ -69,38 +69,38 @@ class ImageDataConfig:
         """Decoded images can be kept only if they are decoded whole, and as they are."""
         if self.loader is Loader.dali:
             if self.cache_mb is not None:
-                yield (
-                    f"data.cache_mb={self.cache_mb:g} has no effect with data.loader=dali, which"
-                    " keeps nothing; data.loader=cached or data.cache_mb=null"
-                )
+                why = "has no effect with data.loader=dali, which keeps nothing"
+                typed = "data.loader=cached or data.cache_mb=null"
+                yield fault("data.cache_mb", float(self.cache_mb), why, typed=typed)
             return
         if self.augment is Augment.random_resized_crop:
-            yield (
-                f"data.loader={self.loader} keeps images at their final size and cannot do"
-                " data.augment=random_resized_crop, which decodes another part of an image each"
-                " time; data.loader=dali"
+            why = (
+                "keeps images at their final size and cannot do data.augment=random_resized_crop,"
+                " which decodes another part of an image each time"
             )
+            yield fault("data.loader", self.loader, why, typed="dali")
         if self.loader is Loader.cached and self.cache_mb is None:
-            yield "data.loader=cached needs to know how much it may keep; data.cache_mb=1000"
+            why = "needs to know how much it may keep"
+            yield fault("data.loader", self.loader, why, typed="data.cache_mb=1000")
 
     def _ranges(self) -> Iterator[str]:
         """Values that go together, or have bounds."""
         for name, values, length in (("mean", self.mean, 3), ("std", self.std, 3)):
             if len(values) != length:
-                yield f"data.{name}={values} must have {length} values, one a colour channel"
+                yield fault(
+                    f"data.{name}", values, f"must have {length} values, one a colour channel"
+                )
         if not (len(self.area) == 2 and 0 < self.area[0] <= self.area[1] <= 1):
-            yield f"data.area={self.area} is not allowed; allowed: two shares; data.area=[0.08,1]"
+            yield fault("data.area", self.area, allowed="two shares", typed="[0.08,1]")
         if not (len(self.ratio) == 2 and 0 < self.ratio[0] <= self.ratio[1]):
-            yield f"data.ratio={self.ratio} is not allowed; allowed: two; data.ratio=[0.75,1.333]"
+            yield fault("data.ratio", self.ratio, allowed="two", typed="[0.75,1.333]")
         if self.eval_resize is not None and self.eval_resize < self.size:
-            yield (
-                f"data.eval_resize={self.eval_resize} leaves less than the data.size={self.size}"
-                f" that is cut out; data.eval_resize={round(self.size * 8 / 7)}"
-            )
+            why = f"leaves less than the data.size={self.size} that is cut out"
+            yield fault("data.eval_resize", self.eval_resize, why, typed=f"{self.size * 8 / 7:.0f}")
         if self.hw_decoder_load is not None and not 0 <= self.hw_decoder_load <= 1:
-            yield (
-                f"data.hw_decoder_load={self.hw_decoder_load:g} is no share; allowed: 0 to 1;"
-                " data.hw_decoder_load=0.65"
+            share = float(self.hw_decoder_load)
+            yield fault(
+                "data.hw_decoder_load", share, "is no share", allowed="0 to 1", typed="0.65"
             )
         if self.largest is not None and (len(self.largest) != 2 or min(self.largest) <= 0):
-            yield f"data.largest={self.largest} must be a width and a height; data.largest=null"
+            yield fault("data.largest", self.largest, "must be a width and a height", typed="null")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, ClassVar
 
+from ttt.errors import fault
 from ttt.schema.parallel import Mesh
 from ttt.schema.rules import not_positive
 
@@ -46,21 +47,25 @@ class TextDataConfig:
         if self.batch_by is BatchBy.tokens:
             yield from self._token_problems(mesh, accumulate)
         elif self.global_batch % self.pieces:
-            yield (
-                f"data.global_batch={self.global_batch} sentences cannot be made of data.pieces="
-                f"{self.pieces} equal runs; allowed: multiples of {self.pieces};"
-                f" data.global_batch={max(1, self.global_batch // self.pieces) * self.pieces}"
+            yield fault(
+                "data.global_batch",
+                self.global_batch,
+                f"sentences cannot be made of data.pieces={self.pieces} equal runs",
+                allowed=f"multiples of {self.pieces}",
+                typed=str(max(1, self.global_batch // self.pieces) * self.pieces),
             )
 
     def _token_problems(self, mesh: Mesh, accumulate: int) -> Iterator[str]:
         least = (self.max_length or 1) * max(self.pieces, mesh.parts(accumulate))
         if 0 < self.global_batch < least:
-            yield (
-                f"data.global_batch={self.global_batch} tokens do not hold a sentence of"
-                f" data.max_length={self.max_length} for each of data.pieces={self.pieces} runs and"
-                f" {mesh.named_parts(accumulate)}; allowed: {least} or more;"
-                f" data.global_batch={least}"
+            why = (
+                f"tokens do not hold a sentence of data.max_length={self.max_length} for each of"
+                f" data.pieces={self.pieces} runs and "
+                f"{mesh.named_parts(accumulate)}"
             )
+            allowed = f"{least} or more"
+            batch = self.global_batch
+            yield fault("data.global_batch", batch, why, allowed=allowed, typed=str(least))
 
     def logged(self) -> dict[str, Any]:
         """Keys of the MLPerf log and their values."""

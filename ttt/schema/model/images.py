@@ -6,6 +6,7 @@ Defaults are those of a paper or of MLPerf's reference; the model's class says w
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from ttt.errors import fault
 from ttt.schema.choices import Norm
 from ttt.schema.rules import not_positive
 
@@ -26,13 +27,11 @@ class ResNetSmallConfig:
         """What is wrong with the network."""
         yield from not_positive("model", {"stem_stride": self.stem_stride})
         if not self.widths:
-            yield "model.widths=[] is not allowed; allowed: a number a stage; model.widths=[64]"
+            yield fault("model.widths", [], allowed="a number a stage", typed="[64]")
         elif len(self.widths) != len(self.blocks):
             zeros = ",".join("0" * len(self.widths))
-            yield (
-                f"model.blocks={self.blocks} and model.widths={self.widths} must be equally long,"
-                f" one number a stage; model.blocks=[{zeros}]"
-            )
+            why = f"and model.widths={self.widths} must be equally long, one number a stage"
+            yield fault("model.blocks", self.blocks, why, typed=f"[{zeros}]")
 
 
 @dataclass

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from ttt.errors import fault
 from ttt.schema.choices import Precision
 from ttt.schema.rules import not_positive
 
@@ -40,16 +41,12 @@ class DlrmDcnV2Config:
         """What is wrong with the network."""
         for name, widths in (("bottom", self.bottom), ("top", self.top)):
             if not widths or any(width <= 0 for width in widths):
-                yield (
-                    f"model.{name}={widths} is not allowed; allowed: numbers above 0, one a layer;"
-                    f" model.{name}=[64,1]"
-                )
+                allowed = "numbers above 0, one a layer"
+                yield fault(f"model.{name}", widths, allowed=allowed, typed="[64,1]")
         if self.top and self.top[-1] != 1:
             hidden = ",".join(str(width) for width in self.top)
-            yield (
-                f"model.top={self.top} must end with 1, the width of a logit;"
-                f" model.top=[{hidden},1]"
-            )
+            why = "must end with 1, the width of a logit"
+            yield fault("model.top", self.top, why, typed=f"[{hidden},1]")
         names = ("dim", "cross_layers", "cross_rank", "memory_gb")
         yield from not_positive("model", {name: getattr(self, name) for name in names})
 
@@ -58,13 +55,19 @@ class DlrmDcnV2Config:
         if self.sharding is Sharding.off:
             return
         if precision is Precision.fp16:
-            yield (
-                "precision=fp16 with sharded tables would skip an update that overflowed on some"
-                " processes and not on others; allowed: fp32, tf32, bf16; precision=bf16, or"
-                " model.sharding=off"
+            yield fault(
+                "precision",
+                precision,
+                "with sharded tables would skip an update that overflowed on some processes and"
+                " not on others",
+                allowed="fp32, tf32, bf16",
+                typed="precision=bf16, or model.sharding=off",
             )
         if clip_norm is not None:
-            yield (
-                f"clip_norm={clip_norm:g} needs the norm of all gradients, and no process has those"
-                " of sharded tables; allowed: null; clip_norm=null, or model.sharding=off"
+            yield fault(
+                "clip_norm",
+                float(clip_norm),
+                "needs the norm of all gradients, and no process has those of sharded tables",
+                allowed="null",
+                typed="clip_norm=null, or model.sharding=off",
             )

@@ -6,6 +6,7 @@ Defaults are those of a paper or of MLPerf's reference; the model's class says w
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from ttt.errors import fault
 from ttt.schema.rules import not_positive
 
 
@@ -34,10 +35,9 @@ class TransformerConfig:
         parts = self.heads * (2 if self.heads % 2 else 1)  # half of the width are sines
         if self.heads > 0 and self.width % parts:
             near = max(parts, round(self.width / parts) * parts)
-            yield (
-                f"model.width={self.width} does not suit model.heads={self.heads}; allowed: even"
-                f" multiples of the heads, as {near}; model.width={near}"
-            )
+            why = f"does not suit model.heads={self.heads}"
+            allowed = f"even multiples of the heads, as {near}"
+            yield fault("model.width", self.width, why, allowed=allowed, typed=str(near))
 
 
 @dataclass
@@ -55,12 +55,10 @@ class GnmtConfig:
         yield from not_positive("model", {"width": self.width})
         yield from _not_a_share("model", {"dropout": self.dropout})
         if self.layers < 2:
-            yield f"model.layers={self.layers} is not allowed; allowed: 2 or more; model.layers=2"
+            yield fault("model.layers", self.layers, allowed="2 or more", typed="2")
 
 
 def _not_a_share(group: str, values: dict[str, float]) -> Iterator[str]:
     for name, value in values.items():
         if not 0 <= value < 1:
-            yield (
-                f"{group}.{name}={value:g} is not allowed; allowed: 0 to below 1; {group}.{name}=0"
-            )
+            yield fault(f"{group}.{name}", float(value), allowed="0 to below 1", typed="0")
