@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from ttt.errors import fault
+
 
 @dataclass(frozen=True, slots=True)
 class Mesh:
@@ -81,16 +83,14 @@ class Mesh:
             instead = f"data.global_batch={near}"
             if 0 < train_samples < near:  # no such batch is in the set
                 instead = "accumulate=1"
-            yield (
-                f"data.global_batch={global_batch} does not divide among"
-                f" {self.named_parts(accumulate)}; allowed: multiples of {parts}; {instead}"
-            )
+            why = f"does not divide among {self.named_parts(accumulate)}"
+            allowed = f"multiples of {parts}"
+            yield fault("data.global_batch", global_batch, why, allowed=allowed, typed=instead)
         if global_batch > train_samples > 0:
             largest = max(1, train_samples // parts) * parts
-            yield (
-                f"data.global_batch={global_batch} is more than the whole training set; allowed: up"
-                f" to data.train_samples={train_samples}; data.global_batch={largest}"
-            )
+            why = "is more than the whole training set"
+            allowed = f"up to data.train_samples={train_samples}"
+            yield fault("data.global_batch", global_batch, why, allowed=allowed, typed=str(largest))
 
     def disclosed(self, global_batch: int, accumulate: int) -> dict[str, int]:
         """What ruleset 6.1.0 of MLPerf asks a log to say of how a model is spread.
