@@ -2,11 +2,13 @@
 
 import socket
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from ttt import claim, compliance
 from ttt.loop import Parts
+from ttt.measurements import Rank
 from ttt.run_folder import RunFolder
 from ttt.schema.run import RunConfig
 from ttt.sinks.power import write_power
@@ -16,7 +18,10 @@ from ttt.telemetry.timing import BlockTimes
 
 
 def statistics(parts: Parts) -> dict[str, Any]:
-    """What the ranks measured; taken after the clock has stopped, by all of them together."""
+    """What the ranks measured, under the names of `ttt.measurements`.
+
+    Taken after the clock has stopped, by all ranks together.
+    """
     clock, meter, world = parts.clock, parts.meter, parts.world
     position, train_s = parts.position(parts.learner.steps), clock.total("train")
     told = world.gather((_rank(parts), meter.blocks, meter.recompiles, parts.data.skipped()))
@@ -55,18 +60,18 @@ def skipped_sentence(measured: Mapping[str, Any]) -> str:
 
 
 def _rank(parts: Parts) -> dict[str, Any]:
-    """What this process says of itself; the fields of `ttt.report.run.Rank`."""
+    """What this process says of itself: the fields of `Rank`."""
     breakdown = parts.learner.breakdown()
-    return {
-        "rank": parts.world.rank,
-        "host": socket.gethostname(),
-        "data_wait_s": parts.meter.wait_seconds,
-        "step_ms_p50": parts.meter.step_milliseconds().get("p50"),
-        "compute_ms": breakdown.compute_ms,
-        "communication_ms": breakdown.communication_ms,
-        "exposed_ms": breakdown.exposed_ms,
-        **memory.peaks(parts.world.device),
-    }
+    measured = Rank(
+        rank=parts.world.rank,
+        host=socket.gethostname(),
+        data_wait_s=parts.meter.wait_seconds,
+        step_ms_p50=parts.meter.step_milliseconds().get("p50"),
+        compute_ms=breakdown.compute_ms,
+        communication_ms=breakdown.communication_ms,
+        exposed_ms=breakdown.exposed_ms,
+    )
+    return asdict(measured) | memory.peaks(parts.world.device)
 
 
 def largest(ranks: Sequence[Mapping[str, Any]], names: Iterable[str]) -> dict[str, int | None]:

@@ -3,6 +3,7 @@
 import ast
 import re
 import shlex
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from ground import PROJECT
 from ttt.__main__ import COMMANDS
 from ttt.distributed.rendezvous import _EACH_ITS_OWN
+from ttt.measurements import NAMES, Rank
 from ttt.sinks.summary import Summary
 
 DOCUMENTS = [PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", *(PROJECT / "docs").glob("*.md")]
@@ -76,4 +78,5 @@ def test_every_torchrun_line_over_several_nodes_makes_one_world_of_them():
 def test_each_key_of_a_summary_is_explained():
     text = (PROJECT / "docs" / "run_folder.md").read_text()
     known = set(re.findall(r"`(\w+)`", text))
-    assert set(Summary().result()) - known == set()
+    keys = {*NAMES, *(each.name for each in fields(Rank)), *Summary().result()["compliance"]}
+    assert (keys | set(Summary().result())) - known == set()

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from report_runs import run
+from ttt.measurements import Rank
 from ttt.report.analyze.comparison import comparisons
 from ttt.report.analyze.diagnosis import diagnose
 from ttt.report.analyze.grouping import group
@@ -15,7 +16,7 @@ from ttt.report.analyze.scaling import sweeps
 from ttt.report.analyze.stability import stability
 from ttt.report.analyze.study import study
 from ttt.report.render.table import show_study
-from ttt.report.run import Block, Found, Rank
+from ttt.report.run import Block, Found
 
 GIB = 2**30
 

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from run_folders import CONFIG, aborted, died, finished
 from ttt.errors import LaunchError
 from ttt.events import Event, Kind
+from ttt.measurements import Rank
 from ttt.report.read.find import find
-from ttt.report.run import Block, Evaluation, Rank
+from ttt.report.run import Block, Evaluation
 from ttt.sinks.jsonl import JsonLines
 
 

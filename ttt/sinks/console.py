@@ -13,10 +13,12 @@ from rich.text import Text
 
 from ttt.errors import one_line
 from ttt.events import Event, Kind
+from ttt.measurements import SHOWN
 from ttt.sinks import verdict
 from ttt.sinks.summary import Summary
 
 _REDRAW_SECONDS = 0.25
+_MEMORY = "peak memory"
 
 
 class Console:
@@ -237,35 +239,38 @@ def _spent(summary: dict) -> list[tuple[str, str]]:  # type: ignore[type-arg]
     return rows
 
 
+def _declared(summary: dict) -> dict[str, str]:  # type: ignore[type-arg]
+    """The rows of all values that `ttt.measurements` says how to show, as far as they are known."""
+    rows: dict[str, list[str]] = {}
+    for name, shown in SHOWN.items():
+        if summary[name] is not None:
+            rows.setdefault(shown.row, []).append(shown.text(summary[name]))
+    return {row: ", ".join(texts) for row, texts in rows.items()}
+
+
 def result_rows(summary: dict) -> list[tuple[str, str]]:  # type: ignore[type-arg]
     """The result as (name, text) rows, without rows for unknown values."""
 
-    def known(key: str, form: str, unit: str = "", scale: float = 1.0) -> list[str]:
+    def known(key: str, form: str) -> list[str]:
         value = summary[key]
-        return [] if value is None else [f"{value * scale:{form}}{unit}"]
+        return [] if value is None else [f"{value:{form}}"]
 
-    steps = known("step_ms_p50", ".1f", " ms median") + known("step_ms_p99", ".1f", " ms p99")
     target = f"{summary['metric']}, target {summary['target']:g}"
     rows = [
         ("time to train", _time(summary)),
         ("quality", [f"{each} {target}" for each in known("quality", ".4f")]),
         ("epochs", [f"{each}  ({summary['steps']} steps)" for each in known("epochs", ".4g")]),
-        ("throughput", known("samples_per_s", ",.0f", " samples/s while training")),
-        ("step time", [", ".join(steps)] if steps else []),
-        ("waiting for data", known("data_wait_fraction", ".1f", " % of training", 100)),
-        ("evaluation", known("eval_fraction", ".1f", " % of the time", 100)),
     ]
-    peak = known("peak_memory_bytes", ",.0f", " MB in one process", 1e-6)
-    if peak:
-        peak += known("peak_memory_reserved_bytes", ",.0f", " MB reserved", 1e-6)
-        peak += known("device_memory_used_bytes", ",.0f", " MB of its GPU in use at the end", 1e-6)
+    declared = _declared(summary)
+    memory = declared.pop(_MEMORY, None)  # after what stands for the speed
     return [
         *((name, text) for name, texts in rows for text in texts),
+        *declared.items(),
         *_batches(summary),
         *_checkpoints(summary),
         *_resumes(summary),
         *_communication(summary),
-        *([("peak memory", ", ".join(peak))] if peak else []),
+        *([(_MEMORY, memory)] if memory else []),
         *_spent(summary),
         ("compliance", _verdict(summary)),
         *_kept(summary),

@@ -7,27 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ttt.events import Event, Kind
-
-# Measured, or told, by events; in the order a reader looks for them.
-_FIELDS = (
-    "benchmark seed run status reason metric quality target higher_is_better time_to_train_s"
-    " elapsed_s train_s eval_s init_s epochs samples steps world_size nodes accelerators"
-    " accelerator_name samples_per_s step_ms_p50 step_ms_p90 step_ms_p99 data_wait_fraction"
-    " eval_fraction eval_interval_s communication_fraction recompiles energy_j energy_reason energy"
-    " samples_per_j peak_memory_bytes peak_memory_reserved_bytes device_memory_used_bytes"
-    " accelerator_memory_bytes skipped_samples price_per_hour cost"
-    " checkpoints checkpoint_s checkpoint_bytes resumed lost_s data ranks kept"
-).split()
-_FROM_CONFIG = (
-    "benchmark seed run metric target higher_is_better world_size nodes accelerators"
-    " accelerator_name price_per_hour"
-).split()
-_FROM_STATISTICS = (
-    "train_s eval_s samples_per_s step_ms_p50 step_ms_p90 step_ms_p99 data_wait_fraction"
-    " eval_fraction communication_fraction recompiles energy_j energy_reason energy samples_per_j"
-    " peak_memory_bytes peak_memory_reserved_bytes device_memory_used_bytes"
-    " accelerator_memory_bytes skipped_samples data ranks"
-).split()
+from ttt.measurements import NAMES, Source, taken_from
 
 
 class Summary:
@@ -79,9 +59,9 @@ class Summary:
 
     def result(self) -> dict[str, Any]:
         """The summary so far; null for what is not known."""
-        result: dict[str, Any] = dict.fromkeys(_FIELDS)
-        self._take(result, Kind.CONFIG, _FROM_CONFIG)
-        self._take(result, Kind.STATISTICS, _FROM_STATISTICS)
+        result: dict[str, Any] = dict.fromkeys(NAMES)
+        self._take(result, Kind.CONFIG, taken_from(Source.CONFIG))
+        self._take(result, Kind.STATISTICS, taken_from(Source.STATISTICS))
         self._take(result, Kind.RUN_STOP, ["status", "reason", "samples"])
         result["quality"] = self._datum(Kind.QUALITY, "value")
         result["epochs"] = self._datum(Kind.RUN_STOP, "epoch")

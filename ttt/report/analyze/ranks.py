@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ttt.report.run import Rank
+from ttt.measurements import Rank
 
 _SLOW = 1.15  # times the compute time of the median rank; equal machines differ by a few percent
 

@@ -15,8 +15,9 @@ from typing import Any, get_args, get_type_hints
 from ttt import foreign, redact
 from ttt.compliance import ruleset_of_rules
 from ttt.foreign import ForeignError
+from ttt.measurements import NAMES, Rank
 from ttt.report.read.record import history, last_sign
-from ttt.report.run import LARGEST, Block, Rank, Rejected, Run
+from ttt.report.run import LARGEST, Block, Rejected, Run
 from ttt.run_folder import CONFIG, RULES, SUMMARY, Logs, RunFolder
 from ttt.supervise import deaths
 
@@ -41,6 +42,7 @@ def _kinds(of: type) -> dict[str, type]:
 
 
 _KINDS = {name: kind for name, kind in _kinds(Run).items() if name != "digest"}
+_MAPPINGS = [name for name in NAMES if name not in (*_KINDS, "ranks")]
 _SIGNED = ("target", "quality")
 _RANK_KINDS = _kinds(Rank)
 _NOUNS = {str: "text", bool: "true, false", int: "a whole number", float: "a number"}
@@ -227,6 +229,7 @@ def _of_summary(summary: dict[str, Any]) -> dict[str, Any]:
     compliance = dict(parts["compliance"])
     problems = compliance.pop("problems", None) or parts["problems"]
     typed = _typed(compliance | {k: v for k, v in summary.items() if k not in parts}, _KINDS)
+    typed |= {name: summary[name] for name in _MAPPINGS if isinstance(summary.get(name), dict)}
     if isinstance(problems, list):
         typed["problems"] = tuple(map(str, problems))
     typed["ranks"] = tuple(
