@@ -37,7 +37,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ttt import shipped, signals, verbatim
 from ttt.errors import ConfigError
-from ttt.schema import derived, hyperparameters, nodes, targets
+from ttt.schema import derived, hyperparameters, nodes, retired, targets
 from ttt.schema.closed import evaluation_interval
 from ttt.schema.run import RunConfig
 from ttt.schema.tracking import by_target
@@ -54,16 +54,9 @@ _KINDS: dict[Any, tuple[str, str]] = {
     str: ("text", "texts"),
 }
 folder = shipped.conf  # of the YAML files
-# Settings of data that earlier versions froze and their classes no longer take.
-_RETIRED: Mapping[str, tuple[str, ...]] = {"ttt.data.text.ParallelText": ("seed",)}
 # The parts of a run that name a class; a user's own come without a schema of ours.
 _MADE = ("data", "model", "task", "optim", "schedule", "tracking")  # by workers
 _NODES = (*_MADE, "launcher")
-
-
-def schemas() -> list[str]:
-    """The names of the schemas that YAML files may build on."""
-    return sorted(nodes.SCHEMAS)
 
 
 def register(**words: Callable[..., str]) -> None:
@@ -316,12 +309,9 @@ def load(text: str) -> RunConfig:
     The nodes that name a class (`_target_`) come back as namespaces.
     """
     values = verbatim.literal(yaml.load(text, Loader=get_yaml_loader()) or {})
-    data = values.get("data")
-    if isinstance(data, dict):
-        for name in _RETIRED.get(str(data.get("_target_")), ()):
-            data.pop(name, None)
-    values["tracking"] = by_target(values.get("tracking"))
-    merged = OmegaConf.merge(OmegaConf.structured(RunConfig), OmegaConf.create(values))
+    known = retired.dropped(values)
+    known["tracking"] = by_target(known.get("tracking"))
+    merged = OmegaConf.merge(OmegaConf.structured(RunConfig), OmegaConf.create(known))
     assert isinstance(merged, DictConfig)
     return resolve(merged)
 

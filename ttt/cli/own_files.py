@@ -17,6 +17,7 @@ from ttt import config
 from ttt.cli import names
 from ttt.cli.composer import Composer
 from ttt.schema.closed import word
+from ttt.schema.nodes import SCHEMAS
 
 _GLOBAL = "# @package _global_"
 _HEADER = re.compile(r"(\s*#\s*@.*\n)*?\s*#\s*@package\s+_global_\s*$", re.MULTILINE)
@@ -150,7 +151,7 @@ def _file(
 ) -> tuple[str | None, str | None]:
     """About a line of `defaults` that names a file, as digits or /schema/images@_here_."""
     if match := re.fullmatch(r"/(\w+)/(\w+)@_here_", name):
-        known = config.schemas() if match[1] == "schema" else composer.groups.get(match[1], [])
+        known = sorted(SCHEMAS) if match[1] == "schema" else composer.groups.get(match[1], [])
         if match[2] in known:
             return None, f"+{match[1]}@{group}={match[2]}"
         likely = names.close(match[2], known, 0)[:1]
