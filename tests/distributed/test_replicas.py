@@ -21,7 +21,7 @@ MESH = Mesh(replicate=2, tensor=2)
 def in_pairs(world):
     """Make of four processes a world in which ranks 0 and 1, and 2 and 3, share a data shard."""
     world.mesh, world.data = MESH, Shard(MESH.data_shard(world.rank), MESH.data_shards)
-    world.replicas = replicas(world, MESH)
+    world.replicas = replicas(world.rank, MESH)
     return world
 
 

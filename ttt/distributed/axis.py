@@ -132,14 +132,14 @@ class Several:
             tensor.copy_(mean.view_as(tensor))
 
 
-def replicas(everyone: Several, mesh: Mesh) -> Several:
+def replicas(rank: int, mesh: Mesh) -> Several:
     """One process of each data shard, this one among them; all processes call this together.
 
     Args:
-        everyone: All processes of the run.
-        mesh: How they divide its work.
+        rank: This process, in the world.
+        mesh: How all processes divide the work.
     """
-    if mesh.data_shards == everyone.size:
-        return everyone
-    group, _ = dist.new_subgroups_by_enumeration(mesh.replicas())
-    return Several(mesh.data_shard(everyone.rank), mesh.data_shards, group)
+    group = None
+    if mesh.data_shards < mesh.processes:
+        group, _ = dist.new_subgroups_by_enumeration(mesh.replicas())
+    return Several(mesh.data_shard(rank), mesh.data_shards, group)

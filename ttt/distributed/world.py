@@ -75,7 +75,7 @@ class Solo(Alone):
     def __init__(self, device: torch.device) -> None:
         self.device = device
         self.threads = len(os.sched_getaffinity(0))
-        self.replicas: Axis = self
+        self.replicas: Axis = Alone()
 
     def board(self) -> None:
         """No other process reads notes."""
@@ -107,7 +107,7 @@ class Group(Several):
         self.threads = max(1, len(os.sched_getaffinity(0)) // placement.local_size)
         self.mesh = mesh
         self.data = Shard(mesh.data_shard(self.rank), mesh.data_shards)
-        self.replicas: Axis = replicas(self, mesh)
+        self.replicas: Axis = replicas(self.rank, mesh)
         self._store = store
         self.nodes = self.sum([int(placement.local_rank == 0)])[0]
 
