@@ -1,6 +1,7 @@
 """A number of a run is declared once: those that measure, write, read and show it agree."""
 
 import json
+import re
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import get_args, get_type_hints
@@ -10,7 +11,6 @@ import torch
 
 from fakes import FakeData, FakeLearner, FakeTask, FakeTime, Recorder
 from run_folders import finished
-from ttt import measurements
 from ttt.clock import Clock
 from ttt.distributed.world import Solo
 from ttt.events import EventLog
@@ -106,11 +106,10 @@ def test_what_says_how_it_is_shown_is_shown():
     assert rows["waiting for data"] == "50.0 % of training"
 
 
-def test_a_unit_is_that_of_the_end_of_a_name():
-    units = {name: measurements.unit(name) for name in NAMES}
-    assert units["step_ms_p99"] == "ms"
-    assert units["samples_per_s"] == "samples/s"
-    assert units["train_s"] == "s"
-    assert units["peak_memory_bytes"] == "bytes"
-    assert units["data_wait_fraction"] == ""
+def test_a_number_that_is_no_count_says_its_unit():
+    ends = re.compile(r"_(s|j|fraction|per_j|per_s|per_hour|ms_p\d\d|ms)$")
+    counts = {"quality", "target", "epochs", "samples", "cost"}
+    hints = {name: kind for of in (Measurements, Rank) for name, kind in get_type_hints(of).items()}
+    named = {name for name, kind in hints.items() if kind == (float | None)}
+    assert {name for name in named - counts if not ends.search(name)} == set()
     assert all(each.metadata["about"] for each in fields(Measurements))

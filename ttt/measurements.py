@@ -1,5 +1,8 @@
 """Every number that a run yields, declared once: its name, type, unit and meaning. No logic.
 
+A name ends in its unit: seconds `_s`, milliseconds `_ms`, joules `_j`, `_bytes`, samples `_per_s`,
+`_per_j`, and the price `_per_hour`. A `_fraction` is a share of 1. All others are words and counts.
+
 `ttt.statistics` measures, the STATISTICS event carries it, `ttt.sinks.summary` writes summary.json
 in the order of `Measurements`, `ttt.sinks.console` shows what has a `Shown`, and the report's `Run`
 has all fields of `Measurements`. So a new measurement is a field here and a value where it is
@@ -10,20 +13,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any
-
-# Units by the end of a name; a name with none of these ends has no unit, or has its own.
-UNITS = {
-    "_ms": "ms",
-    "_ms_p50": "ms",
-    "_ms_p90": "ms",
-    "_ms_p99": "ms",
-    "_s": "s",
-    "_j": "J",
-    "_bytes": "bytes",
-    "_per_s": "samples/s",
-    "_per_j": "samples/J",
-    "_per_hour": "currency/h",
-}
 
 
 class Source(StrEnum):
@@ -185,8 +174,3 @@ SHOWN: Mapping[str, Shown] = {
 def taken_from(source: Source) -> list[str]:
     """The names of all values with this source."""
     return [each.name for each in fields(Measurements) if each.metadata["source"] is source]
-
-
-def unit(name: str) -> str:
-    """The unit of a value; "" of a count, a share or a word."""
-    return next((UNITS[end] for end in sorted(UNITS, key=len)[::-1] if name.endswith(end)), "")
