@@ -33,7 +33,7 @@ class Images(dali.Images):
     Args:
         world: Gives the device, and with how many processes this one shares its node.
         channels_last: Give pixels in the channels-last memory format.
-        settings: The fields of `ttt.data.images.ImageSet`.
+        settings: The settings of `ttt.schema.data.images.ImageDataConfig`.
 
     Raises:
         ConfigError: There is nothing to keep, or no room for it.

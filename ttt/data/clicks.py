@@ -11,9 +11,9 @@ Shape suffixes: B batch, D dense features, H ids, W words of a record.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -26,38 +26,20 @@ from torch import Tensor
 from ttt.data.order import Ids, train_rows
 from ttt.data.records import Words, open_part, pack
 from ttt.protocols import Shard, Synthetic, World
+from ttt.schema.data.clicks import ClickDataConfig
 
 ClickBatch = tuple[Tensor, Tensor, Tensor]  # dense fp32 [B, D], ids int64 [B, H], labels fp32 [B]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClickLog:
-    """A click log and how it is read: the keys of `data` in the configuration.
+@dataclass
+class ClickLog(ClickDataConfig):
+    """A click log and how it is read: the settings of `data`, with counts that are known."""
 
-    Attributes:
-        root: Folder with train.bin, eval.bin and manifest.json.
-        train_samples: Training samples there must be.
-        eval_samples: Evaluation samples there must be.
-        dense: Dense features of a sample.
-        rows: Ids each categorical feature may have: 0 to below this.
-        hots: Ids a sample has of each categorical feature.
-        global_batch: Training batch over all shards, in samples.
-        eval_batch: Evaluation batch of one process, in samples.
-        shuffle: Go through the training set in an order drawn for each epoch; False: as it lies.
-            Drawing takes 28 bytes a training sample in each process.
-        prefetch: Batches gathered ahead.
-    """
-
-    root: str
-    train_samples: int
-    eval_samples: int
-    dense: int
-    rows: Sequence[int]
-    hots: Sequence[int]
-    global_batch: int
-    eval_batch: int
-    shuffle: bool
-    prefetch: int
+    train_samples: int = 0
+    eval_samples: int = 0
+    dense: int = 0
+    rows: list[int] = field(default_factory=list)
+    hots: list[int] = field(default_factory=list)
 
     def open(self, part: str) -> Words:
         """Map the records of a part; see `ttt.data.records.open_part`."""
@@ -73,7 +55,7 @@ class Clicks:
 
     Args:
         world: Gives the device.
-        settings: The fields of `ClickLog`.
+        settings: Those of `ttt.schema.data.clicks.ClickDataConfig`.
     """
 
     def __init__(self, *, world: World, **settings: Any) -> None:

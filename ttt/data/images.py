@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,78 +20,20 @@ from ttt.data import classes, heads
 from ttt.data.listing import Classes
 from ttt.data.order import Ids
 from ttt.errors import DataError
+from ttt.schema.data.images import ImageDataConfig
 
 Setting = Any  # the value of one field of `ImageSet`, as the configuration gives it
 # Waits for a batch: what a pipeline is fed for its images, and their labels, int64 [B].
 Read = Callable[[], tuple[tuple[Any, ...], npt.NDArray[np.int64]]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImageSet:
-    """A set of images and how it is read: the keys of `data` in the configuration.
+@dataclass
+class ImageSet(ImageDataConfig):
+    """A set of images and how it is read: the settings of `data`, with counts that are known."""
 
-    Attributes:
-        root: Folder with `train_dir`/<class>/<image> and `eval_dir`/<class>/<image>, or with
-            shards in those folders, or with shards whose names begin so.
-        format: "folder", or what the shards are: "tfrecord", "webdataset" or "recordio".
-        first_label: What shards call the first class; None: 1 in "tfrecord", as ImageNet's have
-            it, else 0.
-        train_dir: Name of the training folder in `root`.
-        eval_dir: Name of the evaluation folder in `root`.
-        train_samples: Training images there must be.
-        eval_samples: Evaluation images there must be.
-        classes: Class folders there must be; labels are their places in sorted order.
-        size: Side S of the square the model sees, in pixels.
-        global_batch: Training batch over all shards, in images.
-        eval_batch: Evaluation batch of one process, in images.
-        augment: What training does to an image. "none": nothing; "pad_crop": pads by `pad` pixels
-            of the mean colour and crops S x S at random (He et al. 2016, section 4.2);
-            "random_resized_crop": scales a random part to S x S (Szegedy et al. 2015, section 6).
-        pad: Border for "pad_crop", in pixels.
-        area: Range of the part's share of the image area, for "random_resized_crop".
-        ratio: Range of the part's width / height, for "random_resized_crop".
-        flip: Mirror a training image left to right with probability 1/2.
-        eval_resize: Shorter side that evaluation images are scaled to before the centre S x S is
-            cut out, in pixels; None scales the whole image to S x S.
-        mean: Per channel (R, G, B), subtracted from pixels of 0..1.
-        std: Per channel (R, G, B), in the same units, that pixels are divided by.
-        threads: Decoding threads of one process; None: this node's usable cores shared evenly
-            by its processes.
-        prefetch: Batches the pipeline works ahead.
-        on_error: An unreadable image ends the run ("error") or is replaced and counted ("skip").
-        hw_decoder_load: Share of a batch that a GPU's JPEG engine decodes, the rest being left to
-            its other cores and the CPU; None: DALI's own default. Not for a CPU.
-        largest: Width and height, in pixels, of the largest image to expect: a GPU's JPEG engine
-            has memory for it from the start (DALI's preallocate_width_hint and _height_hint). None:
-            it grows when it must, the clock running.
-        cache_mb: Memory for decoded images that are then not decoded again, in MB a process.
-    """
-
-    root: str
-    format: Literal["folder", "tfrecord", "webdataset", "recordio"] = "folder"
-    first_label: int | None = None
-    train_dir: str = "train"
-    eval_dir: str = "test"
-    train_samples: int
-    eval_samples: int
-    classes: int
-    size: int
-    global_batch: int
-    eval_batch: int
-    augment: Literal["none", "pad_crop", "random_resized_crop"]
-    pad: int
-    area: Sequence[float]
-    ratio: Sequence[float]
-    flip: bool
-    eval_resize: int | None
-    mean: Sequence[float]
-    std: Sequence[float]
-    threads: int | None
-    prefetch: int
-    on_error: Literal["error", "skip"]
-    hw_decoder_load: float | None = None
-    largest: Sequence[int] | None = None
-    cache_mb: float | None = None
+    train_samples: int = 0
+    eval_samples: int = 0
+    classes: int = 0
 
     def mean_colour(self) -> list[int]:
         """The mean as a colour of 0..255, what "pad_crop" pads with."""

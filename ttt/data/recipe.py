@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy.typing as npt
 
@@ -18,14 +18,14 @@ class Recipe:
     """What one pipeline does.
 
     Attributes:
-        augment: As in `ImageSet`; evaluation has "none".
+        augment: As in `ImageDataConfig`; evaluation has "none".
         flip: Whether the drawn mirror images are made.
         shorter: Scale the shorter side to this and keep the centre; None: scale the whole image.
         normalize: float32 [3, S, S], mean subtracted and divided by std; else uint8 [S, S, 3].
         channels_last: Lay normalized pixels out as [S, S, 3] in memory.
     """
 
-    augment: Literal["none", "pad_crop", "random_resized_crop"]
+    augment: str
     flip: bool
     shorter: int | None
     normalize: bool

@@ -38,7 +38,7 @@ class Images(EvalSamples):
     Args:
         world: Gives the device, and joins what the processes decoded.
         channels_last: Give pixels in the channels-last memory format.
-        settings: The fields of `ttt.data.images.ImageSet`.
+        settings: The settings of `ttt.schema.data.images.ImageDataConfig`.
 
     Raises:
         ConfigError: The augmentation needs the undecoded image.

@@ -128,17 +128,9 @@ def _set(side: int) -> ImageSet:
         size=side,
         global_batch=1,
         eval_batch=1,
-        augment="none",
-        pad=0,
-        area=(1.0, 1.0),
-        ratio=(1.0, 1.0),
-        flip=False,
-        eval_resize=None,
-        mean=(0.0, 0.0, 0.0),
-        std=(1.0, 1.0, 1.0),
+        mean=[0.0, 0.0, 0.0],
+        std=[1.0, 1.0, 1.0],
         threads=_THREADS,
-        prefetch=2,
-        on_error="error",
     )
 
 

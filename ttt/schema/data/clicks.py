@@ -11,24 +11,40 @@ from ttt.schema.rules import not_positive
 
 @dataclass
 class ClickDataConfig:
-    """A click log as `ttt data` writes it; see `ttt.data.clicks`."""
+    """A click log as `ttt data` writes it.
+
+    Attributes:
+        prepare: Module with prepare(out), for sets that ttt can make itself.
+        root: Folder with train.bin, eval.bin and manifest.json.
+        train_samples: Training samples there must be; null: as many as there are, counted where
+            the run is typed.
+        eval_samples: Evaluation samples there must be; null as above.
+        dense: Dense features of a sample; null as above.
+        rows: Ids each categorical feature may have: 0 to below this; null as above.
+        hots: Ids a sample has of each categorical feature; null as above.
+        global_batch: Samples of an update, over all processes.
+        eval_batch: Samples of a forward pass in an evaluation, by process.
+        shuffle: Go through the training set in an order drawn for each epoch; false: as it lies.
+            Drawing takes 28 bytes a training sample in each process.
+        prefetch: Batches gathered ahead.
+    """
 
     looks: ClassVar[str] = "ttt.data.records_looks"  # finds out what is wrong with the set
     counted: ClassVar[tuple[str, ...]] = (  # what the manifest tells where it is null
         *("train_samples", "eval_samples", "dense", "rows", "hots"),
     )
     _target_: str = "ttt.data.clicks.Clicks"
-    prepare: str | None = None  # module with prepare(out), for sets ttt can make itself
+    prepare: str | None = None
     root: str = ""
-    train_samples: int | None = None  # null: as many as there are, counted where it is typed
+    train_samples: int | None = None
     eval_samples: int | None = None
-    dense: int | None = None  # dense features of a sample
-    rows: list[int] | None = None  # ids of each categorical feature: 0 to below
-    hots: list[int] | None = None  # ids a sample has of each of them
-    global_batch: int = 512  # samples per update, over all processes
-    eval_batch: int = 4096  # samples per forward pass and process
-    shuffle: bool = True  # the whole training set anew each epoch; false: in its own order
-    prefetch: int = 2  # batches gathered ahead
+    dense: int | None = None
+    rows: list[int] | None = None
+    hots: list[int] | None = None
+    global_batch: int = 512
+    eval_batch: int = 4096
+    shuffle: bool = True
+    prefetch: int = 2
 
     def problems(self, mesh: Mesh, accumulate: int) -> Iterator[str]:
         """What is wrong with the data settings on this mesh."""

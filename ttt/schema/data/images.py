@@ -12,38 +12,83 @@ from ttt.schema.rules import not_positive
 
 @dataclass
 class ImageDataConfig:
-    """Images in class folders or in shards. Pixels become (x - mean) / std, all of 0..1."""
+    """Images in class folders or in shards. Pixels become (x - mean) / std, all of 0..1.
+
+    Attributes:
+        loader: Who reads the images. "dali": decodes an image each time it is used; "resident":
+            decodes the training set once, into the memory of the device; "cached": keeps what
+            `cache_mb` has room for.
+        prepare: Module with prepare(out), for sets that ttt can make itself.
+        root: Folder with `train_dir`/<class>/<image> and `eval_dir`/<class>/<image>, or with
+            shards in those folders, or with shards whose names begin so.
+        format: "folder", or what the shards are.
+        first_label: What shards call the first class; null: 1 in "tfrecord", as ImageNet's have
+            it, else 0.
+        train_dir: Name of the training folder in `root`; of shards also what their names begin
+            with.
+        eval_dir: Name of the evaluation folder in `root`, likewise.
+        train_samples: Training images there must be; null: as many as there are, counted where
+            the run is typed.
+        eval_samples: Evaluation images there must be; null as above.
+        classes: Class folders there must be; labels are their places in sorted order; null as
+            above.
+        size: Side S of the square the model sees, in pixels.
+        global_batch: Images of an update, over all processes.
+        eval_batch: Images of a forward pass in an evaluation, by process.
+        augment: What training does to an image. "none": nothing; "pad_crop": pads by `pad` pixels
+            of the mean colour and crops S x S at random (He et al. 2016, section 4.2);
+            "random_resized_crop": scales a random part to S x S (Szegedy et al. 2015, section 6).
+        pad: Border for "pad_crop", in pixels.
+        area: Range of the part's share of the image area, for "random_resized_crop".
+        ratio: Range of the part's width / height, for "random_resized_crop".
+        flip: Mirror a training image left to right with probability 1/2.
+        eval_resize: Shorter side that evaluation images are scaled to before the centre S x S is
+            cut out, in pixels; null scales the whole image to S x S.
+        mean: By channel (R, G, B), subtracted from pixels of 0..1.
+        std: By channel (R, G, B), in the same units, that pixels are divided by.
+        threads: Decoding threads of one process; null: this node's usable cores shared evenly
+            by its processes.
+        prefetch: Batches the pipeline works ahead.
+        on_error: An unreadable image ends the run ("error") or is replaced and counted ("skip").
+        hw_decoder_load: Share of a batch that a GPU's JPEG engine decodes, the rest being left to
+            its other cores and the CPU; null: DALI's own default. Not for a CPU.
+        largest: Width and height, in pixels, of the largest image to expect: a GPU's JPEG engine
+            has memory for it from the start (DALI's preallocate_width_hint and _height_hint).
+            null: it grows when it must, the clock running.
+        cache_mb: Memory for decoded images that are then not decoded again, in MB a process, with
+            `loader=cached`.
+    """
 
     looks: ClassVar[str] = "ttt.data.looks"  # module that finds out what is wrong with the set
     counted: ClassVar[tuple[str, ...]] = ("train_samples", "eval_samples", "classes")  # if null
     _target_: str = "ttt.data.${data.loader}.Images"
     loader: Loader = Loader.dali
-    prepare: str | None = None  # module with prepare(out), for sets ttt can make itself
+    prepare: str | None = None
     root: str = ""
     format: Format = Format.folder
-    first_label: int | None = None  # what shards call the first class; null: tfrecord 1, others 0
-    train_dir: str = "train"  # of shards also what their names begin with
+    first_label: int | None = None
+    train_dir: str = "train"
     eval_dir: str = "test"
-    train_samples: int | None = None  # null: as many as there are, counted where it is typed
+    train_samples: int | None = None
     eval_samples: int | None = None
     classes: int | None = None
-    size: int = 32  # pixels, height and width of what the model sees
-    global_batch: int = 128  # samples per update, over all processes
-    eval_batch: int = 256  # samples per forward pass and process
+    size: int = 32
+    global_batch: int = 128
+    eval_batch: int = 256
     augment: Augment = Augment.none
-    pad: int = 0  # pixels around the image, for pad_crop
-    area: list[float] = field(default_factory=lambda: [0.08, 1.0])  # share, for random_resized_crop
-    ratio: list[float] = field(default_factory=lambda: [0.75, 1.3333333])  # width / height
+    pad: int = 0
+    area: list[float] = field(default_factory=lambda: [0.08, 1.0])
+    ratio: list[float] = field(default_factory=lambda: [0.75, 1.3333333])
     flip: bool = False
-    eval_resize: int | None = None  # pixels of the shorter side before the centre crop
+    eval_resize: int | None = None
     mean: list[float] = field(default_factory=lambda: [0.5, 0.5, 0.5])
     std: list[float] = field(default_factory=lambda: [0.5, 0.5, 0.5])
-    threads: int | None = None  # per process; null: its share of the cores
-    prefetch: int = 2  # batches decoded ahead
+    threads: int | None = None
+    prefetch: int = 2
     on_error: OnError = OnError.error
-    hw_decoder_load: float | None = None  # share for a GPU's JPEG engine; null: DALI's own choice
-    largest: list[int] | None = None  # width, height in pixels to have GPU memory for at once
-    cache_mb: float | None = None  # of decoded images a process keeps, with loader=cached
+    hw_decoder_load: float | None = None
+    largest: list[int] | None = None
+    cache_mb: float | None = None
 
     def problems(self, mesh: Mesh, accumulate: int) -> Iterator[str]:
         """What is wrong with the data settings on this mesh."""
