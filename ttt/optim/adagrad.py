@@ -163,9 +163,10 @@ def build(
     Args:
         model: Already on its device.
         lr: First learning rate; a schedule may replace it before every step.
-        epsilon: Added to the root; `opt_adagrad_epsilon`.
-        initial_accumulator_value: `opt_adagrad_initial_accumulator_value`.
-        lr_decay: `opt_adagrad_learning_rate_decay`.
+        epsilon: Added to the root (`opt_adagrad_epsilon`).
+        initial_accumulator_value: Where sums of squares begin
+            (`opt_adagrad_initial_accumulator_value`).
+        lr_decay: How fast the rate falls with the updates (`opt_adagrad_learning_rate_decay`).
         weight_decay: L2 coefficient, `opt_weight_decay`.
 
     Returns:

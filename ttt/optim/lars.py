@@ -140,10 +140,10 @@ def build(
     Args:
         model: Already on its device.
         lr: First learning rate (`lars_opt_base_learning_rate`).
-        momentum: `lars_opt_momentum`.
-        weight_decay: `lars_opt_weight_decay`, of weights only.
+        momentum: Weight of the velocity (`lars_opt_momentum`).
+        weight_decay: L2 coefficient, of weights only (`lars_opt_weight_decay`).
         eeta: Trust coefficient.
-        epsilon: `lars_epsilon`, 0 in the closed division.
+        epsilon: Added to the trust ratio's denominator (`lars_epsilon`); 0 in the closed division.
 
     Returns:
         The optimizer.

@@ -62,16 +62,16 @@ class SlurmConfig:
     """A job of SLURM's; see `ttt.launch.slurm` and `slurm/job.sbatch`."""
 
     _target_: str = "ttt.launch.slurm.Slurm"
-    nodes: int = 1
+    nodes: int = 1  # of the job
     procs: int | None = None  # per node; null: gpus_per_node, without it 2
     gpus_per_node: str | None = None  # 8, or with a type a100:8; null: none are asked for
     mode: Mode = Mode.task
-    partition: str | None = None
-    account: str | None = None
-    qos: str | None = None
+    partition: str | None = None  # as sbatch takes it; null: the cluster's default
+    account: str | None = None  # as sbatch takes it
+    qos: str | None = None  # as sbatch takes it
     time: str | None = None  # as sbatch takes it: 90 and 1:30:00 are the same; null: partition's
-    constraint: str | None = None
-    exclusive: bool = False
+    constraint: str | None = None  # as sbatch takes it
+    exclusive: bool = False  # share the nodes with no other job
     cpus_per_task: int | None = None  # per process, in either mode; null: one
     mem: str | None = None  # per node, as sbatch takes it: 16G; 0 is all of it
     array: bool = False  # the runs are tasks of a job array, side by side, not one after the other

@@ -40,8 +40,8 @@ class TargetConfig:
     metric: str = ""
     threshold: float = 0.0
     higher_is_better: bool = True
-    range: list[float] = field(default_factory=lambda: [0.0, 1.0])
-    eval_every_epochs: float | None = 1.0
+    range: list[float] = field(default_factory=lambda: [0.0, 1.0])  # of the metric
+    eval_every_epochs: float | None = 1.0  # null: eval_every_samples says it
     eval_every_samples: int | None = None  # instead of eval_every_epochs
     first_eval_epochs: float | None = None  # null: after the first interval
     max_epochs: float = 1.0
@@ -99,7 +99,7 @@ class TimeoutConfig:
 
     join_seconds: float = 60.0  # for all ranks to be there, once rank 0 is
     init_seconds: float | None = 1800.0  # without a sign of life, until the first step is done
-    step_seconds: float | None = 300.0  # and from then on; null: for ever
+    step_seconds: float | None = 300.0  # without a sign of life, from then on; null: for ever
 
     def problems(self) -> Iterator[str]:
         """What is wrong with the limits."""
@@ -110,9 +110,9 @@ class TimeoutConfig:
 class SubmissionConfig:
     """Who says so, in MLPerf's words."""
 
-    org: str = "unspecified"
-    platform: str = "unspecified"
-    status: str = "research"
+    org: str = "unspecified"  # submission_org of the log
+    platform: str = "unspecified"  # submission_platform of the log
+    status: str = "research"  # whether one can buy or rent the machine
 
 
 @dataclass
@@ -128,17 +128,17 @@ class RunConfig:
     schedule: Any = None
     launcher: Any = None
     seed: int | None = None  # of the first run; null: 1, in the closed division drawn at launch
-    runs: int = 1
+    runs: int = 1  # one after the other, each with a seed of its own
     run: int = 0  # which of them; filled in at launch
-    run_root: str = "runs"
+    run_root: str = "runs"  # folder for run folders
     precision: Precision = Precision.fp32
     device: Device = Device.auto
-    channels_last: bool = False
-    compile: bool = False
+    channels_last: bool = False  # how images and weights of convolutions lie in memory
+    compile: bool = False  # the model, by torch.compile
     accumulate: int = 1  # forward and backward passes per update
     clip_norm: float | None = None  # largest norm of all gradients together
     clear_cache: ClearCache = ClearCache.auto
-    checkpoint_every_seconds: float | None = None  # null: only when asked to make room
+    checkpoint_every_seconds: float | None = None  # null: saved only when asked to make room
     binding: Binding = Binding.auto
     keep: list[Keep] = field(default_factory=list)  # what a run leaves beside its measurements
     timeout: TimeoutConfig = field(default_factory=TimeoutConfig)

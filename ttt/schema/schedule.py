@@ -44,7 +44,7 @@ class PolynomialConfig(ScheduleConfig):
     """Linear warm-up, polynomial decay."""
 
     _target_: str = "ttt.optim.schedules.Polynomial"
-    power: float = 2.0
+    power: float = 2.0  # of the decay; 1 is a straight line
 
     def logged(self, data: Any) -> Keys:
         """Keys of the log and their values; `data` is the data set's settings.
