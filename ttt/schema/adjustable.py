@@ -1,7 +1,7 @@
 """What a run of an official benchmark may choose; all else is the benchmark's definition.
 
 Data only. A setting that stands in none of these tables is fixed, so one that is added to ttt
-tomorrow is fixed until somebody says why it need not be. A name stands for all settings below it.
+tomorrow is fixed until it has a reason not to be. A name stands for all settings below it.
 The rules are MLCommons' training_rules.adoc (mlcommons/training_policies); sections by name. Tables
 of earlier rounds: as of July 2020 for v0.7, in the section "Deprecated benchmarks hyperparameters"
 for v4.0.

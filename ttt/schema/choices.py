@@ -86,8 +86,8 @@ class Binding(StrEnum):
     """Who decides on which cores a process computes, and with how many threads.
 
     `always` shares out the cores of each node by its topology. `auto` does so where it matters, for
-    ranks with GPUs and on several NUMA nodes: a bound rank cannot get out of the way of somebody
-    else's process. Both set the number of compute threads; `off` leaves it to OMP_NUM_THREADS.
+    ranks with GPUs and on several NUMA nodes: a bound rank cannot make way for another
+    user's process. Both set the number of compute threads; `off` leaves it to OMP_NUM_THREADS.
     """
 
     auto = "auto"

@@ -129,9 +129,9 @@ def _allowed(group: str, schema: type, name: str) -> str | None:
         setattr(node, name, wrong)
         full = f"{group}.{name}" if group else name
         for sentence in _problems(group, node):
-            said = re.match(rf"{re.escape(full)}=.*?allowed: (.+?)(?:;|$)", sentence)
-            if said:
-                return re.sub(r"(\w+\.\w+)=[\d.]+", r"`\1`", said[1])
+            found = re.match(rf"{re.escape(full)}=.*?allowed: (.+?)(?:;|$)", sentence)
+            if found:
+                return re.sub(r"(\w+\.\w+)=[\d.]+", r"`\1`", found[1])
     return None
 
 
@@ -173,8 +173,8 @@ def _comments(schema: type) -> dict[str, str]:
     for field in tree.body:
         if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
             parts = comments.get(field.end_lineno or 0, [])
-            said = [one for one in parts if one and not one.startswith(("type:", "noqa"))]
-            found |= {field.target.id: said[0]} if said else {}
+            texts = [one for one in parts if one and not one.startswith(("type:", "noqa"))]
+            found |= {field.target.id: texts[0]} if texts else {}
     return found
 
 

@@ -1,4 +1,4 @@
-"""The machine, as a reader of the result is told of it: MLPerf's systems file, a price, energy."""
+"""The machine, as a reader of the result sees it: MLPerf's systems file, a price, energy."""
 
 import re
 from collections.abc import Iterator

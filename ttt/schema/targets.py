@@ -92,8 +92,8 @@ def misfit(role: str, node: Any, find: Any) -> list[str]:
 def takes(thing: Any, name: str) -> bool:
     """Whether a class or function takes an argument of this name.
 
-    One that takes any argument (`**settings`) hands it on: a class to the class that it inherits
-    from, a user's function to where nobody can look. Such a class of ttt names all that it takes.
+    One with `**settings` takes what the class takes that it inherits from. If that has no end, a
+    part of a user's own counts as taking every name, and a part of ttt as taking those it names.
     """
     called = [thing]
     if inspect.isclass(thing):

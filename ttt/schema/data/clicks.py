@@ -30,7 +30,7 @@ class ClickDataConfig:
     """
 
     looks: ClassVar[str] = "ttt.data.records_looks"  # finds out what is wrong with the set
-    counted: ClassVar[tuple[str, ...]] = (  # what the manifest tells where it is null
+    counted: ClassVar[tuple[str, ...]] = (  # null: as the set's manifest has it
         *("train_samples", "eval_samples", "dense", "rows", "hots"),
     )
     _target_: str = "ttt.data.clicks.Clicks"

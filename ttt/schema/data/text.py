@@ -22,7 +22,7 @@ class TextDataConfig:
     """Sentence pairs as tokens; see `ttt.data.text`. Lengths are in tokens with the end mark."""
 
     looks: ClassVar[str] = "ttt.data.corpus_looks"  # finds out what is wrong with the set
-    counted: ClassVar[tuple[str, ...]] = (  # what the manifest tells where it is null
+    counted: ClassVar[tuple[str, ...]] = (  # null: as the set's manifest has it
         *("train_samples", "eval_samples", "vocabulary", "max_length"),
     )
     _target_: str = "ttt.data.text.ParallelText"
