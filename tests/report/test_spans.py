@@ -129,11 +129,11 @@ def test_the_definition_of_a_benchmark_is_a_second_witness():
     assert unit_of("retinanet", 1_170_301, "5.0.0", True) == Unit(None, 1_170_301, certain=True)
     steps = unit_of("retinanet", 4572, "5.0.0", True)
     assert (steps.epoch, steps.certain) == (1_170_301, True)
-    assert "train_samples is 4,572" in steps.doubt
-    assert "train_samples" in unit_of("retinanet", 1_287_331, "5.0.0", True).doubt  # a tenth more
+    assert "train_samples is 4,572" in steps.caveat
+    assert "train_samples" in unit_of("retinanet", 1_287_331, "5.0.0", True).caveat  # a tenth more
     assert unit_of("retinanet", 4572, "5.0.0", False) == Unit(None, 4572)  # open: any data set
-    assert unit_of("ssd", 117_266, "0.7.0", True).doubt is None
-    assert unit_of("ssd", 1_170_301, "4.1.0", True).doubt is None
+    assert unit_of("ssd", 117_266, "0.7.0", True).caveat is None
+    assert unit_of("ssd", 1_170_301, "4.1.0", True).caveat is None
     assert unit_of("gnmt", 3_965_952, "0.7.0", True) == Unit(None, 3_965_952)
     assert unit_of("resnet", None, "4.0.0", True).epoch == 1_281_167
 

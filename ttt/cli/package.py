@@ -62,10 +62,10 @@ def _package(arguments: argparse.Namespace) -> int:
         except OSError as error:
             raise ConfigError([f"{error.filename} cannot be copied: {error.strerror}"]) from error
         with console.status("MLCommons' tools look at it"):
-            judgements = judge(root, wanted.wish.ruleset)
+            judgements = judge(root, wanted.request.ruleset)
         good = not wanted.problems and all(one.passed is not False for one in judgements)
         kept = out if good or arguments.unofficial else out.with_name(f"{out.name}.rejected")
-        root = settle(folder, kept) / wanted.wish.submitter
+        root = settle(folder, kept) / wanted.request.submitter
     _show(console, judgements, root, trusted=all(one.ours for one in chosen))
     if kept == out and any(one.ours for one in chosen):
         console.say(_PUBLISHED, "yellow")
@@ -93,7 +93,7 @@ def _planned(arguments: argparse.Namespace) -> Plan:
         raise ConfigError([*unused, f"there is no run under {where}; run one: ttt run"])
     ruleset = arguments.ruleset or _ruleset(found.runs)
     entries = [_described(read(run, ruleset), arguments.system) for run in found.runs]
-    wish = Request(
+    request = Request(
         submitter=arguments.submitter,
         ruleset=ruleset,
         division=arguments.division,
@@ -101,7 +101,7 @@ def _planned(arguments: argparse.Namespace) -> Plan:
         power=arguments.power,
         config_dir=_config_dir(arguments.config_dir),
     )
-    planned = plan(entries, wish)
+    planned = plan(entries, request)
     unused = [f"not used: {one.path}: {one.reason}" for one in found.rejected]
     ours = [one for result in planned.results for one in result.entries if one.ours]
     unread = [
@@ -109,7 +109,7 @@ def _planned(arguments: argparse.Namespace) -> Plan:
         for run in found.runs
         if run.status == "unreadable"
     ]
-    notes = (*unused, *unread, *planned.notes, *_ungiven(ours, wish))
+    notes = (*unused, *unread, *planned.notes, *_ungiven(ours, request))
     return replace(planned, notes=notes, problems=(*planned.problems, *_sourceless(ours)))
 
 
@@ -121,11 +121,11 @@ def _config_dir(given: str | None) -> Path | None:
     return None if given is None else Path(given)
 
 
-def _ungiven(entries: Sequence[Entry], wish: Request) -> list[str]:
+def _ungiven(entries: Sequence[Entry], request: Request) -> list[str]:
     """A remark on a folder that runs name and that ttt copies only if the packager types it."""
     named = [typed.config_dir(typed.command(one.config)) for one in entries]
     own = next((one for one in named if one is not None), None)
-    if own is None or wish.config_dir is not None:
+    if own is None or request.config_dir is not None:
         return []
     return [f"the configuration at {own} is left out; to have it copied: --config-dir {own}"]
 

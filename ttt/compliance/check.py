@@ -18,13 +18,13 @@ from ttt.compliance.rulesets import USAGES, official_ids, rulesets
 from ttt.compliance.sentences import plain
 from ttt.errors import ConfigError
 
-# The rules want a run in one piece; the engine does not know the key by which ttt says otherwise.
+# The rules want a run in one piece; the engine ignores the key `resumed`, which ttt logs.
 RESUMED = (
     "the run was suspended and resumed in other processes (key resumed), which the closed division"
     " does not allow; only an open result may be claimed"
 )
 
-_START = 1 << 20  # bytes that tell what a file is
+_START = 1 << 20  # bytes that identify a kind of file
 # What a log may have become on its way, by its first bytes; the longer ones first.
 _PACKED = {
     codecs.BOM_UTF32_LE: ("UTF-32 text", "iconv -f UTF-32 -t UTF-8"),
@@ -40,19 +40,19 @@ _PACKED = {
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the rules say about one log.
+    """The result of checking one log.
 
     Attributes:
         path: The log.
-        benchmark: What the log says it is; None if it does not say.
+        benchmark: Its id, as logged; None if it is not logged.
         official: Whether that is an id of an official benchmark, judged by its official rules.
         ruleset: The ruleset applied; None if no rules were.
         reason: Why this ruleset; None if no rules were applied.
-        division: What the log says; None if it does not say.
+        division: As logged; None if it is not logged.
         passed: Whether every rule was kept.
         problems: A sentence for each broken rule.
         warnings: Sentences that do not change the verdict.
-        converged: Whether the run ended, says "success", and reached the target of its rules.
+        converged: Whether the run ended with status "success" and reached the target of its rules.
         seeds: File, line and value of every seed.
     """
 
@@ -100,13 +100,13 @@ def check_log(
     """Check one log.
 
     An official benchmark meets the official rules of its round (`ttt.compliance.rounds`), a
-    workload of our own the rules of `ttt.compliance.ours`. A log that does not say which benchmark
-    it is meets the common rules of the newest ruleset, which it cannot pass.
+    workload of our own the rules of `ttt.compliance.ours`. A log without a benchmark meets the
+    common rules of the newest ruleset, which it cannot pass.
 
     Args:
         log: Any log.
-        ruleset: The ruleset a person asks for; None is that of the log's round.
-        ran: What the log's run folder says it was run under, and the file that says so.
+        ruleset: The ruleset that the user asks for; None is that of the log's round.
+        ran: The ruleset of the log's run folder, and the file that names it.
         werror: Whether what the engine warns of is a problem.
 
     Raises:

@@ -28,7 +28,7 @@ _MISSED = tuple(f"Failed checks for {key}" for key in ("eval_", "aggregated_eval
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What the engine says, in sentences, and whether it found that the target was missed."""
+    """Findings of the engine as sentences, and whether the run missed its target."""
 
     problems: list[str]
     warnings: list[str] = field(default_factory=list)
@@ -74,7 +74,7 @@ def _run_engine(log: Log, ruleset: str, config: str, werror: bool) -> Findings:
 
 
 def _parse(log: Log, ruleset: str) -> tuple[list[Any], bool]:
-    """The records as the engine's parser makes them, and whether there were others it could not.
+    """The records as the engine's parser makes them, and whether it failed on others.
 
     It would read the file again, and cut each line by an expression that takes longer than all else
     together. That is done: only its own parsing of a record is left.

@@ -1,7 +1,6 @@
 """One MLPerf log, read once: its records by key, when its run began, and where it is damaged.
 
-Every command asks this, so a log says the same to all of them. May not judge a log, nor know which
-run it belongs to.
+All commands ask this class, so all of them see the same log. May not judge a log, nor know its run.
 """
 
 import math
@@ -79,7 +78,7 @@ class Log:
 
     @property
     def seeds(self) -> tuple[Seed, ...]:
-        """File, line and value of every seed, as package_checker tells them apart."""
+        """File, line and value of every seed, as package_checker compares them."""
         found = []
         for record in self.of("seed"):
             if record.metadata is not None and isinstance(record.value, (int, float, str)):

@@ -1,6 +1,6 @@
 """The rule file for workloads of our own: the installed common rules, with records that need more.
 
-The engine reads what is written here, and so can anybody with the bare official command. The common
+The engine reads what is written here; the official command alone can use it, too. The common
 rules, and those of the closed division for all its benchmarks, are taken from the installed package
 when the file is written; only what differs is below.
 

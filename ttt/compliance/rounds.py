@@ -1,7 +1,7 @@
 """Which ruleset a log is judged by, and why: one answer for every command.
 
 Rules change from round to round, so a published log is judged by those of its own round. Pure: the
-caller passes where a log lies and what it says. May not read a file.
+caller passes where a log lies and what it holds. May not read a file.
 """
 
 import re
@@ -67,16 +67,16 @@ def choose(
 ) -> Choice:
     """The ruleset to judge a log by.
 
-    In this order: what was asked for; what a run folder of ttt was run under; the round a folder
+    In this order: what the user typed; the ruleset of the run folder; the round a folder
     above is named after; the first round after the log was written; the newest ruleset.
 
     Args:
-        benchmark: What the log says it is.
-        division: What the log says.
+        benchmark: Its id, as logged.
+        division: As logged.
         day: Of the log's run_start, UTC.
         folders: Names of the folders the log lies in, the nearest first.
-        asked: By a person.
-        ran: What a run folder says its run was under, and the file that says so.
+        asked: The ruleset that the user typed.
+        ran: The ruleset of the run folder, and the file that names it.
     """
     usage = usage_of(benchmark)
     if asked is not None:
@@ -127,7 +127,7 @@ def round_of(folder: str) -> str | None:
 def day_of(time_ms: float | None) -> date | None:
     """The day of a moment in milliseconds since the epoch, UTC.
 
-    None where there is none, or one from before logs looked like this, which a clock may say too.
+    None where there is none, or one from before logs had this form: a clock may be wrong.
     """
     if time_ms is None:
         return None

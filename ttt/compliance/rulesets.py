@@ -92,7 +92,7 @@ def official_ids() -> frozenset[str]:
 
 
 def usage_of(benchmark: str | None) -> Usage:
-    """The working group an id belongs to; training for one that nobody knows."""
+    """The working group an id belongs to; training for an unknown one."""
     return "hpc" if benchmark in _ids("hpc") else "training"
 
 
@@ -120,7 +120,7 @@ def newest_ruleset(benchmark: str, division: str = "closed") -> str | None:
 
 
 def runs_needed(benchmark: str) -> int | None:
-    """How many runs make a result; None for an id that nobody knows."""
+    """How many runs make a result; None for an unknown id."""
     needed: int | None = benchmark_meta.get_result_file_counts(usage_of(benchmark)).get(benchmark)
     return needed
 

@@ -36,7 +36,7 @@ def sentences(messages: Iterable[str], log: Log) -> list[str]:
 
     Args:
         messages: What the engine would have printed.
-        log: The log it was about, to tell its lines.
+        log: The log that was judged; gives the line numbers.
     """
     first: dict[str, str] = {}
     times: Counter[str] = Counter()
@@ -70,7 +70,7 @@ class _Lines:
 
 
 def _sentence(message: str, lines: _Lines) -> tuple[str, str]:
-    """What tells this rule from others, and the sentence."""
+    """What identifies the rule, and the sentence."""
     if match := _BROKEN.match(message):
         what = f"{lines.at(int(match['index']))}: {_found(match['text'])}"
         return f"{match['key']} {match['rule']}", f"{what} breaks the rule {match['rule']}"

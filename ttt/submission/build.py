@@ -42,29 +42,29 @@ def draft(out: Path) -> Iterator[Path]:
 def build(plan: Plan, folder: Path) -> Path:
     """Write every result of a plan, also of one with problems.
 
-    Logs, power files and somebody else's systems files are copied byte by byte.
+    Logs, power files and other persons' systems files are copied byte by byte.
 
     Returns:
         The submitter's folder, which MLCommons' tools take.
     """
-    root = folder / plan.wish.submitter
+    root = folder / plan.request.submitter
     for part in ("results", "systems", "benchmarks"):
         (root / part).mkdir(parents=True)
     copied: set[Path] = set()
     for result in plan.results:
-        _write_results(result, root / "results" / result.system / result.benchmark, plan.wish)
-        _write_system(result, plan.wish.submitter, root / "systems" / f"{result.system}.json")
+        _write_results(result, root / "results" / result.system / result.benchmark, plan.request)
+        _write_system(result, plan.request.submitter, root / "systems" / f"{result.system}.json")
         place = root / "benchmarks" / result.benchmark
-        _write_implementation(result, place, copied, plan.wish.config_dir)
+        _write_implementation(result, place, copied, plan.request.config_dir)
     return root
 
 
-def _write_results(result: Result, folder: Path, wish: Request) -> None:
+def _write_results(result: Result, folder: Path, request: Request) -> None:
     folder.mkdir(parents=True)
     for number, entry in enumerate(result.entries):
         assert entry.log is not None
         shutil.copyfile(entry.log, folder / run_folder.result(number))
-        if entry.power is not None and (wish.power or not entry.ours):
+        if entry.power is not None and (request.power or not entry.ours):
             shutil.copytree(entry.power, folder / POWER / Path(run_folder.result(number)).stem)
         if not entry.ours:  # of this benchmark, and of all on this system
             near = entry.log.absolute().parent

@@ -1,4 +1,4 @@
-"""The data set of a result: how it is prepared, and how others can tell that theirs is the same."""
+"""The data set of a result: how to prepare it, and how to verify that another copy is the same."""
 
 import argparse
 import importlib
@@ -64,7 +64,7 @@ def _preparer(frozen: Config) -> str | None:
 
 
 def _choice(frozen: Config) -> str:
-    """What stands for `data=` on the command line, or in the benchmark's file."""
+    """The choice of `data` on the command line, or in the benchmark's file."""
     chosen = [word for word in command(frozen) if _CHOSEN.fullmatch(word)]
     config.register()
     try:

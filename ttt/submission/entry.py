@@ -1,8 +1,8 @@
 """One run as evidence for a submission: its log, and what a plan must know beside it.
 
-A log is the same evidence whoever wrote it, so what decides is read from the log: a summary could
-say otherwise. What a run folder of ttt keeps beside its log, its machine, configuration and commit,
-comes from there. May not know what a submission demands.
+A log is evidence, a summary is not: all that decides is read from the log. Machine, configuration
+and commit come from the run folder of ttt around it, if there is one. May not know what a
+submission demands.
 """
 
 import os
@@ -32,8 +32,8 @@ class Entry:
         path: Its run folder, or its log.
         ours: Whether it is a run folder of ttt.
         log: Its result file; None if it has none.
-        endless: What is wrong with its lines that MLCommons' tools would read for hours.
-        verdict: What the compliance engine says of the log; None without one.
+        endless: A sentence for each line that MLCommons' tools would read for hours.
+        verdict: Of the compliance engine; None without a log.
         benchmark: By the log, as the next ones.
         division: closed or open.
         org: submission_org.
@@ -44,20 +44,20 @@ class Entry:
         seconds: From run_start to run_stop.
         seeds: File, line and value of every seed.
         seed: What a run folder was started with.
-        digest: Stands for the configuration, or for the folder of somebody else's log.
+        digest: Stands for the configuration, or for the folder of another person's log.
         processes: How many there were, None if unknown.
         system: What its machine is called; None if unknown.
         description: The fields of MLPerf's systems file.
-        system_file: Where somebody else's systems file is.
+        system_file: The systems file of another person's tree.
         power: Folder of the run's power files.
         power_logs: How many of them are there, one for each node.
-        implementation: Folder of the code, in somebody else's tree.
+        implementation: Folder of the code, in another person's tree.
         tree: The folder of another person's submission; None where the log lies in none.
-        config: What a run folder's configuration says; empty without one.
+        config: The content of a run folder's configuration; empty without one.
         frozen: The text of that, None without one.
         environment: What ttt wrote down of commit, command and versions.
-        status: How a run ended, as its folder says; None if nothing does.
-    why: Why there is no finished log.
+        status: How a run ended, by its folder; None if unknown.
+        why: Why there is no finished log.
     """
 
     path: Path
@@ -170,7 +170,7 @@ def _of_folder(run: Run) -> dict[str, Any]:
 
 
 def _configuration(folder: Path) -> tuple[str | None, dict[str, Any]]:
-    """The frozen config.yaml of a run folder: its text, and what that says, without secrets."""
+    """The frozen config.yaml of a run folder: its text and its content, without secrets."""
     file = RunFolder(folder).config
     if not os.path.lexists(file):
         return None, {}

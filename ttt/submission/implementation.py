@@ -28,7 +28,7 @@ def write(result: Result, folder: Path, config_dir: Path | None = None) -> None:
     """Write the implementation of one result into a new folder.
 
     Args:
-        result: Runs of ttt; of somebody else's there is nothing to tell but where they came from.
+        result: Runs of ttt; of other runs only their origin is known.
         folder: benchmarks/<benchmark>/implementations/<system>.
         config_dir: A copy of what was given to the runs as --config-dir; None for none.
 
@@ -61,9 +61,9 @@ def write(result: Result, folder: Path, config_dir: Path | None = None) -> None:
 
 def _files(result: Result, configs: Sequence[Mapping[str, Any]], tree: Path) -> dict[str, str]:
     first, config = result.entries[0], configs[0]
-    told = first.environment
+    python, packages = (first.environment.get(name) for name in ("python", "packages"))
     found = {
-        scripts.SETUP: scripts.setup(configs, told.get("python"), told.get("packages") or {}),
+        scripts.SETUP: scripts.setup(configs, python, packages or {}),
         scripts.INIT: scripts.init_datasets(config, dataset.preparation(config)),
         scripts.RUN: scripts.run_and_time(configs, _nodes(first)),
         scripts.EXPECTED: json.dumps(dataset.expected(config, first.path), indent=2) + "\n",
@@ -169,7 +169,7 @@ def _readme(result: Result, origin: str, own: str) -> str:
         "",
         "```sh",
         f"sh HERE/{scripts.SETUP}            # once: installs source/ into .venv",
-        f"sh HERE/{scripts.INIT}    # once: prepares and verifies the data set; --help tells more",
+        f"sh HERE/{scripts.INIT}    # once: prepares and verifies the data set; --help lists more",
         f"sh HERE/{scripts.RUN}     # trains, and leaves result_<i>.txt under runs/",
         "```",
         "",

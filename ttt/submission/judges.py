@@ -1,6 +1,6 @@
-"""Has a submission judged by MLCommons' own tools, each as anybody would type it.
+"""Has MLCommons' own tools judge a submission, each by its usual command line.
 
-The exit codes of package_checker, system_desc_checker and repo_checker are 0 whatever they find
+The exit codes of package_checker, system_desc_checker and repo_checker are 0 in any case
 (repo_checker's own functions even return False for a good tree), so a verdict is a sentence in the
 output. What a tool passes over in silence, as package_checker does a benchmark its ruleset does not
 have, is no verdict either. May not know where a tree comes from.
@@ -27,8 +27,8 @@ from ttt.foreign import ForeignError
 from ttt.submission import confined
 
 _ROOT = Path(ttt.__file__).parent.parent
-# Each is a line of the tool's own: names and values of a tree, which may say the same, stand behind
-# other words, and begin no line (`ttt.submission.confined`).
+# Each is a line of the tool's own: names and values of a tree may hold the same words, but never
+# begin a line (`ttt.submission.confined`).
 _SUCCESS = {
     tool: re.compile(rf"^INFO(?: - |:root:) *{words}$", re.MULTILINE)
     for tool, words in {
@@ -39,12 +39,12 @@ _SUCCESS = {
     }.items()
 }
 _SKIPPED = re.compile(r"Skipping benchmark: (.+)")
-_TOLD = re.compile(r"^(?:ERROR - |WARNING - )\s*(.+)")
+_MESSAGE = re.compile(r"^(?:ERROR - |WARNING - )\s*(.+)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
-    """What a tool says of a part of a submission.
+    """The verdict of a tool on a part of a submission.
 
     Attributes:
         tool: Its name.
@@ -123,7 +123,7 @@ def _division(root: Path, system: str) -> str | None:
     try:
         division = foreign.mapping(file, inside=root).get("division")
     except ForeignError:
-        return None  # for system_desc_checker and package_checker to tell
+        return None  # system_desc_checker and package_checker report it
     return division if isinstance(division, str) else None
 
 
@@ -148,7 +148,7 @@ def _ask(root: Path, ruleset: str, tool: str, about: str) -> Judgement:
 def _run(tool: str, *arguments: str) -> str:
     """Everything a tool prints; it runs in an empty folder, because it leaves files there.
 
-    The tree may be somebody else's, so the tool is confined; the ttt that runs is found from there.
+    The tree may be another person's, so the tool is confined; PYTHONPATH leads to this ttt.
     """
     with tempfile.TemporaryDirectory(prefix="ttt-") as nowhere:
         command = [sys.executable, "-m", confined.__name__, tool, *arguments]
@@ -169,7 +169,7 @@ def _run(tool: str, *arguments: str) -> str:
 def _lines(output: str, root: Path) -> Iterator[str]:
     """Errors and warnings, each once, without the place of the tree; of a crash the last line."""
     text = output.replace(f"{root}{os.sep}", "").replace(str(root), root.name)
-    messages = [match[1] for line in text.splitlines() if (match := _TOLD.match(line))]
+    messages = [match[1] for line in text.splitlines() if (match := _MESSAGE.match(line))]
     if "Traceback (most recent call last)" in text:
         messages.append(f"crashed: {text.rstrip().splitlines()[-1]}")
     yield from dict.fromkeys(map(one_line, messages))

@@ -11,14 +11,14 @@ from ttt.submission.entry import Entry
 from ttt.submission.rules import (
     Reasons,
     Request,
+    check_copies,
     check_entry,
+    check_members,
+    check_result,
+    check_submitter,
+    check_system,
     failure,
     is_folder,
-    of_copies,
-    of_members,
-    of_result,
-    of_submitter,
-    of_system,
 )
 from ttt.submission.window import median_window
 
@@ -43,43 +43,45 @@ class Plan:
     """A submission.
 
     Attributes:
-        wish: What was asked for.
+        request: What was asked for.
         results: What can be built, wrong or not.
         problems: Why it would be refused.
         notes: What a person should know all the same.
     """
 
-    wish: Request
+    request: Request
     results: tuple[Result, ...]
     problems: tuple[str, ...]
     notes: tuple[str, ...]
 
 
-def plan(entries: Sequence[Entry], wish: Request) -> Plan:
+def plan(entries: Sequence[Entry], request: Request) -> Plan:
     """Decide what goes where, and find everything that is wrong with it."""
-    wanted = [one for one in entries if wish.division in (None, one.division) or one.log is None]
+    wanted = [one for one in entries if request.division in (None, one.division) or one.log is None]
     notes, reasons = list[str](), Reasons()
     if others := len(entries) - len(wanted):
-        notes.append(f"{others} runs are not of the {wish.division} division and left out")
-    of_submitter(wish, reasons)
+        notes.append(f"{others} runs are not of the {request.division} division and left out")
+    check_submitter(request, reasons)
     for entry in wanted:
-        check_entry(entry, wish, reasons)
-    of_copies(wanted, reasons)
+        check_entry(entry, request, reasons)
+    check_copies(wanted, reasons)
     results = []
-    named = wanted if is_folder(wish.submitter) else []
+    named = wanted if is_folder(request.submitter) else []
     for (system, benchmark), members in _groups(named).items():
         chosen = _chosen(benchmark, members)
         where = f"{system}/{benchmark}"
-        of_members(where, members, reasons)
-        of_result(where, benchmark, chosen, wish, reasons)
+        check_members(where, members, reasons)
+        check_result(where, benchmark, chosen, request, reasons)
         notes += _notes(where, benchmark, members, chosen)
         results.append(Result(system=system, benchmark=benchmark, entries=_numbered(chosen)))
     for name in dict.fromkeys(result.system for result in results):
         runs = [one for result in results if result.system == name for one in result.entries]
-        of_system(name, runs, wish, reasons)
+        check_system(name, runs, request, reasons)
     if not wanted:
         reasons.add("there is no run to package; allowed: run folders, or a tree of results")
-    return Plan(wish=wish, results=tuple(results), problems=reasons.sentences(), notes=tuple(notes))
+    return Plan(
+        request=request, results=tuple(results), problems=reasons.sentences(), notes=tuple(notes)
+    )
 
 
 def _groups(entries: Iterable[Entry]) -> dict[tuple[str, str], list[Entry]]:

@@ -1,8 +1,8 @@
 """Every reason why a submission would be refused, before it is built. Pure.
 
 The rules are those of MLCommons' training_rules.adoc and what the official tools look at. The tools
-have the last word on the finished tree; they stop at times at the first thing they find, name no
-remedy, and some of the rules (the commit, resumed runs) they cannot know. A reason says what, the
+have the last word on the finished tree; they sometimes stop at the first thing they find, name
+no remedy, and cannot know some of the rules (the commit, resumed runs). A reason has what, the
 value, what is allowed, what to type. May not read or write a file.
 """
 
@@ -81,27 +81,25 @@ def is_folder(name: str | None) -> bool:
     return name is not None and _NAME.fullmatch(name) is not None
 
 
-def of_submitter(wish: Request, reasons: Reasons) -> None:
+def check_submitter(request: Request, reasons: Reasons) -> None:
     """What is wrong with the name of the whole."""
-    if not is_folder(wish.submitter):
-        reasons.add(
-            f"submitter {wish.submitter!r} is not {_FOLDER}; --submitter {_folder(wish.submitter)}"
-        )
+    if not is_folder(name := request.submitter):
+        reasons.add(f"submitter {name!r} is not {_FOLDER}; --submitter {_folder(name)}")
 
 
-def check_entry(entry: Entry, wish: Request, reasons: Reasons) -> None:
+def check_entry(entry: Entry, request: Request, reasons: Reasons) -> None:
     """What is wrong with a run by itself."""
     name, where = entry.benchmark, entry.path
     if entry.log is None:
         reasons.add(_without_log(entry), where)
         return
     if entry.system is None:
-        reasons.add("does not say on which system it ran; --system FILE.json describes it", where)
+        reasons.add("does not name its system; --system FILE.json describes it", where)
     elif not is_folder(entry.system):
         typed = f"system.id={_folder(entry.system)}"
         reasons.add(f"system {entry.system!r} is not {_FOLDER}; {typed}", where)
     if name is None or name not in official_ids():
-        if not wish.unofficial:
+        if not request.unofficial:
             reasons.add(
                 f"benchmark {name!r} is not one of MLPerf's, whose tools skip it;"
                 " --unofficial builds the same tree for an archive",
@@ -111,19 +109,20 @@ def check_entry(entry: Entry, wish: Request, reasons: Reasons) -> None:
     if usage_of(name) != "training":
         reasons.add(f"{name} is of MLPerf HPC, which has another tree; allowed: Training", where)
         return
-    if not judged(entry, wish):
+    if not judged(entry, request):
         able = rulesets_of(name, "open" if entry.division == "open" else "closed")
         typed = f"allowed: {', '.join(able)}; --ruleset {able[0]}" if able else "none can"
         reasons.add(
-            f"ruleset {wish.ruleset} cannot judge {name} in the {entry.division} division; {typed}",
+            f"ruleset {request.ruleset} cannot judge {name} in the {entry.division} division;"
+            f" {typed}",
             where,
         )
-    if _heard(entry.org) != _heard(wish.submitter):
+    if _letters(entry.org) != _letters(request.submitter):
         known = entry.org not in (None, "", "unspecified")
-        ways = [f"run again with submission.org={wish.submitter}"] if entry.ours else []
+        ways = [f"run again with submission.org={request.submitter}"] if entry.ours else []
         ways += [f"--submitter {_folder(str(entry.org))}"] if known else []
         reasons.add(
-            f"submission_org is {entry.org!r}, not {wish.submitter!r}, and no log may be edited;"
+            f"submission_org is {entry.org!r}, not {request.submitter!r}, and no log may be edited;"
             f" {' or '.join(ways) or 'it cannot be submitted'}",
             where,
         )
@@ -141,17 +140,17 @@ def _without_log(entry: Entry) -> str:
     return f"has no finished result file ({entry.why}), and every run counts; {way}"
 
 
-def judged(entry: Entry, wish: Request) -> bool:
+def judged(entry: Entry, request: Request) -> bool:
     """Whether the ruleset has rules for this benchmark; ours meet the common rules of any."""
     name = entry.benchmark
     if name not in official_ids():
         return name is not None
     division = "open" if entry.division == "open" else "closed"
-    return wish.ruleset in rulesets_of(str(name), division)
+    return request.ruleset in rulesets_of(str(name), division)
 
 
-def _heard(name: str | None) -> str:
-    """A name as it is heard: a folder has no spaces where an organization may have some."""
+def _letters(name: str | None) -> str:
+    """The letters and digits of a name: that of a folder has no spaces, an organization may."""
     return re.sub(r"[^a-z0-9]", "", (name or "").lower())
 
 
@@ -159,7 +158,7 @@ def _folder(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_.+-]+", "_", name).strip("_.+-") or "NAME"
 
 
-def of_copies(entries: Sequence[Entry], reasons: Reasons) -> None:
+def check_copies(entries: Sequence[Entry], reasons: Reasons) -> None:
     """Whether a run is there twice: no two begin and end in the same milliseconds."""
     first: dict[tuple[float, float], Entry] = {}
     for one in entries:
@@ -169,7 +168,7 @@ def of_copies(entries: Sequence[Entry], reasons: Reasons) -> None:
                 reasons.add(f"is a copy of {same.log}; allowed: every run once", one.log)
 
 
-def of_members(where: str, entries: Sequence[Entry], reasons: Reasons) -> None:
+def check_members(where: str, entries: Sequence[Entry], reasons: Reasons) -> None:
     """Whether all runs repeat one experiment, before those that count are chosen among them."""
     alike = {
         "division": [one.division for one in entries],
@@ -194,18 +193,18 @@ def _folders(entries: Sequence[Entry]) -> list[str]:
     return [named[one.digest] for one in entries]
 
 
-def of_result(
-    where: str, benchmark: str, entries: Sequence[Entry], wish: Request, reasons: Reasons
+def check_result(
+    where: str, benchmark: str, entries: Sequence[Entry], request: Request, reasons: Reasons
 ) -> None:
     """What is wrong with the runs of one result together."""
     runs, allowed = runs_needed(benchmark), dropped(benchmark)
     if runs is not None and len(entries) < runs:
         reasons.add(f"{where} has {len(entries)} results; allowed: exactly {runs}; runs={runs}")
-    failed = [one for one in entries if judged(one, wish) and not one.converged]
+    failed = [one for one in entries if judged(one, request) and not one.converged]
     if len(failed) > allowed:
         for one in failed:
             reasons.add(f"{failure(one)}; at most {allowed} of {len(entries)} runs may", one.log)
-    for one in (one for one in entries if one.ours) if wish.power else ():
+    for one in (one for one in entries if one.ours) if request.power else ():
         nodes = str(one.description.get("number_of_nodes") or one.power_logs or 1)
         if str(one.power_logs) != nodes:  # package_checker's PowerChecker takes any number
             reasons.add(
@@ -214,10 +213,10 @@ def of_result(
                 one.path,
             )
     if benchmark in official_ids():
-        _of_closed([one for one in entries if one.division == "closed"], wish, reasons)
+        _check_closed([one for one in entries if one.division == "closed"], request, reasons)
 
 
-def _of_closed(entries: Sequence[Entry], wish: Request, reasons: Reasons) -> None:
+def _check_closed(entries: Sequence[Entry], request: Request, reasons: Reasons) -> None:
     """What only the closed division forbids."""
     taken: dict[Seed, Entry] = {}
     for one in entries:
@@ -230,17 +229,17 @@ def _of_closed(entries: Sequence[Entry], wish: Request, reasons: Reasons) -> Non
         git = one.environment.get("git") or {}
         if one.ours and not git.get("commit"):
             reasons.add(
-                "ran from an unknown commit (git in environment.json), which nobody can review; run"
-                " it from a clone",
+                "ran from an unknown commit (git in environment.json), which no reviewer can look"
+                " up; run it from a clone",
                 one.path,
             )
         if git.get("dirty"):
             reasons.add(
-                "ran from uncommitted changes (git.dirty in environment.json), which nobody can"
-                " review; commit them and run again",
+                "ran from uncommitted changes (git.dirty in environment.json), which no reviewer"
+                " can see; commit them and run again",
                 one.path,
             )
-        if not at_least(wish.ruleset, "1.0.0"):  # package_checker's SeedChecker
+        if not at_least(request.ruleset, "1.0.0"):  # package_checker's SeedChecker
             continue
         if not one.seeds:
             reasons.add("logs no seed; the closed division wants one in every run", one.log)
@@ -253,7 +252,7 @@ def _of_closed(entries: Sequence[Entry], wish: Request, reasons: Reasons) -> Non
                 )
 
 
-def of_system(name: str, entries: Sequence[Entry], wish: Request, reasons: Reasons) -> None:
+def check_system(name: str, entries: Sequence[Entry], request: Request, reasons: Reasons) -> None:
     """What is wrong with a system and its description."""
     file, description = f"systems/{name}.json", entries[0].description
     ours = entries[0].system_file is None
@@ -270,22 +269,22 @@ def of_system(name: str, entries: Sequence[Entry], wish: Request, reasons: Reaso
             way = typed if ours else "correct the file"
             reasons.add(
                 f"has {field} {description[field]!r}; allowed: a number, which result_summarizer"
-                f" reckons with; {way}",
+                f" computes with; {way}",
                 file,
             )
     for other in entries[1:]:
         if changed := _changed(description, other.description):
             reasons.add(
                 f"has another {', '.join(changed)} than {entries[0].path}; one system has one"
-                " description, system.id=NAME tells two apart",
+                " description; another one needs a name of its own: system.id=NAME",
                 other.path,
             )
-    said = description.get("division")
-    if description and any(one.division != said for one in entries):
+    division = description.get("division")
+    if description and any(one.division != division for one in entries):
         logs = ", ".join(sorted({str(one.division) for one in entries}))
-        reasons.add(f"has division {said!r}, its logs {logs}; allowed: the same", file)
+        reasons.add(f"has division {division!r}, its logs {logs}; allowed: the same", file)
     status, words = description.get("status"), list(STATUSES.values())
-    strict = at_least(wish.ruleset, "4.0.0")  # as system_desc_checker
+    strict = at_least(request.ruleset, "4.0.0")  # as system_desc_checker
     if description and strict and status not in words:
         reasons.add(
             f"has status {status!r}; allowed since ruleset 4.0.0:"

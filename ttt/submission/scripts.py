@@ -90,7 +90,7 @@ def _prepare(preparation: tuple[str, str | None] | None) -> str:
 
 
 def run_and_time(configs: Sequence[Mapping[str, Any]], nodes: int) -> str:
-    """Does once more what was typed; each line that differs."""
+    """Repeats the typed commands; equal ones once."""
     lines = dict.fromkeys(command_line(config, nodes) for config in configs)
     root = data_root(configs[0])
     where = ", on every node" if nodes > 1 else ""
@@ -98,7 +98,7 @@ def run_and_time(configs: Sequence[Mapping[str, Any]], nodes: int) -> str:
         "#!/bin/sh\n"
         f"# Trains as for these results{where}; result_<i>.txt come to lie under RUNS (runs).\n"
         f"# Usage: [DATADIR=DIR] [RUNS=DIR] [VENV=DIR] sh {RUN} [SETTING=VALUE...]\n"
-        f"# DATADIR is {one_line(root)} unless said otherwise; settings: ttt run --help.\n"
+        f"# The default of DATADIR is {one_line(root)}; settings: ttt run --help.\n"
         f"set -eu\n{_HELP}"
         + (_HERE if any('"$here/' in line for line in lines) else "")
         + _PATH

@@ -23,10 +23,10 @@ _SHARED = "share"
 
 
 def problem(environment: Mapping[str, Any]) -> str | None:
-    """Why the source of a run is not to be had here; None if it is.
+    """Why the source of a run is not available here; None if it is.
 
     Args:
-        environment: What environment.json says of the run.
+        environment: The content of the run's environment.json.
     """
     commit, version = _commit(environment), environment.get("ttt")
     if commit is not None and not _has(commit):
@@ -40,7 +40,7 @@ def problem(environment: Mapping[str, Any]) -> str | None:
 
 
 def write(environment: Mapping[str, Any], folder: Path) -> str:
-    """Write the source into a new folder; nothing if it is not to be had.
+    """Write the source into a new folder; nothing if it is not available.
 
     Returns:
         A sentence on what is there, for a reader.

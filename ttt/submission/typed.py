@@ -43,7 +43,7 @@ def command(config: Config) -> list[str]:
 
 
 def data_root(config: Config) -> str:
-    """Where the data set is looked for if nothing else is said; relative."""
+    """The default folder of the data set; relative."""
     root = str(value_of(config, _DATA) or "data")
     return f"data/{PurePath(root).name}" if _is_machines(root) else root
 
@@ -88,7 +88,7 @@ def _replaced(text: str, instead: Mapping[str, str]) -> Iterator[str]:
 
 
 def command_line(config: Config, nodes: int) -> str:
-    """A line of a shell that does once more what was typed.
+    """A line for a shell that repeats the typed command.
 
     The data set is in $DATADIR, run folders go to $RUNS, and other paths of the machine are asked
     for by variables with the names of their settings.

@@ -1,6 +1,6 @@
 """Checks whether a folder holds the data set of these results: python3 verify_dataset.py DATADIR.
 
-A copy lies in every package beside dataset.json, which says what to compare with. Needs nothing but
+A copy lies in every package beside dataset.json, which holds the expected values. Needs only
 Python: a reviewer may not have ttt.
 """
 
@@ -16,7 +16,7 @@ def differences(root: Path, expected: dict[str, Any]) -> Iterator[str]:
 
     Args:
         root: The data set.
-        expected: What dataset.json says.
+        expected: The content of dataset.json.
     """
     manifest = root / "manifest.json"
     wanted = [expected["train_samples"], expected["eval_samples"]]
@@ -29,7 +29,7 @@ def differences(root: Path, expected: dict[str, Any]) -> Iterator[str]:
         if counts and sorted(counts.values()) != sorted(wanted):
             yield f"{manifest} counts {counts}; allowed: {wanted[0]} to train, {wanted[1]} to judge"
     elif not expected["train_dir"]:
-        yield f"{root} has no manifest.json, by which `ttt data` tells what it prepared"
+        yield f"{root} has no manifest.json, in which `ttt data` records what it prepared"
     else:
         for name, count in zip(("train_dir", "eval_dir"), wanted, strict=True):
             folder = root / expected[name]

@@ -1,8 +1,8 @@
-"""What MLCommons' package_checker says of the files of one result together. Pure.
+"""Judges the files of one result together, as MLCommons' package_checker does. Pure.
 
 One run of a result (of unet3d four) may fail: it is scored as the slowest, which is dropped
-(training_rules.adoc, "Benchmark Results"). Like package_checker this counts those that fail,
-whatever it is that they break. Reference convergence points are not looked at. May not read a file.
+(training_rules.adoc, "Benchmark Results"). Like package_checker this counts all that fail, for
+any reason. It leaves out reference convergence points. May not read a file.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -60,16 +60,16 @@ def judge_whole(folder: Folder, verdicts: Sequence[Verdict]) -> Whole | None:
         None where they are single runs: they are of no official benchmark, or of several, or
         there are too few or too many and they lie in no submission.
     """
-    said = {verdict.benchmark for verdict in verdicts} - {None}
-    benchmark = folder.path.resolve().name if folder.submitted else next(iter(said), "")
-    if benchmark not in official_ids() or (len(said) != 1 and not folder.submitted):
+    logged = {verdict.benchmark for verdict in verdicts} - {None}
+    benchmark = folder.path.resolve().name if folder.submitted else next(iter(logged), "")
+    if benchmark not in official_ids() or (len(logged) != 1 and not folder.submitted):
         return None
     runs, needed, allowed = len(verdicts), runs_needed(benchmark), dropped(benchmark)
     complete = needed is None or (runs >= needed if folder.weak else runs == needed)
     if not (complete or folder.submitted):
         return None
     unscored = [one for one in verdicts if not (one.passed and one.converged)]
-    problems = list(_strangers(benchmark, verdicts))
+    problems = list(_of_others(benchmark, verdicts))
     if not complete:
         least = "at least" if folder.weak else "exactly"
         problems.append(f"{runs} result files; allowed: {least} {needed}")
@@ -87,14 +87,14 @@ def judge_whole(folder: Folder, verdicts: Sequence[Verdict]) -> Whole | None:
     )
 
 
-def _strangers(benchmark: str, verdicts: Iterable[Verdict]) -> Iterator[str]:
+def _of_others(benchmark: str, verdicts: Iterable[Verdict]) -> Iterator[str]:
     for one in verdicts:
         if one.benchmark != benchmark:
             yield f"{one.path.name} is a log of {one.benchmark}; allowed: of {benchmark}"
 
 
 def _seeds(verdicts: Sequence[Verdict]) -> tuple[list[str], list[str]]:
-    """What is wrong with the seeds, and what is only worth a word.
+    """What is wrong with the seeds, and what is worth a remark.
 
     package_checker looks at them from ruleset 1.0.0 on, in the closed division. The rules want one
     in the log of every run from v4.1 on (training_rules.adoc, "Random numbers"); results of rounds

@@ -1,1 +1,1 @@
-"""Where runs come from: run folders, and anybody's MLPerf logs."""
+"""Where runs come from: run folders of ttt, and MLPerf logs of any submitter."""

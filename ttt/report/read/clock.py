@@ -1,8 +1,8 @@
 """The clock of one MLPerf log: when a run began and ended, and whether its records agree on that.
 
 The rules check no time (a published log has a run_start that was typed in by hand), so the official
-summarizer believes any. This believes it too, and says where a log contradicts itself: what else is
-measured on such a clock is not to be used. Knows keys and times, no file.
+summarizer accepts any. So does this, and it reports where a log contradicts itself: other
+measurements on such a clock are not used. Knows keys and times, no file.
 """
 
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 _DAYS_30 = 30 * 24 * 3600.0
 _YEARS_100 = 100 * 365 * 24 * 3600.0
-_TOGETHER = 1.0  # seconds; as much may two processes disagree that write one log
+_TOGETHER = 1.0  # seconds; clocks of two processes that write one log may differ by this
 _FIRST = ("cache_clear", "init_stop")  # come before run_start, by the rules
 _COURSE = tuple(f"{what}_{end}" for what in ("epoch", "block", "eval") for end in ("start", "stop"))
 
@@ -70,16 +70,16 @@ class Clock:
 
     @property
     def elapsed_ms(self) -> float | None:
-        """From start to stop; None if unknown, or if no clock can say it.
+        """From start to stop; None if unknown or impossible.
 
-        It is given even if the clock is in doubt: the published tables have it, too.
+        A clock in doubt has one, too: the published tables print it.
         """
         if self.run_start is None or self.run_stop is None:
             return None
         elapsed = self.run_stop - self.run_start
         return elapsed if 0 < elapsed < _YEARS_100 * 1000 else None
 
-    def doubts(self) -> Iterator[str]:
+    def caveats(self) -> Iterator[str]:
         """What the records contradict each other in, a sentence each; nothing of a good clock.
 
         A run_stop before the last record is none: of what is evaluated after training it is the

@@ -1,6 +1,6 @@
-"""Finds runs under any paths and reads them: our run folders and anybody's MLPerf logs.
+"""Finds runs under any paths and reads them: our run folders, and MLPerf logs of any submitter.
 
-What cannot be used is told, never fatal. Many logs are read by several processes, since the
+What cannot be used is reported, never fatal. Many logs are read by several processes, since the
 official check of each takes longer than reading it. May not know what is in a run.
 """
 
@@ -35,7 +35,7 @@ class _Source:
 def find(paths: Iterable[str | Path], *, jobs: int | None = 1, ruleset: str | None = None) -> Found:
     """Read every run at or under the given paths, each once.
 
-    A run is a run folder, or a result_*.txt that lies in none. A file is taken whatever its name,
+    A run is a run folder, or a result_*.txt that lies in none. A file may have any name,
     but one in a run folder stands for that folder. Links to folders are not followed below a path.
 
     Args:

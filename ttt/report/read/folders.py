@@ -126,7 +126,7 @@ def _cause(logs: Path, status: str) -> str | None:
     Under SLURM no launcher may have waited for the run: then its launchers' logs are read here.
     """
     found: list[tuple[bool, float, str]] = []
-    said: list[tuple[int, str, str]] = []
+    reports: list[tuple[int, str, str]] = []
     of_launcher = Logs(logs).launcher_failure
     for file in [*Logs(logs).rank_failures(), of_launcher]:
         match _words(file):
@@ -137,10 +137,10 @@ def _cause(logs: Path, status: str) -> str | None:
                 first = text.strip().splitlines()[-1 if text.startswith("Traceback") else 0]
                 who = "" if file == of_launcher else rank
                 if isinstance(record.get("rank"), int):
-                    said.append((record["rank"], str(record.get("host")), text))
+                    reports.append((record["rank"], str(record.get("host")), text))
                 found.append((record.get("primary") is not True, float(time), f"{who}{first}"))
     silent = not found or (min(found)[0] and not os.path.lexists(of_launcher))
-    seen = deaths.cause(logs, said) if silent and (found or status == "died") else None
+    seen = deaths.cause(logs, reports) if silent and (found or status == "died") else None
     return seen or (min(found)[2] if found else None)
 
 
@@ -152,7 +152,7 @@ def _words(file: Path) -> dict[str, Any]:
 
 
 def ruleset_of(folder: Path) -> tuple[str, str] | None:
-    """The ruleset a run was under, and the file of its folder that says so; None if none does."""
+    """The ruleset of a run, and the file of its folder that names it; None if none does."""
     for name, part in ((SUMMARY, "compliance"), (CONFIG, "benchmark")):
         try:
             inner = _content(folder / name).get(part)
@@ -180,7 +180,7 @@ def summary_problem(folder: Path) -> str | None:
 def steady_rate(blocks: Sequence[Block]) -> float | None:
     """Samples per second, median of the blocks but the first, which warms caches.
 
-    A single block is all there is. Blocks without samples or time say nothing.
+    A single block is all there is. Blocks without samples or time are left out.
     """
     rates = [
         block.samples / block.seconds
@@ -240,12 +240,12 @@ def _of_summary(summary: dict[str, Any]) -> dict[str, Any]:
     return typed
 
 
-def _of_config(config: dict[str, Any], told: dict[str, Any]) -> dict[str, Any]:
+def _of_config(config: dict[str, Any], resolved: dict[str, Any]) -> dict[str, Any]:
     """What is known of a run before it started; what has another type than it should is not.
 
     Args:
         config: The frozen configuration.
-        told: What the run made of it: some numbers are known only when the data set is.
+        resolved: As the run resolved it: some numbers depend on the data set.
     """
 
     def at(*names: str) -> Any:
@@ -260,8 +260,8 @@ def _of_config(config: dict[str, Any], told: dict[str, Any]) -> dict[str, Any]:
         "seed": at("seed"),
         "metric": at("target", "metric"),
         "target": at("target", "threshold"),
-        "global_batch": at("data", "global_batch") or told.get("global_batch"),
-        "train_samples": at("data", "train_samples") or told.get("train_samples"),
+        "global_batch": at("data", "global_batch") or resolved.get("global_batch"),
+        "train_samples": at("data", "train_samples") or resolved.get("train_samples"),
         "precision": at("precision"),
         "loader": at("data", "loader"),
         "submitter": None if submitter == "unspecified" else submitter,
@@ -296,7 +296,7 @@ def _repeated(config: dict[str, Any]) -> dict[str, Any]:
     for name, part in kept.items():
         if isinstance(part, dict):
             left_out = set(_NOT_IN_PART.get(name, ()))
-            if part.get("seed") == config.get("seed"):  # a part may be told it, as data are
+            if part.get("seed") == config.get("seed"):  # a part may repeat it, as data do
                 left_out.add("seed")
             kept[name] = {key: value for key, value in part.items() if key not in left_out}
     return kept

@@ -1,4 +1,4 @@
-"""Reads one MLPerf log, anybody's, of any round, whatever is wrong with it.
+"""Reads one MLPerf log, of any submitter and any round, damaged or not.
 
 What is no MLPerf log is rejected; one that is damaged, cut off or absurd is a run of which less is
 known. Times are those of the clock in the log, which the rules do not check. May not know how logs
@@ -78,24 +78,24 @@ def read(path: Path, ruleset: str | None = None) -> Run | Rejected:
 
 
 def _run(log: Log, place: Place, verdict: Verdict) -> Run:
-    path, told, timeline = log.path, place.description, _timeline(log)
+    path, described, timeline = log.path, place.description, _timeline(log)
     clock = timeline.clock
-    elapsed_ms, doubts = clock.elapsed_ms, tuple(clock.doubts())
+    elapsed_ms, doubts = clock.elapsed_ms, tuple(clock.caveats())
     elapsed = None if elapsed_ms is None else elapsed_ms / 1000
     factor, damage = scaling_of(path.parent)
     course = _course(log, timeline, verdict, elapsed)
     status, benchmark = _status(timeline), text(log.benchmark)
-    nodes, per_node = whole(told.get("number_of_nodes")), whole(told.get("accelerators_per_node"))
-    nodes = nodes or None  # 0 nodes do not train
+    nodes = whole(described.get("number_of_nodes")) or None  # 0 nodes do not train
+    per_node = whole(described.get("accelerators_per_node"))
     accelerators = None if nodes is None or per_node is None else nodes * per_node
     older = verdict.warnings if not verdict.passed else ()
     return Run(
         path=path,
         source="MLPerf log",
         digest=str(path.parent.resolve()),
-        submitter=text(told.get("submitter")) or text(log.first("submission_org")),
+        submitter=text(described.get("submitter")) or text(log.first("submission_org")),
         system=place.system or text(log.first("submission_platform")),
-        description=told,
+        description=described,
         benchmark=benchmark,
         seed=whole(log.first("seed")),
         status=status,
@@ -108,8 +108,8 @@ def _run(log: Log, place: Place, verdict: Verdict) -> Run:
         nodes=nodes,
         accelerators=accelerators,
         replicas=_replicas(log, accelerators),
-        accelerator_name=model(told.get("accelerator_model_name")),
-        accelerator_memory_bytes=amount(told.get("accelerator_memory_capacity")),
+        accelerator_name=model(described.get("accelerator_model_name")),
+        accelerator_memory_bytes=amount(described.get("accelerator_memory_capacity")),
         passed=verdict.passed,
         problems=(*verdict.problems, *older, *doubts, *filter(None, [place.problem])),
         official=None if benchmark is None else benchmark in official_ids(),
@@ -127,7 +127,7 @@ def _run(log: Log, place: Place, verdict: Verdict) -> Run:
 
 
 def _spent(path: Path, samples: float | None, clock: Clock, nodes: int | None) -> dict[str, Any]:
-    """What power logs say that the run took."""
+    """The energy of the run by its power logs."""
     start, elapsed_ms = clock.run_start, clock.elapsed_ms
     run = Span(start, start + elapsed_ms) if start is not None and elapsed_ms is not None else None
     known = energy_of(path, run, nodes)
@@ -148,7 +148,7 @@ def _replicas(log: Log, accelerators: int | None) -> int | None:
 
 
 def _instance_scale(log: Log) -> int | None:
-    """Accelerators, or nodes without any, that trained one of several models; as the log says."""
+    """Accelerators, or nodes without any, that trained one of several models, as logged."""
     nodes = whole(log.first("number_of_nodes"))
     per_node = whole(log.first("accelerators_per_node"))
     return None if nodes is None or per_node is None else nodes * max(per_node, 1)
@@ -179,7 +179,7 @@ def _between(begin: float | None, end: float | None) -> float | None:
 
 
 def _target(log: Log, verdict: Verdict) -> dict[str, Any]:
-    """The target: a log of ttt says it itself; of an official one the closed rules do."""
+    """The target: a log of ttt has it; for an official one it is that of the closed rules."""
     stated = next((each.metadata for each in log.of("target_accuracy") if each.metadata), {})
     higher = stated.get("higher_is_better")
     target = progress.number(log.first("target_accuracy"))
@@ -219,8 +219,8 @@ def _course(
     evaluations = course.evaluations(begin, end, unit, spans.blocks)
     train_s = sum(block.seconds for block in spans.blocks) or None
     return known | {
-        "train_samples": unit.epoch if unit.doubt else train_samples,
-        "doubts": (unit.doubt,) if unit.doubt else (),
+        "train_samples": unit.epoch if unit.caveat else train_samples,
+        "doubts": (unit.caveat,) if unit.caveat else (),
         "samples_certain": unit.certain,
         "evaluations": evaluations,
         "blocks": spans.blocks,

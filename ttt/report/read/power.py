@@ -28,7 +28,7 @@ _LEAST_W, _MOST_W = 10, 200_000  # mean of a node: below is kW or one part, abov
 
 
 class _UnusableError(Exception):
-    """Power logs that tell no energy, and why."""
+    """Power logs without a usable energy, and why."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def _of_node(found: Iterable[Record], name: str, run: Span) -> float:
     begin = end = None
     efficiency, spent, before = 1.0, 0.0, 0.0
     seen = 0
-    for key, value, time_ms in sorted(map(_said, found), key=lambda each: each[2]):
+    for key, value, time_ms in sorted(map(_parts, found), key=lambda each: each[2]):
         if key == _START and begin is None:
             begin = before = time_ms
         elif key == _STOP and end is None:
@@ -149,7 +149,7 @@ def _believe(name: str, run: Span, moments: tuple[float, float, float], watts: f
 def _of_switch(found: Iterable[Record], elapsed_ms: float) -> float:
     """Joules of a switch at its greatest power."""
     efficiency = 1.0
-    for key, value, _ in map(_said, found):
+    for key, value, _ in map(_parts, found):
         if key == _EFFICIENCY:
             efficiency = _efficiency(value)
         elif key == _ESTIMATE:
@@ -157,7 +157,7 @@ def _of_switch(found: Iterable[Record], elapsed_ms: float) -> float:
     raise _UnusableError(f"there is no {_ESTIMATE} of a switch")
 
 
-def _said(record: Record) -> tuple[Any, Any, float]:
+def _parts(record: Record) -> tuple[Any, Any, float]:
     time_ms = number(record.time_ms)
     if time_ms is None:
         raise _UnusableError(f"line {record.line}: time_ms is {record.time_ms:g}")

@@ -1,6 +1,6 @@
 """How a run went on by its MLPerf log: evaluations, training between them, what it tracked.
 
-Records of epochs, blocks and evaluations may each be there or not; every rank may tell the same.
+Records of epochs, blocks and evaluations may each be missing; all ranks may write the same ones.
 Knows keys and metadata, no file.
 """
 
@@ -15,7 +15,7 @@ from ttt.report.read.spans import Interval, Spans, spans
 from ttt.report.read.units import Position, Unit, counted_from, unit_of, without_epoch
 from ttt.report.run import LARGEST, Block, Evaluation
 
-_TOGETHER = 1000.0  # ms; as much may two processes disagree that write one log
+_TOGETHER = 1000.0  # ms; clocks of two processes that write one log may differ by this
 
 
 def number(value: Any) -> float | None:
@@ -130,9 +130,9 @@ class Course:
 
         Args:
             benchmark: Its id.
-            train_samples: What the log says of the training set.
+            train_samples: Of the training set, as logged.
             batch: Samples of an update.
-            stop: What run_stop says.
+            stop: The position in run_stop.
             rules: The ruleset, and whether it is the closed division.
         """
         unit = unit_of(benchmark, train_samples, *rules)
@@ -147,7 +147,7 @@ class Course:
 
         Args:
             unit: What is counted.
-            stop: What run_stop says, which is taken where no evaluation says anything.
+            stop: The position in run_stop; counts where no evaluation has one.
         """
         at = self._last or stop
         samples = stop.samples_count if at.samples_count is None else at.samples_count
@@ -176,7 +176,7 @@ class Course:
         intervals = {
             name: [*self._closed.get(name, {}).values()] for name in ("epoch", "block", "eval")
         }
-        for name in ("epoch", "block"):  # some logs tell of starts alone: one ends what was before
+        for name in ("epoch", "block"):  # some logs have starts only: one ends what was before
             intervals[name] += self._unended(name)
         if stop is None:
             ends = (each.end for pieces in intervals.values() for each in pieces)
@@ -228,7 +228,7 @@ def _further(one: Position | None, other: Position) -> Position:
 
 
 class _Reached:
-    """Tells when so many samples were trained."""
+    """Finds the moment at which so many samples were trained."""
 
     def __init__(self, blocks: Sequence[Block]) -> None:
         self._blocks: list[tuple[Block, float, float]] = []  # samples in it, and by its end

@@ -1,7 +1,7 @@
 """Reads events.jsonl, the record of a run of ttt: when what happened, and its last sign of life.
 
 A killed run may have cut the last line; what cannot be read is left out. May not know what else is
-in a run folder, but for the configuration that the record itself tells of.
+in a run folder, except the configuration in the record itself.
 """
 
 import fcntl
@@ -31,7 +31,7 @@ class History:
         stopped: RUN_STOP in seconds since the epoch.
         evaluations: Every value of the metric.
         blocks: Training between evaluations.
-        config: What the run said of itself when it began.
+        config: What the run recorded of itself when it began.
         problem: Why nothing, or not all, could be read; None where there is no record.
     """
 
@@ -49,13 +49,13 @@ def history(events: Path) -> History:
     if not os.path.lexists(events):
         return found
     try:
-        _tell(events, found)
+        _read(events, found)
     except ForeignError as error:
         found.problem = error.sentence
     return found
 
 
-def _tell(events: Path, found: History) -> None:
+def _read(events: Path, found: History) -> None:
     block: tuple[float, float | None] | None = None  # begin, samples by then
     blocks: list[tuple[float | None, Block]] = []  # samples by its end
     for kind, time, data in _events(events):

@@ -15,7 +15,7 @@ from ttt.run_folder import RESULTS, is_run
 
 
 def find_results(paths: Iterable[str | Path]) -> list[Path]:
-    """Result files, each once: a file is taken whatever its name, a folder is searched.
+    """Result files, each once: a file may have any name, a folder is searched.
 
     Raises:
         ConfigError: A path does not exist, or there is no result file under any of them.

@@ -1,7 +1,7 @@
 """scaling.json beside the logs of a result: what its score is multiplied with.
 
 The review committee writes it (MLCommons training_rules.adoc, "Score scaling"). So do MLCommons'
-package_checker and result_summarizer wherever they are run; nothing in the file tells who it was.
+package_checker and result_summarizer wherever they run; nothing in the file shows its author.
 """
 
 import os

@@ -1,6 +1,6 @@
 """When a run trained and when it only evaluated, from the marks in its MLPerf log. Pure.
 
-A log may tell of epochs, of blocks, of evaluations, or of all. They may overlap: some submitters
+A log may have epochs, blocks, evaluations, or all. They may overlap: some submitters
 evaluate beside training, and some after run_stop, off the clock. The finest pieces that account for
 the time on the clock are taken: epochs or blocks, else what is between evaluations.
 Times are in milliseconds since the epoch, as logged, and go out in seconds since run_start.
@@ -29,7 +29,7 @@ class Interval:
         first: Position in the record of its start.
         last: Position in the record of its stop.
         label: The epoch's number, or what the start counts in its place; None if it has neither.
-        epochs: How many it has; None if it does not say.
+        epochs: How many it has; None if unknown.
     """
 
     begin: float
@@ -108,7 +108,7 @@ class _Piece:
 def _finest(
     choices: Sequence[list[_Piece]], evals: Sequence[Interval], clock: float, left: float = _LEFT
 ) -> list[_Piece] | None:
-    """The most pieces that tell their samples, among those that account for the clock."""
+    """The most pieces with known samples, among those that account for the clock."""
 
     def known(pieces: Sequence[_Piece]) -> tuple[int, int]:
         return sum(each.samples is not None for each in pieces), len(pieces)

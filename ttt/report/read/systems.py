@@ -1,4 +1,4 @@
-"""What the place of a log says: its system.
+"""What follows from the place of a log: its system.
 
 A submission to MLPerf is a tree (training_policies, submission_rules.adoc): logs in
 `results/<system>/<benchmark>/`, of HPC in `results/<system>/{strong,weak}/<benchmark>/`, and the
@@ -29,7 +29,7 @@ class Place:
 
     Attributes:
         system: Name of the systems file; None outside of a submission's tree.
-        description: What that file holds, whatever the types.
+        description: The content of that file, of any types.
         problem: Why there is no description although there should be.
         tree: The submitter's folder, with `results` in it; None outside of one.
     """
@@ -69,17 +69,17 @@ def whole(value: Any) -> int | None:
 
 
 def text(value: Any) -> str | None:
-    """Text that says something."""
+    """Text that is not blank."""
     return value.strip() or None if isinstance(value, str) else None
 
 
 def model(value: Any) -> str | None:
-    """The name of a part; None where it says that there is no such part."""
+    """The name of a part; None where the text means that there is none."""
     name = text(value)
     return None if name is None or name.lower() in _ABSENT else name
 
 
 def amount(value: Any) -> int | None:
-    """Bytes of an amount of memory, as in "81559 MiB" or "80GB"; None if it says anything else."""
+    """Bytes of an amount of memory, as in "81559 MiB" or "80GB"; None of any other text."""
     match = _AMOUNT.fullmatch(value) if isinstance(value, str) else None
     return round(float(match[1]) * _UNITS[match[2].upper()]) if match else None

@@ -1,8 +1,8 @@
-"""What an MLPerf log counts: epochs, samples or tokens, from which number on, and in which set.
+"""What an MLPerf log counts: epochs, samples or tokens, from which number, and of which set.
 
 Benchmarks differ: most have epochs in `epoch_num`, some samples or even tokens under the same name,
 newer ones `samples_count`. Submitters differ too: a `train_samples` may be a number of steps, or of
-packed sequences. The definition of the benchmark is the second witness. Knows no file.
+packed sequences. So the benchmark's definition is compared. Knows no file.
 """
 
 import math
@@ -51,7 +51,7 @@ _ALIKE = 0.02  # share by which numbers of one thing may differ: filters, roundi
 # Whose batches submitters count in tokens, or in sequences that are packed of several samples.
 FILLED_WITH_TOKENS = frozenset({"transformer"})
 
-# Tokens of a sample, where all samples are packed to the same length; what a log says goes first.
+# Tokens of a sample, where all are packed to the same length; a value in the log comes first.
 _TOKENS = {
     "gpt3": 2048,
     "llama2_70b_lora": 8192,
@@ -63,7 +63,7 @@ _TOKENS = {
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """How far training had come, in what the log says and in both units as far as known."""
+    """How far training had come: as logged, and in both units as far as known."""
 
     epoch_num: float | None
     samples_count: float | None
@@ -78,16 +78,16 @@ class Unit:
     Attributes:
         in_a_sample: How many of `epoch_num` make a sample; None where it counts epochs.
         epoch: Samples of an epoch; None if unknown.
-        certain: Whether two witnesses say what a sample is: the log and the benchmark's definition.
-        base: What `epoch_num` says before anything is trained.
-        doubt: What the log says against the definition.
+        certain: Whether log and benchmark definition agree on what a sample is.
+        base: `epoch_num` before training began.
+        caveat: How the log contradicts the definition.
     """
 
     in_a_sample: int | None
     epoch: int | None
     certain: bool = False
     base: float = 0.0
-    doubt: str | None = None
+    caveat: str | None = None
 
     def position(self, at: Position) -> Position:
         """The same position with epochs and samples."""
@@ -110,7 +110,7 @@ def unit_of(benchmark: str, train_samples: int | None, ruleset: str | None, clos
 
     Args:
         benchmark: Its id.
-        train_samples: What the log says of the training set.
+        train_samples: Of the training set, as logged.
         ruleset: Of the round, as 4.0.0; None if it is not known.
         closed: Whether the training set is the benchmark's own; the open division may use another.
     """
@@ -125,11 +125,11 @@ def unit_of(benchmark: str, train_samples: int | None, ruleset: str | None, clos
     size = known[-1]
     if train_samples is None or math.isclose(train_samples, size, rel_tol=_ALIKE):
         return Unit(None, train_samples or size, certain=True)
-    doubt = (
+    caveat = (
         f"train_samples is {train_samples:,}, and the training set of {benchmark} has {size:,}"
         " samples: the log counts something else there, and an epoch is taken as the set"
     )
-    return Unit(None, size, certain=True, doubt=doubt)
+    return Unit(None, size, certain=True, caveat=caveat)
 
 
 def counted_from(
