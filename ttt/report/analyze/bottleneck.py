@@ -1,8 +1,9 @@
 """Which of three efficiencies costs a size most, and what is known of why, in words. Pure."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
+from ttt.report.analyze.experiment import Efficiency
 from ttt.report.analyze.format import percent
 from ttt.report.analyze.size import Size
 
@@ -12,9 +13,7 @@ _SAME = 0.05  # relative difference of step times below which the network makes 
 _EXPLAINS = 0.5  # of a loss: a cause that explains as much of it is called the cause
 
 
-def bottleneck(
-    sizes: Sequence[Size], size: Size, efficiency: Mapping[str, float | None]
-) -> str | None:
+def bottleneck(sizes: Sequence[Size], size: Size, efficiency: Efficiency) -> str | None:
     """The first thing that keeps a size from its ideal time, and the next if it matters.
 
     Efficiencies multiply, so their logarithms are the parts of the loss.
@@ -22,14 +21,14 @@ def bottleneck(
     Args:
         sizes: Those of the sweep, the smallest first.
         size: Another than the first.
-        efficiency: "throughput", "statistical" and "overhead" of `size` against `base`.
+        efficiency: Of `size` against the first.
 
     Returns:
         As "batch size: 1.96 times the epochs at 12.6 times the batch leave 51% of the speed-up";
         None if less than 5% is lost, or nothing is known of the parts.
     """
     base = sizes[0]
-    costs = {name: -math.log(part) for name, part in efficiency.items() if part is not None}
+    costs = {name: -math.log(part) for name, part in efficiency.factors.items()}
     total = math.log((size.workers / base.workers) / (base.seconds / size.seconds))
     if total < -math.log(_WORTH_TELLING):
         return None
@@ -50,9 +49,7 @@ def bottleneck(
 
 def _statistical(part: float, base: Size, size: Size) -> str:
     left = f"leave {percent(part)} of the speed-up"
-    now, before, noun = size.epochs, base.epochs, "epochs"
-    if now is None or before is None:
-        now, before, noun = size.samples or 0.0, base.samples or 0.0, "samples"
+    now, before, noun = size.progress(base)
     more = f"{1 / part:.2f} times the {noun}"
     apart = size.spacing or base.spacing
     if apart and 0 < now - before <= 1.05 * apart:  # chance may have done it

@@ -68,13 +68,8 @@ def between_machines(found: Sequence[Comparison]) -> list[Comparison]:
 
 def _same_machine(first: Experiment, second: Experiment) -> bool:
     """Whether two differ in size, but not in whose they are and what they are made of."""
-    return first.workers != second.workers and _made_of(first) == _made_of(second)
-
-
-def _made_of(of: Experiment) -> tuple[str | None, ...]:
-    processor = of.described("host_processor_model_name")
-    part = of.accelerator_name if of.unit == "accelerator" else processor
-    return (of.submitter or "").split("+")[0].strip(), of.unit, part
+    one, other = ((each.owner, each.unit, each.part) for each in (first, second))
+    return first.workers != second.workers and one == other
 
 
 def _neighbours(ranked: Sequence[Experiment]) -> Iterator[tuple[Experiment, Experiment]]:

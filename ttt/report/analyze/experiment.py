@@ -72,6 +72,12 @@ class Efficiency:
     time_to_train: float | None = None
 
     @property
+    def factors(self) -> dict[str, float]:
+        """Those that are known of the three whose product it is."""
+        named = {name: getattr(self, name) for name in ("throughput", "statistical", "overhead")}
+        return {name: part for name, part in named.items() if part is not None}
+
+    @property
     def losses(self) -> dict[str, float]:
         """The share of the ideal that each cause took, which add up to 1 - efficiency.
 
@@ -81,13 +87,9 @@ class Efficiency:
         if self.time_to_train is None or self.time_to_train >= 1:
             return {}
         lost = 1 - self.time_to_train
-        names = ("throughput", "statistical", "overhead")
-        factors = {name: getattr(self, name) for name in names}
-        logs = {
-            name: max(0.0, -math.log(part)) for name, part in factors.items() if part and part > 0
-        }
+        logs = {name: max(0.0, -math.log(part)) for name, part in self.factors.items()}
         total = sum(logs.values())
-        if len(logs) < len(names) or not total:
+        if len(logs) < 3 or not total:
             return {"unknown": lost}
         return {name: lost * log / total for name, log in logs.items() if log}
 
@@ -286,6 +288,18 @@ class Experiment:
         """How many there are."""
         counts = {"accelerator": self.accelerators, "process": self.world_size, "node": self.nodes}
         return counts[self.unit]
+
+    @property
+    def owner(self) -> str | None:
+        """Whose it is: of a joint submission, as "NVIDIA+CoreWeave", the first it names."""
+        return None if self.submitter is None else self.submitter.split("+")[0].strip()
+
+    @property
+    def part(self) -> str | None:
+        """What computes: the accelerator, the host's processor where there is none."""
+        if self.unit == "accelerator":
+            return self.accelerator_name
+        return self.described("host_processor_model_name")
 
     @property
     def timed(self) -> list[tuple[Run, float]]:

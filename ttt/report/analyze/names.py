@@ -26,16 +26,12 @@ def size(of: Experiment) -> str:
 
 def machine(of: Experiment) -> str:
     """Such as "8 x NVIDIA H100" or "4 nodes, 2 x Xeon each"; as `size` if the model is unknown."""
-    count, name = of.workers, of.accelerator_name
-    if of.unit != "accelerator":
-        processors, name = map(
-            of.described, ("host_processors_per_node", "host_processor_model_name")
-        )
-        name = f"{processors} x {name}" if name and processors else name
-    if not count or name is None or of.unit == "process":
+    count, processors = of.workers, of.described("host_processors_per_node")
+    if not count or of.part is None or of.unit == "process":
         return size(of)
     if of.unit == "accelerator":
-        return one_line(f"{count:,} x {name}")
+        return one_line(f"{count:,} x {of.part}")
+    name = f"{processors} x {of.part}" if processors else of.part
     return one_line(f"{size(of)}, {name}{' each' if count > 1 else ''}")
 
 

@@ -68,34 +68,18 @@ def sweeps(experiments: Sequence[Experiment]) -> list[Sweep]:
 
     Those belong together that share benchmark, target, rules, division, submitter, precision, what
     was trained, and accelerator (the host's processor where there is none); their configurations
-    differ, as batch and launcher have to. A joint submission, as "NVIDIA+CoreWeave", belongs to the
-    first it names. Of several of one size the fastest is the point, as that size can do it:
-    the first of equals. Only the smallest size, where its batches differ, is the one with the batch
-    of the most other points: what more workers do is best seen on the same work.
+    differ, as batch and launcher have to. Of several of one size the fastest is the point, as that
+    size can do it: the first of equals. Only the smallest size, where its batches differ, is the
+    one with the batch of the most other points: what more workers do is best seen on the same work.
     """
     families: dict[tuple[object, ...], list[Size]] = {}
     for each in experiments:
         size = measure(each)
         if size is not None and each.benchmark is not None:
-            families.setdefault(_family(each), []).append(size)
+            family = (each.goal, each.official, each.precision, each.trained, each.owner, each.part)
+            families.setdefault(family, []).append(size)
     chosen = [_chosen(sizes) for sizes in families.values()]
     return [_sweep(sizes) for sizes in chosen if len(sizes) > 1]
-
-
-def _family(of: Experiment) -> tuple[object, ...]:
-    kind = of.official, of.precision, of.trained, _whose(of), _processor(of)
-    return of.goal, *kind
-
-
-def _whose(of: Experiment) -> str | None:
-    return None if of.submitter is None else of.submitter.split("+")[0].strip()
-
-
-def _processor(of: Experiment) -> str | None:
-    """What computes: the accelerator, the host's processor where there is none."""
-    if of.unit == "accelerator":
-        return of.accelerator_name
-    return of.described("host_processor_model_name")
 
 
 def _chosen(sizes: Sequence[Size]) -> list[Size]:
@@ -123,8 +107,8 @@ def _sweep(sizes: Sequence[Size]) -> Sweep:
     )
     return Sweep(
         benchmark=str(base.experiment.benchmark),
-        submitter=_whose(base.experiment),
-        accelerator=_processor(base.experiment),
+        submitter=base.experiment.owner,
+        accelerator=base.experiment.part,
         unit=base.experiment.unit,
         mode=of_all,
         fits=tuple(_fits(points)),
@@ -145,11 +129,6 @@ def _point(size: Size, sizes: Sequence[Size], mode: Mode) -> Point:
     base = sizes[0]
     growth, speed_up = size.workers / base.workers, base.seconds / size.seconds
     efficiency, remarks = _efficiency(size, base)
-    parts = {
-        "throughput": efficiency.throughput,
-        "statistical": efficiency.statistical,
-        "overhead": efficiency.overhead,
-    }
     split = base.confirmed and size.confirmed
     return Point(
         experiment=size.experiment,
@@ -162,7 +141,7 @@ def _point(size: Size, sizes: Sequence[Size], mode: Mode) -> Point:
         speed_up=speed_up,
         mode=mode,
         efficiency=replace(efficiency, time_to_train=speed_up / growth),
-        bottleneck=None if size is base else bottleneck(sizes, size, parts),
+        bottleneck=None if size is base else bottleneck(sizes, size, efficiency),
         step_ms=size.step_ms,
         remarks=tuple(remarks),
     )
@@ -189,8 +168,9 @@ def _efficiency(size: Size, base: Size) -> tuple[Efficiency, list[str]]:
         again = factors(size.tracked, base.tracked)
         pairs = zip((throughput, overhead), again, strict=True)
         if not all(one is None or alike(one, other) for one, other in pairs):
-            name, factor = _largest(throughput, overhead)
-            remarks.append(f"{name} {factor:.0%} is withheld: a second witness disagrees")
+            known = {"throughput": throughput or 0.0, "overhead": overhead or 0.0}
+            name = max(known, key=lambda each: known[each])
+            remarks.append(f"{name} {known[name]:.0%} is withheld: a second witness disagrees")
             both = False
     if not both:
         throughput, overhead = factors(size.on_clock, base.on_clock)[0], None
@@ -200,17 +180,9 @@ def _efficiency(size: Size, base: Size) -> tuple[Efficiency, list[str]]:
     return Efficiency(throughput, statistical, overhead), remarks
 
 
-def _largest(throughput: float | None, overhead: float | None) -> tuple[str, float]:
-    named = {"throughput": throughput or 0.0, "overhead": overhead or 0.0}
-    name = max(named, key=lambda each: named[each])
-    return name, named[name]
-
-
 def _fewer(size: Size, base: Size, statistical: float) -> str:
     """What the evaluation interval has to do with fewer epochs than the smallest point took."""
-    now, before, noun = size.epochs, base.epochs, "epochs"
-    if now is None or before is None:
-        now, before, noun = size.samples or 0.0, base.samples or 0.0, "samples"
+    now, before, noun = size.progress(base)
     apart = size.spacing or base.spacing
     every = f", seen every {apart:.4g} {noun}" if apart else ""
     return f"statistical {statistical:.0%}: {now:.4g} {noun} instead of {before:.4g}{every}"

@@ -58,6 +58,12 @@ class Size:
     cold: float | None
     outside: float | None
 
+    def progress(self, base: "Size") -> tuple[float, float, str]:
+        """How far it had to train and how far another had, and in what."""
+        if self.epochs is not None and base.epochs is not None:
+            return self.epochs, base.epochs, "epochs"
+        return self.samples or 0.0, base.samples or 0.0, "samples"
+
     @property
     def step_ms(self) -> float | None:
         """Milliseconds of an update, by the rate while training; None where that is not sure."""

@@ -8,6 +8,11 @@ from typing import Any
 
 from ttt.errors import MissingExtra, TttError
 
+_BY_SIZE = (
+    ("Time to train (s)", "time_to_train_s"),
+    ("Samples a second", "samples_per_s"),
+)
+
 
 def create(project: str) -> str:
     """Make a dashboard of everything in a project of the default entity.
@@ -41,67 +46,47 @@ def create(project: str) -> str:
 
 
 def _blocks(reports: Any, project: str) -> list[Any]:
-    """A grid over the training runs, one over the summaries."""
-    trained = reports.Runset(project=project, name="runs", filters="JobType = 'train'")
-    grouped = reports.Runset(
-        project=project, name="sizes", filters="JobType = 'train'", groupby=["group"]
-    )
+    """Grids over the training runs, one over the summaries."""
+    trained = {"project": project, "filters": "JobType = 'train'"}
+    runs = reports.Runset(name="runs", **trained)
+    sizes = reports.Runset(name="sizes", groupby=["group"], **trained)
     told = reports.Runset(project=project, name="summaries", filters="JobType = 'summary'")
+    grids = {
+        "Scaling": (runs, [_scatter(reports, *each) for each in _BY_SIZE]),
+        "Convergence": (sizes, [_quality(reports, x) for x in ("seconds", "samples")]),
+        "Differences": (runs, [reports.RunComparer(diff_only=True)]),
+        "Experiments": (told, _study(reports)),
+    }
     return [
-        reports.H1("Scaling"),
-        reports.PanelGrid(runsets=[trained], panels=_scaling(reports)),
-        reports.H1("Convergence"),
-        reports.PanelGrid(runsets=[grouped], panels=_convergence(reports)),
-        reports.H1("Differences"),
-        reports.PanelGrid(runsets=[trained], panels=[reports.RunComparer(diff_only=True)]),
-        reports.H1("Experiments"),
-        reports.PanelGrid(runsets=[told], panels=_study(reports)),
+        block
+        for title, (runset, panels) in grids.items()
+        for block in (reports.H1(title), reports.PanelGrid(runsets=[runset], panels=panels))
     ]
 
 
-def _scaling(reports: Any) -> list[Any]:
+def _scatter(reports: Any, title: str, name: str) -> Any:
     """Runs by size: ideal scaling is a straight line in these."""
-    workers = reports.Config("workers")
-    return [
-        reports.ScatterPlot(
-            title=title, x=workers, y=reports.SummaryMetric(name), log_x=True, log_y=True
-        )
-        for title, name in (
-            ("Time to train (s) against workers", "time_to_train_s"),
-            ("Samples a second against workers", "samples_per_s"),
-        )
-    ]
+    x, y = reports.Config("workers"), reports.SummaryMetric(name)
+    return reports.ScatterPlot(title=f"{title} against workers", x=x, y=y, log_x=True, log_y=True)
 
 
-def _convergence(reports: Any) -> list[Any]:
+def _quality(reports: Any, x: str) -> Any:
     """Quality by size of the sweep, the seeds of each as a band."""
-    return [
-        reports.LinePlot(
-            title=title,
-            x=x,
-            y=["eval/quality", "eval/target"],
-            groupby="Group",
-            groupby_aggfunc="mean",
-            groupby_rangefunc="minmax",
-        )
-        for title, x in (
-            ("Quality over seconds", "seconds"),
-            ("Quality over samples", "samples"),
-        )
-    ]
+    return reports.LinePlot(
+        title=f"Quality over {x}",
+        x=x,
+        y=["eval/quality", "eval/target"],
+        groupby="Group",
+        groupby_aggfunc="mean",
+        groupby_rangefunc="minmax",
+    )
 
 
 def _study(reports: Any) -> list[Any]:
     """What `ttt report` made of it: curves with the ideal beside them, and the table."""
-    line = reports.LinePlot
+    line, score = reports.LinePlot, "time_to_train_s/.*"
     return [
-        line(
-            title="Score (s)",
-            x="workers",
-            metric_regex="time_to_train_s/.*",
-            log_x=True,
-            log_y=True,
-        ),
+        line(title="Score (s)", x="workers", metric_regex=score, log_x=True, log_y=True),
         line(title="Time-to-train efficiency", x="workers", metric_regex="efficiency/.*"),
         reports.WeavePanelSummaryTable(table_name="experiments"),
     ]

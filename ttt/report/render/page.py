@@ -12,11 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata, resources
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ttt.compliance import LABEL
 from ttt.errors import ESCAPE, ConfigError, MissingExtra, one_line
 from ttt.report.analyze.caveats import cautions, objections, why_failed
+from ttt.report.analyze.experiment import Experiment, Observation
 from ttt.report.analyze.format import counted
 from ttt.report.analyze.sentences import (
     INTERVAL,
@@ -39,14 +40,6 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class _Figure:
-    name: str
-    title: str
-    caption: str
-    svg: "Markup"
-
-
-@dataclass(frozen=True, slots=True)
 class _Table:
     """A table of the page; `name` is its anchor."""
 
@@ -54,29 +47,6 @@ class _Table:
     title: str
     grid: Grid
     notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class _Note:
-    """What was found in the runs of one experiment, and what to try."""
-
-    name: str
-    found: tuple[tuple[str, str, str, str], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Section:
-    """A task as the template shows it."""
-
-    name: str
-    title: str
-    answer: str
-    results: _Table
-    figures: tuple[_Figure, ...]
-    scaling: tuple[_Table, ...]
-    stability: _Table
-    seeds: _Table
-    notes: tuple[_Note, ...]
 
 
 def write_page(study: Study, path: str | Path, *, command: str = "ttt report PATH...") -> None:
@@ -166,18 +136,20 @@ def _read(study: Study) -> str:
     return text
 
 
-def _section(place: int, task: Task, drawn: Sequence[Chart]) -> _Section:
+def _section(place: int, task: Task, drawn: Sequence[Chart]) -> dict[str, Any]:
+    """A task as the template shows it."""
     against = [*side_by_side(task), *objections(task.ranked)]
+    sure = [*comparisons(task), *cautions(task.ranked, task.unit)]
     name = f"{place}-" + re.sub("[^a-z0-9]+", "-", task.title.lower()).strip("-")
-    return _Section(
-        name=name,
-        title=task.title,
-        answer=answer(task),
-        results=_Table(
-            f"results-{name}", "Results", grids.overview(task), _clean(against)
-        ),
-        figures=tuple(_figure(chart) for chart in drawn if chart.task == task.title),
-        scaling=tuple(
+    return {
+        "name": name,
+        "title": task.title,
+        "answer": answer(task),
+        "results": _Table(f"results-{name}", "Results", grids.overview(task), _clean(against)),
+        "figures": [
+            (chart, _markup(inline_svg(chart))) for chart in drawn if chart.task == task.title
+        ],
+        "scaling": [
             _Table(
                 f"scaling-{name}-{number}",
                 f"Scaling, {whose(sweep)}: {sweep.mode}",
@@ -185,43 +157,28 @@ def _section(place: int, task: Task, drawn: Sequence[Chart]) -> _Section:
                 _clean(held_back(sweep)),
             )
             for number, sweep in enumerate(task.sweeps, 1)
+        ],
+        "stability": _Table(
+            f"stability-{name}", "How sure the scores are", grids.stability(task), _clean(sure)
         ),
-        stability=_Table(
-            f"stability-{name}",
-            "How sure the scores are",
-            grids.stability(task),
-            _clean([*comparisons(task), *cautions(task.ranked, task.unit)]),
-        ),
-        seeds=_Table(f"seeds-{name}", "Every run", grids.seeds(task)),
-        notes=tuple(_notes(task)),
-    )  # fmt: skip
+        "seeds": _Table(f"seeds-{name}", "Every run", grids.seeds(task)),
+        "notes": [
+            (each.name, [_note(seen, each) for seen in each.seen])
+            for each in task.ranked
+            if each.seen
+        ],
+    }
 
 
-def _notes(task: Task) -> list[_Note]:
-    return [
-        _Note(
-            each.name,
-            tuple(
-                (
-                    one_line(seen.finding.what),
-                    recount(seen, each),
-                    sentence(seen.finding.measured),
-                    sentence(seen.finding.advice),
-                )
-                for seen in each.seen
-            ),
-        )
-        for each in task.ranked
-        if each.seen
-    ]
+def _note(seen: Observation, of: Experiment) -> tuple[str, str, str, str]:
+    """What was found in the runs of an experiment, in how many of them, and what to try."""
+    finding = seen.finding
+    what, measured = one_line(finding.what), sentence(finding.measured)
+    return what, recount(seen, of), measured, sentence(finding.advice)
 
 
 def _clean(lines: Sequence[str]) -> tuple[str, ...]:
     return tuple(one_line(line) for line in lines if line)
-
-
-def _figure(chart: Chart) -> _Figure:
-    return _Figure(chart.name, chart.title, chart.caption, _markup(inline_svg(chart)))
 
 
 def _markup(text: str) -> "Markup":
