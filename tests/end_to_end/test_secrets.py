@@ -17,7 +17,6 @@ from ground import PROJECT, Command, Refused, command, environment
 from slurm_testbed import Cluster
 from submissions import launch
 from tests.cli.test_package import typed
-from tests.sinks.test_wandb import inspect
 from ttt import config, errors
 from ttt.cli import confided
 from ttt.doctor.launch import left_over
@@ -26,6 +25,7 @@ from ttt.machine.environment import variables
 from ttt.report.read.find import find
 from ttt.supervise import failure
 from ttt.supervise.guard import Guard
+from wandb_folders import inspect
 
 CANARY = "canary"
 OUTSIDE = PROJECT / "tests" / "outside"

@@ -11,8 +11,7 @@ import pytest
 import run_folders
 from fakes import FakeTime
 from ground import HUNG, PROJECT, environment
-from tests.sinks.test_sinks import tell
-from tests.sinks.test_wandb import inspect
+from run_events import tell
 from ttt.events import EventLog, Kind
 from ttt.report.read.find import find
 from ttt.report.render.tracking import _written, run_identity
@@ -20,6 +19,7 @@ from ttt.sinks.jsonl import JsonLines
 from ttt.sinks.mllog import MlperfLog
 from ttt.sinks.series import folder_identity
 from ttt.sinks.wandb import UNTRACKED
+from wandb_folders import inspect
 from wandb_server import server
 
 PUSH = """

@@ -4,20 +4,20 @@ import json
 import subprocess
 import sys
 import threading
-from pathlib import Path
 
 import pytest
 
 from fakes import FakeTime, Recorder
 from ground import HUNG, PROJECT, environment
 from processes import EASY, TINY
-from tests.sinks.test_sinks import CONFIG, tell
+from run_events import CONFIG, tell
 from ttt.errors import OK
 from ttt.events import Event, EventLog, Kind
 from ttt.schema.tracking import TrackingConfig, WandbConfig
 from ttt.sinks.series import Series, folder_identity, scalars, sweep_point
 from ttt.sinks.summary import Summary
 from ttt.sinks.wandb import UNTRACKED, Wandb, mode_of
+from wandb_folders import inspect
 
 # Stands before the real package on the path: everything works, but logging never comes back.
 STUCK = """
@@ -41,7 +41,7 @@ CUT_OFF = """
 import sys, time
 from pathlib import Path
 from fakes import Recorder
-from tests.sinks.test_sinks import CONFIG
+from run_events import CONFIG
 from ttt.events import EventLog, Kind
 from ttt.sinks.summary import Summary
 from ttt.sinks.wandb import Wandb
@@ -54,20 +54,6 @@ for kind in (Kind.CONFIG, Kind.INIT_STOP, Kind.RUN_START):
 log.close()
 print(*(event.data.get("message", event.kind) for event in record.events), sep="\\n")
 """
-
-
-def inspect(found: Path) -> tuple[dict, list[dict]]:
-    """What W&B's own reader finds in one of its folders: a summary, and every record."""
-    summary, records = (
-        subprocess.run(
-            [sys.executable, "-m", "wandb", "leet", "inspect", *options, "--json", str(found)],
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-        for options in (["--summary"], [])
-    )
-    return json.loads(summary), [json.loads(line) for line in records.splitlines()]
 
 
 def test_a_run_is_tracked_as_its_folder_tells_it(ttt, digits, tmp_path):
