@@ -1,5 +1,7 @@
 """What the log says of hyperparameters: what parts log by themselves, and what a benchmark adds."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from ttt import config
@@ -135,12 +137,17 @@ def test_a_benchmark_that_lists_every_key_is_logged_as_it_says(tmp_path):
     assert tuple(keys)[:-3] == TRIANGLE[1:4]
 
 
-def test_a_part_of_a_users_own_class_logs_nothing(tmp_path):
+def test_a_class_of_a_users_own_logs_the_settings_of_its_schema(tmp_path):
     own(tmp_path, "mlperf: {opt_name: mine}\noptim: {_target_: mine.build}\n")
     run = composed("benchmark=mine", folder=tmp_path)
-    assert tuple(run.mlperf) == (*TRIANGLE[2:4], "opt_name")
-    run.optim = {"_target_": "mine.build"}  # without a schema of ours
-    run.mlperf = {}
+    assert tuple(run.mlperf) == (*TRIANGLE[1:], "opt_name")
+    assert run.mlperf["opt_name"] == "mine"
+    assert "max_sequence_length" in composed("benchmark=dates", "data._target_=mine.Text").mlperf
+
+
+def test_a_part_without_a_schema_logs_nothing():
+    run = composed()
+    run.optim, run.mlperf = SimpleNamespace(_target_="mine.build", lr=1.0), {}
     assert tuple(logged(run)) == TRIANGLE[2:4]
 
 
