@@ -23,15 +23,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException, InstantiationException
-from omegaconf import (
-    AnyNode,
-    BooleanNode,
-    DictConfig,
-    EnumNode,
-    ListConfig,
-    OmegaConf,
-    StringNode,
-)
+from omegaconf import AnyNode, BooleanNode, DictConfig, EnumNode, ListConfig, OmegaConf, StringNode
 from omegaconf._utils import get_yaml_loader
 from omegaconf.errors import OmegaConfBaseException
 

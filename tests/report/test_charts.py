@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import studies
 from ttt.errors import ConfigError, MissingExtra
-from ttt.report.analyze.experiment import Efficiency
+from ttt.report.analyze.efficiency import Efficiency
 from ttt.report.render import drawing
 from ttt.report.render.charts import charts, inline_svg, write_figures
 

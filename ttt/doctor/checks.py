@@ -1,6 +1,8 @@
 """The table of all checks, in the order of the report. A new check is a file and a row here."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 from ttt.doctor import (
     configuration,
@@ -120,6 +122,13 @@ def with_torch(world: World, device: "torch.device") -> tuple[Check, ...]:
         steps,
     )
 
+    def each_device(
+        name: str, module: ModuleType, look: Callable[[Context], Any] | None = None
+    ) -> Check:
+        """A check of one device, which needs no other rank."""
+        alone = look or (lambda _: module.look(device))
+        return Check(name, Stage.device, alone, lambda seen, _: module.judge(seen))
+
     return (
         Check(
             "clocks",
@@ -127,42 +136,20 @@ def with_torch(world: World, device: "torch.device") -> tuple[Check, ...]:
             lambda here: clocks.look(here.gather),
             lambda seen, _: clocks.judge(seen),
         ),
-        Check(
+        each_device(
             "matrix product",
-            Stage.device,
+            compute,
             lambda here: compute.look(device, gpus=_shows_gpus(here)),
-            lambda seen, _: compute.judge(seen),
         ),
-        Check(
-            "precision",
-            Stage.device,
-            lambda _: precision.look(device),
-            lambda seen, _: precision.judge(seen),
-        ),
-        Check(
-            "training step",
-            Stage.device,
-            lambda _: steps.look(device),
-            lambda seen, _: steps.judge(seen),
-        ),
-        Check(
-            "copy rate",
-            Stage.device,
-            lambda _: copies.look(device),
-            lambda seen, _: copies.judge(seen),
-        ),
-        Check(
+        each_device("precision", precision),
+        each_device("training step", steps),
+        each_device("copy rate", copies),
+        each_device(
             "image decoding",
-            Stage.device,
+            decoding,
             lambda here: decoding.look(device, needed=_reads_images(here)),
-            lambda seen, _: decoding.judge(seen),
         ),
-        Check(
-            "NVML counters",
-            Stage.device,
-            lambda _: counters.look(device),
-            lambda seen, _: counters.judge(seen),
-        ),
+        each_device("NVML counters", counters),
         Check(
             "collectives",
             Stage.collective,

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from ttt.report.analyze.experiment import Efficiency
+from ttt.report.analyze.efficiency import Efficiency
 from ttt.report.analyze.format import percent
 from ttt.report.analyze.size import Size
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from ttt.report.analyze.bottleneck import bottleneck
-from ttt.report.analyze.experiment import Efficiency, Experiment, Mode, Point, Unit
+from ttt.report.analyze.efficiency import Efficiency
+from ttt.report.analyze.experiment import Experiment, Mode, Point, Unit
 from ttt.report.analyze.laws import amdahl, gustafson
 from ttt.report.analyze.rates import alike
 from ttt.report.analyze.size import Size, measure

@@ -13,7 +13,8 @@ from typing import Any
 
 from ttt.errors import ESCAPE, ConfigError, one_line
 from ttt.report.analyze.caveats import grain, problems, replaced, why_failed
-from ttt.report.analyze.experiment import Efficiency, Experiment, Observation
+from ttt.report.analyze.efficiency import Efficiency
+from ttt.report.analyze.experiment import Experiment, Observation
 from ttt.report.analyze.rcp import Rcp
 from ttt.report.analyze.score import Spread
 from ttt.report.analyze.sentences import rate_remarks
