@@ -134,7 +134,7 @@ def test_the_same_benchmark_with_two_targets_has_two_files(tmp_path):
 def test_matplotlib_is_asked_for_by_name(monkeypatch):
     monkeypatch.setitem(sys.modules, "ttt.report.render.drawing", None)
     monkeypatch.delattr("ttt.report.render.drawing")
-    with pytest.raises(MissingExtra, match=r"matplotlib.*ttt\[report\]"):
+    with pytest.raises(MissingExtra, match=r"matplotlib.*time-to-train\[report\]"):
         charts(studies.sweep())
 
 

@@ -329,5 +329,5 @@ def test_a_page_that_cannot_be_written_is_wrong_use(tmp_path):
 
 def test_jinja_is_asked_for_by_name(monkeypatch):
     monkeypatch.setitem(sys.modules, "jinja2", None)
-    with pytest.raises(MissingExtra, match=r"jinja2.*ttt\[report\]"):
+    with pytest.raises(MissingExtra, match=r"jinja2.*time-to-train\[report\]"):
         page(studies.of(), command="x")
