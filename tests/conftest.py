@@ -1,5 +1,6 @@
 """Shared ground of the tests: real digits, a runner for the real command, one core each."""
 
+import contextlib
 import fcntl
 import gc
 import os
@@ -15,6 +16,7 @@ import torch
 
 from ground import HUNG, PROJECT, Command, Refused, command, environment
 from slurm_testbed import Cluster, missing
+from warm import Warm, server
 
 torch.set_num_threads(1)
 gc.set_threshold(200_000, 20, 20)  # while tests are collected, next to nothing of it is garbage
@@ -31,6 +33,14 @@ LONGEST = (
     *("compliance/test_vendors", "cli/test_completion", "report/test_official"),
     "sinks/test_wandb",
 )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """One server of warm programs for the session: xdist's workers have its address from here."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        stack = contextlib.ExitStack()
+        stack.enter_context(server())
+        config.add_cleanup(stack.close)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -88,22 +98,38 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         yield cluster
 
 
+def ran(start: type[subprocess.Popen[str]], folder: Path) -> Command:
+    """Start `ttt ARGUMENTS` in a folder and wait for it."""
+
+    def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        with start(
+            command(*arguments),
+            cwd=folder,
+            env=environment(**variables),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process:
+            try:
+                out, errors = process.communicate(timeout=HUNG)
+            except BaseException:
+                process.kill()
+                raise
+        return subprocess.CompletedProcess(process.args, process.returncode, out, errors)
+
+    return run
+
+
 @pytest.fixture
 def ttt(tmp_path: Path) -> Command:
     """Run `ttt ARGUMENTS` in an empty folder and wait for it."""
+    return ran(Warm, tmp_path)
 
-    def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            command(*arguments),
-            cwd=tmp_path,
-            env=environment(**variables),
-            capture_output=True,
-            text=True,
-            timeout=HUNG,
-            check=False,
-        )
 
-    return run
+@pytest.fixture
+def cold_ttt(tmp_path: Path) -> Command:
+    """The same by interpreters of its own, as it is typed: for what no forked process can show."""
+    return ran(subprocess.Popen, tmp_path)
 
 
 @pytest.fixture

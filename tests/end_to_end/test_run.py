@@ -37,8 +37,8 @@ def official_checker(result: Path, *arguments: str) -> subprocess.CompletedProce
     )
 
 
-def test_several_runs_reach_the_target_and_prove_it(ttt: Command, tmp_path: Path):
-    done = ttt("run", *QUICK, "runs=2", "seed=7")  # data/digits is made on the way
+def test_several_runs_reach_the_target_and_prove_it(cold_ttt: Command, tmp_path: Path):
+    done = cold_ttt("run", *QUICK, "runs=2", "seed=7")  # data/digits is made on the way
     assert done.returncode == 0, done.stdout + done.stderr
     runs = folders(tmp_path)
     assert [path.name for path in runs] == ["seed_7", "seed_8"]
@@ -68,8 +68,8 @@ def test_several_runs_reach_the_target_and_prove_it(ttt: Command, tmp_path: Path
         assert events[:5] == ["cache_clear", "init_start", "config", "init_stop", "run_start"]
         assert events[-3:] == ["run_stop", "statistics", "compliance"]
     assert "of 2 runs" in done.stdout
-    assert ttt("check", "runs").returncode == 0
-    report = ttt("report", "runs", "--json", "report.json")
+    assert cold_ttt("check", "runs").returncode == 0
+    report = cold_ttt("report", "runs", "--json", "report.json")
     assert report.returncode == 0
     [group] = json.loads((tmp_path / "report.json").read_text())["results"]
     assert group["converged"] == 2
@@ -122,8 +122,8 @@ def test_two_torchrun_agents_meet_in_one_run(tmp_path: Path, digits: Path):
     assert not any("TTT_KEY" in one for one in said)
 
 
-def test_a_benchmark_from_outside_needs_no_fork(ttt: Command, tmp_path: Path, digits: Path):
-    done = ttt(
+def test_a_benchmark_from_outside_needs_no_fork(cold_ttt: Command, tmp_path: Path, digits: Path):
+    done = cold_ttt(
         *("run", "--config-dir", str(OUTSIDE / "conf"), "benchmark=linear_digits"),
         *(f"data.root={digits}", "clear_cache=off", "tracking=kinds_file"),
         PYTHONPATH=f"{PROJECT}:{OUTSIDE}",

@@ -21,7 +21,7 @@ def command(*arguments: str) -> list[str]:
 
 def environment(**variables: str) -> dict[str, str]:
     """Ours, without what a launcher above us may have set, and a terminal its width."""
-    left_out = ("TTT_", "TORCHINDUCTOR_", "COLUMNS", "LINES")  # torch sets one of its own
+    left_out = ("TTT_", "TORCHINDUCTOR_", "COLUMNS", "LINES", "WARM_")  # torch sets one of its own
     ours = {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
     paths = os.pathsep.join([str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])])
     return ours | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"} | variables

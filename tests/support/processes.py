@@ -9,6 +9,7 @@ from typing import Any
 import psutil
 
 from ground import HUNG, PROJECT, command, environment
+from warm import Warm
 
 OUTSIDE = PROJECT / "tests" / "outside"
 # A model that takes a tenth of the time, for tests of anything but what is trained; and a target
@@ -21,7 +22,7 @@ TWO = ("launcher=torchrun", "launcher.procs=2")
 
 def begin(root: Path, *arguments: str, **variables: str) -> subprocess.Popen[str]:
     """Start `ttt run`, with its run folders below `root`, and with the parts in tests/outside."""
-    return subprocess.Popen(
+    return Warm(
         command("run", f"run_root={root}/runs", *arguments),
         env=environment(PYTHONPATH=f"{PROJECT}:{OUTSIDE}", **variables),
         stdout=subprocess.PIPE,
