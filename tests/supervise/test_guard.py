@@ -85,6 +85,17 @@ def test_all_else_ends_it(guard, monkeypatch, error, requeue):
     assert (kind, marker) == (Kind.RUN_STOP, None)
 
 
+def test_the_launcher_has_the_reason_before_the_record_ends(guard, monkeypatch):
+    """A launcher that ends this process meanwhile would else see a run that missed its target."""
+    monkeypatch.delenv(signals.REQUEUE)
+    seen = []
+    monkeypatch.setattr(guard.record, "write", lambda event: seen.append(failure.read(guard.logs)))
+    guard.abort(LOST)
+    [[left]] = seen
+    assert not left.primary
+    assert "closed by peer" in left.text
+
+
 def test_before_its_clock_runs_it_only_leaves_word(guard):
     guard.protect(None)
     guard.abort(TERM)

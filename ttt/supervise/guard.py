@@ -139,6 +139,9 @@ class Guard:
         error = signals.cause(error)
         lost = dist_world.lost_peer(error)
         reason = "another process of the run is gone" if lost else failure.brief(error)
+        # First: the launcher may end this process before `fail`, and an aborted record without a
+        # failure is that of a run which missed its target.
+        self._report(failure.describe(self.rank, error, lost_peer=lost), aloud=False)
         self._end(reason, goes_on=signals.ended_from_outside(error, lost_peer=lost))
 
     def _end(self, reason: str, *, goes_on: bool) -> None:
