@@ -33,7 +33,7 @@ def test_every_setting_is_explained():
         for field in fields(schema)
         if field.name != "_target_" and not is_dataclass(field.type)
     }
-    parts = {"data", "model", "task", "optim", "schedule", "launcher"}
+    parts = {"data", "model", "task", "optim", "schedule", "launcher", "tracking"}
     assert named - {name.rpartition(".")[2] for name in told} == parts
 
 
