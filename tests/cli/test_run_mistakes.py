@@ -202,7 +202,7 @@ def test_the_log_names_the_optimizer_that_is_used():
     assert config.resolve(config.compose([])).mlperf["opt_name"] == "sgd"
     run = config.resolve(config.compose(["optim=lars", "optim.lr=3"]))
     assert run.mlperf["opt_name"] == "lars"
-    assert run.mlperf["opt_base_learning_rate"] == 3
+    assert run.mlperf["lars_opt_base_learning_rate"] == 3
 
 
 def test_no_problem_by_default():
