@@ -48,7 +48,7 @@ def parallelize(
     Raises:
         ConfigError: The model does not fit.
     """
-    for name, swap in _plan(model).swap.items():
+    for name, swap in plan_of(model).swap.items():
         model.set_submodule(name, swap(model.get_submodule(name), world))
     # torch has no type for the second argument.
     model = model.to(world.device, memory_format=layout)  # type: ignore[call-overload]
@@ -58,7 +58,7 @@ def parallelize(
     return kind(model, optimizer(model), world)
 
 
-def _plan(model: nn.Module) -> Plan:
+def plan_of(model: nn.Module) -> Plan:
     """How the model may be cut; a user's own need not say, and is then not cut."""
     says = getattr(type(model), "plan", None)  # of the class: a layer may have this name as well
     plan = says(model) if callable(says) else None

@@ -12,6 +12,7 @@ import torch
 from ttt import config
 from ttt.distributed import bench
 from ttt.distributed.bench import Measured, Timing
+from ttt.distributed.parallelize import plan_of
 from ttt.doctor.examination import Failed, attempt
 from ttt.doctor.findings import Finding, Observation, failure, names, ok, reference, slow, warning
 from ttt.protocols import World
@@ -124,11 +125,11 @@ def parameter_bytes(run: RunConfig) -> list[int]:
     """
     with torch.device("meta"):  # shapes only: the largest model takes no memory
         model: torch.nn.Module = config.instantiate("model", run.model)
-    spread = getattr(model, "sharding", "off") != "off"
+    spread = tuple(f"{name}." for name in plan_of(model).swap)
     return [
         one.numel() * _GRADIENT_BYTES
         for name, one in model.named_parameters()
-        if one.requires_grad and not (spread and name.startswith("tables."))
+        if one.requires_grad and not name.startswith(spread)
     ]
 
 
