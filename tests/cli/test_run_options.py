@@ -40,6 +40,7 @@ WRONG = [
     (["benchmark", "digit"], "NAME=VALUE is written without blanks; benchmark=digits"),
     (["seed", "dates"], "dates is not NAME=VALUE; benchmark=dates"),
     (["--runs=3"], "--runs is not an option; a setting has no dashes: runs=3"),
+    (["tracking.name=wandb"], "tracking.name is not a setting; tracking=wandb"),
     (["rn=3"], "rn is not a setting; close to it: runs; runs=3"),
     (["run=3"], "remove run=3, and for several runs type runs=3"),
     (["optim.lr=0,1"], "or with a decimal point: optim.lr=0.1"),

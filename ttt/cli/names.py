@@ -56,6 +56,9 @@ def unknown(
         command = f"{owners[-1]} {typed(name, value)}"
         return f"{name} is a setting of {', '.join(owners)} only; {command}"
     problem = f"{name} is not a setting"
+    group, dot, _ = name.partition(".")
+    if dot and not here and not in_file and value in composer.groups.get(group, ()):
+        return f"{problem}; {typed(group, value)}"
     if owners:
         problem += f" here, only of {', '.join(owners)}"
     candidates = meant(name, known, composer)
