@@ -1,5 +1,6 @@
 """How a process leaves when something goes wrong: for good, or so that the run can go on."""
 
+import errno
 import os
 import signal
 from dataclasses import replace
@@ -94,6 +95,19 @@ def test_the_launcher_has_the_reason_before_the_record_ends(guard, monkeypatch):
     [[left]] = seen
     assert not left.primary
     assert "closed by peer" in left.text
+
+
+def test_on_a_full_disk_the_last_failure_counts(guard, monkeypatch):
+    failure.reserve(guard.logs, 0)
+    monkeypatch.setattr(os, "replace", fail_on_a_full_disk)
+    guard.abort(ZeroDivisionError("a long reason " * 20))
+    guard.fail(Interrupted(signal.SIGTERM))
+    [left] = failure.read(guard.logs)
+    assert left.text == "stopped by SIGTERM"
+
+
+def fail_on_a_full_disk(*paths):
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def test_before_its_clock_runs_it_only_leaves_word(guard):

@@ -113,7 +113,8 @@ def write(failure: Failure, logs: Path, *, by: int) -> None:
     except OSError:
         short = replace(failure, text=failure.text[: _RESERVED // 8])
         with _reserved(logs, by).open("r+b") as room:
-            room.write(json.dumps(asdict(short)).encode())
+            # All of the space: an earlier failure of this rank may be longer.
+            room.write(json.dumps(asdict(short)).encode().ljust(_RESERVED))
     else:
         release(logs, by)
 
