@@ -108,7 +108,7 @@ class TimeoutConfig:
 
 @dataclass
 class SubmissionConfig:
-    """Who says so, in MLPerf's words."""
+    """Who submits the result; fields of the MLPerf log."""
 
     org: str = "unspecified"  # submission_org of the log
     platform: str = "unspecified"  # submission_platform of the log
@@ -138,7 +138,7 @@ class RunConfig:
     accumulate: int = 1  # forward and backward passes per update
     clip_norm: float | None = None  # largest norm of all gradients together
     clear_cache: ClearCache = ClearCache.auto
-    checkpoint_every_seconds: float | None = None  # null: saved only when asked to make room
+    checkpoint_every_seconds: float | None = None  # null: saved only when a signal asks for it
     binding: Binding = Binding.auto
     keep: list[Keep] = field(default_factory=list)  # what a run leaves beside its measurements
     timeout: TimeoutConfig = field(default_factory=TimeoutConfig)

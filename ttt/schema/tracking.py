@@ -27,7 +27,7 @@ class TrackingConfig:
         dir: Folder to keep its files in; null is the run folder.
         group: What the run is a repetition of; null is made of its size and precision.
         tags: Words to find it by.
-        timeout_seconds: To be ready before the clock starts, and to be done after it has stopped.
+        timeout_seconds: How long ttt waits for it, before the clock starts and after it stops.
     """
 
     mode: TrackingMode = TrackingMode.offline
