@@ -190,6 +190,6 @@ def _markup(text: str) -> "Markup":
 
 def _version() -> str:
     try:
-        return metadata.version("ttt")
+        return metadata.version("time-to-train")
     except metadata.PackageNotFoundError:  # run from its source
         return "from source"
