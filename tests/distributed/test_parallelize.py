@@ -73,7 +73,17 @@ def test_a_swap_is_done_before_the_optimizer_is_made():
     assert parallel.module is parallel.model
 
 
-@pytest.mark.parametrize("kind", [Unplanned, PlansOtherThings, lambda: nn.Linear(3, 3)])
+class PlansWithArguments(nn.Linear):
+    """A method of the user's own has the name and needs an argument."""
+
+    def plan(self, x):
+        return 2 * x
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [Unplanned, PlansOtherThings, lambda: PlansWithArguments(3, 3), lambda: nn.Linear(3, 3)],
+)
 def test_a_model_without_a_plan_is_left_alone(kind):
     model = kind()
     before = dict(model.named_modules())

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 
+import ttt
 from ttt.distributed.world import Solo
 from ttt.machine import description, environment, page_cache
 from ttt.schema.run import RunConfig
@@ -158,6 +159,7 @@ def test_the_environment_is_told_without_secrets():
     told = environment.environment(CPU, ["ttt", "run"])
     json.dumps(told)
     assert told["command"] == ["ttt", "run"]
+    assert told["packages"]["ttt"] == ttt.__version__  # by whatever name it was installed
     assert told["packages"]["torch"] == importlib.metadata.version("torch")
     assert told["accelerator"] is None
     assert told["threads"] >= 1

@@ -61,7 +61,11 @@ def parallelize(
 def plan_of(model: nn.Module) -> Plan:
     """How the model may be cut; a user's own need not say, and is then not cut."""
     says = getattr(type(model), "plan", None)  # of the class: a layer may have this name as well
-    plan = says(model) if callable(says) else None
+    try:
+        inspect.signature(says).bind(model)  # type: ignore[arg-type]
+    except (TypeError, ValueError):  # no method, or one of the user's that needs more
+        return Plan()
+    plan = says(model)  # type: ignore[misc]
     return plan if isinstance(plan, Plan) else Plan()
 
 

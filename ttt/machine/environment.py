@@ -18,7 +18,7 @@ from ttt.protocols import World
 from ttt.run_folder import RunFolder
 from ttt.schema.run import RunConfig
 
-_PACKAGES = "ttt torch numpy hydra-core omegaconf mlperf-logging rich psutil".split()
+_PACKAGES = "torch numpy hydra-core omegaconf mlperf-logging rich psutil".split()
 # Prefixes and names that change how a run behaves. Anything else, secrets above all, stays out.
 _PREFIXES = ("CUDA_", "NCCL_", "GLOO_", "OMP_", "MKL_", "DALI_", "TORCH_", "TORCHINDUCTOR_")
 _NAMES = ("SLURM_JOB_ID", "SLURM_JOB_NUM_NODES", "SLURM_NTASKS", "LD_PRELOAD", "PYTHONHASHSEED")
@@ -47,7 +47,11 @@ def environment(device: torch.device, command: list[str]) -> dict[str, Any]:
         "ttt": ttt.__version__,
         "git": _git(Path(ttt.__file__).parent, config.folder()),
         "python": sys.version.split()[0],
-        "packages": {name: installed.version(name) for name in _PACKAGES} | installed.dali(),
+        "packages": {
+            "ttt": ttt.__version__,
+            **{name: installed.version(name) for name in _PACKAGES},
+            **installed.dali(),
+        },
         "host": platform.node(),
         "system": platform.platform(),
         "processor": kernel.processor_model(),
