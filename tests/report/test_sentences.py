@@ -138,3 +138,23 @@ def test_runs_that_ended_before_their_rules_were_known_are_with_the_others():
     assert titles == [
         f"resnet to top1 0.759{end}" for end in ("", ", rules 4.0.0", ", rules 3.1.0")
     ]
+
+
+def test_sizes_that_were_not_checked_yet_are_a_sweep_of_the_task():
+    """Their goal has no ruleset; the task is that of the checked ones."""
+    grown = [
+        studies.runs(f"u{size}", 600.0 / size**0.7, accelerators=8 * size, ruleset=None)
+        for size in (1, 8, 64)
+    ]
+    (task,) = studies.of(*grown, studies.runs("checked", 900.0)).tasks
+    assert [len(sweep.points) for sweep in task.sweeps if len(sweep.points) > 1] == [3]
+    assert "With 64 times as many accelerators as the smallest of its sweep, 8" in answer(task)
+    assert any(each.first.name.startswith("512") for each in task.comparisons)
+
+
+def test_machines_whose_clocks_cannot_be_trusted_are_compared_by_their_scores_alone():
+    (task,) = studies.of(
+        studies.runs("a", clock_trusted=False), studies.runs("b", 900.0, clock_trusted=False)
+    ).tasks
+    (one,) = task.comparisons
+    assert (one.ratio, one.p_value, one.runs_to_tell) == (pytest.approx(1.5), None, None)

@@ -96,11 +96,14 @@ def _compare(first: Experiment, second: Experiment) -> Comparison:
         second,
         ratio=_score(second) / _score(first),
         p_value=welch(quick, slow),
-        runs_to_tell=runs_needed(quick, slow)
-        if statistics.fmean(quick) < statistics.fmean(slow)
-        else None,
+        runs_to_tell=runs_needed(quick, slow) if _agree(quick, slow) else None,
         hidden=near and not _same_path(first, second),
     )
+
+
+def _agree(quick: Sequence[float], slow: Sequence[float]) -> bool:
+    """Whether mean times rank two as their scores do; without a trusted time it is not known."""
+    return bool(quick and slow) and statistics.fmean(quick) < statistics.fmean(slow)
 
 
 def _same_path(first: Experiment, second: Experiment) -> bool:

@@ -114,6 +114,7 @@ def _task(
     grown: Iterable[Sweep],
     compared: Iterable[Comparison],
 ) -> Task:
+    members = {id(each) for each in experiments}
     called = zip(names(experiments), beside_machines(experiments), strict=True)
     for each, (name, apart) in zip(experiments, called, strict=True):
         each.name, each.apart = name, apart
@@ -123,8 +124,9 @@ def _task(
         unit=unit_of(experiments),
         measure=measure_of(experiments),
         experiments=tuple(experiments),
-        sweeps=tuple(each for each in grown if each.points[0].experiment.goal == of),
-        comparisons=tuple(each for each in compared if each.first.goal == of),
+        # Not by goal: runs that ended too early to say by which rules have another than the task.
+        sweeps=tuple(each for each in grown if id(each.points[0].experiment) in members),
+        comparisons=tuple(each for each in compared if id(each.first) in members),
     )
 
 
