@@ -98,3 +98,21 @@ if __name__ == "__main__":  # the full walk: some minutes
         every = _mistyped(each)
         print(each, len(every), "typos", *check_names(each, every), sep="\n  ")
         print("  wrong:", *check_whole(each, random.Random(1).sample(every, 60)), sep="\n  ")
+
+
+def test_a_mistyped_key_of_the_log_is_a_sentence_with_the_right_name():
+    """Hydra accepts any key there: parts log keys that no YAML file names."""
+
+    def unlogged(*typed: str) -> list[str]:
+        run = config.resolve(_composer().compose(["benchmark=digits", *typed]))
+        return overrides.unlogged(["benchmark=digits", *typed], run)
+
+    assert unlogged("mlperf.opt_name=x", "+mlperf.new=3") == []
+    assert unlogged("mlperf.opt_nam=x") == [
+        "mlperf.opt_nam is no key that this run logs; close to it: mlperf.opt_name;"
+        " to add it: +mlperf.opt_nam=x"
+    ]
+    run = config.resolve(_composer().compose(["+mlperf.a.b=1"]))
+    assert [one for one in run.problems(1) if "mlperf" in one] == [
+        "mlperf.a={'b': 1} has keys of its own; allowed: a value; mlperf.a=VALUE"
+    ]

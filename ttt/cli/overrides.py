@@ -18,6 +18,7 @@ from ttt import config
 from ttt.cli import counted, names, options, own_files, sentences
 from ttt.cli.composer import Composer, split
 from ttt.prepare.folder import MANIFEST
+from ttt.schema import hyperparameters
 from ttt.schema.closed import word
 from ttt.schema.run import RunConfig
 
@@ -163,6 +164,32 @@ def judge(overrides: list[str], composer: Composer) -> tuple[Any, list[str]]:
         except config.CompositionError as reason:
             found.append(sentences.of_setting(override, reason, composed, composer))
     return composed, found
+
+
+def unlogged(arguments: list[str], run: RunConfig) -> list[str]:
+    """A sentence for every `mlperf.KEY=` without a +, of which no part and no benchmark logs KEY.
+
+    Hydra accepts any key there, for parts log keys that no YAML file names.
+    """
+    words, parts = options.read(arguments).overrides, hyperparameters.of_parts(run)
+    odd = {one: one.partition("=")[0].removeprefix("mlperf.") for one in words if _of_log(one)}
+    odd = {one: key for one, key in odd.items() if key not in parts}
+    if not odd:
+        return []
+    folder = options.read(arguments).config_dir
+    known = Composer(folder).compose([one for one in words if one not in odd]).get("mlperf", {})
+    found = []
+    for one, key in odd.items():
+        if key not in known:
+            likely = names.close(key, {**parts, **known})[:1]
+            hint = "".join(f"; close to it: mlperf.{name}" for name in likely)
+            added = shlex.quote(f"+{one}")
+            found.append(f"mlperf.{key} is no key that this run logs{hint}; to add it: {added}")
+    return found
+
+
+def _of_log(override: str) -> bool:
+    return override.startswith("mlperf.")
 
 
 def nowhere(composed: Any, overrides: list[str]) -> list[str]:

@@ -141,7 +141,7 @@ def launch(composed: Any, arguments: list[str], placement: Placement | None) -> 
     """Check, freeze and start one launch; returns its exit code."""
     composed = counted.fill(composed)
     run = config.resolve(composed)
-    if found := problems(run, placement):
+    if found := overrides.unlogged(arguments, run) + problems(run, placement):
         raise ConfigError(found)
     launcher = make_launcher(run)
     if launcher.on_every_node and not placement:

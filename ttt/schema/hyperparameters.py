@@ -13,7 +13,12 @@ def logged(run: RunConfig) -> dict[str, Any]:
     without a schema logs nothing, and neither does one that was read from a run folder: there
     `mlperf` is complete.
     """
+    keys = of_parts(run)
+    return {key: value for key, value in keys.items() if key not in run.mlperf} | run.mlperf
+
+
+def of_parts(run: RunConfig) -> dict[str, Any]:
+    """What optimizer, schedule and data set log of themselves."""
     keys = run.schedule.logged(run.data) if hasattr(run.schedule, "logged") else {}
     keys = run.optim.logged(keys) if hasattr(run.optim, "logged") else keys
-    keys |= run.data.logged() if hasattr(run.data, "logged") else {}
-    return {key: value for key, value in keys.items() if key not in run.mlperf} | run.mlperf
+    return keys | (run.data.logged() if hasattr(run.data, "logged") else {})

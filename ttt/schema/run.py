@@ -1,6 +1,6 @@
 """A whole run: the claim, the target, the parts, and how often."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -212,6 +212,10 @@ class RunConfig:
         if computes is not None and self.target.metric != computes:
             why, metric = "is not what the task computes", self.target.metric
             yield fault("target.metric", metric, why, allowed=computes, typed=computes)
+        for key, value in self.mlperf.items():
+            if isinstance(value, Mapping):  # the dots of what was typed made it
+                why = "has keys of its own"
+                yield fault(f"mlperf.{key}", value, why, allowed="a value", typed="VALUE")
         for key in sorted(RESERVED & set(self.mlperf)):
             yield (
                 f"mlperf.{key}={self.mlperf[key]} is what a run logs by itself; remove"
