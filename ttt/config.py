@@ -326,7 +326,7 @@ def instantiate(
         kwargs: Further arguments that only code can give; the target gets those that it takes.
 
     Raises:
-        ConfigError: There is no such target, or it is no such part.
+        ConfigError: There is no such target, it is no such part, or has not these settings.
     """
     if found := targets.problems(role, node):
         raise ConfigError(found)
@@ -340,4 +340,6 @@ def instantiate(
         why = " ".join(str(error.__cause__ or error).split())
         raise ConfigError([f"_target_: {values.get('_target_')} cannot be used: {why}"]) from error
     taken = {name: value for name, value in kwargs.items() if targets.takes(make.func, name)}
+    if found := targets.ill_called(role, make, args, taken):
+        raise ConfigError(found)
     return make(*args, **taken)

@@ -317,3 +317,17 @@ def test_a_rank_refuses_what_a_run_folder_names(tmp_path: Path, digits: Path):
     assert "task._target_=subprocess.getoutput is not allowed" in said
     assert "Traceback" not in said
     assert not (tmp_path / "marked").exists()
+
+
+def test_a_part_of_ones_own_that_has_not_the_settings_of_a_benchmark_says_so(mine: Path):
+    """A shipped benchmark sets what its own model has; a model of one's own in its place has not."""
+    with pytest.raises(ConfigError) as refused:
+        config.instantiate("optim", node("mine.optimizer", momentum=0.9, nesterov=True), None)
+    assert refused.value.problems == (
+        "optim.momentum=0.9 is no setting of mine.optimizer; to leave it out: ~optim.momentum",
+        "optim.nesterov=True is no setting of mine.optimizer; to leave it out: ~optim.nesterov",
+    )
+    with pytest.raises(ConfigError) as refused:
+        config.instantiate("optim", node("mine.optimizer"))
+    [sentence] = refused.value.problems
+    assert sentence.startswith("optim: mine.optimizer cannot be called: missing a required arg")

@@ -8,7 +8,7 @@ Hydra refuses dangerous names, too, but knows no parts: it accepts every other c
 
 import inspect
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import is_dataclass
 from types import SimpleNamespace
 from typing import Any, get_type_hints
@@ -105,6 +105,32 @@ def takes(thing: Any, name: str) -> bool:
         if all(each.kind is not each.VAR_KEYWORD for each in arguments.values()):
             return False
     return not _within(thing.__module__, ("ttt",))
+
+
+def ill_called(role: str, called: Any, args: tuple[Any, ...], more: Mapping[str, Any]) -> list[str]:
+    """What keeps a class or function from being called with its settings, a sentence each.
+
+    Args:
+        role: Which part of a run it is.
+        called: `functools.partial` of it with the settings.
+        args: Positional arguments, before the settings.
+        more: Further arguments that only code can give.
+    """
+    name = f"{called.func.__module__}.{called.func.__qualname__}"
+    odd = [setting for setting in called.keywords if not takes(called.func, setting)]
+    if odd:  # often those of the class that a benchmark was made for
+        return [
+            f"{role}.{setting}={called.keywords[setting]} is no setting of {name}; to leave it out:"
+            f" ~{role}.{setting}"
+            for setting in odd
+        ]
+    try:
+        inspect.signature(called.func).bind(*args, **called.keywords, **more)
+    except TypeError as error:
+        return [f"{role}: {name} cannot be called: {error}; to set one: +{role}.NAME=VALUE"]
+    except ValueError:  # one of C has no signature
+        return []
+    return []
 
 
 def _refused(setting: str, why: str, where: str, role: str) -> str:
