@@ -320,7 +320,7 @@ def test_a_rank_refuses_what_a_run_folder_names(tmp_path: Path, digits: Path):
 
 
 def test_a_part_of_ones_own_that_has_not_the_settings_of_a_benchmark_says_so(mine: Path):
-    """A shipped benchmark sets what its own model has; a model of one's own in its place has not."""
+    """A shipped benchmark sets what its own model has; another in its place has it not."""
     with pytest.raises(ConfigError) as refused:
         config.instantiate("optim", node("mine.optimizer", momentum=0.9, nesterov=True), None)
     assert refused.value.problems == (

@@ -199,7 +199,7 @@ def problems(
         f"{name}={value} is filled in at launch; remove {name}={value}, and for several {meant}"
         for name, value, meant in (
             ("processes", run.processes, "processes type launcher=torchrun launcher.procs=2"),
-            ("run", run.run, f"runs type runs={run.run}"),
+            ("run", run.run, f"runs type runs={max(run.run, 2)}"),
         )
         if value
     ]
