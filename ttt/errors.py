@@ -153,7 +153,7 @@ def fault(
         setting: Its dotted name.
         value: A float is written as short as can be.
         why: What is wrong, as it follows the value.
-        allowed: What the setting may be; empty if that cannot be said.
+        allowed: What the setting may be; empty where it is not known.
         typed: What to type: overrides as NAME=VALUE, or a value of this setting.
     """
     found = f"{value:g}" if isinstance(value, float) else value

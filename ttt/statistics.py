@@ -24,8 +24,8 @@ def statistics(parts: Parts) -> dict[str, Any]:
     """
     clock, meter, world = parts.clock, parts.meter, parts.world
     position, train_s = parts.position(parts.learner.steps), clock.total("train")
-    told = world.gather((_rank(parts), meter.blocks, meter.recompiles, parts.data.skipped()))
-    ranks, blocks, recompiles, names = zip(*told, strict=True)
+    recorded = world.gather((_rank(parts), meter.blocks, meter.recompiles, parts.data.skipped()))
+    ranks, blocks, recompiles, names = zip(*recorded, strict=True)
     skipped = sorted(frozenset().union(*names))
     steps = {f"step_ms_{name}": value for name, value in meter.step_milliseconds().items()}
     waited = max(rank["data_wait_s"] for rank in ranks)
@@ -118,11 +118,11 @@ def spent(parts: Parts, power: PowerMeter, folder: Path) -> dict[str, Any]:
     Logs of some of the nodes, or until a counter failed, would pass for those of the whole run.
     """
     nodes = parts.world.gather_nodes(power.spent)
-    told = energy(nodes, parts.clock.elapsed, parts.position(parts.learner.steps)["samples"])
-    if parts.world.rank == 0 and told["energy_j"] is not None:
+    measured = energy(nodes, parts.clock.elapsed, parts.position(parts.learner.steps)["samples"])
+    if parts.world.rank == 0 and measured["energy_j"] is not None:
         for number, node in enumerate(nodes):
             write_power(RunFolder(folder).power_log(number), node)
-    return told
+    return measured
 
 
 def check(run_config: RunConfig, folder: Path) -> dict[str, Any]:

@@ -46,10 +46,10 @@ class Board(Protocol):
         """The latest note of every process; None of one that never left any."""
 
     def ring(self) -> None:
-        """Tell everybody that nothing moves."""
+        """Tell all processes that nothing moves."""
 
     def rung(self) -> bool:
-        """Whether somebody did."""
+        """Whether a process rang."""
 
     def lost(self) -> int | None:
         """A rank whose process is known to have ended; None if none is."""

@@ -114,5 +114,6 @@ def test_a_mistyped_key_of_the_log_is_a_sentence_with_the_right_name():
     ]
     run = config.resolve(_composer().compose(["+mlperf.a.b=1"]))
     assert [one for one in run.problems(1) if "mlperf" in one] == [
-        "mlperf.a={'b': 1} has keys of its own; allowed: a value; mlperf.a=VALUE"
+        "mlperf.a={'b': 1} has no value; allowed: a value, or {value: VALUE, ...} with metadata;"
+        " mlperf.a=VALUE"
     ]

@@ -54,7 +54,7 @@ def test_runs_that_nobody_would_do():
     _, (sentence,) = said(studies.runs("a", 600.0), studies.runs("b", 600.001))
     assert sentence == (
         "8 accelerators, a: as fast as 8 accelerators, b, within 0.1%; Welch's t-test does not"
-        " tell them apart (p = 1); it would take more runs than anybody does."
+        " tell them apart (p = 1); it would take more runs than are practical."
     )
 
 

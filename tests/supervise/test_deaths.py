@@ -88,7 +88,7 @@ def table(*ranks: tuple[int, int], sent: tuple[int, ...] = ()) -> str:
 @pytest.mark.parametrize("told", [(), (0,)])
 def test_the_killed_rank_is_named_whoever_comes_first_in_the_list(told: tuple[int, ...]):
     death = deaths.first(deaths.of_torchrun(BOTH, told, "here"))
-    assert str(death).startswith("rank 1 on here was ended by SIGKILL (by somebody")
+    assert str(death).startswith("rank 1 on here was ended by SIGKILL (by a user")
 
 
 @pytest.mark.parametrize(

@@ -87,9 +87,9 @@ def parser() -> argparse.ArgumentParser:
     """The arguments of this command."""
     parser = argparse.ArgumentParser(
         prog="ttt report",
-        description="Compare runs: ttt's run folders, and anybody's MLPerf results. Shows scores as"
-        " MLPerf's rules have them, scaling and what limits it, hardware and cost, how stable"
-        " training is, and what runs lost time to.",
+        description="Compare runs: ttt's run folders, and MLPerf results of any submitter. Shows"
+        " scores as MLPerf's rules have them, scaling and what limits it, hardware and cost, how"
+        " stable training is, and what runs lost time to.",
         epilog="Exit codes: 0 reported, 2 wrong use or nothing to report.",
     )
     parser.add_argument(

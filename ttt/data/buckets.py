@@ -164,7 +164,7 @@ def divide(source: Lengths, target: Lengths, shard: Shard) -> Part:
         return Part(slice(first, first + 1), counts)
     # A row's width among neighbours: the longest source so far stands for the part's longest.
     widths = np.maximum.accumulate(source).astype(np.int64) + target
-    low = int(widths.sum()) // count  # nobody can do with less than the mean
+    low = int(widths.sum()) // count  # less than the mean is impossible
     high = int(widths[-1]) * -(-rows // count)  # equal numbers of rows are always possible
     for _ in range(_HALVINGS):
         middle = (low + high) // 2

@@ -69,14 +69,14 @@ def undivided(images: Any) -> str | None:
         return None
     if not found.images:
         return None
-    said = (
+    text = (
         f"data.root={root} holds class folders itself ({names(list(found.images), _MANY)}), and"
         f" neither {parts[0]} nor {parts[1]} with such folders in them"
     )
     above = root.absolute().parent
     if root.absolute().name in parts and all((above / part).is_dir() for part in parts):
-        return f"{said}; type data.root={shlex.quote(str(above))}"
-    return f"{said}; split it: ttt data images --src {shlex.quote(str(root))} --out DIR"
+        return f"{text}; type data.root={shlex.quote(str(above))}"
+    return f"{text}; split it: ttt data images --src {shlex.quote(str(root))} --out DIR"
 
 
 def differing(images: Any) -> list[str]:
@@ -100,13 +100,13 @@ def _miscounted(folder: Path, found: Classes, counts: Mapping[str, tuple[int, in
     """One sentence on how many images and classes there are and should be."""
     asked = " and ".join(f"data.{name}={pair[0]}" for name, pair in counts.items())
     typed = " ".join(f"data.{name}={pair[1]}" for name, pair in counts.items())
-    said = f"{folder} holds {found.count} images in {len(found.images)} class folders"
+    text = f"{folder} holds {found.count} images in {len(found.images)} class folders"
     if "classes" in counts:
-        said += f" ({names(list(found.images), _MANY)})"
-    said += f", but {asked}" if counts else ""
+        text += f" ({names(list(found.images), _MANY)})"
+    text += f", but {asked}" if counts else ""
     if found.empty:
         plural = "s hold" if len(found.empty) > 1 else " holds"
-        said += f"; {len(found.empty)} class folder{plural} no image: {names(found.empty, _MANY)}"
+        text += f"; {len(found.empty)} class folder{plural} no image: {names(found.empty, _MANY)}"
     remove = "remove what is empty" if found.empty else ""
     rest = " and ".join(todo for todo in (remove, typed and f"type {typed}") if todo)
-    return f"{said}; complete the set, or {rest}"
+    return f"{text}; complete the set, or {rest}"

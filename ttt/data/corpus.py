@@ -42,10 +42,10 @@ def checked(root: Path, expected: Mapping[str, int]) -> str:
     Raises:
         DataError: There is no such set, or it was prepared otherwise.
     """
-    said = manifest.read(root, "max_length", "a set of sentence pairs")
-    if wrong := manifest.differences(root, said, expected):
+    recorded = manifest.read(root, "max_length", "a set of sentence pairs")
+    if wrong := manifest.differences(root, recorded, expected):
         raise DataError(*wrong)
-    return str(said["dtype"])
+    return str(recorded["dtype"])
 
 
 def references(root: Path) -> list[str]:

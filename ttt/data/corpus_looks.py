@@ -34,14 +34,14 @@ def faults(data: Any) -> list[str]:
     """
     root = Path(data.root)
     try:
-        said = _said(root)
+        recorded = _recorded(root)
     except DataError as error:
         return [str(error)]
-    wrong = manifest.differences(root, said, {name: getattr(data, name) for name in _SETTINGS})
+    wrong = manifest.differences(root, recorded, {name: getattr(data, name) for name in _SETTINGS})
     for name, part in _SIDES.items():
-        wrong += _of_side(root, name, said[f"{part}_samples"], str(said["dtype"]))
-    wrong += _of_references(root, said["eval_samples"])
-    return [*wrong, *_of_model(root, said["vocabulary"])]
+        wrong += _of_side(root, name, recorded[f"{part}_samples"], str(recorded["dtype"]))
+    wrong += _of_references(root, recorded["eval_samples"])
+    return [*wrong, *_of_model(root, recorded["vocabulary"])]
 
 
 def counts(data: Any) -> dict[str, int]:
@@ -53,8 +53,8 @@ def counts(data: Any) -> dict[str, int]:
     Raises:
         DataError: It cannot be counted.
     """
-    said = _said(Path(data.root))
-    return {name: said[name] for name in _SETTINGS}
+    recorded = _recorded(Path(data.root))
+    return {name: recorded[name] for name in _SETTINGS}
 
 
 def examined(data: Any, part: int = 0, parts: int = 1, *, quick: bool = False) -> Examined | None:
@@ -68,49 +68,50 @@ def examined(data: Any, part: int = 0, parts: int = 1, *, quick: bool = False) -
     """
     root = Path(data.root)
     try:
-        said = _said(root)
+        recorded = _recorded(root)
     except DataError:
         return None  # `faults` reports it
     read, bad = 0, []
     for name in list(_SIDES)[part::parts]:
         path = root / f"{name}.bin"
-        if not any(_of_side(root, name, said[f"{_SIDES[name]}_samples"], str(said["dtype"]))):
-            tokens = np.memmap(path, str(said["dtype"]), mode="r")
+        samples, dtype = recorded[f"{_SIDES[name]}_samples"], str(recorded["dtype"])
+        if not any(_of_side(root, name, samples, dtype)):
+            tokens = np.memmap(path, dtype, mode="r")
             count = min(len(tokens), _QUICK) if quick else len(tokens)
             read += count
             blocks = (tokens[at : at + _BLOCK] for at in range(0, count, _BLOCK))
             ends = [(int(block.min()), int(block.max())) for block in blocks]
             least, most = min(low for low, _ in ends), max(high for _, high in ends)
-            if least < 0 or most >= said["vocabulary"]:
-                odd = most if most >= said["vocabulary"] else least
+            if least < 0 or most >= recorded["vocabulary"]:
+                odd = most if most >= recorded["vocabulary"] else least
                 why = f"it holds the token {odd}, and the vocabulary has 0 to"
-                bad.append((str(path), f"{why} {said['vocabulary'] - 1}"))
+                bad.append((str(path), f"{why} {recorded['vocabulary'] - 1}"))
     return Examined(read, "tokens", _AGAIN.format(root=root), bad)
 
 
-def _said(root: Path) -> dict[str, Any]:
+def _recorded(root: Path) -> dict[str, Any]:
     """The manifest, if it has everything that a set of sentence pairs needs.
 
     Raises:
         DataError: There is none, or it is not that of sentence pairs.
     """
-    said = manifest.read(root, "max_length", "a set of sentence pairs")
-    if lacking := [name for name in ("vocabulary", "dtype") if name not in said]:
+    recorded = manifest.read(root, "max_length", "a set of sentence pairs")
+    if lacking := [name for name in ("vocabulary", "dtype") if name not in recorded]:
         raise DataError(
             f"{root / manifest.MANIFEST} says no {' and no '.join(lacking)}: "
             + _AGAIN.format(root=root)
         )
-    if not all(manifest.is_count(said[name], bounds.SAMPLES) for name in _SETTINGS):
+    if not all(manifest.is_count(recorded[name], bounds.SAMPLES) for name in _SETTINGS):
         raise DataError(
             f"{root / manifest.MANIFEST} needs {', '.join(_SETTINGS)}, a whole number above 0 each:"
             f" {_AGAIN.format(root=root)}"
         )
-    if said["dtype"] not in _DTYPES:
+    if recorded["dtype"] not in _DTYPES:
         raise DataError(
-            f"{root / manifest.MANIFEST} says dtype={said['dtype']}; allowed: {', '.join(_DTYPES)}:"
-            f" {_AGAIN.format(root=root)}"
+            f"{root / manifest.MANIFEST} says dtype={recorded['dtype']}; allowed:"
+            f" {', '.join(_DTYPES)}: {_AGAIN.format(root=root)}"
         )
-    return said
+    return recorded
 
 
 def _of_side(root: Path, name: str, sentences: int, dtype: str) -> Iterator[str]:

@@ -84,7 +84,7 @@ class _Source:
 
 
 class Decoder:
-    """Reads and decodes the batches it is told to, in worker threads, ahead of their use.
+    """Reads and decodes the batches it is given, in worker threads, ahead of their use.
 
     An image that is missing, empty, no image or cut short cannot be read: DALI refuses truncated
     JPEG and PNG files instead of filling the rest with grey. With on_error="skip" such a sample is

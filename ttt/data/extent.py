@@ -88,14 +88,14 @@ def _tiff(image: bytes) -> Extent | None:
     order = "<" if image[:1] == b"I" else ">"
     [at] = struct.unpack_from(f"{order}I", image, 4)
     [count] = struct.unpack_from(f"{order}H", image, at)
-    said = {}
+    tags = {}
     for place in range(count):
         tag, kind, _, value = struct.unpack_from(f"{order}HHI4s", image, at + 2 + 12 * place)
         short = kind == 3
-        [said[tag]] = struct.unpack_from(f"{order}{'H' if short else 'I'}", value)
+        [tags[tag]] = struct.unpack_from(f"{order}{'H' if short else 'I'}", value)
     # An image in tiles is decoded tile by tile, and one may be larger than the image.
-    width, height = max(said[256], said.get(322, 0)), max(said[257], said.get(323, 0))
-    return width, height * -(-said.get(277, 1) // _SAMPLES)
+    width, height = max(tags[256], tags.get(322, 0)), max(tags[257], tags.get(323, 0))
+    return width, height * -(-tags.get(277, 1) // _SAMPLES)
 
 
 def _jpeg_2000(image: bytes) -> Extent | None:

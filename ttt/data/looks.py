@@ -106,8 +106,8 @@ def _paths(data: Any) -> Iterator[bytes]:
 
 def _classes_said(root: Path) -> dict[str, int]:
     """How many classes the manifest of shards names; records have numbers only."""
-    said = content(root / MANIFEST).get("classes") if (root / MANIFEST).is_file() else None
-    return {"classes": len(said)} if isinstance(said, list) else {}
+    classes = content(root / MANIFEST).get("classes") if (root / MANIFEST).is_file() else None
+    return {"classes": len(classes)} if isinstance(classes, list) else {}
 
 
 def _ends_of(data: Any, files: Sequence[tuple[Path, indexes.Index]], *, skips: bool) -> Examined:
@@ -130,8 +130,8 @@ def _records(kind: str, shard: tuple[Path, indexes.Index]) -> list[tuple[str, st
     file, index = shard
     found: list[tuple[str, str | int]] = []
     for at, taken in indexes.ends(file, index, kind):
-        said = (_unreadable(taken) or taken.label) if isinstance(taken, Labelled) else taken
-        found.append((indexes.record_name(file, at), said))
+        label = (_unreadable(taken) or taken.label) if isinstance(taken, Labelled) else taken
+        found.append((indexes.record_name(file, at), label))
     return found
 
 

@@ -38,14 +38,14 @@ def read(root: Path, needs: str, what: str) -> dict[str, Any]:
             f"data.root={root} holds no {MANIFEST}: prepare the data set with `ttt data`,"
             " or type data.root=DIR"
         )
-    said = content(path)
-    counts = said.get("counts")
+    recorded = content(path)
+    counts = recorded.get("counts")
     whole = isinstance(counts, dict) and all(
         is_count(counts.get(part), bounds.SAMPLES) for part in _PARTS
     )
-    if not isinstance(counts, dict) or not whole or needs not in said:
+    if not isinstance(counts, dict) or not whole or needs not in recorded:
         raise DataError(f"{path} is not that of {what}; type data.root=DIR")
-    return said | {f"{part}_samples": counts[part] for part in _PARTS}
+    return recorded | {f"{part}_samples": counts[part] for part in _PARTS}
 
 
 def content(path: Path) -> dict[str, Any]:
@@ -67,10 +67,10 @@ def keep(root: str, folder: Path) -> None:
     readable manifest, nothing is copied.
     """
     with contextlib.suppress(ForeignError):
-        said = foreign.mapping(Path(root) / MANIFEST) if root else {}
-        said.pop("source", None)
-        if said:
-            RunFolder(folder).manifest.write_text(json.dumps(said) + "\n")
+        recorded = foreign.mapping(Path(root) / MANIFEST) if root else {}
+        recorded.pop("source", None)
+        if recorded:
+            RunFolder(folder).manifest.write_text(json.dumps(recorded) + "\n")
 
 
 def is_count(value: Any, most: int) -> bool:
@@ -78,18 +78,18 @@ def is_count(value: Any, most: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= most
 
 
-def differences(root: Path, said: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
+def differences(root: Path, recorded: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
     """One sentence on all settings that differ from the prepared set; none if all agree.
 
     Args:
         root: The prepared folder.
-        said: Its manifest, as `read` gives it.
+        recorded: Its manifest, as `read` gives it.
         asked: Settings of `data`, by name; those that are None are to be counted.
     """
     wrong = {
-        name: (said.get(name), value)
+        name: (recorded.get(name), value)
         for name, value in asked.items()
-        if value is not None and said.get(name) != value
+        if value is not None and recorded.get(name) != value
     }
     if not wrong:
         return []

@@ -40,7 +40,7 @@ class Epoch(NamedTuple):
     Attributes:
         permutation: Sample ids in the order of this epoch, int64 [N].
         draws: What each sample drew, float32 [N, DRAWS], indexed by sample id and not by place,
-            so that a sample is augmented alike whichever process reads it.
+            so that a sample is augmented alike by every process.
     """
 
     permutation: Ids

@@ -2,7 +2,7 @@
 
 A record is 1 + D + H words of 32 bits, little-endian: the label, D dense features as fp32 bits, H
 ids side by side, feature after feature. One record lies in one place, so that a batch is one read
-and one copy to the device whatever its order. NumPy only: preparers and loaders share this file.
+and one copy to the device in any order. NumPy only: preparers and loaders share this file.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ def open_part(root: Path, part: str, *, samples: int, meaning: dict[str, Any]) -
     Raises:
         DataError: The set is absent, incomplete or another one.
     """
-    said = manifest.read(root, "hots", "click records")
-    wrong = manifest.differences(root, said, {f"{part}_samples": samples, **meaning})
+    recorded = manifest.read(root, "hots", "click records")
+    wrong = manifest.differences(root, recorded, {f"{part}_samples": samples, **meaning})
     wrong = wrong or size_faults(root, part, samples, width(meaning["dense"], meaning["hots"]))
     if wrong:
         raise DataError(*wrong)

@@ -34,13 +34,13 @@ def faults(data: Any) -> list[str]:
     """
     root = Path(data.root)
     try:
-        said = _said(root)
+        recorded = _recorded(root)
     except DataError as error:
         return [str(error)]
-    wrong = manifest.differences(root, said, {name: _asked(data, name) for name in _SETTINGS})
-    words = width(said["dense"], said["hots"])
+    wrong = manifest.differences(root, recorded, {name: _asked(data, name) for name in _SETTINGS})
+    words = width(recorded["dense"], recorded["hots"])
     for part in PARTS:
-        wrong += size_faults(root, part, said[f"{part}_samples"], words)
+        wrong += size_faults(root, part, recorded[f"{part}_samples"], words)
     return wrong
 
 
@@ -53,8 +53,8 @@ def counts(data: Any) -> dict[str, Any]:
     Raises:
         DataError: It cannot be counted.
     """
-    said = _said(Path(data.root))
-    return {name: said[name] for name in _SETTINGS}
+    recorded = _recorded(Path(data.root))
+    return {name: recorded[name] for name in _SETTINGS}
 
 
 def examined(data: Any, part: int = 0, parts: int = 1, *, quick: bool = False) -> Examined | None:
@@ -71,11 +71,11 @@ def examined(data: Any, part: int = 0, parts: int = 1, *, quick: bool = False) -
     """
     root = Path(data.root)
     try:
-        said = _said(root)
+        recorded = _recorded(root)
     except DataError:
         return None
-    words = width(said["dense"], said["hots"])
-    if any(size_faults(root, name, said[f"{name}_samples"], words) for name in PARTS):
+    words = width(recorded["dense"], recorded["hots"])
+    if any(size_faults(root, name, recorded[f"{name}_samples"], words) for name in PARTS):
         return None
     read, bad = 0, []
     for name in PARTS:
@@ -85,7 +85,7 @@ def examined(data: Any, part: int = 0, parts: int = 1, *, quick: bool = False) -
             read += len(block)
             bad += [
                 (f"{file_of(root, name)}, record {begin + place},", why)
-                for place, why in _strange(block, said)
+                for place, why in _strange(block, recorded)
             ]
     return Examined(read, "records", "prepare the set again", bad)
 
@@ -95,16 +95,16 @@ def _asked(data: Any, name: str) -> Any:
     return list(value) if name in ("rows", "hots") and value is not None else value
 
 
-def _said(root: Path) -> dict[str, Any]:
+def _recorded(root: Path) -> dict[str, Any]:
     """The manifest, if it has everything that a set of click records needs.
 
     Raises:
         DataError: There is none, or it is not that of click records.
     """
-    said = manifest.read(root, "hots", "click records")
-    rows: Any = said.get("rows")
-    hots: Any = said["hots"]
-    dense: Any = said.get("dense")
+    recorded = manifest.read(root, "hots", "click records")
+    rows: Any = recorded.get("rows")
+    hots: Any = recorded["hots"]
+    dense: Any = recorded.get("dense")
     sound = dense == 0 or manifest.is_count(dense, bounds.IDS)
     sound = sound and _numbers(rows, _ROWS) and _numbers(hots, bounds.IDS)
     if not sound or sum(hots) > bounds.IDS:
@@ -117,7 +117,7 @@ def _said(root: Path) -> dict[str, Any]:
             f"{root / manifest.MANIFEST} has {len(rows)} rows and {len(hots)} hots; both must have"
             " one for each categorical feature: prepare the set again"
         )
-    return said
+    return recorded
 
 
 def _numbers(value: Any, most: int) -> bool:
@@ -131,11 +131,11 @@ def _places(records: int, most: int) -> list[int]:
     return [(records - _BLOCK) * place // (most - 1) for place in range(most)]
 
 
-def _strange(records: Words, said: dict[str, Any]) -> Iterator[tuple[int, str]]:
+def _strange(records: Words, recorded: dict[str, Any]) -> Iterator[tuple[int, str]]:
     """The first record with each kind of value that cannot be, and what it is."""
-    dense = said["dense"]
+    dense = recorded["dense"]
     labels, numbers = records[:, 0], records[:, 1 : 1 + dense].view("<f4")
-    ids, rows = records[:, 1 + dense :], np.repeat(said["rows"], said["hots"])
+    ids, rows = records[:, 1 + dense :], np.repeat(recorded["rows"], recorded["hots"])
     if (at := _first((labels != 0) & (labels != 1))) is not None:
         yield at, f"its label is {labels[at]}; allowed: 0 and 1"
     if (at := _first(~np.isfinite(numbers).all(axis=1))) is not None:
@@ -143,8 +143,8 @@ def _strange(records: Words, said: dict[str, Any]) -> Iterator[tuple[int, str]]:
     outside = (ids < 0) | (ids >= rows)
     if (at := _first(outside.any(axis=1))) is not None:
         column = int(outside[at].argmax())
-        feature = int(np.repeat(np.arange(len(said["hots"])), said["hots"])[column])
-        allowed = said["rows"][feature] - 1
+        feature = int(np.repeat(np.arange(len(recorded["hots"])), recorded["hots"])[column])
+        allowed = recorded["rows"][feature] - 1
         yield at, f"id {ids[at, column]} of feature {feature} is none; allowed: 0 to {allowed}"
 
 

@@ -48,7 +48,7 @@ from ttt.errors import DataError
 
 # Reads under way at once. They wait more than they compute, so this has little to do with cores.
 READERS = 8
-_SPARE_FILES = 64  # descriptors left to everybody else
+_SPARE_FILES = 64  # descriptors left to others
 
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)

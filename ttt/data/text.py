@@ -76,7 +76,7 @@ class ParallelText:
         MissingExtra: sentencepiece is not installed.
     """
 
-    steps_per_epoch = None  # nobody knows before the lengths are read
+    steps_per_epoch = None  # unknown until the lengths are read
 
     def __init__(  # noqa: PLR0913 - each is one setting of the configuration
         self,
@@ -234,8 +234,8 @@ class ParallelText:
         self._padding[1] += every
         share = self._accumulate * shard.count / int(words.sum()) if part.counts else 0.0
         weight = torch.full((len(mine),), share, device=self._world.device)
-        inputs, said, expected = _on_device(tables, self._world.device)
-        return Pairs(inputs, said, expected, weight)
+        inputs, previous, expected = _on_device(tables, self._world.device)
+        return Pairs(inputs, previous, expected, weight)
 
     def _checked(self, part: str, samples: int) -> str:
         """The data type of the tokens of a set that is the one the run says it uses."""

@@ -157,15 +157,15 @@ def agree(
         store: The store of this run.
         placement: Who this process is.
         mine: What it says; JSON can carry it.
-        judge: On rank 0, the problems in what all of them said, in rank order.
+        judge: On rank 0, the problems in the values of all processes, in rank order.
         seconds: How long rank 0 waits for the others.
         secret: Of this launch.
         show: Shows on rank 0 why it gives up.
 
     Raises:
         ConfigError: On rank 0: the problems.
-        LaunchError: Some said nothing, or without the secret; on the others also: rank 0 found
-            problems.
+        LaunchError: A process sent nothing, or sent it without the secret; or rank 0 found problems
+            (on the others).
     """
     room = Room(store, "agreement", secret)
     nonce = room.say(f"said/{placement.rank}", mine)
@@ -179,13 +179,13 @@ def agree(
     if silent:
         gone = LaunchError(f"ranks {named(silent)} are gone or stuck; see their logs")
         decide(room, [], gone, show=show)
-    said = [room.hear(name) for name in keys]
-    nonces = [word.nonce for word in said]
-    strange = [rank for rank, word in enumerate(said) if not word.believed]
+    words = [room.hear(name) for name in keys]
+    nonces = [word.nonce for word in words]
+    strange = [rank for rank, word in enumerate(words) if not word.believed]
     if strange:
         who = f"rank{'s' if len(strange) > 1 else ''} {named(strange)}"
         decide(room, nonces, LaunchError(unproved(who)), show=show)
-    problems = judge([word.value for word in said])
+    problems = judge([word.value for word in words])
     decide(room, nonces, ConfigError(problems) if problems else None, show=show)
 
 
@@ -193,7 +193,7 @@ def unproved(who: str) -> str:
     """A sentence on a message without proof, for the process that reads it."""
     return (
         f"the message in the name of {who} does not prove {key.VARIABLE}, and is not used; set the"
-        f" same {key.VARIABLE} for every process, or for none; if that is so, somebody else has"
+        f" same {key.VARIABLE} for every process, or for none; if that is so, another program has"
         " reached the port of rank 0"
     )
 
@@ -231,7 +231,7 @@ def obey(room: Room, nonce: str, seconds: float) -> str:
 
     Args:
         room: The same as rank 0's.
-        nonce: Of what this process said there.
+        nonce: Of the value that this process sent.
         seconds: How long to wait.
 
     Returns:

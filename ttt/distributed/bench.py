@@ -97,7 +97,7 @@ def nccl(world: World, sizes: Sequence[int], gpu: torch.device) -> Measured | st
         gpu: This process's.
 
     Returns:
-        The measurement, or what NCCL said when it could not connect them.
+        The measurement, or NCCL's own error where it could not connect them.
     """
     torch.cuda.set_device(gpu)
     with _nccl_group() as group:
@@ -107,7 +107,7 @@ def nccl(world: World, sizes: Sequence[int], gpu: torch.device) -> Measured | st
             torch.cuda.synchronize(gpu)
         except RuntimeError as raised:  # torch's DistBackendError is one
             error = str(raised)
-        # Over gloo: whether one rank failed, or all, everybody learns of it.
+        # Over gloo: all ranks learn whether one of them failed.
         errors = [one for one in world.gather(error) if one]
         return errors[0] if errors else _measure(world, "nccl", sizes, gpu, group)
 
@@ -234,7 +234,7 @@ def _turn(
 
 
 def turn_of(rank: int, ranks: int) -> int:
-    """When a rank sends to the next one, so that nobody sends and receives at once."""
+    """When a rank sends to the next one, so that no rank sends and receives at once."""
     return 2 if ranks % 2 and rank == ranks - 1 else rank % 2
 
 

@@ -46,11 +46,11 @@ class StoreBoard:
         return [self._read(str(rank)) for rank in range(self.size)]
 
     def ring(self) -> None:
-        """Tell everybody that nothing moves."""
+        """Tell all processes that nothing moves."""
         self._soon(lambda: self._store.set("alarm", ""))
 
     def rung(self) -> bool:
-        """Whether somebody did."""
+        """Whether a process rang."""
         return self._read("alarm") is not None
 
     def lost(self) -> int | None:

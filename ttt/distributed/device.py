@@ -136,8 +136,8 @@ def take(
     return device
 
 
-def _judge(said: list[dict[str, Any]]) -> list[str]:
-    return judge([Choice(**one) for one in said])
+def _judge(choices: list[dict[str, Any]]) -> list[str]:
+    return judge([Choice(**one) for one in choices])
 
 
 def judge(choices: Sequence[Choice]) -> list[str]:

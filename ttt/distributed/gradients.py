@@ -1,4 +1,4 @@
-"""How long a process computes and how long it exchanges gradients, told by DDP's own reducer.
+"""How long a process computes and how long it exchanges gradients, by DDP's own reducer.
 
 The reducer times the first ten updates and then every hundredth, by events on a GPU, and keeps the
 latest of them. On a GPU the reducer itself waits for these events, at the start of the forward pass
@@ -31,7 +31,7 @@ class GradientTimes:
     def __init__(self, module: DistributedDataParallel) -> None:
         self._module = module
         self._whole = not any(tables.exchanges for tables in spread_in(module).values())
-        self._seen = time.time_ns()  # the last update of a warm-up is told of by the next one
+        self._seen = time.time_ns()  # the next update reports the last one of a warm-up
         self._samples: list[tuple[float, float, float]] = []
 
     def look(self) -> None:

@@ -15,8 +15,9 @@ from ttt.errors import LaunchError
 VARIABLE = "TTT_KEY"
 HOW_TO_SET = f"export {VARIABLE}=$(openssl rand -hex 32)"
 NOT_SET = (
-    f"{VARIABLE} is not set: anybody who reaches the port of rank 0 while the ranks meet can decide"
-    f" what they run; on a network that others use, set the same for every process: {HOW_TO_SET}"
+    f"{VARIABLE} is not set: any program that reaches the port of rank 0 while the ranks meet can"
+    f" decide what they run; on a network that others use, set the same for every process:"
+    f" {HOW_TO_SET}"
 )
 _SHORTEST = 16  # characters; what is shorter can be guessed
 

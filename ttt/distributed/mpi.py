@@ -43,7 +43,7 @@ _mpi: ModuleType | None = None  # mpi4py.MPI, from connect() to leave()
 
 
 def needed(placement: Placement) -> bool:
-    """Whether MPI has to tell where rank 0 is: mpirun started this, and nobody else says it."""
+    """Whether MPI has to tell where rank 0 is: mpirun started this, and no variable says it."""
     return placement.launcher == "mpi" and "MASTER_ADDR" not in os.environ
 
 
@@ -139,9 +139,9 @@ def _demand_same_rank(
 
 
 def _come_together(world: Intracomm) -> None:
-    """Wait for everybody, asleep: MPI's own waiting spins on a core that others may be using."""
-    everybody = world.Ibarrier()
-    while not everybody.Test():
+    """Wait for all ranks, asleep: MPI's own waiting spins on a core that others may be using."""
+    barrier = world.Ibarrier()
+    while not barrier.Test():
         time.sleep(_NAP_SECONDS)
 
 

@@ -105,8 +105,8 @@ def from_environment(environment: Environment = os.environ) -> Placement | None:
     """
     known = {**environment, "SLURM_STEP_TASKS_HERE": _slurm_tasks_here(environment)}
     for names in TABLE:
-        said = (names.rank, names.size, names.local_rank, names.local_size)
-        found = [known.get(name, "") for name in said]
+        needed = (names.rank, names.size, names.local_rank, names.local_size)
+        found = [known.get(name, "") for name in needed]
         if not all(value.isdigit() for value in found):
             continue
         rank, size, local_rank, local_size = map(int, found)
@@ -165,9 +165,9 @@ def half_told(environment: Environment = os.environ) -> str | None:
             continue
         if environment.get(names.size) == "1":
             continue
-        said = (names.rank, names.size, names.local_rank, names.local_size)
-        given = [f"{name}={environment[name]}" for name in said if name in environment]
-        lacks = [name for name in said if not environment.get(name, "").isdigit()]
+        needed = (names.rank, names.size, names.local_rank, names.local_size)
+        given = [f"{name}={environment[name]}" for name in needed if name in environment]
+        lacks = [name for name in needed if not environment.get(name, "").isdigit()]
         return (
             f"{' '.join(given)}: a launcher started this process and did not tell"
             f" {', '.join(lacks)}; start by torchrun, srun or mpirun, or {_EXPORT}"

@@ -1,4 +1,4 @@
-"""How the processes of a run meet: rank 0 opens a store, everybody says who he is.
+"""How the processes of a run meet: rank 0 opens a store, every rank sends its name.
 
 Under torchrun the agent's store is used, if it has one for us. Otherwise rank 0 opens one at
 MASTER_ADDR:MASTER_PORT, which the SLURM script sets, MPI broadcasts (`ttt.distributed.mpi`), or a
@@ -72,11 +72,11 @@ class Arrival:
         return f"rank {self.rank} on {self.host}"
 
 
-def arrival(said: Any) -> Arrival | None:
+def arrival(value: Any) -> Arrival | None:
     """The arrival in a message from the network; None if it is no arrival of ttt."""
-    if not isinstance(said, dict) or set(said) != {"rank", "size", "host"}:
+    if not isinstance(value, dict) or set(value) != {"rank", "size", "host"}:
         return None
-    rank, size, host = said["rank"], said["size"], said["host"]
+    rank, size, host = value["rank"], value["size"], value["host"]
     if type(rank) is not int or type(size) is not int or rank < 0:
         return None
     if not isinstance(host, str) or len(host) > _LONGEST_NAME or not host.isprintable():
@@ -202,7 +202,7 @@ def meet(
     secret: str | None = None,
     show: Show = silent,
 ) -> str:
-    """Wait until everybody is here, and give everybody rank 0's text.
+    """Wait until all ranks are here, and give them rank 0's text.
 
     Args:
         store: The store of this run.
@@ -232,10 +232,10 @@ def meet(
     keys = [f"came/{number}" for number in range(1, placement.size + 1)]
     with contextlib.suppress(DistStoreError):
         wait(room.store, keys, seconds)
-    # A process is counted a moment before it has said who it is.
+    # A process is counted a moment before its name arrives.
     words = [room.hear(name) for name in keys if room.store.check([name])]
     came = [(word, arrival(word.value)) for word in words]
-    strangers = [one or "somebody" for word, one in came if not (word.believed and one)]
+    strangers = [one or "a stranger" for word, one in came if not (word.believed and one)]
     verdict = unproved(named(strangers)) if strangers else ""
     verdict = verdict or absence(me, [one for _, one in came if one], seconds)
     error = LaunchError(verdict) if verdict else None

@@ -33,7 +33,7 @@ class Plan:
 
     Attributes:
         rows: Rows of every table.
-        row_bytes: Of one row: weights, optimizer state, whatever else is kept of it.
+        row_bytes: Of one row: weights, optimizer state, and all else that is kept of it.
         size: Processes.
         replicated: Tables that every process has.
         cut: Tables of which process i has the i-th block of rows.
@@ -144,7 +144,7 @@ def plan(
 def _owners(
     tables: Sequence[int], rows: Sequence[int], hots: Sequence[int], size: int
 ) -> dict[int, int]:
-    """A process for each table, the heaviest first to whoever has least.
+    """A process for each table, the heaviest first to the one that has least.
 
     A table's weight is its share of all bytes plus its share of all look-ups.
     """

@@ -96,7 +96,7 @@ def _memory(wish: float | None, world: World) -> int | None:
 
 
 class ShardedTables(nn.Module):
-    """Takes the place of a model's tables and gives what they would, whatever the plan.
+    """Takes the place of a model's tables and gives what they would, with any plan.
 
     Training batches are of one size on all processes. Others may differ, down to no sample at all,
     but every process has to come along with one, as for any collective.

@@ -192,7 +192,7 @@ def join(
         The world, and the configuration's text, the same on every process.
 
     Raises:
-        LaunchError: Not everybody came; the sentence names who did not. Or somebody came without
+        LaunchError: A process did not come; the sentence names it. Or one came without
             the secret of this launch.
         ConfigError: Some process has no device of its own.
     """

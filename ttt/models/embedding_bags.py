@@ -27,8 +27,8 @@ _CHUNK_ROWS = 65_536  # made at once: bounds the host memory of filling a table
 class EmbeddingBags(nn.Module):
     """Sums of embedding rows, one sum a sample and table.
 
-    Ids of table t are in [0, rows[t]), each table's side by side in `hots[t]` columns; whoever
-    makes batches sees to that. An id outside its table would read another one.
+    Ids of table t are in [0, rows[t]), each table's side by side in `hots[t]` columns; the
+    loader checks that. An id outside its table would read another one.
 
     Args:
         rows: Rows of every table.

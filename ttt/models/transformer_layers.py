@@ -1,8 +1,8 @@
 """The layers of a Transformer, each for a whole sequence and for its newest word alone.
 
 Formulas are those of Vaswani et al. 2017 (arXiv:1706.03762), section 3. Attention has no biases, as
-in tensor2tensor and MLPerf's reference; the paper leaves them open. Which positions may be seen is
-said by whoever calls; a layer knows no words.
+in tensor2tensor and MLPerf's reference; the paper leaves them open. The caller gives
+the positions that may be seen; a layer knows no words.
 
 Shape suffixes: B batch, S source and T target positions, K beams of a sentence, N = B * K
 hypotheses, D width, H heads, E width of a head; 1 is broadcast.
@@ -149,7 +149,7 @@ class EncoderLayer(nn.Module):
 
 
 class DecoderLayer(nn.Module):
-    """Self-attention to what was said, attention to the source, then a feed-forward network."""
+    """Self-attention to earlier positions, attention to the source, then a feed-forward network."""
 
     def __init__(self, settings: LayerSettings) -> None:
         super().__init__()

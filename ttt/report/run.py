@@ -1,6 +1,6 @@
-"""What a reader knows of one run, whoever made it: the words all of ttt.report shares. No logic.
+"""What is known of one run, ours or another's: the words all of ttt.report shares. No logic.
 
-A run is read from a run folder of ttt or from anybody's MLPerf log; None is unknown, never a guess.
+A run is read from a run folder of ttt or from any MLPerf log; None is unknown, never a guess.
 May not know files.
 """
 

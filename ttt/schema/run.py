@@ -202,8 +202,8 @@ class RunConfig:
         last = 2**31 - 1 - self.runs
         if self.seed is not None and not 0 <= self.seed <= last:
             found.append(fault("seed", self.seed, allowed=f"0 to {last}", typed="1"))
-        said = {sentence.partition("=")[0] for sentence in found}
-        found += [sentence for name, sentence in bounds.outside(self) if name not in said]
+        reported = {sentence.partition("=")[0] for sentence in found}
+        found += [sentence for name, sentence in bounds.outside(self) if name not in reported]
         return found
 
     def _log_problems(self) -> Iterator[str]:
@@ -213,9 +213,9 @@ class RunConfig:
             why, metric = "is not what the task computes", self.target.metric
             yield fault("target.metric", metric, why, allowed=computes, typed=computes)
         for key, value in self.mlperf.items():
-            if isinstance(value, Mapping):  # the dots of what was typed made it
-                why = "has keys of its own"
-                yield fault(f"mlperf.{key}", value, why, allowed="a value", typed="VALUE")
+            if isinstance(value, Mapping) and "value" not in value:  # else the rest is metadata
+                why, allowed = "has no value", "a value, or {value: VALUE, ...} with metadata"
+                yield fault(f"mlperf.{key}", value, why, allowed=allowed, typed="VALUE")
         for key in sorted(RESERVED & set(self.mlperf)):
             yield (
                 f"mlperf.{key}={self.mlperf[key]} is what a run logs by itself; remove"

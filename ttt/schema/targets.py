@@ -117,7 +117,13 @@ def ill_called(role: str, called: Any, args: tuple[Any, ...], more: Mapping[str,
         more: Further arguments that only code can give.
     """
     name = f"{called.func.__module__}.{called.func.__qualname__}"
-    odd = [setting for setting in called.keywords if not takes(called.func, setting)]
+    try:
+        asked = inspect.signature(called.func)
+    except ValueError:  # one of C has none
+        return []
+    anything = any(each.kind is each.VAR_KEYWORD for each in asked.parameters.values())
+    odd = [setting for setting in called.keywords if setting not in asked.parameters]
+    odd = [] if anything else odd
     if odd:  # often those of the class that a benchmark was made for
         return [
             f"{role}.{setting}={called.keywords[setting]} is no setting of {name}; to leave it out:"
@@ -125,11 +131,9 @@ def ill_called(role: str, called: Any, args: tuple[Any, ...], more: Mapping[str,
             for setting in odd
         ]
     try:
-        inspect.signature(called.func).bind(*args, **called.keywords, **more)
+        asked.bind(*args, **called.keywords, **more)
     except TypeError as error:
         return [f"{role}: {name} cannot be called: {error}; to set one: +{role}.NAME=VALUE"]
-    except ValueError:  # one of C has no signature
-        return []
     return []
 
 
@@ -209,10 +213,10 @@ def _unfit(thing: Any, role: str | None, places: tuple[str, ...]) -> str | None:
 def _returned(function: Any) -> type | None:
     """The class that a function says it returns."""
     try:
-        said = get_type_hints(function).get("return")
+        declared = get_type_hints(function).get("return")
     except Exception:  # a name that is only there for type checkers, or anything else
         return None
-    return said if inspect.isclass(said) else None
+    return declared if inspect.isclass(declared) else None
 
 
 def _asked(role: str) -> str:

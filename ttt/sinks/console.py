@@ -219,7 +219,7 @@ def _kept(summary: dict) -> list[tuple[str, str]]:  # type: ignore[type-arg]
 
 
 def _communication(summary: dict) -> list[tuple[str, str]]:  # type: ignore[type-arg]
-    """Where there is anybody to wait for."""
+    """Where there are other processes to wait for."""
     share = summary["communication_fraction"]
     if summary["world_size"] == 1 or share is None:
         return []

@@ -36,7 +36,7 @@ class JsonLines:
         """Append one event.
 
         Raises:
-            LaunchError: The line could not be written whole, or nobody will ever find it.
+            LaunchError: The line could not be written whole, or its file has no name any more.
         """
         record = {"kind": event.kind, "time": event.time, "step": event.step, "data": event.data}
         line = json.dumps(_strict(record), separators=(",", ":"), allow_nan=False).encode() + b"\n"

@@ -54,7 +54,7 @@ def records(event: Event) -> Iterator[Record]:
             yield Record("end", "eval_stop", None, _position(event))
         case Kind.QUALITY:
             yield Record("event", "eval_accuracy", data["value"], _position(event))
-        case Kind.RESUMED:  # no MLPerf key: whoever reads the log must know
+        case Kind.RESUMED:  # no MLPerf key: a reader of the log must know
             yield Record("event", "resumed", True, _position(event) | {"lost_s": data["lost_s"]})
         case Kind.RUN_STOP:
             metadata = _position(event) | {"status": data["status"]}

@@ -1,4 +1,4 @@
-"""What a tracker shows of a run: names, axes and rows, the same whoever tells them and when.
+"""What a tracker shows of a run: names, axes and rows, the same from every source at any time.
 
 A run that was tracked while it went on and one rebuilt from its folder look the same. Knows no
 tracker.
@@ -28,7 +28,7 @@ _SYSTEM_FIELDS = tuple(_SYSTEM.split())
 
 
 def identity(*parts: object) -> str:
-    """An id that anybody who knows the same parts comes to, such as a run that is resumed."""
+    """An id computed from these parts alone, so that a resumed run gets the same one."""
     return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()[:16]
 
 

@@ -40,7 +40,7 @@ class Summary:
 
     @property
     def complete(self) -> bool:
-        """Whether the run has stopped, for whatever reason."""
+        """Whether the run has stopped, for any reason."""
         return Kind.RUN_STOP in self._last
 
     def best(self) -> Event | None:
@@ -114,7 +114,7 @@ def _is_number(value: Any) -> bool:
 def _cost(result: dict[str, Any]) -> float | None:
     """Price of the machines for the time on the clock, in the currency of `price_per_hour`.
 
-    None for a run that was resumed: nobody paid for the time it waited, and how long is not known.
+    None for a run that was resumed: the time it waited costs nothing, and its length is not known.
     """
     price, seconds = result["price_per_hour"], result["elapsed_s"]
     if price is None or seconds is None or result["lost_s"]:

@@ -94,7 +94,7 @@ def ended_by(who: str, number: int) -> str:
         who: Such as "rank 3 on n1".
         number: The signal.
     """
-    hint = " (by somebody, or by the kernel when memory ran out: see dmesg)"
+    hint = " (by a user, or by the kernel when memory ran out: see dmesg)"
     try:
         name = signal.Signals(number).name
     except ValueError:  # a real-time signal
@@ -207,10 +207,10 @@ def cause(
         f"rank {rank}": f"{host} was {text}" for rank, host, text in left if text in _STOPPED
     }
     files = Logs(logs)
-    said, agents = _text(files.srun), files.of_torchrun()
+    srun, agents = _text(files.srun), files.of_torchrun()
     silent = [death for log in agents for death in of_torchrun(_text(log), explained, here)]
     silent += of_mpirun(_text(files.mpirun), explained)
-    tasks = of_srun(said, "torchrun" if agents else "rank", explained)
+    tasks = of_srun(srun, "torchrun" if agents else "rank", explained)
     # A rank that its launcher asked to end is not the cause, either.
     silent = [death for death in silent if not (death.asked and death.who in stopped)]
     tasks = [death for death in tasks if not (death.asked and death.who in stopped)]
@@ -218,7 +218,7 @@ def cause(
         if not (death.asked or -death.code in _REQUESTS):
             return str(death)
     last = first([*silent, *tasks])
-    if (sentence := cancelled(said)) or last is None:
+    if (sentence := cancelled(srun)) or last is None:
         return sentence
     return f"{last.who} on {stopped[last.who]}" if last.who in stopped else str(last)
 

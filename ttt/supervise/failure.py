@@ -140,8 +140,8 @@ def forget(logs: Path) -> None:
 
 def read(logs: Path) -> list[Failure]:
     """All failures of a run: primary ones first, the earliest before later ones."""
-    said = [text for path in Logs(logs).rank_failures() if (text := _text(path).strip())]
-    found = [Failure(**json.loads(text)) for text in said]
+    written = [text for path in Logs(logs).rank_failures() if (text := _text(path).strip())]
+    found = [Failure(**json.loads(text)) for text in written]
     return sorted(found, key=lambda failure: (not failure.primary, failure.time))
 
 

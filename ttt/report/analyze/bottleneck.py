@@ -8,7 +8,7 @@ from ttt.report.analyze.format import percent
 from ttt.report.analyze.size import Size
 
 _WORTH_TELLING = 0.95  # of ideal: above, there is no bottleneck to speak of
-_ALSO = 0.2  # of the whole loss: what the second cause has to have to be told
+_ALSO = 0.2  # of the whole loss: what the second cause has to have to be named
 _SAME = 0.05  # relative difference of step times below which the network makes none
 _EXPLAINS = 0.5  # of a loss: a cause that explains as much of it is called the cause
 

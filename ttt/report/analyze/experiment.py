@@ -26,7 +26,7 @@ class Goal(NamedTuple):
         metric: Of its quality; None of official benchmarks, whose logs need not name it.
         target: Its threshold.
         ruleset: From one to the next the rules of a benchmark change.
-        division: The open one lets everybody change what is trained.
+        division: The open one lets a submitter change what is trained.
     """
 
     benchmark: str | None

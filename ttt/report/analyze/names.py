@@ -38,8 +38,8 @@ def machine(of: Experiment) -> str:
 def names(experiments: Sequence[Experiment]) -> list[str]:
     """The shortest name for each that differs from the others here."""
     shown = _machines(experiments)
-    said = [joined(*each) for each in zip(shown, differences(experiments, shown), strict=True)]
-    return [f"this experiment {each}".strip() if each[:1] in ("", "(") else each for each in said]
+    texts = [joined(*each) for each in zip(shown, differences(experiments, shown), strict=True)]
+    return [f"this experiment {each}".strip() if each[:1] in ("", "(") else each for each in texts]
 
 
 def beside_machines(experiments: Sequence[Experiment]) -> list[str]:
@@ -64,7 +64,7 @@ def differences(experiments: Sequence[Experiment], shown: Sequence[Hashable]) ->
         shown: What a reader knows of each.
 
     Returns:
-        Empty for one of which nothing else has to be said; a number, as "(2)", where nothing that
+        Empty where the name is enough; a number, as "(2)", where nothing that
         is known differs.
     """
     found = [""] * len(experiments)
@@ -122,14 +122,14 @@ def _then(
     answers: Sequence[str],
     asked: Sequence[Callable[[Experiment], str]],
 ) -> list[str]:
-    """The answers, with what is still to be said of those that are the same."""
-    said = list(answers)
+    """The answers; those that are the same get one more difference."""
+    texts = list(answers)
     for places in _alike(answers):
         if len(places) > 1:
             rest = _apart([experiments[place] for place in places], asked)
             for place, text in zip(places, rest, strict=True):
-                said[place] = joined(answers[place], text)
-    return said
+                texts[place] = joined(answers[place], text)
+    return texts
 
 
 def joined(first: str, second: str) -> str:

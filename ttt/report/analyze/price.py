@@ -1,4 +1,4 @@
-"""What runs cost at prices that whoever reads them gives. Pure."""
+"""What runs cost at prices that the reader gives. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace

@@ -69,12 +69,12 @@ def rate(run: Run) -> Rate:
         )
     if tracked < (1 - DIFFER) * on_clock:
         found = _by_pieces(run, on_clock, steady, None)
-        said = (
+        why = (
             f"the log tracked {_per_s(tracked)}, by which its samples would take"
             f" {on_clock / tracked:.3g} times as long as the clock ran; the"
             f" {_per_s(on_clock)} on the clock are used"
         )
-        return Rate(on_clock, found.training, tracked, found.confirmed, said)
+        return Rate(on_clock, found.training, tracked, found.confirmed, why)
     return _against(run, on_clock, steady, tracked)
 
 
@@ -101,18 +101,18 @@ def _by_pieces(run: Run, on_clock: float, steady: float | None, tracked: float |
 def _against(run: Run, on_clock: float, steady: float | None, tracked: float) -> Rate:
     """Where the log tracked more than its pieces of training say, which is possible."""
     if steady is not None and _accounts(run):
-        said = (
+        why = (
             f"the log tracked {_per_s(tracked)}; its pieces of training account for the time and"
             f" give {_per_s(steady)}, which is used"
         )
-        return Rate(on_clock, steady, tracked, remark=said)
+        return Rate(on_clock, steady, tracked, remark=why)
     if alike(tracked, on_clock):
         return Rate(on_clock, tracked, tracked, confirmed=True)
-    said = (
+    why = (
         f"the log tracked {_per_s(tracked)} and does not tell what else took time: the"
         f" {_per_s(on_clock)} on the clock are used"
     )
-    return Rate(on_clock, None, tracked, remark=said)
+    return Rate(on_clock, None, tracked, remark=why)
 
 
 def alike(first: float | None, second: float | None) -> bool:
@@ -168,7 +168,7 @@ def throughput(experiment: Experiment, samples_per_s: float | None) -> tuple[flo
 
 
 def remarks(runs: Sequence[Run]) -> list[str]:
-    """What is to be said of the rates of runs that repeat each other.
+    """Remarks about the rates of runs that repeat each other.
 
     They differ by little: one sentence stands for all that have one, that of the run in the middle.
     """

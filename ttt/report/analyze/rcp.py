@@ -81,7 +81,7 @@ def judge(runs: Sequence[Run]) -> Rcp | None:
     points = Path(rcp_checker.__file__).parent / f"{usage}_{ruleset}" / f"rcps_{benchmark}.json"
     if not points.is_file() or benchmark not in rcp_checker.submission_runs[usage]:
         return None
-    with tempfile.TemporaryDirectory(prefix="ttt-") as folder, _heard(rcp_checker) as said:
+    with tempfile.TemporaryDirectory(prefix="ttt-") as folder, _heard(rcp_checker) as report:
         try:
             for number, log in enumerate(logs):
                 _copy(log, Path(folder) / run_folder.result(number))
@@ -90,9 +90,9 @@ def judge(runs: Sequence[Run]) -> Rcp | None:
             )
         except Exception as error:  # by a damaged log; the command line ends in this traceback
             return Rcp(None, f"the checker cannot read the logs: {error!r:.200}")
-    if said.mean is not None and not (said.mean > 0 and math.isfinite(said.mean)):
-        return Rcp(None, f"the runs took {said.mean} epochs, says a log")
-    return _rcp(passed, message, float(scaling), said)
+    if report.mean is not None and not (report.mean > 0 and math.isfinite(report.mean)):
+        return Rcp(None, f"the runs took {report.mean} epochs, says a log")
+    return _rcp(passed, message, float(scaling), report)
 
 
 def _log(run: Run) -> Path | None:
@@ -109,21 +109,21 @@ def _copy(log: Path, copy: Path) -> None:
                 file.write(line[line.rfind(TOKEN) :])
 
 
-def _rcp(passed: bool, message: str, scaling: float, said: "_Said") -> Rcp:
+def _rcp(passed: bool, message: str, scaling: float, report: "_Report") -> Rcp:
     if "Missing RCP" in message and not passed:
         return Rcp("missing", message)
-    if said.mean is None or said.point is None:
+    if report.mean is None or report.point is None:
         return Rcp("passed" if passed else "failed", message)
-    reference = float(said.point["RCP Mean"])
-    least = reference / float(said.point["Max Speedup"])
+    reference = float(report.point["RCP Mean"])
+    least = reference / float(report.point["Max Speedup"])
     if not passed:
-        message += f", but {said.mean:.6g} on average are fewer than the {least:.6g} it takes"
+        message += f", but {report.mean:.6g} on average are fewer than the {least:.6g} it takes"
     # The checker scales only what has passed.
     factor = scaling if passed else 1.0
-    return Rcp("passed" if passed else "failed", message, said.mean, least, reference, factor)
+    return Rcp("passed" if passed else "failed", message, report.mean, least, reference, factor)
 
 
-class _Said:
+class _Report:
     """Takes the place of the module `logging` in the checker, and keeps the figures it tells of."""
 
     def __init__(self) -> None:
@@ -142,8 +142,8 @@ class _Said:
 
 
 @contextmanager
-def _heard(checker: Any) -> Iterator[_Said]:
-    logging, checker.logging = checker.logging, _Said()
+def _heard(checker: Any) -> Iterator[_Report]:
+    logging, checker.logging = checker.logging, _Report()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of numpy, of epochs that cannot be

@@ -20,7 +20,7 @@ def repetitions(runs: Iterable[Run]) -> list[tuple[Run, ...]]:
 
     Those of ttt have the same benchmark, target and configuration on the same machine. A run that
     died left no word of its machine: it belongs to the one its launch used. Where seeds come again
-    from launch to launch, somebody did everything once more: each launch is by itself. MLPerf logs
+    from launch to launch, a user repeated the whole launch: each launch is by itself. MLPerf logs
     repeat each other if they lie in the same folder and say the same of benchmark, division,
     submitter, system and batch; what a damaged one does not say is as in the others.
     """
@@ -33,25 +33,25 @@ def repetitions(runs: Iterable[Run]) -> list[tuple[Run, ...]]:
 
 def _keys(runs: Sequence[Run]) -> list[Hashable]:
     machines: dict[Hashable, Hashable] = {}
-    told: dict[Hashable, Any] = {}
+    known: dict[Hashable, Any] = {}
     for run in runs:
         if run.world_size is not None:
             machines.setdefault(_launch(run), _machine(run))
         for place, ask in enumerate(_ALIKE):
             if (answer := ask(run)) is not None:
-                told.setdefault((run.digest, place), answer)
+                known.setdefault((run.digest, place), answer)
     return [
-        _log_key(run, told) if run.source == "MLPerf log" else _key(run, machines) for run in runs
+        _log_key(run, known) if run.source == "MLPerf log" else _key(run, machines) for run in runs
     ]
 
 
-def _log_key(run: Run, told: dict[Hashable, Any]) -> Hashable:
+def _log_key(run: Run, known: dict[Hashable, Any]) -> Hashable:
     answers = (ask(run) for ask in _ALIKE)
     return (
         run.source,
         run.digest,
         *(
-            told.get((run.digest, place)) if answer is None else answer
+            known.get((run.digest, place)) if answer is None else answer
             for place, answer in enumerate(answers)
         ),
     )

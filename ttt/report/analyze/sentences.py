@@ -101,7 +101,7 @@ def compared(comparison: Comparison) -> str:
         text += f"; Welch's t-test {surely} them apart ({chance})"
     if not apart and comparison.runs_to_tell is not None:
         many = f"{comparison.runs_to_tell} runs of each to tell them apart (80% power)"
-        more = many if comparison.runs_to_tell <= _MOST_RUNS else "more runs than anybody does"
+        more = many if comparison.runs_to_tell <= _MOST_RUNS else "more runs than are practical"
         text += f"; it would take {more}"
     return f"{text}."
 

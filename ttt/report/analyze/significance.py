@@ -6,7 +6,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 
 ENOUGH = 3  # runs: with two, Student's t is 12.7 standard errors wide
-MANY = 1000  # runs; nobody does more to tell two systems apart
+MANY = 1000  # runs; more are not practical
 _POWER = 0.8
 _SURE = 100.0  # standard errors
 

@@ -152,10 +152,10 @@ def _title(of: Goal, experiments: Sequence[Experiment]) -> str:
     parts = [of.benchmark or "unknown benchmark"]
     if of.target is not None:
         parts.append(f"to {metric} {of.target:g}" if metric else f"to {of.target:g}")
-    said = [" ".join(parts), f"rules {of.ruleset}" if of.ruleset else None]
+    words = [" ".join(parts), f"rules {of.ruleset}" if of.ruleset else None]
     official = any(each.official for each in experiments)
-    said.append(f"{of.division} division" if official and of.division == "open" else None)
-    return one_line(", ".join(filter(None, said)))
+    words.append(f"{of.division} division" if official and of.division == "open" else None)
+    return one_line(", ".join(filter(None, words)))
 
 
 def _observed(runs: Sequence[Run]) -> list[Observation]:

@@ -1,4 +1,4 @@
-"""The dashboard of a project in W&B: a report that anybody who may see the project can change.
+"""The dashboard of a project in W&B: a report that all members of the project can change.
 
 W&B answers only to who is logged in; even to describe a report its library asks the server. May not
 know runs: a dashboard is drawn by the server, of what is in the project.
