@@ -80,6 +80,13 @@ def test_hydra_help_is_about_ttt(ttt, tmp_path):
     assert done.stderr == ""
 
 
+def test_the_help_is_what_hydra_would_make_of_it(ttt, tmp_path, capsys):
+    (tmp_path / "own").mkdir()
+    done = ttt("run", "--config-dir", "own", "--help")
+    assert ttt_main.main(["run", "-h"]) == OK
+    assert capsys.readouterr().out == done.stdout
+
+
 def test_the_completion_of_hydra_is_refused(capsys):
     assert ttt_main.main(["run", "-sc", "install=bash"]) == USAGE
     assert 'eval "$(ttt completion bash)"' in capsys.readouterr().err

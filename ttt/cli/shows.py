@@ -4,6 +4,7 @@ from argparse import ArgumentParser
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from string import Template
 
 import yaml
 from hydra._internal.utils import get_args_parser
@@ -44,6 +45,12 @@ def answered(arguments: list[str]) -> bool:
     if "--version" in typed:
         print(f"ttt {__version__}")
         return True
+    if arguments in (
+        ["--help"],
+        ["-h"],
+    ):  # Hydra composes every group for it, which takes three seconds
+        print(help_text())
+        return True
     if "--shell-completion" in typed:
         raise ConfigError(
             [
@@ -52,6 +59,13 @@ def answered(arguments: list[str]) -> bool:
             ]
         )
     return False
+
+
+def help_text() -> str:
+    """The help, as Hydra makes it of the template in config.yaml."""
+    node = yaml.safe_load((config.folder() / "config.yaml").read_text())
+    template = node["hydra"]["help"]["template"].replace("${benchmarks:}", benchmarks(None))
+    return Template(template).substitute()
 
 
 def in_our_words(arguments: list[str]) -> list[str]:
