@@ -13,6 +13,7 @@ import texts
 from ground import Command
 from tests.data.test_images import EVAL, TRAIN, settings, write_set
 from ttt import config
+from ttt.__main__ import main
 from ttt.cli.looked import doubts
 from ttt.cli.looked import faults as told
 from ttt.cli.run import make_launcher
@@ -21,6 +22,7 @@ from ttt.data.images import made_up_jpeg
 from ttt.distributed.rank import Placement
 from ttt.doctor import contents
 from ttt.doctor.findings import Level, Observation
+from ttt.errors import USAGE
 from ttt.prepare import imagenet
 
 
@@ -391,3 +393,14 @@ def test_where_processes_run_elsewhere_faults_are_remarks(folder):
     )
     local = config.resolve(config.compose(typed))
     assert doubts(local, make_launcher(local)) == []
+
+
+def test_a_set_that_ttt_makes_is_compared_before_a_process_starts(tmp_path, capsys):
+    root = tmp_path / "digits"
+    typed = ["benchmark=digits", f"data.root={root}", "data.classes=7", f"run_root={tmp_path}/runs"]
+    assert main(["run", *typed]) == USAGE
+    assert (
+        "but data.classes=7; complete the set, or type data.classes=10" in capsys.readouterr().err
+    )
+    assert root.is_dir()
+    assert not (tmp_path / "runs").exists()

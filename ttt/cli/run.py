@@ -150,7 +150,7 @@ def launch(composed: Any, arguments: list[str], placement: Placement | None) -> 
     for remark in remarks:
         print(f"ttt: {remark}", file=sys.stderr)
     confided.warn(composed, arguments)
-    if prepare(run) and counted.missing(run.data):
+    if prepare(run):  # only now can its contents be compared with the settings
         composed = counted.fill(composed)
         if found := problems(config.resolve(composed), placement):
             raise ConfigError(found)
