@@ -29,8 +29,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ttt import shipped, signals, verbatim
 from ttt.errors import ConfigError
-from ttt.schema import derived, hyperparameters, nodes, retired, targets
-from ttt.schema.closed import evaluation_interval
+from ttt.schema import derived, hyperparameters, nodes, points, retired, targets
 from ttt.schema.run import RunConfig
 from ttt.schema.tracking import by_target
 
@@ -69,7 +68,8 @@ def register(**words: Callable[..., str]) -> None:
     # What the rules derive from other settings: ${steps:EPOCHS,${data.train_samples},...}.
     OmegaConf.register_new_resolver("steps", derived.steps, replace=True)
     OmegaConf.register_new_resolver("micro_batch", derived.micro_batch, replace=True)
-    OmegaConf.register_new_resolver("evaluation_interval", evaluation_interval, replace=True)
+    for derive in (points.evaluation_interval, points.first_evaluation):
+        OmegaConf.register_new_resolver(derive.__name__, derive, replace=True)
 
 
 def compose(

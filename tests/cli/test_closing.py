@@ -63,6 +63,7 @@ def test_a_limit_in_seconds_is_doubled_and_five_seeds_follow_a_success_only(tmp_
         ((0.9,), {"eval_every_epochs": 1}, {}, "target.eval_every_epochs=0.5"),
         ((0.9,), {"eval_every_epochs": None, "eval_every_samples": 90}, {}, "samples=45"),
         ((0.9,), {"eval_every_epochs": 1, "first_eval_epochs": 3}, {}, "first_eval_epochs=1.5"),
+        ((0.9,), {"eval_every_samples": 9, "first_eval_samples": 90}, {}, "first_eval_samples=45"),
         ((0.6, 0.9), {"eval_every_epochs": 1}, {}, None),
         ((0.6,), {"eval_every_epochs": 1}, {"status": "aborted"}, None),
         ((0.9,), {"eval_every_epochs": 1}, {"benchmark": "resnet"}, None),

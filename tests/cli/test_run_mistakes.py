@@ -81,6 +81,7 @@ IMPOSSIBLE = [
     (["target.threshold=7", "target.range=[2,4]"], "as in target.threshold=4"),
     (["target.eval_every_epochs=null"], "set exactly one"),
     (["target.eval_every_samples=100"], "set exactly one"),
+    (["target.first_eval_samples=9", "target.first_eval_epochs=2"], "set at most one"),
     (["target.max_epochs=0"], "target.max_epochs=0 is not allowed"),
     (["target.max_seconds=-1"], "target.max_seconds=-1 is not allowed"),
     (["launcher=torchrun", "launcher.procs=5"], "data.global_batch=72 does not divide among 5"),

@@ -10,7 +10,8 @@ import pytest
 
 from official import frozen, problems, start
 from ttt import compliance, config
-from ttt.schema.closed import DEFINITIONS, evaluation_interval
+from ttt.schema.closed import DEFINITIONS
+from ttt.schema.points import evaluation_interval
 
 OFFICIAL = {"resnet": "4.0.0", "transformer": "0.7.0", "gnmt": "0.7.0", "dlrm_dcnv2": "6.0.0"}
 
@@ -132,7 +133,7 @@ def test_what_the_rules_let_a_run_choose_may_be_chosen(name, overrides):
 
 def test_the_interval_between_evaluations_follows_the_batch():
     """FLOOR(train samples / (global batch * 20)) updates, as the rules have it."""
-    assert evaluation_interval(4_195_197_692, 65_536, 20) == 3200 * 65_536
+    assert evaluation_interval("dlrm_dcnv2", 65_536, 4_195_197_692) == 3200 * 65_536
     run = composed("benchmark=dlrm_dcnv2", "data.global_batch=131072")
     assert run.target.eval_every_samples == 1600 * 131_072
     assert problems(run) == []

@@ -16,7 +16,7 @@ from ttt.schema.closed import DEFINITIONS
 from ttt.terminal import Terminal
 
 _LIMIT = re.compile(r"(target\.max_(?:epochs|seconds))=(\S+) passed")  # as `ttt.watcher` says it
-_INTERVALS = ("first_eval_epochs", "eval_every_epochs", "eval_every_samples")
+_INTERVALS = ("first_eval_epochs", "first_eval_samples", "eval_every_epochs", "eval_every_samples")
 
 
 def show(job: Job, arguments: list[str], launcher: Launcher) -> None:

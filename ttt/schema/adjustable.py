@@ -114,6 +114,7 @@ OPEN: Mapping[str, str] = {
     "target.eval_every_epochs": "how often is the closed division's rule",
     "target.eval_every_samples": "how often is the closed division's rule",
     "target.first_eval_epochs": "how often is the closed division's rule",
+    "target.first_eval_samples": "how often is the closed division's rule",
     "task.beam": "model",
     "task.coverage_penalty": "model",
     "task.extra_length": "model",

@@ -70,13 +70,6 @@ def one_epoch_at_most(run: RunConfig) -> Iterator[str]:
         yield from Fixed("target.max_epochs", (1.0,))(run)
 
 
-def evaluation_interval(train_samples: int | None, global_batch: int, evaluations: int) -> int:
-    """Samples between evaluations that come this often an epoch, in whole updates, rounded down."""
-    # Another check reports a batch of 0; a training set of None is not counted yet.
-    updates = (train_samples or 0) // max(1, global_batch * evaluations)
-    return updates * global_batch
-
-
 def word(value: Any) -> str:
     """A value as it is typed."""
     match value:

@@ -9,6 +9,7 @@ from ttt.schema import bounds
 from ttt.schema.choices import Binding, ClearCache, Device, Division, Keep, Precision
 from ttt.schema.logged import RESERVED, Spread
 from ttt.schema.parallel import Mesh
+from ttt.schema.points import of_epochs
 from ttt.schema.rules import mismatched, not_one_line, not_positive, unknown
 from ttt.schema.system import SystemConfig
 from ttt.watcher import Target
@@ -44,20 +45,23 @@ class TargetConfig:
     eval_every_epochs: float | None = 1.0  # null: eval_every_samples says it
     eval_every_samples: int | None = None  # instead of eval_every_epochs
     first_eval_epochs: float | None = None  # null: after the first interval
+    first_eval_samples: int | None = None  # instead of first_eval_epochs
     max_epochs: float = 1.0
     max_seconds: float | None = None
     check_every_steps: int = 20  # how often ranks exchange loss and time limits
 
     def target(self, train_samples: int) -> Target:
         """The watcher's form of this, for a training set of this size."""
-        every = self.eval_every_samples or round((self.eval_every_epochs or 1) * train_samples)
-        first = self.first_eval_epochs
+        every = self.eval_every_samples or of_epochs(self.eval_every_epochs or 1, train_samples)
+        first = self.first_eval_samples
+        if self.first_eval_epochs is not None:
+            first = of_epochs(self.first_eval_epochs, train_samples)
         return Target(
             metric=self.metric,
             threshold=self.threshold,
             higher_is_better=self.higher_is_better,
             eval_every_samples=every,
-            first_eval_samples=every if first is None else round(first * train_samples),
+            first_eval_samples=every if first is None else first,
             max_epochs=self.max_epochs,
             max_seconds=self.max_seconds,
         )
@@ -82,10 +86,16 @@ class TargetConfig:
                 f"target.eval_every_epochs={self.eval_every_epochs} and target.eval_every_samples="
                 f"{self.eval_every_samples}: set exactly one, the other null"
             )
+        if None not in (self.first_eval_epochs, self.first_eval_samples):
+            yield (
+                f"target.first_eval_epochs={self.first_eval_epochs:g} and target.first_eval_samples"
+                f"={self.first_eval_samples}: set at most one, the other null"
+            )
         positive = {
             "eval_every_epochs": self.eval_every_epochs,
             "eval_every_samples": self.eval_every_samples,
             "first_eval_epochs": self.first_eval_epochs,
+            "first_eval_samples": self.first_eval_samples,
             "max_epochs": self.max_epochs,
             "max_seconds": self.max_seconds,
             "check_every_steps": self.check_every_steps,
