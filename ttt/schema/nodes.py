@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from ttt.schema import launcher, optim, schedule, task, tracking
-from ttt.schema.data import clicks, images, text
+from ttt.schema.data import clicks, images, text, tokens
 from ttt.schema.model import images as image_models
 from ttt.schema.model import recommendation, translation
 from ttt.schema.run import RunConfig
@@ -13,6 +13,7 @@ SCHEMAS: Mapping[str, type] = {
     "images": images.ImageDataConfig,
     "clicks": clicks.ClickDataConfig,
     "text": text.TextDataConfig,
+    "tokens": tokens.TokensDataConfig,
     "resnet_small": image_models.ResNetSmallConfig,
     "resnet50": image_models.ResNet50Config,
     "transformer": translation.TransformerConfig,
