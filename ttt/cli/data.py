@@ -1,4 +1,4 @@
-"""`ttt data NAME --out DIR`: prepare a data set, off the clock."""
+"""`ttt data NAME --out DIR`: prepare a data set, off the clock. `ttt data count`: count tokens."""
 
 import argparse
 import importlib
@@ -6,27 +6,36 @@ import pkgutil
 import shlex
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ttt import claim, config, prepare
 from ttt.data.manifest import content
-from ttt.errors import OK, DataError
+from ttt.data.megatron import open_indexed
+from ttt.errors import OK, ConfigError, DataError
 from ttt.prepare.folder import MANIFEST
 from ttt.skeleton import naming
 from ttt.terminal import Terminal
 
 # What manifests say and benchmarks expect.
-_EXPECTED = ("train_samples", "eval_samples", "vocabulary", "max_length", "rows", "format")
+_EXPECTED = (
+    *("train_samples", "eval_samples", "vocabulary", "max_length", "sequence_length"),
+    *("rows", "format"),
+)
+_COUNT = "count"  # beside the names of sets
 
 
 def main(arguments: list[str]) -> int:
-    """Prepare one data set; returns the exit code.
+    """Prepare one data set, or count one; returns the exit code.
 
     Raises:
         TttError: The set cannot be made.
     """
     given = vars(parser().parse_args(arguments))
+    if given["name"] == _COUNT:
+        print(counted(given["prefix"], given["length"]))
+        return OK
     name, out, sources = given.pop("name"), given.pop("out"), given.pop("src", ())
     module, console = preparers()[name], Terminal()
     before = _written(out)
@@ -61,7 +70,28 @@ def parser() -> argparse.ArgumentParser:
             one.add_argument("--src", type=Path, nargs="+", required=True, help=module.NEEDS)
         if hasattr(module, "options"):
             module.options(one)
+    about = "how many sequences a set of tokens has, by its .idx alone"
+    one = names.add_parser(_COUNT, help=about, description=f"Tells {about}.")
+    one.add_argument("prefix", type=Path, help="path of both files, without .bin and .idx")
+    one.add_argument("--length", type=int, required=True, help="tokens of a sequence")
     return parser
+
+
+def counted(prefix: Path, length: int) -> str:
+    """What to type for the number of sequences in files of tokens.
+
+    Raises:
+        ConfigError: The length is none.
+        DataError: The files are absent or damaged.
+    """
+    if length < 1:
+        raise ConfigError([f"--length {length} is not allowed; allowed: above 0; --length 8192"])
+    files = open_indexed(prefix)
+    samples = files.samples(length)
+    return (
+        f"{len(files.lengths):,} documents, {files.total:,} tokens, {samples:,} sequences of"
+        f" {length}: data.train_samples={samples}"
+    )
 
 
 def following(benchmark: str | None, out: Path) -> list[str]:
@@ -97,10 +127,18 @@ def differing(benchmark: str, out: Path) -> list[str]:
     typed = [
         f"data.{name}={str(value).replace(' ', '')}"
         for name, value in ({"format": "folder"} | manifest | sizes).items()
-        if name in _EXPECTED and _is_plain(value) and value != getattr(data, name, value)
+        if name in _EXPECTED and _is_plain(value) and not _fits(data, name, value)
     ]
     run = config.resolve(config.compose([f"benchmark={benchmark}", *typed]))
     return [*typed, *claim.own_id(run)] if claim.problems(run) else typed
+
+
+def _fits(data: Any, name: str, value: Any) -> bool:
+    """Whether a benchmark's setting suits a set of which the manifest says this value."""
+    asked = getattr(data, name, value)
+    if name in getattr(data, "may_be_fewer", ()):
+        return asked is None or asked <= value
+    return bool(asked == value)
 
 
 def _is_plain(value: object) -> bool:

@@ -34,6 +34,7 @@ class TokensDataConfig:
 
     looks: ClassVar[str] = "ttt.data.tokens_looks"  # finds out what is wrong with the set
     counted: ClassVar[tuple[str, ...]] = ("train_samples", "eval_samples", "vocabulary")
+    may_be_fewer: ClassVar[tuple[str, ...]] = ("eval_samples",)  # than the set has
     _target_: str = "ttt.data.tokens.TokenData"
     prepare: str | None = None
     root: str = ""
