@@ -68,6 +68,7 @@ def register(**words: Callable[..., str]) -> None:
     # What the rules derive from other settings: ${steps:EPOCHS,${data.train_samples},...}.
     OmegaConf.register_new_resolver("steps", derived.steps, replace=True)
     OmegaConf.register_new_resolver("micro_batch", derived.micro_batch, replace=True)
+    OmegaConf.register_new_resolver("share", derived.share, replace=True)
     for derive in (points.evaluation_interval, points.first_evaluation):
         OmegaConf.register_new_resolver(derive.__name__, derive, replace=True)
 

@@ -99,7 +99,9 @@ class Whole:
 
     def average_buffers(self) -> None:
         """Make statistics, which each process gathered from its own samples, the same on all."""
-        self._replicas.average(list(self.model.buffers()))
+        kept = self.model.state_dict(keep_vars=True)  # others, as tables of angles, are computed
+        buffers = self.model.named_buffers()
+        self._replicas.average([buffer for name, buffer in buffers if name in kept])
 
     def look(self) -> None:
         """Nothing is timed."""

@@ -15,3 +15,8 @@ def steps(epochs: float, train_samples: int | None, global_batch: int) -> int:
 def micro_batch(global_batch: int, processes: int, accumulate: int) -> int:
     """Samples in one forward pass; of one process if the number of processes is not known yet."""
     return Mesh.of(processes).micro_batch(global_batch, accumulate)
+
+
+def share(part: float, whole: float) -> float:
+    """A part of a number, as the end of a schedule is of its peak."""
+    return part * whole

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from ttt.schema import launcher, optim, schedule, task, tracking
 from ttt.schema.data import clicks, images, text, tokens
 from ttt.schema.model import images as image_models
-from ttt.schema.model import recommendation, translation
+from ttt.schema.model import language, recommendation, translation
 from ttt.schema.run import RunConfig
 
 SCHEMAS: Mapping[str, type] = {
@@ -19,12 +19,15 @@ SCHEMAS: Mapping[str, type] = {
     "transformer": translation.TransformerConfig,
     "gnmt": translation.GnmtConfig,
     "dlrm_dcnv2": recommendation.DlrmDcnV2Config,
+    "llama": language.LlamaConfig,
     "image_task": task.ImageTaskConfig,
     "translation_task": task.TranslationTaskConfig,
     "recommendation_task": task.RecommendationTaskConfig,
+    "language_task": task.LanguageTaskConfig,
     "sgd": optim.SgdConfig,
     "lars": optim.LarsConfig,
     "adam": optim.AdamConfig,
+    "adamw": optim.AdamwConfig,
     "adagrad": optim.AdagradConfig,
     "polynomial": schedule.PolynomialConfig,
     "cosine": schedule.CosineConfig,
@@ -32,6 +35,7 @@ SCHEMAS: Mapping[str, type] = {
     "constant": schedule.ConstantConfig,
     "inverse_sqrt": schedule.InverseSqrtConfig,
     "gnmt_schedule": schedule.GnmtScheduleConfig,
+    "warmup_cosine": schedule.WarmupCosineConfig,
     "local": launcher.LocalConfig,
     "torchrun": launcher.TorchrunConfig,
     "mpi": launcher.MpiConfig,

@@ -88,6 +88,30 @@ class AdamConfig:
 
 
 @dataclass
+class AdamwConfig:
+    """Adam with decoupled weight decay; see `ttt.optim.adamw`."""
+
+    _target_: str = "ttt.optim.adamw.build"
+    name: str = "adamw"  # as logs say it
+    lr: float = 0.001  # peak
+    beta_1: float = 0.9
+    beta_2: float = 0.999
+    epsilon: float = 1.0e-8
+    weight_decay: float = 0.01
+
+    def logged(self, rate: Mapping[str, Any]) -> Keys:
+        """Keys of the log and their values, with those of the schedule, `rate`."""
+        own = {
+            "beta_1": self.beta_1,
+            "beta_2": self.beta_2,
+            "epsilon": self.epsilon,
+            "weight_decay": self.weight_decay,
+        }
+        name = {"opt_name": self.name, "opt_base_learning_rate": self.lr}
+        return name | dict(rate) | _begin("opt_adamw_", own)
+
+
+@dataclass
 class AdagradConfig:
     """Rates that fall with past gradients; see `ttt.optim.adagrad`."""
 

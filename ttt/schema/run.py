@@ -75,11 +75,14 @@ class TargetConfig:
             return
         low, high = self.range
         if not low < self.threshold <= high:
+            fraction = high <= 1
             percent = self.threshold / 100
             meant = next((one for one in (percent, 0.75) if low < one <= high), high)
+            typed = f"target.threshold={meant if fraction else high:g}"
             yield (
                 f"target.threshold={self.threshold:g} is outside the range of {self.metric}, above"
-                f" {low:g} and at most {high:g}; type a fraction, as in target.threshold={meant:g}"
+                f" {low:g} and at most {high:g}; "
+                + (f"type a fraction, as in {typed}" if fraction else typed)
             )
         if (self.eval_every_epochs is None) == (self.eval_every_samples is None):
             yield (

@@ -104,6 +104,39 @@ class InverseSqrtConfig:
 
 
 @dataclass
+class WarmupCosineConfig:
+    """A line up, half a cosine down; see `ttt.optim.schedules_text.WarmupCosine`."""
+
+    _target_: str = "ttt.optim.schedules_text.WarmupCosine"
+    warmup_steps: int = 0  # updates until the peak; the one after them has it
+    max_steps: int = 1000  # updates until the end rate
+    end_lr: float = "${share:0.1,${optim.lr}}"  # type: ignore[assignment]
+
+    def problems(self) -> Iterator[str]:
+        """What is wrong with the schedule."""
+        if self.warmup_steps < 0:
+            yield _below_zero("warmup_steps", self.warmup_steps)
+        if self.max_steps <= max(0, self.warmup_steps):
+            allowed = f"above schedule.warmup_steps={self.warmup_steps}"
+            typed = str(max(0, self.warmup_steps) + 1)
+            yield fault("schedule.max_steps", self.max_steps, allowed=allowed, typed=typed)
+
+    def logged(self, data: Any) -> Keys:
+        """Keys of the log and their values; `data` is the data set's settings.
+
+        The official checker computes with the steps of the warm-up when it comes to those of the
+        decay: it must have read them before.
+        """
+        return {
+            "opt_end_learning_rate": self.end_lr,
+            "opt_learning_rate_warmup_steps": self.warmup_steps,
+            "opt_learning_rate_decay_steps": self.max_steps - self.warmup_steps,
+            "opt_learning_rate_decay_schedule": "cosine with linear warmup",
+            "max_steps": self.max_steps,
+        }
+
+
+@dataclass
 class GnmtScheduleConfig:
     """An exponential up, a plateau, stairs down; see `ttt.optim.schedules_text.Gnmt`.
 

@@ -18,6 +18,14 @@ class ImageTaskConfig:
 
 
 @dataclass
+class LanguageTaskConfig:
+    """Prediction of the next token; see `ttt.tasks.language`."""
+
+    metric: ClassVar[str] = "log_perplexity"
+    _target_: str = "ttt.tasks.language.Language"
+
+
+@dataclass
 class RecommendationTaskConfig:
     """Click prediction; see `ttt.tasks.recommendation`."""
 

@@ -1,0 +1,52 @@
+"""Models that read and write text: settings and their rules.
+
+Defaults are those of MLPerf's reference; the model's class says what a setting means.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ttt.errors import fault
+from ttt.schema.rules import not_positive
+
+
+@dataclass
+class LlamaConfig:
+    """A decoder of the Llama family; see `ttt.models.llama`. Defaults: Llama 3.1 8B."""
+
+    _target_: str = "ttt.models.llama.Llama"
+    vocabulary: int | None = "${data.vocabulary}"  # type: ignore[assignment]
+    sequence_length: int = "${data.sequence_length}"  # type: ignore[assignment]
+    layers: int = 32
+    width: int = 4096
+    heads: int = 32  # of queries
+    kv_heads: int = 8  # of keys and values
+    feedforward: int = 14336  # inner width of the feed-forward networks
+    norm_epsilon: float = 1.0e-5
+    rope_theta: float = 500000.0
+    rope_factor: float | None = 8.0  # of Llama 3.1's scaling; null: plain rotary positions
+    rope_low: float = 1.0
+    rope_high: float = 4.0
+    rope_context: int = 8192
+    initial_std: float = 0.02
+    tied: bool = False  # the head's weights are the embedding's
+
+    def problems(self) -> Iterator[str]:
+        """What is wrong with the network."""
+        names = "layers width heads kv_heads feedforward norm_epsilon rope_theta rope_factor"
+        names += " rope_low rope_high rope_context initial_std"
+        yield from not_positive("model", {name: getattr(self, name) for name in names.split()})
+        if self.heads > 0 and self.width % (2 * self.heads):  # numbers of a head turn in pairs
+            near = 2 * self.heads * max(1, round(self.width / (2 * self.heads)))
+            why = f"does not suit model.heads={self.heads}"
+            allowed = f"even multiples of the heads, as {near}"
+            yield fault("model.width", self.width, why, allowed=allowed, typed=str(near))
+        if min(self.heads, self.kv_heads) > 0 and self.heads % self.kv_heads:
+            divisors = [each for each in range(1, self.heads + 1) if self.heads % each == 0]
+            near = min(divisors, key=lambda each: abs(each - self.kv_heads))
+            why = f"does not divide model.heads={self.heads}"
+            allowed = ", ".join(map(str, divisors))
+            yield fault("model.kv_heads", self.kv_heads, why, allowed=allowed, typed=str(near))
+        if self.rope_factor is not None and not self.rope_low < self.rope_high:
+            allowed = f"below model.rope_high={self.rope_high:g}"
+            yield fault("model.rope_low", self.rope_low, allowed=allowed, typed="1")
