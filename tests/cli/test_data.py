@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from ttt.cli.data import differing
+from ttt.cli.data import _fits, differing
+from ttt.schema.data.tokens import TokensDataConfig
 
 
 @pytest.mark.parametrize(
@@ -27,3 +28,11 @@ from ttt.cli.data import differing
 def test_what_differs_from_the_benchmark_is_what_to_type(tmp_path, benchmark, manifest, typed):
     (tmp_path / "manifest.json").write_text(json.dumps(manifest))
     assert differing(benchmark, tmp_path) == typed
+
+
+@pytest.mark.parametrize(
+    ("asked", "there", "fits"), [(256, 1742, True), (1742, 1742, True), (1743, 1742, False)]
+)
+def test_a_benchmark_may_evaluate_on_fewer_sequences_than_there_are(asked, there, fits):
+    assert _fits(TokensDataConfig(eval_samples=asked), "eval_samples", there) is fits
+    assert _fits(TokensDataConfig(train_samples=asked), "train_samples", there) is (asked == there)

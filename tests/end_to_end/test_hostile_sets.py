@@ -24,7 +24,8 @@ from hypothesis import strategies as st
 
 import click_logs
 import texts
-from ttt.data import bounds, corpus_looks, looks, records_looks
+import token_files
+from ttt.data import bounds, corpus_looks, looks, records_looks, tokens_looks
 from ttt.data.images import made_up_jpeg
 from ttt.doctor import contents
 from ttt.errors import TttError
@@ -233,6 +234,12 @@ def prepared(tmp_path_factory):
     shutil.rmtree(home / "pairs" / "text")
     sets["clicks"] = (click_logs.write(home / "clicks", 8, 4), records_looks, {})
     sets["clicks"][2].update(dense=None, rows=None, hots=None)
+    (home / "tokens").mkdir()
+    for part in ("train", "eval"):
+        token_files.write(home / "tokens" / part, token_files.documents(9))
+    (home / "tokens" / "manifest.json").write_text('{"vocabulary": 60000}')
+    kept = {"train": "train", "eval": "eval", "sequence_length": 8, "vocabulary": None}
+    sets["tokens"] = (home / "tokens", tokens_looks, kept)
     for part in ("train", "val"):
         for label in "ab":
             (home / "images" / part / label).mkdir(parents=True)
@@ -266,7 +273,7 @@ def changed(root, file, data):
 
 @pytest.mark.filterwarnings("ignore:.*input contained no data")
 @pytest.mark.parametrize(
-    "name", ["pairs", "clicks", "images", "tfrecord", "webdataset", "recordio"]
+    "name", ["pairs", "clicks", "tokens", "images", "tfrecord", "webdataset", "recordio"]
 )
 @given(data=st.data())
 @FEW

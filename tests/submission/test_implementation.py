@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+import token_files
 from ground import HUNG, PROJECT, environment
 from ground import Command as Ttt
 from processes import EASY
@@ -377,6 +378,34 @@ def test_a_data_set_is_compared_with_that_of_the_runs(tmp_path: Path, files, exp
         (tmp_path / name).write_text(text)
     known = {"train_samples": 1, "eval_samples": 1, "train_dir": "train", "eval_dir": "val"}
     found = list(verify_dataset.differences(tmp_path, known | {"manifest": None} | expected))
+    assert len(found) == len(said)
+    for sentence, wanted in zip(found, said, strict=True):
+        assert wanted in sentence
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({}, []),
+        ({"eval_samples": 2}, []),
+        ({"train_samples": 11}, ["train.idx lists 12 sequences; allowed: 11"]),
+        ({"eval_samples": 4}, ["eval.idx lists 3 sequences; allowed: 4"]),
+        ({"train": "none"}, ["none.idx cannot be read"]),
+        ({"eval": "text"}, ["text.idx cannot be read: it is no index"]),
+        ({"eval": "cut"}, ["cut.idx cannot be read: it is cut short"]),
+        ({"manifest": {"sha256": "x"}}, ["says sha256 None, not 'x'"]),
+    ],
+)
+def test_tokens_without_a_manifest_are_counted(tmp_path: Path, settings, said):
+    token_files.write(tmp_path / "train", [[1] * 60, [2] * 40])
+    token_files.write(tmp_path / "eval", [[1] * 30])
+    (tmp_path / "text.idx").write_text("no index, but as long as the head of one would be")
+    (tmp_path / "cut.idx").write_bytes(token_files.pack([[1]] * 50)[1][:40])
+    known = {"train_samples": 12, "eval_samples": 3, "train_dir": None, "sequence_length": 8}
+    known |= {"train": "train", "eval": "eval", "manifest": None}
+    if "manifest" in settings:
+        (tmp_path / "manifest.json").write_text('{"counts": {"train": 99, "eval": 9}}')
+    found = list(verify_dataset.differences(tmp_path, known | settings))
     assert len(found) == len(said)
     for sentence, wanted in zip(found, said, strict=True):
         assert wanted in sentence

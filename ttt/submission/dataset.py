@@ -30,7 +30,10 @@ def expected(frozen: Config, run: Path) -> dict[str, Any]:
         frozen: The configuration of a run.
         run: The folder of that run.
     """
-    names = ("train_samples", "eval_samples", "train_dir", "eval_dir")
+    names = (
+        *("train_samples", "eval_samples", "train_dir", "eval_dir"),
+        *("train", "eval", "sequence_length"),  # of tokens, which may come without a manifest
+    )
     known: dict[str, Any] = {name: value_of(frozen, f"data.{name}") for name in names}
     file = RunFolder(run).manifest
     manifest = foreign.mapping(file, inside=run) if os.path.lexists(file) else None

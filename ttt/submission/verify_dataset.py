@@ -5,7 +5,9 @@ Python: a reviewer may not have ttt.
 """
 
 import json
+import struct
 import sys
+from array import array
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,9 +27,13 @@ def differences(root: Path, expected: dict[str, Any]) -> Iterator[str]:
         for name in known:
             if found.get(name) != known[name]:
                 yield f"{manifest} says {name} {found.get(name)!r:.120}, not {known[name]!r:.120}"
-        counts = found.get("counts")
+        counts = None if expected.get("sequence_length") else found.get("counts")
         if counts and sorted(counts.values()) != sorted(wanted):
             yield f"{manifest} counts {counts}; allowed: {wanted[0]} to train, {wanted[1]} to judge"
+    if expected.get("sequence_length"):
+        yield from _miscounted(root, expected)
+    elif manifest.is_file():
+        return
     elif not expected["train_dir"]:
         yield f"{root} has no manifest.json, in which `ttt data` records what it prepared"
     else:
@@ -36,6 +42,34 @@ def differences(root: Path, expected: dict[str, Any]) -> Iterator[str]:
             found = [path for path in folder.rglob("*") if path.is_file()]
             if (files := sum(not _litter(path.relative_to(folder)) for path in found)) != count:
                 yield f"{folder} holds {files} files; allowed: {count}"
+
+
+def _miscounted(root: Path, expected: dict[str, Any]) -> Iterator[str]:
+    """Files of tokens that hold other numbers of sequences; of more, the first are evaluated."""
+    for part in ("train", "eval"):
+        index, count = root / f"{expected[part]}.idx", expected[f"{part}_samples"]
+        try:
+            found = _sequences(index, expected["sequence_length"])
+        except (OSError, ValueError, struct.error, EOFError) as error:
+            yield f"{index} cannot be read: {error}"
+        else:
+            if found != count and (part == "train" or found < count):
+                yield f"{index} lists {found} sequences; allowed: {count}"
+
+
+def _sequences(index: Path, length: int) -> int:
+    """Sequences of so many tokens in files of Megatron's: the layout is in ttt.data.megatron."""
+    with index.open("rb") as file:
+        mark, _, _, count, _ = struct.unpack("<9sQBQQ", file.read(34))
+        if not mark.startswith(b"MMIDIDX"):
+            raise ValueError("it is no index of Megatron's")
+        if 4 * count > index.stat().st_size:
+            raise ValueError("it is cut short")
+        lengths = array("i")
+        lengths.fromfile(file, count)
+    if sys.byteorder == "big":
+        lengths.byteswap()
+    return max(0, sum(lengths) - 1) // length
 
 
 def _litter(path: Path) -> bool:
