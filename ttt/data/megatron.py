@@ -200,8 +200,8 @@ class Writer:
     def write(self, documents: Iterable[npt.ArrayLike]) -> None:
         """Append documents, each a list of token ids."""
         rows = [np.asarray(ids, dtype=self._dtype) for ids in documents]
-        for row in rows:
-            row.tofile(self._file)
+        # At once: opening a way to the file for each document would take most of the time.
+        np.concatenate([np.empty(0, self._dtype), *rows]).tofile(self._file)
         lengths = np.fromiter(map(len, rows), np.int32, len(rows))
         self._lengths.append(lengths)
         self.documents += len(rows)
