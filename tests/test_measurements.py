@@ -11,6 +11,7 @@ import torch
 
 from fakes import FakeData, FakeLearner, FakeTask, FakeTime, Recorder
 from run_folders import finished
+from ttt import utilization
 from ttt.clock import Clock
 from ttt.distributed.world import Solo
 from ttt.events import EventLog
@@ -19,6 +20,7 @@ from ttt.measurements import NAMES, SHOWN, Measurements, Rank, Source, taken_fro
 from ttt.protocols import Breakdown
 from ttt.report.read import folders
 from ttt.report.run import Run
+from ttt.schema.run import RunConfig
 from ttt.sinks.console import result_rows
 from ttt.sinks.summary import Summary
 from ttt.statistics import spent, statistics
@@ -53,13 +55,15 @@ def event(tmp_path_factory: pytest.TempPathFactory) -> dict:
     )
     run(made)
     counted = PowerMeter("there are no counters", time)
-    return statistics(made) | spent(made, counted, tmp_path_factory.mktemp("run"))
+    own = utilization.measured(RunConfig(), made, 2.0)
+    return statistics(made) | own | spent(made, counted, tmp_path_factory.mktemp("run"))
 
 
 def test_what_is_declared_is_measured(event: dict):
     declared = taken_from(Source.STATISTICS)
     assert set(declared) - set(event) == set()
-    assert set(event) - set(declared) == {"epoch", "samples", "skipped", "blocks"}
+    rest = {"epoch", "samples", "skipped", "blocks", "utilization_reason"}
+    assert set(event) - set(declared) == rest
     assert [list(rank) for rank in event["ranks"]] == [[each.name for each in fields(Rank)]]
 
 
@@ -107,7 +111,7 @@ def test_what_says_how_it_is_shown_is_shown():
 
 
 def test_a_number_that_is_no_count_says_its_unit():
-    ends = re.compile(r"_(s|j|fraction|per_j|per_s|per_hour|ms_p\d\d|ms)$")
+    ends = re.compile(r"_(s|j|fraction|per_j|per_s|per_sample|per_hour|ms_p\d\d|ms)$")
     counts = {"quality", "target", "epochs", "samples", "cost"}
     hints = {name: kind for of in (Measurements, Rank) for name, kind in get_type_hints(of).items()}
     named = {name for name, kind in hints.items() if kind == (float | None)}

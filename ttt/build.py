@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ttt import config, scratch, signals
 from ttt.clock import Clock
@@ -61,7 +61,7 @@ def build(
         tables=parallel.tables,
     )
     heartbeat.beat("warming up", 0)
-    warm_up(learner, data, metric, world, run_config.seed)
+    example = warm_up(learner, data, metric, world, run_config.seed)
     return Parts(
         task=task,
         learner=learner,
@@ -75,6 +75,7 @@ def build(
         seed=run_config.seed,
         check_every=run_config.target.check_every_steps,
         preemption_requested=lambda: signals.preemption_requested() is not None,
+        example=example,
     )
 
 
@@ -95,8 +96,14 @@ def make_parallel(run_config: RunConfig, world: World, log: EventLog) -> Paralle
     )
 
 
-def warm_up(learner: StandardLearner, data: Data, metric: Metric, world: World, seed: int) -> None:
-    """Train and evaluate on made-up data; then nothing of that is left but what is warm."""
+def warm_up(
+    learner: StandardLearner, data: Data, metric: Metric, world: World, seed: int
+) -> list[Tensor]:
+    """Train and evaluate on made-up data; then nothing of that is left but what is warm.
+
+    Returns:
+        The tensors of a training batch without their values; empty where there was none.
+    """
     gc.collect()
     gc.freeze()  # what is imported and built lives to the end
     gc.enable()  # a worker starts without; garbage of the warm-up may hold memory of the device
@@ -106,6 +113,7 @@ def warm_up(learner: StandardLearner, data: Data, metric: Metric, world: World, 
     torch.manual_seed(seed + 1_000_003 * world.data.index)
     learner.warm_up(synthetic, metric)
     memory.reset_peaks(world.device)
+    return [tensor.to("meta") for tensor in (synthetic.train or [()])[0]]
 
 
 def keep_compiled(run_config: RunConfig, log: EventLog) -> None:

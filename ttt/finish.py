@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ttt import keep
+from ttt import keep, utilization
 from ttt.data import manifest
 from ttt.events import Kind
 from ttt.loop import Parts
@@ -35,6 +35,8 @@ def finish(
     if parts.saver:
         parts.saver.finish()
     measured = statistics(parts)
+    if parts.world.rank == 0:
+        measured |= utilization.measured(run_config, parts, measured["samples_per_s"])
     log.emit(Kind.STATISTICS, step, **measured, **spent(parts, counted, folder))
     if measured["skipped_samples"]:
         log.emit(Kind.WARNING, step, message=skipped_sentence(measured))

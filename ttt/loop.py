@@ -59,6 +59,7 @@ class Parts:
     check_every: int  # steps between checks of the loss, the time limit and preemption
     preemption_requested: Callable[[], bool]  # whether a scheduler asked this process to stop
     saver: Saver | None = None  # of a run that is saved at intervals
+    example: Batch = None  # tensors of the shapes of a training batch, without values
 
     def position(self, step: int) -> dict[str, float]:
         """How far training is after this many steps."""

@@ -1,7 +1,8 @@
 """Every number that a run yields, declared once: its name, type, unit and meaning. No logic.
 
 A name ends in its unit: seconds `_s`, milliseconds `_ms`, joules `_j`, `_bytes`, samples `_per_s`,
-`_per_j`, and the price `_per_hour`. A `_fraction` is a share of 1. All others are words and counts.
+`_per_j`, FLOPs `_per_sample`, and the price `_per_hour`. A `_fraction` is a share of 1. All others
+are words and counts.
 
 `ttt.statistics` measures, the STATISTICS event carries it, `ttt.sinks.summary` writes summary.json
 in the order of `Measurements`, `ttt.sinks.console` shows what has a `Shown`, and the report's `Run`
@@ -118,6 +119,9 @@ class Measurements:
     samples_per_s: float | None = _measured(
         "while training, over all of it", Shown("throughput", ",.0f", " samples/s while training")
     )
+    tokens_per_s: float | None = _measured(
+        "likewise, where all samples have as many", Shown("throughput", ",.0f", " tokens/s")
+    )
     step_ms_p50: float | None = _measured(
         "end of a step to end of the next, on rank 0", Shown("step time", ".1f", " ms median")
     )
@@ -134,6 +138,16 @@ class Measurements:
     communication_fraction: float | None = _measured(
         "of forward, backward and exchange, in which nothing was computed, worst rank"
     )
+    flop_per_sample: float | None = _measured(
+        "tensor FLOPs of the model, to train one sample forward and backward; see `ttt.flops`"
+    )
+    peak_flop_per_s: float | None = _measured(
+        "dense, in the precision of the run; of one accelerator, or of one node of CPUs"
+    )
+    utilization_fraction: float | None = _from_events(
+        "of the peak of all, over elapsed_s (MLCommons' training_rules.adoc, Utilization)"
+    )
+    utilization_reason: str | None = _from_events("why there is no utilization")
     recompiles: int | None = _measured("compilations after RUN_START")
     energy_j: float | None = _measured("of all nodes")
     energy_reason: str | None = _measured("why there is no energy")

@@ -19,6 +19,7 @@ from torch import Tensor
 from ttt.data.buckets import Ids, Plan, divide, eval_batches, plan
 from ttt.data.corpus import Decode, Side, checked, decoder, references
 from ttt.errors import MissingExtra
+from ttt.flops.formulas import Lengths
 from ttt.protocols import Shard, Synthetic, World
 from ttt.special_tokens import EOS
 
@@ -183,6 +184,14 @@ class ParallelText:
         """`padding`: share of the positions, source and target, that held no word in training."""
         without, every = self._world.replicas.sum(self._padding)
         return {"padding": without / every if every else None}
+
+    def lengths(self) -> Lengths:
+        """Means over the training set; asked once, after the clock has stopped."""
+        training = self._training()
+        source = training.source.lengths.astype(np.float64) + 1
+        target = training.target.lengths.astype(np.float64) + 1
+        parts = (source, target, source**2, target**2, source * target)
+        return Lengths(*(float(part.mean()) for part in parts))
 
     def close(self) -> None:
         """Let go of the files."""

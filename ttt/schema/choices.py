@@ -51,6 +51,18 @@ class Precision(StrEnum):
     fp16 = "fp16"
 
 
+class CausalFlops(StrEnum):
+    """How much of causal attention counts as FLOPs of the model; half of its products are zero."""
+
+    halved = "halved"
+    full = "full"
+
+    @property
+    def attended(self) -> float:
+        """As a share."""
+        return 0.5 if self is CausalFlops.halved else 1.0
+
+
 class Device(StrEnum):
     """Where to train; `auto` is cuda where a GPU is visible."""
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from ttt.errors import fault
 from ttt.schema import bounds
-from ttt.schema.choices import Binding, ClearCache, Device, Division, Keep, Precision
+from ttt.schema.choices import Binding, CausalFlops, ClearCache, Device, Division, Keep, Precision
 from ttt.schema.logged import RESERVED, Spread
 from ttt.schema.parallel import Mesh
 from ttt.schema.points import of_epochs
@@ -26,12 +26,14 @@ class BenchmarkConfig:
         summary: One line for `ttt run --help`.
         division: MLPerf division; only an official benchmark can be in the closed one.
         ruleset: MLPerf ruleset to check against; null is the newest that has the benchmark.
+        causal_flops: Whether utilization counts half of causal attention or all of it.
     """
 
     id: str = ""
     summary: str = ""
     division: Division = Division.open
     ruleset: str | None = None
+    causal_flops: CausalFlops = CausalFlops.halved
 
 
 @dataclass

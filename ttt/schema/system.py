@@ -48,6 +48,8 @@ class SystemConfig:
             `submission.status`.
         energy: Whether to read the counters of GPUs and CPUs.
         price_per_hour: Of one node, in any currency; null is unknown.
+        peak_tflops: Dense peak of one accelerator, or of one node of CPUs, in the run's precision,
+            in 10^12 FLOP/s; null: the data sheet's, if ttt knows it. Utilization is a share of it.
         description: Fields of the systems file; null is what the machine says of itself.
     """
 
@@ -55,6 +57,7 @@ class SystemConfig:
     status: str | None = None
     energy: Energy = Energy.auto
     price_per_hour: float | None = None
+    peak_tflops: float | None = None
     description: dict[str, Any] = field(default_factory=dict)
 
     def availability(self, submission_status: str) -> str:
@@ -73,7 +76,8 @@ class SystemConfig:
         elif self.status is None and submission_status not in STATUSES:
             allowed, typed = ", ".join(STATUSES), "research"
             yield fault("submission.status", submission_status, allowed=allowed, typed=typed)
-        yield from not_positive("system", {"price_per_hour": self.price_per_hour})
+        numbers = ("price_per_hour", "peak_tflops")
+        yield from not_positive("system", {name: getattr(self, name) for name in numbers})
         for name in self.description:
             if name in _ELSEWHERE:
                 yield f"system.description.{name} is set by {_ELSEWHERE[name]}=..."

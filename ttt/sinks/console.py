@@ -239,6 +239,16 @@ def _spent(summary: dict) -> list[tuple[str, str]]:  # type: ignore[type-arg]
     return rows
 
 
+def _utilization(summary: dict) -> list[tuple[str, str]]:  # type: ignore[type-arg]
+    """The share of the peak; in its place, what is wrong with one that cannot be."""
+    share, peak = summary["utilization_fraction"], summary["peak_flop_per_s"]
+    if share is not None:
+        return [("utilization", f"{share:.2%} of a peak of {peak / 1e12:,.4g} TFLOP/s")]
+    known = peak is not None and summary["flop_per_sample"] is not None
+    reason = summary["utilization_reason"]
+    return [("utilization", reason)] if known and reason else []
+
+
 def _declared(summary: dict) -> dict[str, str]:  # type: ignore[type-arg]
     """The rows of all values that `ttt.measurements` says how to show, as far as they are known."""
     rows: dict[str, list[str]] = {}
@@ -270,6 +280,7 @@ def result_rows(summary: dict) -> list[tuple[str, str]]:  # type: ignore[type-ar
         *_checkpoints(summary),
         *_resumes(summary),
         *_communication(summary),
+        *_utilization(summary),
         *([(_MEMORY, memory)] if memory else []),
         *_spent(summary),
         ("compliance", _verdict(summary)),

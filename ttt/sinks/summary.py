@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ttt.events import Event, Kind
+from ttt.flops import formulas
 from ttt.measurements import NAMES, Source, taken_from
 
 
@@ -76,6 +77,11 @@ class Summary:
         result["checkpoint_s"] = sum(data["copy_s"] for data in saved)
         result["checkpoint_bytes"] = max((data["bytes"] for data in saved), default=None)
         result["cost"] = _cost(result)
+        result["utilization_fraction"] = share = utilization(result)
+        unknown = self._datum(Kind.STATISTICS, "utilization_reason")
+        if impossible := formulas.impossible(share):
+            result["utilization_fraction"] = None
+        result["utilization_reason"] = impossible or unknown
         if stop := self._last.get(Kind.RUN_STOP):
             result["steps"] = stop.step
             if stop.data["status"] == "success":
@@ -109,6 +115,17 @@ class Summary:
 def _is_number(value: Any) -> bool:
     """Whether a quality is one; the record of earlier processes has NaN as text."""
     return isinstance(value, int | float) and math.isfinite(value)
+
+
+def utilization(result: dict[str, Any]) -> float | None:
+    """The share of the machine's peak over the time on the clock; above 1 it cannot be true."""
+    return formulas.utilization(
+        flop_per_sample=result["flop_per_sample"],
+        samples=result["samples"],
+        workers=result["accelerators"] or result["nodes"],
+        peak_flop_per_s=result["peak_flop_per_s"],
+        seconds=result["elapsed_s"],
+    )
 
 
 def _cost(result: dict[str, Any]) -> float | None:

@@ -5,8 +5,11 @@ Defaults are those of a paper or of MLPerf's reference; the model's class says w
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from ttt.errors import fault
+from ttt.flops import formulas
+from ttt.flops.formulas import Lengths
 from ttt.schema.choices import Norm
 from ttt.schema.rules import not_positive
 
@@ -33,6 +36,16 @@ class ResNetSmallConfig:
             why = f"and model.widths={self.widths} must be equally long, one number a stage"
             yield fault("model.blocks", self.blocks, why, typed=f"[{zeros}]")
 
+    def flop_per_sample(self, data: Any, lengths: Lengths | None, attended: float) -> float | None:
+        """Tensor FLOPs of training one image; see `ttt.flops`."""
+        return formulas.resnet_small(
+            size=data.size,
+            classes=self.classes or data.classes,
+            widths=self.widths,
+            blocks=self.blocks,
+            stem_stride=self.stem_stride,
+        )
+
 
 @dataclass
 class ResNet50Config:
@@ -43,3 +56,7 @@ class ResNet50Config:
     norm_momentum: float = 0.1
     norm_eps: float = 1e-5
     zero_gamma: bool = True
+
+    def flop_per_sample(self, data: Any, lengths: Lengths | None, attended: float) -> float | None:
+        """Tensor FLOPs of training one image; see `ttt.flops`."""
+        return formulas.resnet50(size=data.size, classes=self.classes or data.classes)

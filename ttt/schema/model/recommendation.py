@@ -6,8 +6,11 @@ Defaults are those of MLPerf's `dlrm_dcnv2`; the model's class says what a setti
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 from ttt.errors import fault
+from ttt.flops import formulas
+from ttt.flops.formulas import Lengths
 from ttt.schema.choices import Precision
 from ttt.schema.rules import not_positive
 
@@ -49,6 +52,18 @@ class DlrmDcnV2Config:
             yield fault("model.top", self.top, why, typed=f"[{hidden},1]")
         names = ("dim", "cross_layers", "cross_rank", "memory_gb")
         yield from not_positive("model", {name: getattr(self, name) for name in names})
+
+    def flop_per_sample(self, data: Any, lengths: Lengths | None, attended: float) -> float | None:
+        """Tensor FLOPs of training one sample; see `ttt.flops`."""
+        return formulas.dlrm_dcnv2(
+            dense=self.dense or data.dense,
+            tables=len(self.rows or data.rows),
+            dim=self.dim,
+            bottom=self.bottom,
+            cross_layers=self.cross_layers,
+            cross_rank=self.cross_rank,
+            top=self.top,
+        )
 
     def problems_with(self, precision: Precision, clip_norm: float | None) -> Iterator[str]:
         """What needs every gradient of the model on each process, which sharded tables deny."""

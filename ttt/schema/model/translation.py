@@ -5,8 +5,11 @@ Defaults are those of a paper or of MLPerf's reference; the model's class says w
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from ttt.errors import fault
+from ttt.flops import formulas
+from ttt.flops.formulas import Lengths
 from ttt.schema.rules import not_positive
 
 
@@ -39,6 +42,20 @@ class TransformerConfig:
             allowed = f"even multiples of the heads, as {near}"
             yield fault("model.width", self.width, why, allowed=allowed, typed=str(near))
 
+    def flop_per_sample(self, data: Any, lengths: Lengths | None, attended: float) -> float | None:
+        """Tensor FLOPs of training one sentence pair, without padding; see `ttt.flops`."""
+        if lengths is None:
+            return None
+        return formulas.transformer(
+            vocabulary=self.vocabulary or data.vocabulary,
+            encoder_layers=self.encoder_layers,
+            decoder_layers=self.decoder_layers,
+            width=self.width,
+            feedforward=self.feedforward,
+            lengths=lengths,
+            attended=attended,
+        )
+
 
 @dataclass
 class GnmtConfig:
@@ -56,6 +73,17 @@ class GnmtConfig:
         yield from _not_a_share("model", {"dropout": self.dropout})
         if self.layers < 2:
             yield fault("model.layers", self.layers, allowed="2 or more", typed="2")
+
+    def flop_per_sample(self, data: Any, lengths: Lengths | None, attended: float) -> float | None:
+        """Tensor FLOPs of training one sentence pair, without padding; see `ttt.flops`."""
+        if lengths is None:
+            return None
+        return formulas.gnmt(
+            vocabulary=self.vocabulary or data.vocabulary,
+            layers=self.layers,
+            width=self.width,
+            lengths=lengths,
+        )
 
 
 def _not_a_share(group: str, values: dict[str, float]) -> Iterator[str]:
