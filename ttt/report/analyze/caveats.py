@@ -71,6 +71,7 @@ def cautions(experiments: Sequence[Experiment], unit: str) -> list[str]:
     """
     lines = [(each, line) for each in experiments for line in each.stability.warnings]
     lines += [(each, line) for each in experiments for line in replaced(each)]
+    lines += [(each, line) for each in experiments for line in overstated(each)]
     return [*_together(lines, experiments), *_too_coarse(experiments, unit)]
 
 
@@ -79,6 +80,13 @@ def replaced(of: Experiment) -> list[str]:
     skipped = max(run.skipped_samples or 0 for run in of.runs)
     sentence = f"unreadable samples were replaced (data.on_error=skip): {skipped} in a run"
     return [sentence] if skipped else []
+
+
+def overstated(of: Experiment) -> list[str]:
+    """A line if more was computed than the machine can: FLOPs, samples or peak are wrong."""
+    used = of.row.used
+    known = any(run.flop_per_sample and run.peak_flop_per_s for run in of.counting)
+    return [used.reason] if known and used.reason else []
 
 
 def _together(lines: Sequence[tuple[Experiment, str]], among: Sequence[Experiment]) -> list[str]:

@@ -3,13 +3,14 @@
 `grouping` makes one of its runs, `study` adds what it takes the other experiments for. Pure.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, Literal, NamedTuple, TypeVar
 
 from ttt.report.analyze.diagnosis import Finding
 from ttt.report.analyze.efficiency import Efficiency
 from ttt.report.analyze.rcp import Rcp
 from ttt.report.analyze.score import Score, Spread, agreed
+from ttt.report.analyze.utilization import Used
 from ttt.report.analyze.weak import Weak
 from ttt.report.run import Run
 
@@ -102,6 +103,7 @@ class Row:
         samples_per_s: Samples over the time on the clock, median of the runs with a time.
         samples_per_j: Median of these.
         cost: Of one of these, mean; in the currency of the price. None if they have several prices.
+        used: Which share of it the model's FLOPs were.
         features: What stands out: interconnect, network, framework, precision.
     """
 
@@ -112,6 +114,7 @@ class Row:
     samples_per_s: float | None = None
     samples_per_j: float | None = None
     cost: float | None = None
+    used: Used = field(default_factory=Used)
     features: tuple[str, ...] = ()
 
 

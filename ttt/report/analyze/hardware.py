@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from ttt.report.analyze.experiment import Experiment, Goal, Row
 from ttt.report.analyze.rates import clock_rate
 from ttt.report.analyze.score import average
+from ttt.report.analyze.utilization import Used, used
 
 
 def in_order(experiments: Sequence[Experiment]) -> list[Experiment]:
@@ -39,6 +40,7 @@ def row(of: Experiment) -> Row:
         samples_per_s=None if of.weak else average(statistics.median, map(clock_rate, runs)),
         samples_per_j=average(statistics.median, (run.samples_per_j for run in runs)),
         cost=average(statistics.fmean, (run.cost for run in runs)) if one_price else None,
+        used=Used() if of.weak else used(of.counting),
         features=tuple(_features(of)),
     )
 

@@ -263,6 +263,7 @@ def _of_config(config: dict[str, Any], resolved: dict[str, Any]) -> dict[str, An
         "global_batch": at("data", "global_batch") or resolved.get("global_batch"),
         "train_samples": at("data", "train_samples") or resolved.get("train_samples"),
         "precision": at("precision"),
+        "sequence_length": at("data", "sequence_length"),
         "loader": at("data", "loader"),
         "submitter": None if submitter == "unspecified" else submitter,
     }

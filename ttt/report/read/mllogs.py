@@ -6,7 +6,7 @@ are found, nor how runs are scored or shown.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from ttt.compliance.log import Log
 from ttt.report.read import progress
 from ttt.report.read.clock import Clock
 from ttt.report.read.folders import steady_rate
+from ttt.report.read.model_flops import of_log
 from ttt.report.read.power import Span, energy_of
 from ttt.report.read.scaling_file import scaling_of
 from ttt.report.read.systems import Place, amount, model, place_of, text, whole
@@ -121,8 +122,29 @@ def _run(log: Log, place: Place, verdict: Verdict) -> Run:
         scaling_factor=factor,
         scaling_problem=damage,
         **_target(log, verdict),
+        **_used(log, described, verdict, course, elapsed, accelerators),
         **_spent(path, course.get("samples"), clock, nodes),
         **{name: course[name] for name in course.keys() - (_BY_THE_CLOCK if doubts else set())},
+    )
+
+
+def _used(
+    log: Log,
+    described: Mapping[str, Any],
+    verdict: Verdict,
+    course: Mapping[str, Any],
+    elapsed: float | None,
+    accelerators: int | None,
+) -> dict[str, Any]:
+    """Utilization, of a log that keeps the rules of a closed benchmark."""
+    fixed = verdict.official and verdict.division == "closed" and course.get("samples_certain")
+    return of_log(
+        verdict.benchmark if fixed else None,
+        model(described.get("accelerator_model_name")),
+        text(log.first("lowest_numerical_precision_in_linear")),
+        samples=course.get("samples"),
+        workers=accelerators,
+        seconds=elapsed,
     )
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ttt.errors import ESCAPE, ConfigError, one_line
-from ttt.report.analyze.caveats import grain, problems, replaced, why_failed
+from ttt.report.analyze.caveats import grain, overstated, problems, replaced, why_failed
 from ttt.report.analyze.efficiency import Efficiency
 from ttt.report.analyze.experiment import Experiment, Observation
 from ttt.report.analyze.rcp import Rcp
@@ -99,6 +99,11 @@ def _result(of: Experiment, unit: str) -> dict[str, Any]:
         **{name: getattr(point, name, None) for name in ("speed_up", "mode", "bottleneck")},
         "samples_per_s": row.samples_per_s,
         "samples_per_j": row.samples_per_j,
+        "flop_per_sample": every("flop_per_sample"),
+        "peak_flop_per_s": every("peak_flop_per_s"),
+        "model_flop_per_s": row.used.flop_per_s,
+        "utilization_fraction": row.used.share,
+        "utilization_reason": row.used.reason,
         "accelerator_hours": row.accelerator_hours,
         "price_per_hour": of.price_per_hour,
         "cost": row.cost,
@@ -122,7 +127,10 @@ def _result(of: Experiment, unit: str) -> dict[str, Any]:
         "reasons": [
             {"seed": run.seed, "status": run.status, "reason": why_failed(run)} for run in of.failed
         ],
-        "warnings": [*of.stability.warnings, *replaced(of), *filter(None, [grain(of, unit)])],
+        "warnings": [
+            *(*of.stability.warnings, *replaced(of), *overstated(of)),
+            *filter(None, [grain(of, unit)]),
+        ],
         "findings": [_finding(each) for each in of.seen],
         "paths": every("path"),
     }

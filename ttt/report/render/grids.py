@@ -175,6 +175,8 @@ def hardware(study: Study, name: Callable[[Experiment], str]) -> Grid:
                 Head("accelerator-hours", brief="accel.-h"),
                 lambda each: in_digits(each.row.accelerator_hours),
             ),
+            (Head("model TFLOP/s of each", brief="TFLOP/s"), _tflops),
+            (Head("utilization", brief="util."), lambda each: in_percent(each.row.used.share)),
             (Head("energy"), lambda each: Cell(energy(each.energy_j), each.energy_j)),
             (Head("samples/J"), lambda each: in_digits(each.row.samples_per_j)),
             (Head("cost of a run", brief="cost"), lambda each: in_money(each.row.cost)),
@@ -184,6 +186,11 @@ def hardware(study: Study, name: Callable[[Experiment], str]) -> Grid:
             ),
         ],
     )
+
+
+def _tflops(of: Experiment) -> Cell:
+    rate = of.row.used.flop_per_s
+    return in_digits(None if rate is None else rate / 1e12)
 
 
 def _named(name: str) -> Cell:

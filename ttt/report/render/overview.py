@@ -80,6 +80,7 @@ def _row(of: Experiment, name: str) -> dict[str, Any]:
         "ci95_high_s": high,
         "evaluation_interval_s": of.resolution,
         "samples_per_s": of.row.samples_per_s,
+        "utilization": of.row.used.share,
         "accelerator_hours": of.row.accelerator_hours,
         "samples_per_j": of.row.samples_per_j,
         "cost": of.row.cost,
