@@ -79,7 +79,8 @@ HAND = {
 def configuration(name: str, *overrides: str) -> RunConfig:
     config.register()
     typed = [f"benchmark={name}", "data.root=none", *COUNTED.get(name, []), *overrides]
-    return config.resolve(config.compose(typed), processes=1)
+    composed = config.resolve(config.compose(typed), processes=1)
+    return config.load(config.freeze(composed))  # as a worker has it
 
 
 def parts(**others: Any) -> Any:

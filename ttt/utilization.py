@@ -4,6 +4,7 @@ A closed form says the FLOPs if model, data and task are ttt's; else one step is
 cannot be known is None, with the reason.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -12,9 +13,16 @@ from ttt.errors import one_line
 from ttt.loop import Parts
 from ttt.machine import datasheets, environment
 from ttt.protocols import World
+from ttt.schema.nodes import SCHEMAS
 from ttt.schema.run import RunConfig
 
 _TERA = 1e12
+# By the class of the model: a worker has its settings, not the schema that they are of.
+_CLOSED_FORMS: dict[str, Callable[..., float | None]] = {
+    getattr(schema, "_target_"): getattr(schema, "flop_per_sample")  # noqa: B009 - of any class
+    for schema in SCHEMAS.values()
+    if hasattr(schema, "flop_per_sample")
+}
 
 
 def measured(
@@ -43,9 +51,10 @@ def flop_per_sample(run_config: RunConfig, parts: Parts) -> tuple[float | None, 
     """Model tensor FLOPs of training one sample, or why they are not known."""
     attended = run_config.benchmark.causal_flops.attended
     model, data, task = run_config.model, run_config.data, run_config.task
+    closed_form = _CLOSED_FORMS.get(getattr(model, "_target_", ""))
     lengths = parts.data.lengths() if hasattr(parts.data, "lengths") else None
-    if all(map(_shipped, (model, data, task))) and hasattr(model, "flop_per_sample"):
-        return model.flop_per_sample(data, lengths, attended), None
+    if closed_form and _shipped(data) and _shipped(task):
+        return closed_form(model, data, lengths, attended), None
     if lengths is not None:
         return None, "samples differ in length, and no closed form says the FLOPs of this model"
     if not parts.example:
