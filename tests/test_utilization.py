@@ -214,7 +214,7 @@ def test_a_share_above_one_is_no_number_in_a_summary():
         summary.write(Event(kind, time, 1, data))
     result = summary.result()
     assert result["utilization_fraction"] is None
-    assert result["utilization_reason"].startswith("utilization would be 150%")
+    assert result["utilization_reason"].startswith("a utilization of 150%")
 
 
 def test_lengths_of_a_set_are_those_of_its_sentences(tmp_path: Path):

@@ -9,14 +9,17 @@ import studies
 from compliance_logs import record, resnet, write
 from report_runs import experiment, run
 from run_folders import finished
+from ttt.errors import ConfigError
+from ttt.flops.published import flop_per_sample
 from ttt.report.analyze.caveats import cautions
 from ttt.report.analyze.hardware import row
+from ttt.report.analyze.peak import with_peaks
 from ttt.report.analyze.utilization import Used, used
 from ttt.report.read import folders
 from ttt.report.read.mllogs import read
 from ttt.report.render.export import as_json, write_csv
 from ttt.report.render.grids import hardware
-from ttt.report.run import Run
+from ttt.report.run import Found, Run
 
 # 10,000 samples in 100 s on 8 accelerators: 125 FLOP/s of each with 10 FLOPs a sample.
 KNOWN = {"flop_per_sample": 10.0, "peak_flop_per_s": 250.0}
@@ -63,9 +66,7 @@ def test_more_than_the_peak_is_said_and_never_shown_as_a_number(tmp_path: Path):
     )
     (of,) = study.experiments
     assert (of.row.used.flop_per_s, of.row.used.share) == (None, None)
-    told = [
-        line for line in cautions(study.experiments, "s") if "125%, which is impossible" in line
-    ]
+    told = [line for line in cautions(study.experiments, "s") if "125% is impossible" in line]
     assert len(told) == 1
     result = as_json(study)["results"][0]
     assert result["utilization_fraction"] is result["model_flop_per_s"] is None
@@ -113,6 +114,29 @@ def log_of(folder: Path, *, name: str, log: list[dict]) -> Run:
     found = read(write(results / "result_0.txt", log))
     assert isinstance(found, Run)
     return found
+
+
+def test_a_reader_may_state_a_peak():
+    runs = (run(1, flop_per_sample=10.0, system="a", utilization_reason="none"), run(2, system="b"))
+    first, second = with_peaks(Found(runs, ()), {"a": 250e-12}).runs
+    assert first.peak_flop_per_s == pytest.approx(250)
+    assert first.utilization_fraction == pytest.approx(0.5)
+    assert first.utilization_reason is None
+    assert second == runs[1]
+    over, _ = with_peaks(Found(runs, ()), {"a": 100e-12}).runs
+    assert over.utilization_fraction is None
+    assert "125% is impossible" in (over.utilization_reason or "")
+    with pytest.raises(ConfigError, match=r"--peak c=...: no run was on c; allowed: a, b"):
+        with_peaks(Found(runs, ()), {"c": 1.0})
+
+
+def test_nvidias_published_llama_on_eight_gb200():
+    """79.33 min for 11,290 updates of 16 (v5.1): 2.0 PFLOP/s of each, evaluations included."""
+    changes = {"samples": 11_290.0 * 16, "elapsed_s": 79.33 * 60, "system": "gb200"}
+    made = run(benchmark="llama31_8b", flop_per_sample=flop_per_sample("llama31_8b"), **changes)
+    (found,) = with_peaks(Found((made,), ()), {"gb200": 10_000}).runs  # fp4
+    assert used([found]).flop_per_s == pytest.approx(2.0e15, rel=0.005)
+    assert found.utilization_fraction == pytest.approx(0.2, rel=0.005)
 
 
 PRECISE = record("lowest_numerical_precision_in_linear", "bfloat16")

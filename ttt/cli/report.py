@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ttt import errors, signals
 from ttt.errors import OK, ConfigError, TttError, one_line
+from ttt.report.analyze.peak import with_peaks
 from ttt.report.analyze.price import priced
 from ttt.report.analyze.study import Study, study
 from ttt.report.files import write_json
@@ -34,6 +35,7 @@ def main(argv: Sequence[str]) -> int:
 def _report(arguments: argparse.Namespace) -> None:
     console = Terminal()
     found = find(arguments.path, jobs=arguments.jobs, ruleset=arguments.ruleset)
+    found = with_peaks(found, dict(arguments.peak))
     what = study(priced(found, dict(arguments.price)))
     if arguments.json is not None:
         write_json(arguments.json, as_json(what))
@@ -116,9 +118,17 @@ def parser() -> argparse.ArgumentParser:
         "--price",
         action="append",
         default=[],
-        type=_price,
+        type=_of_system,
         metavar="SYSTEM=P",
         help="what a node of a system costs an hour, in any currency; for each system once",
+    )
+    parser.add_argument(
+        "--peak",
+        action="append",
+        default=[],
+        type=_of_system,
+        metavar="SYSTEM=P",
+        help="peak of an accelerator of a system, or of a node without any, in 10^12 FLOP/s",
     )
     parser.add_argument(
         "--ruleset",
@@ -138,10 +148,10 @@ def _count(text: str) -> int:
     return number
 
 
-def _price(text: str) -> tuple[str, float]:
-    system, _, price = text.rpartition("=")
+def _of_system(text: str) -> tuple[str, float]:
+    system, _, number = text.rpartition("=")
     try:
-        value = float(price)
+        value = float(number)
     except ValueError:
         value = -1.0
     if not system or not 0 <= value < math.inf:

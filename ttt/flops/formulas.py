@@ -80,8 +80,8 @@ def impossible(share: float | None) -> str | None:
     if share is None or share <= 1:
         return None
     return (
-        f"utilization would be {share:,.0%}, which is impossible: the peak, the FLOPs of a sample"
-        " or the samples are not what they are taken for"
+        f"a utilization of {share:,.0%} is impossible: the peak, the FLOPs of a sample or the"
+        " samples are not what they are taken for"
     )
 
 

@@ -1,6 +1,6 @@
 """What runs cost at prices that the reader gives. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from ttt.errors import ConfigError
@@ -19,14 +19,22 @@ def priced(found: Found, prices: Mapping[str, float]) -> Found:
     Raises:
         ConfigError: A price is of a system that no run was on.
     """
-    known = dict.fromkeys(run.system for run in found.runs if run.system is not None)
-    if unknown := [name for name in prices if name not in known]:
-        allowed = ", ".join(known) or "none, as no run says what it was on"
-        problems = [
-            f"--price {name}=...: no run was on {name}; allowed: {allowed}" for name in unknown
-        ]
-        raise ConfigError(problems)
+    demand_known("--price", found.runs, prices)
     return replace(found, runs=_at(found.runs, prices))
+
+
+def demand_known(option: str, runs: Sequence[Run], systems: Iterable[str]) -> None:
+    """Demand that an option names only systems that runs were on.
+
+    Raises:
+        ConfigError: No run was on one of them.
+    """
+    known = dict.fromkeys(run.system for run in runs if run.system is not None)
+    if unknown := [name for name in systems if name not in known]:
+        allowed = ", ".join(known) or "none, as no run says what it was on"
+        raise ConfigError(
+            [f"{option} {name}=...: no run was on {name}; allowed: {allowed}" for name in unknown]
+        )
 
 
 def _at(runs: Sequence[Run], prices: Mapping[str, float]) -> tuple[Run, ...]:
