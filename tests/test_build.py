@@ -34,3 +34,6 @@ def test_garbage_is_looked_for_again_before_the_warm_up(
         gc.enable()
     parts.data.close()
     assert found == [True]
+    pixels, labels = parts.example
+    assert (pixels.is_meta, labels.is_meta) == (True, True)  # to count FLOPs, without memory
+    assert pixels.shape[1:] == (3, 8, 8)

@@ -86,6 +86,45 @@ def test_dlrm_at_its_real_size_with_its_tables_on_no_device():
     assert counted == formulas.dlrm_dcnv2(tables=26, **sizes)
 
 
+class Decoder(nn.Module):
+    """The products of a Llama of one width: grouped keys, a gated network, an output layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(90, 32)
+        sizes = {"q": (32, 48), "k": (32, 24), "v": (32, 24), "o": (48, 32)}
+        sizes |= {"gate": (32, 70), "up": (32, 70), "down": (70, 32)}
+        made = [{n: nn.Linear(*s, bias=False) for n, s in sizes.items()} for _ in range(2)]
+        self.layers = nn.ModuleList(map(nn.ModuleDict, made))
+        self.head = nn.Linear(32, 90, bias=False)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        x = self.embedding(tokens)
+        for layer in self.layers:
+            q, k, v = (layer[n](x).unflatten(-1, (-1, 12)).transpose(1, 2) for n in "qkv")
+            y = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
+            x = x + layer["o"](y.transpose(1, 2).flatten(2))
+            x = x + layer["down"](F.silu(layer["gate"](x)) * layer["up"](x))
+        return self.head(x)
+
+
+@pytest.mark.parametrize("attended", [0.5, 1.0])
+def test_a_decoder_with_grouped_keys(attended: float):
+    expected = formulas.decoder(
+        layers=2,
+        width=32,
+        heads=4,
+        kv_heads=2,
+        head_width=12,
+        feedforward=70,
+        vocabulary=90,
+        sequence=50,
+        attended=attended,
+    )
+    tokens = [torch.zeros(3, 50, dtype=torch.long)]
+    assert count(Decoder, sum_of, tokens, attended=attended) == expected
+
+
 class Own(nn.Module):
     """What a user may write: attention with grouped keys, and a part that is computed twice."""
 
