@@ -1,6 +1,7 @@
 """The counter against closed forms, of every model of ttt, and against sums by hand."""
 
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,10 +14,13 @@ from ttt.flops.counter import count
 from ttt.flops.formulas import Lengths
 from ttt.models.dlrm_dcnv2 import DlrmDcnV2
 from ttt.models.gnmt import Gnmt
+from ttt.models.llama import Llama
 from ttt.models.resnet50 import ResNet50
 from ttt.models.resnet_small import ResNetSmall
 from ttt.models.transformer import Transformer
+from ttt.schema.model.language import LlamaConfig
 from ttt.tasks.image import ImageClassification
+from ttt.tasks.language import Language
 from ttt.tasks.recommendation import ClickPrediction
 from ttt.tasks.translation import Translation
 
@@ -123,6 +127,27 @@ def test_a_decoder_with_grouped_keys(attended: float):
     )
     tokens = [torch.zeros(3, 50, dtype=torch.long)]
     assert count(Decoder, sum_of, tokens, attended=attended) == expected
+
+
+@pytest.mark.parametrize("attended", [0.5, 1.0])
+def test_llama_as_its_schema_says(attended: float):
+    """With positions that are turned, whose products are no products of matrices."""
+    small = dict(layers=2, width=32, heads=4, kv_heads=2, feedforward=72)
+    schema = LlamaConfig(vocabulary=90, sequence_length=50, **small)
+    expected = schema.flop_per_sample(
+        SimpleNamespace(vocabulary=90, sequence_length=50), None, attended
+    )
+    batch = [torch.zeros(3, 50, dtype=torch.long)] * 2
+    made = lambda: Llama(vocabulary=90, sequence_length=50, **small)  # noqa: E731
+    counted = count(made, Language().loss, batch, attended=attended)
+    assert counted == expected
+
+
+def test_llama31_8b_is_what_submitters_state():
+    """421.59 TFLOP for a sequence, in NVIDIA's configuration of v5.1; attention halved."""
+    data = SimpleNamespace(vocabulary=128_256, sequence_length=8192)
+    schema = LlamaConfig(vocabulary=128_256, sequence_length=8192)
+    assert schema.flop_per_sample(data, None, 0.5) == pytest.approx(421.59e12, rel=2e-4)
 
 
 class Own(nn.Module):

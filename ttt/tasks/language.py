@@ -26,20 +26,20 @@ class Language:
     sequence of 8,192 tokens of Llama 3.1 2.1 GB and 4.2 GB, and as much again for their gradients.
     """
 
-    def loss(self, model: nn.Module, batch: Tokens) -> Tensor:
+    def loss(self, model: nn.Module, batch: Tokens | tuple[Tensor, Tensor]) -> Tensor:
         """Mean over all tokens of the natural-log cross-entropy, in fp32 for any precision.
 
         Sequences have one length, so the mean over processes of these means is that over tokens.
         """
-        return F.cross_entropy(model(batch.inputs).flatten(0, 1).float(), batch.labels.flatten())
+        inputs, labels = batch
+        return F.cross_entropy(model(inputs).flatten(0, 1).float(), labels.flatten())
 
     def predict(self, model: nn.Module, batch: Tokens) -> Tensor:
         """Of each sequence the sum of its tokens' negative log-likelihoods, float64 [B]."""
-        logits_BSV = model(batch.inputs)
-        losses = F.cross_entropy(
-            logits_BSV.flatten(0, 1).float(), batch.labels.flatten(), reduction="none"
-        )
-        sums_B: Tensor = losses.view(batch.labels.shape).sum(dim=1, dtype=torch.float64)
+        inputs, labels = batch
+        logits = model(inputs).flatten(0, 1).float()
+        losses = F.cross_entropy(logits, labels.flatten(), reduction="none")
+        sums_B: Tensor = losses.view(labels.shape).sum(dim=1, dtype=torch.float64)
         return sums_B
 
     def kept(self, prediction: Tensor, batch: Tokens) -> dict[str, Column]:

@@ -5,8 +5,11 @@ Defaults are those of MLPerf's reference; the model's class says what a setting 
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from ttt.errors import fault
+from ttt.flops import formulas
+from ttt.flops.formulas import Lengths
 from ttt.schema.rules import not_positive
 
 
@@ -50,3 +53,17 @@ class LlamaConfig:
         if self.rope_factor is not None and not self.rope_low < self.rope_high:
             allowed = f"below model.rope_high={self.rope_high:g}"
             yield fault("model.rope_low", self.rope_low, allowed=allowed, typed="1")
+
+    def flop_per_sample(self, data: Any, lengths: Lengths | None, attended: float) -> float | None:
+        """Tensor FLOPs of training one sequence; see `ttt.flops`."""
+        return formulas.decoder(
+            layers=self.layers,
+            width=self.width,
+            heads=self.heads,
+            kv_heads=self.kv_heads,
+            head_width=self.width // self.heads,
+            feedforward=self.feedforward,
+            vocabulary=self.vocabulary or data.vocabulary,
+            sequence=data.sequence_length,
+            attended=attended,
+        )
