@@ -177,7 +177,12 @@ def _changes(run: RunConfig, file: str, defined: RunConfig) -> dict[str, tuple[A
     derived = {name for name, value in written.items() if isinstance(value, str) and "${" in value}
     causes = {name: value for name, value in mine.items() if name not in derived}
     followed = config.plain(config.resolve(config.changed(shipped, causes)))
-    derived |= followed.keys() - written.keys()  # what parts log by themselves
+    logged = followed.keys() - written.keys()  # by parts, of themselves
+    typed = {name: mine[name] for name in derived & mine.keys() if mine[name] != followed[name]}
+    if typed:  # instead of what follows; the log that says so is right
+        logs = config.plain(config.resolve(config.changed(shipped, causes | typed)))
+        followed |= {name: logs[name] for name in logged & logs.keys()}
+    derived |= logged
     right = config.plain(defined)
     right |= {name: followed[name] for name in derived if not adjustable.covered(name, free)}
     found = {}

@@ -136,6 +136,11 @@ TABLE = {
     "hots": [1, 1],
     "features": {"dense": ["humid: in %", "pressure"], "ids": ["origin", "month # of year"]},
 }
+TOKENS = {
+    "counts": {"train": 5000, "eval": 500},
+    "sequence_length": 64,
+    "vocabulary": 256,
+}
 
 
 def set_of(here: Path, manifest: dict) -> Path:
@@ -165,7 +170,7 @@ def test_a_name_of_a_column_stays_in_its_comment(column: str, here: Path):
 
 
 @pytest.mark.parametrize("train", [2, 800, 3_000_000])
-@pytest.mark.parametrize("manifest", [IMAGES, PAIRS, TABLE])
+@pytest.mark.parametrize("manifest", [IMAGES, PAIRS, TABLE, TOKENS])
 def test_a_benchmark_for_a_set_composes_and_nothing_is_wrong_with_it(manifest, train, here):
     counts = manifest["counts"] | {"train": train}
     root = set_of(here, manifest | {"counts": counts})
@@ -176,6 +181,7 @@ def test_a_benchmark_for_a_set_composes_and_nothing_is_wrong_with_it(manifest, t
     counted |= {name: manifest.get(name) for name in ("vocabulary", "max_length")}
     counted |= {name: manifest.get(name) for name in ("dense", "rows", "hots")}
     assert all(composed.data.get(name) is None for name in counted)
+    assert composed.data.get("sequence_length") == manifest.get("sequence_length")
     run = config.resolve(
         config.changed(composed, {f"data.{name}": value for name, value in counted.items()})
     )
@@ -197,6 +203,11 @@ def test_a_target_may_be_typed(here: Path, capsys):
     assert "--target needs --from DATA" in capsys.readouterr().err
     assert main(["new", "other", "--from", str(root), "--target", "83"]) == 2
     assert "--target 83 is no fraction" in capsys.readouterr().err
+    (here / root / "manifest.json").write_text(json.dumps(TOKENS))
+    assert main(["new", "nats", "--from", str(root), "--target", "1.9"]) == 0
+    assert config.compose(["benchmark=nats"], "nats").target.threshold == 1.9
+    assert main(["new", "other", "--from", str(root), "--target", "83"]) == 2
+    assert "--target 83 is no log perplexity" in capsys.readouterr().err
 
 
 def test_what_is_no_set_of_ones_own_is_told_with_a_wrong_name_at_once(here: Path, capsys):

@@ -178,8 +178,8 @@ def test_more_processes_than_gpus_is_a_problem(monkeypatch: pytest.MonkeyPatch):
 
 
 BENCHMARKS = (
-    "cifar10 clicks clothing10 dates digits dlrm_dcnv2 flights gnmt multi30k resnet resnet_sgd"
-    " transformer"
+    "cifar10 clicks clothing10 dates digits dlrm_dcnv2 flights gnmt llama31_8b llama31_8b_twin"
+    " multi30k resnet resnet_sgd shakespeare topics transformer"
 ).split()
 
 

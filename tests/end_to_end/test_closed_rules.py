@@ -13,7 +13,13 @@ from ttt import compliance, config
 from ttt.schema.closed import DEFINITIONS
 from ttt.schema.points import evaluation_interval
 
-OFFICIAL = {"resnet": "4.0.0", "transformer": "0.7.0", "gnmt": "0.7.0", "dlrm_dcnv2": "6.0.0"}
+OFFICIAL = {
+    "resnet": "4.0.0",
+    "transformer": "0.7.0",
+    "gnmt": "0.7.0",
+    "dlrm_dcnv2": "6.0.0",
+    "llama31_8b": "6.1.0",
+}
 
 
 @cache
@@ -27,6 +33,8 @@ def composed(*overrides: str):
     """A run of these overrides, of which Hydra composes each choice of files once."""
     chosen = [typed for typed in overrides if "." not in typed.partition("=")[0]]
     rest = [typed for typed in overrides if typed not in chosen]
+    if "benchmark=llama31_8b" in chosen:  # which no file here tells
+        rest = ["data.train_samples=2400000", *rest]
     return config.resolve(config.applied(choices(*chosen), rest))
 
 
@@ -90,6 +98,29 @@ BROKEN = [
     ("dlrm_dcnv2", ["target.eval_every_samples=1000000"], ["allowed: 209715200"], True),
     ("dlrm_dcnv2", ["data.eval_samples=1000"], ["allowed: 89137319"], False),
     ("dlrm_dcnv2", ["target.max_epochs=2"], ["target.max_epochs=2"], True),
+    (
+        "llama31_8b",
+        ["optim.weight_decay=0.2", "optim.beta_2=0.999", "optim.epsilon=1e-8"],
+        ["allowed: 0.1", "allowed: 0.95", "allowed: 1e-05"],
+        True,
+    ),
+    (
+        "llama31_8b",
+        ["clip_norm=2.0", "schedule.max_steps=1000", "schedule.end_lr=0"],
+        ["allowed: 1 ", "allowed: 1200000", "allowed: 4e-05"],
+        True,
+    ),
+    ("llama31_8b", ["target.eval_every_samples=1024"], ["allowed: 12288"], True),
+    ("llama31_8b", ["target.first_eval_samples=49152"], ["allowed: null"], True),
+    (
+        "llama31_8b",
+        ["data.sequence_length=4096", "data.eval_samples=512", "target.threshold=3.4"],
+        ["allowed: 8192", "allowed: 1024", "allowed: 3.3"],
+        False,
+    ),
+    ("llama31_8b", ["model.layers=16", "model.tied=true"], ["allowed: 32", "allowed: false"], True),
+    ("llama31_8b", ["data.planned_steps=null"], ['"Training Data Order"'], True),
+    ("llama31_8b", ["data.global_batch=256"], ["largest reference convergence"], True),
 ]
 
 
@@ -123,6 +154,8 @@ CHOICES = [
     ("gnmt", ["optim.lr=0.002", "schedule.remain_steps=6000", "schedule.decay_interval=800"]),
     ("gnmt", ["data.global_batch=1024", "schedule.warmup_steps=0", "data.max_length=50"]),
     ("dlrm_dcnv2", ["data.global_batch=131072", "optim.lr=0.004", "model.sharding=row"]),
+    ("llama31_8b", ["data.global_batch=32", "optim.lr=8e-4", "schedule.warmup_steps=128"]),
+    ("llama31_8b", ["data.global_batch=36", "accumulate=2", "precision=fp32", "data.eval_batch=2"]),
 ]
 
 
@@ -153,6 +186,10 @@ SHRUNK = {
     "dlrm_dcnv2": doubles(
         *("Clicks", 52_428_800, SMALL_TABLES),
         *("model.dim=4", "model.bottom=[8,4]", "model.top=[8,1]"),
+    ),
+    "llama31_8b": doubles(
+        *("Sequences", 12_288, "data.train_samples=2400000", "model.layers=1", "model.width=16"),
+        *("model.heads=2", "model.kv_heads=1", "model.feedforward=16"),
     ),
 }
 

@@ -12,8 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ttt.data.tokens import Tokens
 from ttt.protocols import Batch, Shard, Synthetic, World
 from ttt.tasks.image import ImageClassification
+from ttt.tasks.language import Language
 from ttt.tasks.recommendation import ClickPrediction
 from ttt.tasks.translation import Translation
 
@@ -80,6 +82,12 @@ class Clicks(Data):
         return torch.randn(2, dense), ids, torch.tensor([0.0, 1.0])
 
 
+class Sequences(Data):
+    def batch(self) -> Tokens:
+        words = torch.full((2, 4), 5)
+        return Tokens(words, words)
+
+
 class Scripted:
     """A metric that misses the target at the first evaluation and reaches it at the second."""
 
@@ -97,7 +105,8 @@ class Scripted:
     def compute(self, world: World) -> tuple[float, int]:
         Scripted.looks += self._seen > 0  # the warm-up's batch has no samples
         reaches = float(os.environ["DOUBLE_REACHES"])
-        return reaches - (0.01 if Scripted.looks < 2 else 0.0), self._seen
+        missed = 0.01 if self.name == "log_perplexity" else -0.01
+        return reaches + (missed if Scripted.looks < 2 else 0.0), self._seen
 
 
 def scripted(family: type, name: str) -> type:
@@ -116,3 +125,4 @@ def scripted(family: type, name: str) -> type:
 ScriptedImages = scripted(ImageClassification, "top1")
 ScriptedSentences = scripted(Translation, "bleu")
 ScriptedClicks = scripted(ClickPrediction, "auc")
+ScriptedSequences = scripted(Language, "log_perplexity")

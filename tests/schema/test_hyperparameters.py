@@ -26,6 +26,19 @@ POLYNOMIAL = (
     "opt_learning_rate_decay_poly_power",
     "opt_learning_rate_decay_steps",
 )
+LANGUAGE = (
+    *NAME,
+    "opt_end_learning_rate",
+    "opt_learning_rate_warmup_steps",
+    "opt_learning_rate_decay_steps",
+    "opt_learning_rate_decay_schedule",
+    "max_steps",
+    "opt_adamw_beta_1",
+    "opt_adamw_beta_2",
+    "opt_adamw_epsilon",
+    "opt_adamw_weight_decay",
+    "max_sequence_length",
+)
 # The keys of the log of each benchmark, in their order.
 KEYS = {
     "digits": TRIANGLE,
@@ -41,6 +54,10 @@ KEYS = {
     ),
     "dates": TEXT,
     "multi30k": TEXT,
+    "topics": LANGUAGE,
+    "shakespeare": LANGUAGE,
+    "llama31_8b": (*LANGUAGE, "opt_gradient_clip_norm"),
+    "llama31_8b_twin": (*LANGUAGE, "opt_gradient_clip_norm"),
     "transformer": TEXT,
     "gnmt": (
         *NAME,

@@ -95,7 +95,7 @@ def test_the_official_checkers_expressions_give_the_same_points(benchmark: str):
             assert when.interval == checker.state["s"]["eval_interval_samples"]
 
 
-@pytest.mark.parametrize("benchmark", sorted(RULES))
+@pytest.mark.parametrize("benchmark", sorted({*RULES} - {"llama31_8b_twin"}))
 def test_the_official_checker_asks_for_that_many_evaluation_samples(benchmark: str):
     found = next(one for one in reversed(compliance.rulesets()) if has(benchmark, one))
     keys = {key["NAME"]: key for key in rules(benchmark, found)}
@@ -110,6 +110,7 @@ def test_the_official_checker_asks_for_that_many_evaluation_samples(benchmark: s
     [
         # batch: first, interval; in samples, computed by hand from the rules' text
         ("llama31_8b", {16: (12288, 12288), 36: (12312, 12312), 96: (12288, 12288)}),
+        ("llama31_8b_twin", {32: (1024, 1024), 48: (1056, 1056)}),
         ("gpt_oss_20b", {128: (12288, 12288), 5: (12290, 12290)}),
         (
             "llama31_405b",
@@ -149,7 +150,10 @@ def test_a_shipped_benchmark_is_evaluated_by_its_rule(file: str):
     composed = config.compose([f"benchmark={file}", "data.root=."])
     default = config.resolve(composed).data.global_batch
     for batch in (default, default + 1, 3 * default):
-        run = config.resolve(config.changed(composed, {"data.global_batch": batch}))
+        # of a set that no file here tells, a number; else its own
+        counted = composed.data.train_samples or 2_400_000
+        changes = {"data.global_batch": batch, "data.train_samples": counted}
+        run = config.resolve(config.changed(composed, changes))
         when = points(RULES[run.benchmark.id], batch, run.data.train_samples)
         target = run.target.target(run.data.train_samples)
         assert (target.first_eval_samples, target.eval_every_samples) == (when.first, when.interval)

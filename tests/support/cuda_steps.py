@@ -79,7 +79,9 @@ class Planted:
 def configuration(name: str, overrides: Sequence[str], processes: int) -> RunConfig:
     """A benchmark as it is, but for the lengths of sentences, which decide how long this takes."""
     composed = config.compose([f"benchmark={name}", *overrides])
-    return config.resolve(config.changed(composed, SMALL), processes=processes)
+    # A set that is counted where it is has here some number of samples.
+    counted = {} if composed.data.train_samples else {"data.train_samples": 2_400_000}
+    return config.resolve(config.changed(composed, SMALL | counted), processes=processes)
 
 
 def refusal(run_config: RunConfig, processes: int) -> str | None:

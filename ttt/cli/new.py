@@ -22,10 +22,8 @@ def main(arguments: list[str]) -> int:
     wrong = naming.problems(given.name, here, taken())
     if given.target is not None and given.data is None:
         wrong.append("--target needs --from DATA; without it the file benchmark/NAME.yaml says it")
-    elif given.target is not None and not 0 < given.target <= 1:
-        wrong.append(f"--target {given.target:g} is no fraction; allowed: above 0, at most 1")
     if given.data is not None:
-        wrong += fitting.problems(given.data)
+        wrong += fitting.problems(given.data, given.target)
     if wrong:
         raise ConfigError(wrong)
     if given.data is None:
@@ -50,10 +48,13 @@ def parser() -> argparse.ArgumentParser:
         dest="data",
         type=Path,
         metavar="DATA",
-        help="a set made by ttt data images, pairs or table: use ttt's own parts, fitted to it",
+        help="a set made by ttt data images, pairs, table or tokens: ttt's own parts, fitted to it",
     )
     parser.add_argument(
-        "--target", type=float, metavar="Q", help="the quality to reach, a fraction; with --from"
+        "--target",
+        type=float,
+        metavar="Q",
+        help="the quality to reach: a fraction, of tokens nats; with --from",
     )
     return parser
 

@@ -89,6 +89,12 @@ TUNABLE: Mapping[str, Mapping[str, str]] = {
         "data.global_batch": "global_batch_size, unconstrained",
         "optim.lr": "opt_base_learning_rate, unconstrained",
     },
+    "llama31_8b": {  # v6.0, adamw
+        "data.global_batch": "global_batch_size, up to the largest convergence point",
+        "data.train_samples": "what the files hold; the loader refuses another number",
+        "optim.lr": "opt_base_learning_rate, unconstrained",
+        "schedule.warmup_steps": "opt_learning_rate_warmup_steps, unconstrained",
+    },
 }
 
 # What the open division sets free besides: model and training method, how training data are

@@ -20,6 +20,7 @@ DEFINITIONS: Mapping[str, tuple[str, ...]] = {
     "transformer": ("transformer",),
     "gnmt": ("gnmt",),
     "dlrm_dcnv2": ("dlrm_dcnv2",),
+    "llama31_8b": ("llama31_8b",),
 }
 
 
@@ -101,6 +102,7 @@ RULES: Mapping[str, tuple[Rule, ...]] = {
     "transformer": (),
     "gnmt": (),
     "dlrm_dcnv2": (one_epoch_at_most,),
+    "llama31_8b": (),
 }
 
 

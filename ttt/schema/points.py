@@ -158,6 +158,7 @@ RULES: Mapping[str, Rule] = {
     ),
     # CEIL(12288/GBS) updates
     "llama31_8b": _C4,
+    "llama31_8b_twin": replace(_C4, every=Amount(1024), eval_samples=256),
     # GBS * CEIL(2.5 + 3840/GBS) samples, then after every update
     "qwen35_397b_grpo": Rule(
         Amount(0, 1),

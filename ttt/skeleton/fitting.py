@@ -7,6 +7,7 @@ change.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,22 +21,34 @@ from ttt.skeleton import templates
 _OF_IMAGES = (144, 72, 48, 24, 12, 6)
 _OF_RECORDS = (1008, 504, 252, 84, 42, 12, 6)
 _OF_TOKENS = (800, 400, 200)  # enough for a sentence of each of some processes
+_OF_SEQUENCES = (32, 16, 8, 4, 2)
+_TOKENS = 4096  # of a batch of sequences, as far as that leaves two
+_MOST_NATS = 20  # as the benchmark's `target.range` has it
 _RESIDENT = 1 << 30  # bytes of decoded images that may be kept
 
-_HELD_OUT = {"images": "test", "pairs": "eval", "table": "eval"}  # part, in the manifest
+_HELD_OUT = {
+    "images": "test",
+    "pairs": "eval",
+    "table": "eval",
+    "tokens": "eval",
+}  # part, in the manifest
 
 Manifest = dict[str, Any]
 
 
-def problems(root: Path) -> list[str]:
-    """What keeps a folder from being such a set, a sentence each."""
+def problems(root: Path, target: float | None) -> list[str]:
+    """What keeps a folder from being such a set, or a target from being one, a sentence each."""
     try:
         str(root).encode()
-        kind(read(root))
+        of = kind(read(root))
     except UnicodeEncodeError:
         return ["--from DATA is a path that is not UTF-8, which no YAML file can hold; rename it"]
     except DataError as error:
         return [str(error)]
+    if of == "tokens" and target is not None and not 0 < target <= _MOST_NATS:
+        return [f"--target {target:g} is no log perplexity; allowed: above 0, at most {_MOST_NATS}"]
+    if of != "tokens" and target is not None and not 0 < target <= 1:
+        return [f"--target {target:g} is no fraction; allowed: above 0, at most 1"]
     return []
 
 
@@ -47,14 +60,14 @@ def read(root: Path) -> Manifest:
     """
     if not (root / MANIFEST).is_file():
         raise DataError(
-            f"--from {root} holds no {MANIFEST}; allowed: what `ttt data images`, `ttt data pairs`"
-            " or `ttt data table` made; --from DIR"
+            f"--from {root} holds no {MANIFEST}; allowed: what `ttt data images`, `ttt data pairs`,"
+            " `ttt data table` or `ttt data tokens` made; --from DIR"
         )
     return content(root / MANIFEST)
 
 
 def kind(manifest: Manifest) -> str:
-    """Which of the three a set is.
+    """Which of the four a set is.
 
     Raises:
         DataError: None of them.
@@ -65,9 +78,11 @@ def kind(manifest: Manifest) -> str:
         return "pairs"
     if "label" in manifest:
         return "table"
+    if "sequence_length" in manifest:
+        return "tokens"
     raise DataError(
-        "--from DATA is none of the sets of `ttt data images`, `ttt data pairs` and `ttt data"
-        " table`; ttt's own sets have benchmarks: ttt run --help"
+        "--from DATA is none of the sets of `ttt data images`, `ttt data pairs`, `ttt data table`"
+        " and `ttt data tokens`; ttt's own sets have benchmarks: ttt run --help"
     )
 
 
@@ -90,7 +105,7 @@ def files(name: str, root: Path, target: float | None) -> dict[str, str]:
         "train": train,
         "held_out": held_out,
         "samples": train + held_out,
-        **{"images": _images, "pairs": _pairs, "table": _table}[of](manifest, train),
+        **_SETTINGS[of](manifest, train),
     }
     texts = [
         each for setting, each in values.items() if setting != "root" and isinstance(each, str)
@@ -160,6 +175,27 @@ def _table(manifest: Manifest, train: int) -> dict[str, Any]:
         "epochs": epochs,
         "every": 0.25 if train / batch > 200 else 1,
     }
+
+
+def _tokens(manifest: Manifest, train: int) -> dict[str, Any]:
+    length, vocabulary = manifest["sequence_length"], manifest["vocabulary"]
+    sizes = [size for size in _OF_SEQUENCES if size == 2 or size * length <= _TOKENS]
+    batch = _batch(train, sizes)
+    epochs = min(60, max(1, round(1200 * batch / train)))
+    nothing = math.log(max(2, vocabulary))  # known: every token is as likely
+    return {
+        "target": round(0.4 * nothing, 1),
+        "chance": f"{nothing:.2f}",
+        "length": length,
+        "vocabulary": vocabulary,
+        "batch": batch,
+        "steps": max(100, round(epochs * train / batch)),
+        "epochs": epochs,
+        "every": 0.1 if train / batch > 300 else 1,
+    }
+
+
+_SETTINGS = {"images": _images, "pairs": _pairs, "table": _table, "tokens": _tokens}
 
 
 def _comment(text: str) -> str:

@@ -20,7 +20,7 @@ def filled(kind: str, name: str, values: Mapping[str, Any]) -> dict[str, str]:
     """Each file of a kind with its values, by path in the new folder.
 
     Args:
-        kind: "images", "pairs" or "table", for such a data set.
+        kind: "images", "pairs", "table" or "tokens", for such a data set.
         name: Of the benchmark.
         values: What else stands between %{ and }.
     """
