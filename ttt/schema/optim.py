@@ -112,6 +112,38 @@ class AdamwConfig:
 
 
 @dataclass
+class LambConfig:
+    """Adam with layer-wise rates; see `ttt.optim.lamb`. Defaults: MLPerf's BERT."""
+
+    _target_: str = "ttt.optim.lamb.build"
+    name: str = "lamb"  # as logs say it
+    lr: float = 0.00035  # where the decay begins
+    beta_1: float = 0.9
+    beta_2: float = 0.999
+    epsilon: float = 1.0e-6
+    weight_decay: float = 0.01
+
+    def problems(self) -> Iterator[str]:
+        """What is wrong with the optimizer."""
+        for name in ("beta_1", "beta_2"):
+            if not 0 <= getattr(self, name) < 1:
+                beta = float(getattr(self, name))
+                yield fault(f"optim.{name}", beta, allowed="0 to below 1", typed="0.9")
+
+    def logged(self, rate: Mapping[str, Any]) -> Keys:
+        """Keys of the log and their values, with those of the schedule, `rate`."""
+        return {
+            "opt_name": self.name,
+            "opt_base_learning_rate": self.lr,
+            "opt_lamb_epsilon": self.epsilon,
+            **rate,
+            "opt_lamb_beta_1": self.beta_1,
+            "opt_lamb_beta_2": self.beta_2,
+            "opt_lamb_weight_decay_rate": self.weight_decay,
+        }
+
+
+@dataclass
 class AdagradConfig:
     """Rates that fall with past gradients; see `ttt.optim.adagrad`."""
 

@@ -137,6 +137,39 @@ class WarmupCosineConfig:
 
 
 @dataclass
+class PolynomialStepsConfig:
+    """A line up, a polynomial down to 0; see `ttt.optim.schedules_steps.PolynomialSteps`."""
+
+    _target_: str = "ttt.optim.schedules_steps.PolynomialSteps"
+    training_steps: int = 13700  # updates until the rate is 0
+    warmup_steps: int = 0
+    start_warmup_step: int = 0  # 0 or before the run: the first update has a rate above 0 then
+    power: float = 1.0  # of the decay; 1 is a straight line
+
+    def problems(self) -> Iterator[str]:
+        """What is wrong with the schedule."""
+        yield from not_positive(
+            "schedule", {"training_steps": self.training_steps, "power": self.power}
+        )
+        if self.warmup_steps < 0:
+            yield _below_zero("warmup_steps", self.warmup_steps)
+        if self.start_warmup_step > 0:
+            why = "would give rates below 0"
+            start = self.start_warmup_step
+            yield fault("schedule.start_warmup_step", start, why, allowed="0 or less", typed="0")
+
+    def logged(self, data: Any) -> Keys:
+        """Keys of the log and their values; `data` is the data set's settings."""
+        return {
+            "opt_learning_rate_training_steps": self.training_steps,
+            "opt_learning_rate_warmup_steps": self.warmup_steps,
+            "num_warmup_steps": self.warmup_steps,
+            "start_warmup_step": self.start_warmup_step,
+            "opt_lamb_learning_rate_decay_poly_power": self.power,
+        }
+
+
+@dataclass
 class GnmtScheduleConfig:
     """An exponential up, a plateau, stairs down; see `ttt.optim.schedules_text.Gnmt`.
 
