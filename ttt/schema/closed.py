@@ -21,6 +21,7 @@ DEFINITIONS: Mapping[str, tuple[str, ...]] = {
     "gnmt": ("gnmt",),
     "dlrm_dcnv2": ("dlrm_dcnv2",),
     "llama31_8b": ("llama31_8b",),
+    "bert": ("bert",),
 }
 
 
@@ -71,6 +72,15 @@ def one_epoch_at_most(run: RunConfig) -> Iterator[str]:
         yield from Fixed("target.max_epochs", (1.0,))(run)
 
 
+def starts_from_a_checkpoint(run: RunConfig) -> Iterator[str]:
+    """BERT starts from the reference's checkpoint, of step 28,252."""
+    if run.model.initial is None:
+        yield (
+            "model.initial=null is not allowed in the closed division; allowed: the reference's"
+            f" checkpoint ({rule('model')}); model.initial=FILE, or benchmark.division=open"
+        )
+
+
 def word(value: Any) -> str:
     """A value as it is typed."""
     match value:
@@ -103,6 +113,7 @@ RULES: Mapping[str, tuple[Rule, ...]] = {
     "gnmt": (),
     "dlrm_dcnv2": (one_epoch_at_most,),
     "llama31_8b": (),
+    "bert": (starts_from_a_checkpoint,),
 }
 
 

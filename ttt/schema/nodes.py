@@ -3,20 +3,22 @@
 from collections.abc import Mapping
 
 from ttt.schema import launcher, optim, schedule, task, tracking
-from ttt.schema.data import clicks, images, text, tokens
+from ttt.schema.data import clicks, images, masked, text, tokens
+from ttt.schema.model import bert, language, recommendation, translation
 from ttt.schema.model import images as image_models
-from ttt.schema.model import language, recommendation, translation
 from ttt.schema.run import RunConfig
 
 SCHEMAS: Mapping[str, type] = {
     "run": RunConfig,
     "images": images.ImageDataConfig,
+    "masked": masked.MaskedDataConfig,
     "clicks": clicks.ClickDataConfig,
     "text": text.TextDataConfig,
     "tokens": tokens.TokensDataConfig,
     "resnet_small": image_models.ResNetSmallConfig,
     "resnet50": image_models.ResNet50Config,
     "transformer": translation.TransformerConfig,
+    "bert": bert.BertConfig,
     "gnmt": translation.GnmtConfig,
     "dlrm_dcnv2": recommendation.DlrmDcnV2Config,
     "llama": language.LlamaConfig,
@@ -24,6 +26,7 @@ SCHEMAS: Mapping[str, type] = {
     "translation_task": task.TranslationTaskConfig,
     "recommendation_task": task.RecommendationTaskConfig,
     "language_task": task.LanguageTaskConfig,
+    "masked_language_task": task.MaskedLanguageTaskConfig,
     "sgd": optim.SgdConfig,
     "lars": optim.LarsConfig,
     "adam": optim.AdamConfig,

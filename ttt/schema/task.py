@@ -34,6 +34,14 @@ class RecommendationTaskConfig:
 
 
 @dataclass
+class MaskedLanguageTaskConfig:
+    """Masked words, and which text follows; see `ttt.tasks.masked_language`."""
+
+    metric: ClassVar[str] = "masked_accuracy"
+    _target_: str = "ttt.tasks.masked_language.MaskedLanguage"
+
+
+@dataclass
 class TranslationTaskConfig:
     """Translation judged by BLEU; see `ttt.tasks.translation`."""
 

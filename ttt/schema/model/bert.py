@@ -1,0 +1,38 @@
+"""BERT: settings and their rules."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ttt.errors import fault
+from ttt.schema.rules import not_positive
+
+
+@dataclass
+class BertConfig:
+    """Attention over masked sequences; see `ttt.models.bert`. Defaults: BERT-large."""
+
+    _target_: str = "ttt.models.bert.Bert"
+    vocabulary: int = "${data.vocabulary}"  # type: ignore[assignment]
+    layers: int = 24
+    width: int = 1024
+    heads: int = 16
+    feedforward: int = 4096  # inner width of the feed-forward networks
+    positions: int = "${data.length}"  # type: ignore[assignment]  # the longest sequence
+    segments: int = 2  # texts of a sequence that are told apart
+    dropout: float = 0.1  # on embeddings and on what sublayers add
+    attention_dropout: float = 0.1  # on attention weights
+    initial: str | None = None  # file of a checkpoint to start from; null: random weights
+
+    def problems(self) -> Iterator[str]:
+        """What is wrong with the network."""
+        counts = ("layers", "width", "heads", "feedforward", "positions", "segments")
+        yield from not_positive("model", {name: getattr(self, name) for name in counts})
+        for name in ("dropout", "attention_dropout"):
+            value = getattr(self, name)
+            if not 0 <= value < 1:
+                yield fault(f"model.{name}", float(value), allowed="0 to below 1", typed="0")
+        if self.heads > 0 and self.width % self.heads:
+            near = max(1, round(self.width / self.heads)) * self.heads
+            why = f"does not suit model.heads={self.heads}"
+            allowed = f"multiples of the heads, as {near}"
+            yield fault("model.width", self.width, why, allowed=allowed, typed=str(near))
