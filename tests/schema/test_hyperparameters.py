@@ -39,6 +39,18 @@ LANGUAGE = (
     "opt_adamw_weight_decay",
     "max_sequence_length",
 )
+LAMB = (
+    *NAME,
+    "opt_lamb_epsilon",
+    "opt_learning_rate_training_steps",
+    "opt_learning_rate_warmup_steps",
+    "num_warmup_steps",
+    "start_warmup_step",
+    "opt_lamb_learning_rate_decay_poly_power",
+    "opt_lamb_beta_1",
+    "opt_lamb_beta_2",
+    "opt_lamb_weight_decay_rate",
+)
 # The keys of the log of each benchmark, in their order.
 KEYS = {
     "digits": TRIANGLE,
@@ -52,6 +64,8 @@ KEYS = {
         "opt_learning_rate_decay_start_step",
         "opt_learning_rate_decay_steps",
     ),
+    "bert": LAMB,
+    "bert_topics": LAMB,
     "dates": TEXT,
     "multi30k": TEXT,
     "topics": LANGUAGE,
