@@ -175,8 +175,8 @@ def test_the_open_division_may_change_model_and_training_but_no_data_metric_or_t
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [
-        (["benchmark.id=bert"], "benchmark.id=my_bert benchmark.division=open"),
-        (["benchmark.id=bert", "benchmark.division=closed"], "no definition of"),
+        (["benchmark.id=retinanet"], "benchmark.id=my_retinanet benchmark.division=open"),
+        (["benchmark.id=retinanet", "benchmark.division=closed"], "no definition of"),
         (["benchmark.id=cosmoflow"], "benchmark.id=my_cosmoflow"),
         (["benchmark.id=ResNet"], "reads like MLPerf's resnet"),
         (["benchmark.id='resnet '"], "benchmark=resnet, or an id of its own"),

@@ -12,8 +12,8 @@ from ttt.cli.run import problems
 
 MISTAKES = [
     (["data.rot=1"], ["data.rot is not a setting", "data.root=1"]),
-    (["benchmark=cifar11"], ["allowed: cifar10, clicks, ", "benchmark=cifar10"]),
-    (["optim=lar"], ["allowed: adagrad, adam, lars, sgd", "optim=lars"]),
+    (["benchmark=cifar11"], ["allowed: bert, bert_topics, cifar10, clicks, ", "benchmark=cifar10"]),
+    (["optim=lar"], ["allowed: adagrad, adam, adamw, lamb, lars, sgd", "optim=lars"]),
     (["data.global_batch=many"], ["allowed: a whole number", "data.global_batch=72"]),
     (["data.loader=dully"], ["allowed: dali, resident, cached"]),
     (["precision=fp8"], ["allowed: fp32, tf32, bf16, fp16"]),
@@ -78,7 +78,7 @@ def test_values_that_lead_to_each_other_are_sentences(ttt: Command):
 IMPOSSIBLE = [
     (["target.threshold=0"], "target.threshold=0 is outside the range of top1"),
     (["target.threshold=97"], "type a fraction, as in target.threshold=0.97"),
-    (["target.threshold=7", "target.range=[2,4]"], "as in target.threshold=4"),
+    (["target.threshold=7", "target.range=[2,4]"], "at most 4; target.threshold=4"),
     (["target.eval_every_epochs=null"], "set exactly one"),
     (["target.eval_every_samples=100"], "set exactly one"),
     (["target.first_eval_samples=9", "target.first_eval_epochs=2"], "set at most one"),
@@ -178,8 +178,8 @@ def test_more_processes_than_gpus_is_a_problem(monkeypatch: pytest.MonkeyPatch):
 
 
 BENCHMARKS = (
-    "cifar10 clicks clothing10 dates digits dlrm_dcnv2 flights gnmt llama31_8b llama31_8b_twin"
-    " multi30k resnet resnet_sgd shakespeare topics transformer"
+    "bert bert_topics cifar10 clicks clothing10 dates digits dlrm_dcnv2 flights gnmt llama31_8b"
+    " llama31_8b_twin multi30k resnet resnet_sgd shakespeare topics transformer"
 ).split()
 
 

@@ -119,7 +119,6 @@ BROKEN = [
         False,
     ),
     ("llama31_8b", ["model.layers=16", "model.tied=true"], ["allowed: 32", "allowed: false"], True),
-    ("llama31_8b", ["data.planned_steps=null"], ['"Training Data Order"'], True),
     ("llama31_8b", ["data.global_batch=256"], ["largest reference convergence"], True),
 ]
 

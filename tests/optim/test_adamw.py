@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from ttt.optim import adamw
-from ttt.optim.schedules_text import WarmupCosine
+from ttt.optim.schedules_steps import WarmupCosine
 from ttt.schema.optim import AdamwConfig
 from ttt.schema.schedule import WarmupCosineConfig
 

@@ -44,7 +44,7 @@ def test_every_setting_is_explained():
         ("precision", ["word", "`fp32`", "fp32, tf32, bf16, fp16"]),
         ("data.cache_mb", ["number, or null", "`null`", "above 0"]),
         ("model.dense", ["whole number, or null", "as `data.dense`", "any"]),
-        ("optim.weight_decay", ["number", "`0`", "0 or more"]),
+        ("optim.lr_decay", ["number", "`0`", "0 or more"]),
         ("launcher.lines", ["list of texts", "`[]`", "any"]),
         ("task.lowercase", ["true, false", "`false`", "any"]),
     ],

@@ -1,7 +1,8 @@
-"""Learning rates of BERT, planned in updates; see `ttt.optim.schedules` for what a schedule is."""
+"""Learning rates of BERT and Llama, planned in updates; see `ttt.optim.schedules`."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 
@@ -43,3 +44,36 @@ class PolynomialSteps:
         left = 1.0 - min(step, self.training_steps) / self.training_steps
         rate: float = self.base_lr * left**self.power
         return rate
+
+
+@dataclass(frozen=True, kw_only=True)
+class WarmupCosine:
+    """A line up to the base rate, half a cosine down to the end rate, which then stays.
+
+    With W warm-up updates of N in all, update k from 0 has base_lr * (k + 1) / (W + 1) up to k = W;
+    then end_lr + (base_lr - end_lr) / 2 * (1 + cos(pi * (k - W) / (N - W))); from N on end_lr. That
+    is NVIDIA NeMo's CosineAnnealing with constant_steps 0, by which MLPerf's llama31_8b is trained.
+
+    Attributes:
+        base_lr: Rate when the warm-up is complete, the highest.
+        end_lr: Rate from update `max_steps` on.
+        warmup_steps: Updates of warm-up, W (`opt_learning_rate_warmup_steps`).
+        max_steps: Updates until the end rate, N; more than W.
+        steps_per_epoch: Unused.
+    """
+
+    base_lr: float
+    end_lr: float
+    warmup_steps: int
+    max_steps: int
+    steps_per_epoch: float | None = None
+
+    def __call__(self, step: int) -> float:
+        """The rate of the update that follows `step` updates."""
+        warmup, last = self.warmup_steps, self.max_steps
+        if step <= warmup:
+            return self.base_lr * (step + 1) / (warmup + 1)
+        if step >= last:
+            return self.end_lr
+        half = (self.base_lr - self.end_lr) / 2
+        return self.end_lr + half * (1 + math.cos(math.pi * (step - warmup) / (last - warmup)))

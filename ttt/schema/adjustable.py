@@ -103,6 +103,7 @@ TUNABLE: Mapping[str, Mapping[str, str]] = {
     },
     "llama31_8b": {  # v6.0, adamw
         "data.global_batch": "global_batch_size, up to the largest convergence point",
+        "data.planned_steps": 'random in either case: "Training Data Order"',
         "data.train_samples": "what the files hold; the loader refuses another number",
         "optim.lr": "opt_base_learning_rate, unconstrained",
         "schedule.warmup_steps": "opt_learning_rate_warmup_steps, unconstrained",

@@ -105,9 +105,9 @@ class InverseSqrtConfig:
 
 @dataclass
 class WarmupCosineConfig:
-    """A line up, half a cosine down; see `ttt.optim.schedules_text.WarmupCosine`."""
+    """A line up, half a cosine down; see `ttt.optim.schedules_steps.WarmupCosine`."""
 
-    _target_: str = "ttt.optim.schedules_text.WarmupCosine"
+    _target_: str = "ttt.optim.schedules_steps.WarmupCosine"
     warmup_steps: int = 0  # updates until the peak; the one after them has it
     max_steps: int = 1000  # updates until the end rate
     end_lr: float = "${share:0.1,${optim.lr}}"  # type: ignore[assignment]
