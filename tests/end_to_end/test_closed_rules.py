@@ -19,6 +19,12 @@ OFFICIAL = {
     "gnmt": "0.7.0",
     "dlrm_dcnv2": "6.0.0",
     "llama31_8b": "6.1.0",
+    "bert": "5.0.0",
+}
+# What these do not run without, and no file here tells.
+ASKED = {
+    "benchmark=llama31_8b": ["data.train_samples=2400000"],
+    "benchmark=bert": ["model.initial=model.ckpt-28252"],
 }
 
 
@@ -33,8 +39,7 @@ def composed(*overrides: str):
     """A run of these overrides, of which Hydra composes each choice of files once."""
     chosen = [typed for typed in overrides if "." not in typed.partition("=")[0]]
     rest = [typed for typed in overrides if typed not in chosen]
-    if "benchmark=llama31_8b" in chosen:  # which no file here tells
-        rest = ["data.train_samples=2400000", *rest]
+    rest = [typed for one in chosen for typed in ASKED.get(one, [])] + rest
     return config.resolve(config.applied(choices(*chosen), rest))
 
 
@@ -120,6 +125,16 @@ BROKEN = [
     ),
     ("llama31_8b", ["model.layers=16", "model.tied=true"], ["allowed: 32", "allowed: false"], True),
     ("llama31_8b", ["data.global_batch=256"], ["largest reference convergence"], True),
+    ("bert", ["model.initial=null"], ["checkpoint", '"Pre-training is not allowed"'], True),
+    ("bert", ["clip_norm=null", "schedule.power=0.5"], ["allowed: 1 ", "allowed: 1 "], True),
+    ("bert", ["model.dropout=0", "model.layers=12"], ["allowed: 0.1", "allowed: 24"], True),
+    (
+        "bert",
+        ["data.length=128", "data.predictions=20", "target.threshold=0.712"],
+        ["allowed: 512", "allowed: 76", "allowed: 0.72"],
+        False,
+    ),
+    ("bert", ["target.eval_every_samples=100000"], ["allowed: 150000"], True),
 ]
 
 
@@ -155,6 +170,9 @@ CHOICES = [
     ("dlrm_dcnv2", ["data.global_batch=131072", "optim.lr=0.004", "model.sharding=row"]),
     ("llama31_8b", ["data.global_batch=32", "optim.lr=8e-4", "schedule.warmup_steps=128"]),
     ("llama31_8b", ["data.global_batch=36", "accumulate=2", "precision=fp32", "data.eval_batch=2"]),
+    ("bert", ["data.global_batch=3072", "optim.lr=2e-3", "optim.beta_1=0.66", "optim.beta_2=0.996"]),
+    ("bert", ["optim.epsilon=1e-11", "optim.weight_decay=0.1", "schedule.training_steps=1100"]),
+    ("bert", ["schedule.warmup_steps=100", "schedule.start_warmup_step=-100", "data.mixed=8"]),
 ]
 
 
@@ -189,6 +207,10 @@ SHRUNK = {
     "llama31_8b": doubles(
         *("Sequences", 12_288, "data.train_samples=2400000", "model.layers=1", "model.width=16"),
         *("model.heads=2", "model.kv_heads=1", "model.feedforward=16"),
+    ),
+    "bert": doubles(
+        *("Masked", 150_000, "model.initial=null", "model.layers=1", "model.width=8"),
+        *("model.heads=2", "model.feedforward=8"),
     ),
 }
 

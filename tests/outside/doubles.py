@@ -12,10 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ttt.data.masked import MaskedBatch
 from ttt.data.tokens import Tokens
 from ttt.protocols import Batch, Shard, Synthetic, World
 from ttt.tasks.image import ImageClassification
 from ttt.tasks.language import Language
+from ttt.tasks.masked_language import MaskedLanguage
 from ttt.tasks.recommendation import ClickPrediction
 from ttt.tasks.translation import Translation
 
@@ -88,6 +90,13 @@ class Sequences(Data):
         return Tokens(words, words)
 
 
+class Masked(Data):
+    def batch(self) -> MaskedBatch:
+        words, places = torch.full((2, 4), 5), torch.zeros(2, 1, dtype=torch.int64)
+        ones, weights = torch.ones_like(words), torch.full((2, 1), 0.5)
+        return MaskedBatch(words, ones, words % 2, places, places, weights, torch.tensor([0, 1]))
+
+
 class Scripted:
     """A metric that misses the target at the first evaluation and reaches it at the second."""
 
@@ -126,3 +135,4 @@ ScriptedImages = scripted(ImageClassification, "top1")
 ScriptedSentences = scripted(Translation, "bleu")
 ScriptedClicks = scripted(ClickPrediction, "auc")
 ScriptedSequences = scripted(Language, "log_perplexity")
+ScriptedMasked = scripted(MaskedLanguage, "masked_accuracy")

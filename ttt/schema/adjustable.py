@@ -4,7 +4,7 @@ Data only. A setting that stands in none of these tables is fixed, so one that i
 tomorrow is fixed until it has a reason not to be. A name stands for all settings below it.
 The rules are MLCommons' training_rules.adoc (mlcommons/training_policies); sections by name. Tables
 of earlier rounds: as of July 2020 for v0.7, in the section "Deprecated benchmarks hyperparameters"
-for v4.0.
+for v4.0 and v5.0.
 """
 
 from collections.abc import Iterable, Mapping
@@ -33,7 +33,8 @@ MACHINE: Mapping[str, str] = {
     "device": "what computes",
     "keep": "files that are written after the run",
     "launcher": "who starts the processes",
-    "model.initial": "where the reference's checkpoint is",
+    "model.initial": "where the reference's checkpoint is; read before the clock, as \"Run Results\""
+    " lets a run initialise its model",
     "model.memory_gb": "where tables are; the model is the same",
     "model.sharding": "where tables are; the model is the same",
     "precision": 'fp32, tf32, bf16 and fp16 are pre-approved: "Numerical formats"',
@@ -91,11 +92,12 @@ TUNABLE: Mapping[str, Mapping[str, str]] = {
         "data.mixed": 'the order is random: "Training Data Order"',
         "optim.beta_1": "opt_lamb_beta_1, unconstrained",
         "optim.beta_2": "opt_lamb_beta_2, unconstrained",
+        "optim.epsilon": "opt_epsilon, unconstrained",
         "optim.lr": "opt_base_learning_rate, unconstrained",
         "optim.weight_decay": "opt_lamb_weight_decay_rate, unconstrained",
         "schedule.start_warmup_step": "start_warmup_step, unconstrained",
         "schedule.training_steps": "opt_learning_rate_training_steps, unconstrained",
-        "schedule.warmup_steps": "num_warmup_steps, unconstrained",
+        "schedule.warmup_steps": "num_warmup_steps, opt_learning_rate_warmup_steps, unconstrained",
     },
     "dlrm_dcnv2": {  # v6.0, adagrad
         "data.global_batch": "global_batch_size, unconstrained",
@@ -165,6 +167,7 @@ SECTIONS: Mapping[str, str] = {
     "data.std": "Preprocessing During the Run",
     "mlperf": "Hyperparameters",
     "model": "Model",
+    "model.initial": "Pre-training is not allowed",  # "start from the weights provided"
     "optim": "Hyperparameters",
     "schedule": "Hyperparameters",
     "seed": "Random numbers",

@@ -73,11 +73,14 @@ def one_epoch_at_most(run: RunConfig) -> Iterator[str]:
 
 
 def starts_from_a_checkpoint(run: RunConfig) -> Iterator[str]:
-    """BERT starts from the reference's checkpoint, of step 28,252."""
+    """BERT is "defined as starting from a fixed set of weights": the checkpoint of step 28,252.
+
+    training_rules.adoc, "Pre-training is not allowed" and "Weight and Bias Initialization".
+    """
     if run.model.initial is None:
         yield (
             "model.initial=null is not allowed in the closed division; allowed: the reference's"
-            f" checkpoint ({rule('model')}); model.initial=FILE, or benchmark.division=open"
+            f" checkpoint ({rule('model.initial')}); model.initial=FILE, or benchmark.division=open"
         )
 
 
