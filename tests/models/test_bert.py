@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import transformers
 
 from ttt.models.bert import Bert
 from ttt.models.bert_names import sources
@@ -23,7 +24,6 @@ def inputs():
 
 
 def test_equals_the_one_of_transformers(model):
-    transformers = pytest.importorskip("transformers")
     configuration = transformers.BertConfig(
         vocab_size=50,
         hidden_size=16,

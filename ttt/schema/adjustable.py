@@ -33,8 +33,7 @@ MACHINE: Mapping[str, str] = {
     "device": "what computes",
     "keep": "files that are written after the run",
     "launcher": "who starts the processes",
-    "model.initial": "where the reference's checkpoint is; read before the clock, as \"Run Results\""
-    " lets a run initialise its model",
+    "model.initial": 'where the reference\'s checkpoint is; read before the clock: "Run Results"',
     "model.memory_gb": "where tables are; the model is the same",
     "model.sharding": "where tables are; the model is the same",
     "precision": 'fp32, tf32, bf16 and fp16 are pre-approved: "Numerical formats"',
