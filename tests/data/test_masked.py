@@ -34,7 +34,9 @@ def root(tmp_path):
 
 def loader(root, **changes) -> MaskedSequences:
     settings = dict(train_samples=15, eval_samples=5, length=LENGTH, predictions=PREDICTIONS)
-    settings |= dict(vocabulary=VOCABULARY, global_batch=4, eval_batch=2, root=str(root))
+    settings |= dict(
+        vocabulary=VOCABULARY, global_batch=4, eval_batch=2, accumulate=1, root=str(root)
+    )
     return MaskedSequences(world=WORLD, **(settings | changes))
 
 
@@ -52,7 +54,7 @@ def test_a_batch_has_what_the_file_says(root):
     assert batch.words[0].tolist() == [300, 5, 301, 2, 302, 0]
     assert batch.mask[0].tolist() == [1] * 5 + [0]
     assert (batch.places[0].tolist(), batch.labels[0].tolist()) == ([1, 4], [7, 399])
-    assert batch.weights[0].tolist() == [1, 0]
+    assert batch.weights.tolist() == [[0.5, 0], [0.5, 0]]
     assert batch.follows.tolist() == [1, 0]
 
 

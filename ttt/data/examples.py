@@ -77,8 +77,7 @@ def parse(record: bytes, length: int, predictions: int) -> Words:
             for _, entry in _fields(features):
                 key, value = (content for _, content in _fields(entry))
                 [(kind, values)] = _fields(value)
-                numbers = next((content for _, content in _fields(values)), memoryview(b""))
-                found[bytes(key).decode("ascii", "replace")] = _numbers(kind, numbers)
+                found[bytes(key).decode("ascii", "replace")] = _numbers(kind, _first(values))
     except (ValueError, IndexError, TypeError) as error:
         raise Damaged(f"it is no tf.train.Example of lists of numbers: {error}") from error
     columns = []
@@ -132,26 +131,44 @@ def places(file: Path) -> Column:
     return np.array(found, np.int64).reshape(-1, 2)
 
 
-def read(file: Path, where: Sequence[Sequence[int]], length: int, predictions: int) -> list[Words]:
-    """The samples of a file at some places, as `places` gives these.
+def read(file: Path, where: Sequence[Sequence[int]]) -> list[bytes]:
+    """The records of a file at some places, as `places` gives these.
 
     Raises:
-        DataError: One of them is damaged.
+        DataError: The file cannot be read.
     """
-    samples = []
-    descriptor = os.open(file, os.O_RDONLY)
     try:
-        for at, size in where:
-            try:
-                samples.append(parse(os.pread(descriptor, size, at), length, predictions))
-            except Damaged as error:
-                raise DataError(
-                    f"{file}, byte {at}: {error}; data.length={length} and"
-                    f" data.predictions={predictions} must be those of the files"
-                ) from error
-    finally:
-        os.close(descriptor)
-    return samples
+        descriptor = os.open(file, os.O_RDONLY)
+        try:
+            return [os.pread(descriptor, size, at) for at, size in where]
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise DataError(f"{file} cannot be read: {error.strerror}; type data.root=DIR") from error
+
+
+def to_predict(record: bytes, predictions: int) -> int:
+    """How many words of a whole record are to be predicted; looks at its weights only.
+
+    Raises:
+        Damaged: It has not this many weights.
+    """
+    at = record.find(_WEIGHTS_KEY)
+    try:
+        if at < 0:
+            raise ValueError("there is none")
+        [(kind, values)] = _fields(_first(memoryview(record)[at + len(_WEIGHTS_KEY) :]))
+        weights = _numbers(kind, _first(values))
+    except (ValueError, IndexError) as error:
+        raise Damaged(f"its {_WEIGHTS} are no list of numbers: {error}") from error
+    if len(weights) != predictions:
+        raise Damaged(f"its {_WEIGHTS} has {len(weights)} numbers, not {predictions}")
+    return int(weights.sum())
+
+
+def _first(message: memoryview) -> memoryview:
+    """What the first field of a protocol buffer holds; empty if it has none."""
+    return next((content for _, content in _fields(message)), message[:0])
 
 
 def _numbers(kind: int, content: memoryview) -> Words:
@@ -160,7 +177,7 @@ def _numbers(kind: int, content: memoryview) -> Words:
         if len(content) % 4:
             raise ValueError("a list of floats ends within one")
         floats = np.frombuffer(content, "<f4")
-        if not np.isin(floats, (0.0, 1.0)).all():
+        if not ((floats == 0) | (floats == 1)).all():
             raise ValueError("a weight is neither 0 nor 1")
         return floats.astype(np.int32)
     data = np.frombuffer(content, np.uint8)
@@ -213,3 +230,6 @@ def _varint(number: int) -> bytes:
 
 def _field(number: int, value: bytes) -> bytes:
     return _varint(number << 3 | 2) + _varint(len(value)) + value
+
+
+_WEIGHTS_KEY = _field(1, _WEIGHTS.encode())  # as it stands in a record, before the weights

@@ -6,6 +6,9 @@ batches follow each other through them without a seam. All shards know the same 
 i of W reads the i-th of W equal runs of each batch: the samples of an update are the same on any
 number of processes. The reference shuffles files, and samples in a buffer, in the same spirit.
 
+Sequences differ in how many words they have to predict. All shards count those of the whole batch,
+from its records, so that each word of it counts the same whichever process has it.
+
 Shape suffixes: B batch, S positions, P predictions, W words of a sample.
 """
 # ruff: noqa: N803 - capital letters name dimensions
@@ -23,6 +26,7 @@ from torch import Tensor
 from ttt.data import examples
 from ttt.data.clicks import ahead
 from ttt.data.examples import Column, Words
+from ttt.data.formats import Damaged
 from ttt.data.order import Ids, eval_ids
 from ttt.errors import DataError
 from ttt.protocols import Shard, Synthetic, World
@@ -32,7 +36,7 @@ _EPOCHS = 1 << 32  # streams of random numbers that are kept apart: files, then 
 
 
 class MaskedBatch(NamedTuple):
-    """A batch, int64 on its device.
+    """A batch on its device, int64 but for the weights.
 
     Attributes:
         words: Some of them masked, [B, S].
@@ -40,7 +44,9 @@ class MaskedBatch(NamedTuple):
         segments: Which text a word is of, [B, S].
         places: Places of the words to predict, [B, P].
         labels: These words, [B, P].
-        weights: 1 for a word to predict, 0 for padding, [B, P].
+        weights: What the loss of a word to predict counts, 0 for padding, float32 [B, P]. Gradients
+            are averaged over shards and over `accumulate` parts, which have unequal numbers of such
+            words; with these weights the result is the mean over all words of the global batch.
         follows: 0 if the second text follows the first, 1 if it is a random one, [B].
     """
 
@@ -87,11 +93,12 @@ class MaskedSequences:
 
     def train(self, shard: Shard, seed: int, *, start: int = 0) -> Iterator[MaskedBatch]:
         """Endless batches; the files are looked at for the first one asked for."""
-        yield from self._batches(self._train_words(shard, seed, start))
+        parts = self._data.accumulate * shard.count
+        yield from self._batches(self._train_words(shard, seed, start), parts)
 
     def eval(self, shard: Shard) -> Iterator[MaskedBatch]:
         """This shard's evaluation samples, each once."""
-        yield from self._batches(self._eval_words(shard))
+        yield from self._batches(self._eval_words(shard), 1)
 
     def eval_ids(self, shard: Shard) -> Iterator[Ids]:
         """The samples of each batch of `eval`."""
@@ -120,7 +127,7 @@ class MaskedSequences:
         rows = ordered(data, seed, start * data.global_batch)
         while True:
             batch = [next(rows) for _ in range(data.global_batch)]
-            yield self._read(batch[shard.index * part : (shard.index + 1) * part])
+            yield self._read(batch, slice(shard.index * part, (shard.index + 1) * part))
 
     def _eval_words(self, shard: Shard) -> Iterator[Words]:
         file = Path(self._data.root) / self._data.eval
@@ -131,32 +138,45 @@ class MaskedSequences:
                 f" type data.eval_samples={len(where)}, or data.root=DIR"
             )
         for ids in self.eval_ids(shard):
-            yield self._read([(file, *place) for place in where[ids].tolist()])
+            yield self._read([(file, *place) for place in where[ids].tolist()], slice(None))
 
-    def _read(self, rows: Sequence[Row]) -> Words:
-        data, samples = self._data, []
-        for file, at, size in rows:
-            samples += examples.read(file, [(at, size)], data.length, data.predictions)
+    def _read(self, rows: Sequence[Row], mine: slice) -> Words:
+        """Samples of a batch, and after each how many words to predict the whole batch has."""
+        data, records = self._data, _records(rows)
+        samples, total = [], 0
+        for number, (file, at, _) in enumerate(rows):
+            try:
+                total += examples.to_predict(records[number], data.predictions)
+                if number in range(len(rows))[mine]:
+                    samples.append(examples.parse(records[number], data.length, data.predictions))
+            except Damaged as error:
+                raise DataError(
+                    f"{file}, byte {at}: {error}; data.length={data.length} and"
+                    f" data.predictions={data.predictions} must be those of the files"
+                ) from error
         words = np.stack(samples)
         if why := examples.strange(words, data.length, data.predictions, data.vocabulary):
-            files = ", ".join(sorted({file.name for file, *_ in rows})[:3])
+            files = ", ".join(sorted({file.name for file, *_ in rows[mine]})[:3])
             raise DataError(f"a sample in {data.root} ({files}) is none: {why}; type data.root=DIR")
-        return words
+        return _counted(words, total)
 
-    def _batches(self, parts: Iterator[Words]) -> Iterator[MaskedBatch]:
-        hosts = (self._host(words) for words in parts)
+    def _batches(self, shares: Iterator[Words], parts: int) -> Iterator[MaskedBatch]:
+        hosts = (self._host(words) for words in shares)
         for words in ahead(hosts, self._data.prefetch, self._device):
-            yield self._batch(words.to(self._device, non_blocking=True))
+            yield self._batch(words.to(self._device, non_blocking=True), parts)
 
     def _host(self, words: Words) -> Tensor:
         tensor = torch.from_numpy(words)
         return tensor.pin_memory() if self._device.type == "cuda" else tensor
 
-    def _batch(self, words_BW: Tensor) -> MaskedBatch:
-        """Take samples apart, on their device."""
+    def _batch(self, words_BW: Tensor, parts: int) -> MaskedBatch:
+        """Take samples apart, on their device; one of so many parts of a global batch."""
         data = self._data
-        sizes = list(examples.lengths(data.length, data.predictions).values())
-        words, mask, segments, places, labels, weights, follows = words_BW.long().split(sizes, 1)
+        sizes = [*examples.lengths(data.length, data.predictions).values(), 1]
+        words, mask, segments, places, labels, chosen, follows, total = words_BW.long().split(
+            sizes, 1
+        )
+        weights = chosen * (parts / total)
         return MaskedBatch(words, mask, segments, places, labels, weights, follows[:, 0])
 
     def _noise(self, size: int, shard: Shard) -> MaskedBatch:
@@ -167,10 +187,29 @@ class MaskedSequences:
         columns = [random.integers(0, top, (size, n)) for top, n in zip(tops, sizes, strict=True)]
         columns[1][:] = columns[5][:] = 1
         words = np.concatenate(columns, axis=1).astype(np.int32)
-        return self._batch(self._host(words).to(self._device, non_blocking=True))
+        words = _counted(words, size * data.predictions)
+        return self._batch(self._host(words).to(self._device, non_blocking=True), 1)
 
 
 Row = tuple[Path, int, int]  # file, where a record begins, and its bytes
+
+
+def _records(rows: Sequence[Row]) -> list[bytes]:
+    """The records of some rows in their order; each file is opened once."""
+    numbers: dict[Path, list[int]] = {}
+    for number, (file, *_) in enumerate(rows):
+        numbers.setdefault(file, []).append(number)
+    found: dict[int, bytes] = {}
+    for file, theirs in numbers.items():
+        read = examples.read(file, [rows[number][1:] for number in theirs])
+        found |= dict(zip(theirs, read, strict=True))
+    return [found[number] for number in range(len(rows))]
+
+
+def _counted(samples: Words, words: int) -> Words:
+    """Samples with the number of words to predict after each, at least 1."""
+    last = np.full((len(samples), 1), max(1, words), np.int32)
+    return np.concatenate([samples, last], axis=1)
 
 
 def files_of(data: MaskedDataConfig) -> list[Path]:

@@ -13,8 +13,6 @@ from ttt.data.masked import MaskedBatch
 from ttt.metrics.masked_accuracy import MaskedAccuracy
 from ttt.protocols import Column
 
-_EPSILON = 1e-5  # of the reference's mean, where a batch has no masked word
-
 
 class MaskedLanguage:
     """Implements `ttt.protocols.Task` for masked sequences."""
@@ -22,17 +20,16 @@ class MaskedLanguage:
     def loss(self, model: nn.Module, batch: MaskedBatch) -> Tensor:
         """Mean cross-entropy of the masked words, and that of what follows; fp32 in any precision.
 
-        As the reference's run_pretraining.py adds them (mlcommons/training, bert). Its mean is over
-        the masked words of each process's batch, and gradients are averaged over processes: words
-        of a process with fewer of them count a little more.
+        As the reference's run_pretraining.py adds them (mlcommons/training, bert). Over all
+        processes and parts of an update the first becomes the mean over words; see `MaskedBatch`.
+        The reference's is a mean of each process's means.
         """
         words, mask, segments, places, labels_BP, weights_BP, follows_B = batch
         logits_BPV, follows_B2 = model(words, segments, mask, places)
         losses = F.cross_entropy(
             logits_BPV.flatten(0, 1).float(), labels_BP.flatten(), reduction="none"
         )
-        weights = weights_BP.flatten().float()
-        masked: Tensor = (losses @ weights) / (weights.sum() + _EPSILON)
+        masked = losses @ weights_BP.flatten()
         total: Tensor = masked + F.cross_entropy(follows_B2.float(), follows_B)
         return total
 

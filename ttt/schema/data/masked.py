@@ -27,6 +27,7 @@ class MaskedDataConfig:
         eval_batch: Samples of a forward pass in an evaluation, by process.
         mixed: Training files that are shuffled together.
         prefetch: Batches read ahead.
+        accumulate: Parts the learner takes a batch apart into.
     """
 
     looks: ClassVar[str] = "ttt.data.masked_looks"  # finds out what is wrong with the set
@@ -44,6 +45,7 @@ class MaskedDataConfig:
     eval_batch: int = 32
     mixed: int = 1
     prefetch: int = 2
+    accumulate: int = "${accumulate}"  # type: ignore[assignment]
 
     def problems(self, mesh: Mesh, accumulate: int) -> Iterator[str]:
         """What is wrong with the data settings on this mesh."""
