@@ -60,7 +60,16 @@ def decoding(width: int, inner: int, layers: int, shared: int, words: int, lengt
     return 3 * (2 * (weights + width * words) * length + attention)
 
 
+def masked(width: int, inner: int, layers: int, words: int, asked: int, vocabulary: int) -> int:
+    """All words attend to all; those asked for are mapped and told apart, the first one too."""
+    layer = words * (4 * width**2 + 2 * width * inner) + 2 * words**2 * width
+    heads = asked * (width**2 + width * vocabulary) + width**2 + width * 2
+    return 3 * 2 * (layers * layer + heads)
+
+
 HAND = {
+    "bert": masked(1024, 4096, 24, 512, 76, 30_522),
+    "bert_topics": masked(48, 96, 2, 35, 5, 100),
     # A stem at 8 pixels; a convolution there, a pool, a block of two at 4.
     "digits": convolution(8, 3, 32, 2) + convolution(8, 32, 64) + 2 * convolution(4, 64, 64)
     + 3 * 2 * 64 * 10,

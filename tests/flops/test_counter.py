@@ -9,18 +9,22 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from ttt.data.masked import MaskedBatch
 from ttt.flops import formulas
 from ttt.flops.counter import count
 from ttt.flops.formulas import Lengths
+from ttt.models.bert import Bert
 from ttt.models.dlrm_dcnv2 import DlrmDcnV2
 from ttt.models.gnmt import Gnmt
 from ttt.models.llama import Llama
 from ttt.models.resnet50 import ResNet50
 from ttt.models.resnet_small import ResNetSmall
 from ttt.models.transformer import Transformer
+from ttt.schema.model.bert import BertConfig
 from ttt.schema.model.language import LlamaConfig
 from ttt.tasks.image import ImageClassification
 from ttt.tasks.language import Language
+from ttt.tasks.masked_language import MaskedLanguage
 from ttt.tasks.recommendation import ClickPrediction
 from ttt.tasks.translation import Translation
 
@@ -148,6 +152,17 @@ def test_llama31_8b_is_what_submitters_state():
     data = SimpleNamespace(vocabulary=128_256, sequence_length=8192)
     schema = LlamaConfig(vocabulary=128_256, sequence_length=8192)
     assert schema.flop_per_sample(data, None, 0.5) == pytest.approx(421.59e12, rel=2e-4)
+
+
+@pytest.mark.parametrize("attended", [0.5, 1.0])
+def test_bert_attends_to_all_whatever_causal_attention_counts(attended: float):
+    small = dict(vocabulary=90, layers=2, width=32, heads=4, feedforward=72)
+    data = SimpleNamespace(length=20, predictions=3)
+    expected = BertConfig(positions=20, **small).flop_per_sample(data, None, attended)
+    words, places = torch.zeros(2, 20, dtype=torch.long), torch.zeros(2, 3, dtype=torch.long)
+    batch = MaskedBatch(words, words, words, places, places, places.float(), words[:, 0])
+    made = lambda: Bert(positions=20, **small)  # noqa: E731
+    assert count(made, MaskedLanguage().loss, batch, attended=attended) == expected
 
 
 class Own(nn.Module):

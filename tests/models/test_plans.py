@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from ttt.models.bert import Bert
 from ttt.models.dlrm_dcnv2 import DlrmDcnV2
 from ttt.models.gnmt import Gnmt
 from ttt.models.resnet50 import ResNet50
@@ -13,6 +14,9 @@ from ttt.models.transformer import Transformer
 
 TABLES = dict(dim=4, bottom=[4], cross_layers=1, cross_rank=2, top=[1])
 MODELS = {
+    "bert": lambda: Bert(
+        vocabulary=9, layers=2, width=8, heads=2, feedforward=12, positions=6, segments=2
+    ),
     "dlrm": lambda: DlrmDcnV2(2, [5, 6], [1, 1], **TABLES),
     "spread dlrm": lambda: DlrmDcnV2(2, [5, 6], [1, 1], sharding="auto", **TABLES),
     "gnmt": lambda: Gnmt(vocabulary=9, layers=3, width=4),
@@ -39,7 +43,7 @@ def test_every_name_is_a_module_and_no_unit_is_in_another(model):
         assert not [other for other in plan.units if other.startswith(f"{unit}.")]
 
 
-@pytest.mark.parametrize("name", ["gnmt", "resnet50", "transformer"])
+@pytest.mark.parametrize("name", ["bert", "gnmt", "resnet50", "transformer"])
 def test_units_hold_most_of_the_weights_that_are_no_embedding(name):
     model = MODELS[name]()
     inside = [model.get_submodule(unit).parameters() for unit in model.plan().units]
@@ -56,18 +60,19 @@ def test_tables_are_swapped_only_where_they_wait_for_it():
     assert waiting.tables.weight.is_meta
 
 
-def test_parts_of_a_network_by_columns_and_rows_add_up():
+@pytest.mark.parametrize(("name", "networks"), [("bert", 2), ("transformer", 5)])
+def test_parts_of_a_network_by_columns_and_rows_add_up(name, networks):
     """Of each pair, half of the inner width on each of two processes; a row's bias counts once."""
     torch.manual_seed(0)
-    model = MODELS["transformer"]().eval()
+    model = MODELS[name]().eval()
     styles = model.plan().tensor
     firsts = [name for name, style in styles.items() if style == "column"]
-    assert len(firsts) == 5
-    assert len(styles) == 10
-    for name in firsts:
-        network = model.get_submodule(name.rpartition(".")[0])
+    assert len(firsts) == networks
+    assert len(styles) == 2 * networks
+    for of_first in firsts:
+        network = model.get_submodule(of_first.rpartition(".")[0])
         first, *between, last = network
-        assert styles[f"{name.rpartition('.')[0]}.{len(network) - 1}"] == "row"
+        assert styles[f"{of_first.rpartition('.')[0]}.{len(network) - 1}"] == "row"
         x = torch.randn(3, first.in_features)
         total = last.bias
         for half in torch.arange(first.out_features).chunk(2):

@@ -123,6 +123,33 @@ def decoder(  # noqa: PLR0913 - a formula of so many numbers
     return _TRAINED * (2 * weights * sequence + products)
 
 
+def masked_encoder(
+    *,
+    layers: int,
+    width: int,
+    feedforward: int,
+    vocabulary: int,
+    sequence: int,
+    predictions: int,
+) -> float:
+    """BERT (Devlin et al. 2018, arXiv:1810.04805) as `ttt.models.bert` has it, heads included.
+
+    Every position counts, padding too: which of them are words only the set knows.
+
+    Args:
+        layers: Of attention and feed-forward network.
+        width: Of every position between layers.
+        feedforward: Inner width of the feed-forward networks.
+        vocabulary: Words that the output layer tells apart.
+        sequence: Positions of a sample.
+        predictions: Places of a sample whose words are predicted.
+    """
+    layer = (8 * width**2 + 4 * width * feedforward) * sequence + 4 * width * sequence**2
+    words = (2 * width**2 + 2 * width * vocabulary) * predictions
+    follows = 2 * width**2 + 2 * width * 2  # of the first position, for two answers
+    return _TRAINED * (layers * layer + words + follows)
+
+
 def transformer(
     *,
     vocabulary: int,

@@ -2,8 +2,11 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from ttt.errors import fault
+from ttt.flops import formulas
+from ttt.flops.formulas import Lengths
 from ttt.schema.rules import not_positive
 
 
@@ -36,3 +39,14 @@ class BertConfig:
             why = f"does not suit model.heads={self.heads}"
             allowed = f"multiples of the heads, as {near}"
             yield fault("model.width", self.width, why, allowed=allowed, typed=str(near))
+
+    def flop_per_sample(self, data: Any, lengths: Lengths | None, attended: float) -> float | None:
+        """Tensor FLOPs of training one sequence, padding included; see `ttt.flops`."""
+        return formulas.masked_encoder(
+            layers=self.layers,
+            width=self.width,
+            feedforward=self.feedforward,
+            vocabulary=self.vocabulary,
+            sequence=data.length,
+            predictions=data.predictions,
+        )
