@@ -81,3 +81,9 @@ def test_a_target_reached_at_the_first_evaluation_is_called_coarse(
         [line] = lines
         assert "raise target.threshold (it was 0.7)" in line
         assert line.endswith(typed)
+
+
+def test_a_target_below_which_a_quality_must_fall_is_lowered(tmp_path):
+    named = {"target.eval_every_epochs": 1}
+    [line] = coarse(run(tmp_path, 0.6, settings=named, higher_is_better=False))
+    assert "lower target.threshold (it was 0.7)" in line

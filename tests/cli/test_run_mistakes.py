@@ -111,6 +111,18 @@ IMPOSSIBLE = [
     (["target.metric=bleu"], "target.metric=bleu is not what the task computes; allowed: top1"),
     (["target.metric="], "target.metric=top1"),
     (["benchmark=dates", "target.metric=top1"], "allowed: bleu"),
+    (
+        ["benchmark=topics", "target.higher_is_better=true"],
+        "target.higher_is_better=true is not so of log_perplexity; allowed: false; target.",
+    ),
+    (
+        ["target.higher_is_better=false"],
+        "target.higher_is_better=false is not so of top1; allowed: true; target.higher_is",
+    ),
+    (
+        ["target.threshold=4.6"],
+        "type a fraction, as in target.threshold=0.046, or the metric's own target.range=",
+    ),
     (["+launcher.foo=1"], "launcher.foo is not a setting; remove +launcher.foo=1"),
     (["runs=1000000000"], "runs=1000000000 is not allowed"),
     (["seed=99999999999"], "seed=99999999999 is not allowed; allowed: 0 to "),

@@ -77,9 +77,10 @@ def coarse(run: Run) -> list[str]:
     if not isinstance(value, int | float):
         return []
     finer = f"{value / 2:g}" if name.endswith("epochs") else str(max(1, int(value // 2)))
+    stricter = "lower" if run.higher_is_better is False else "raise"
     return [
-        "reached at the first evaluation: the time says little; raise target.threshold (it was"
-        f" {run.target:g}) or evaluate more often: target.{name}={finer}"
+        f"reached at the first evaluation: the time says little; {stricter} target.threshold (it"
+        f" was {run.target:g}) or evaluate more often: target.{name}={finer}"
     ]
 
 

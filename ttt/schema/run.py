@@ -85,6 +85,7 @@ class TargetConfig:
                 f"target.threshold={self.threshold:g} is outside the range of {self.metric}, above"
                 f" {low:g} and at most {high:g}; "
                 + (f"type a fraction, as in {typed}" if fraction else typed)
+                + (", or the metric's own target.range=[0,20]" if fraction else "")
             )
         if (self.eval_every_epochs is None) == (self.eval_every_samples is None):
             yield (
@@ -227,6 +228,12 @@ class RunConfig:
         if computes is not None and self.target.metric != computes:
             why, metric = "is not what the task computes", self.target.metric
             yield fault("target.metric", metric, why, allowed=computes, typed=computes)
+        better = getattr(type(self.task), "higher_is_better", True)
+        if computes is not None and self.target.higher_is_better != better:
+            # A target in the wrong direction is reached at once, and the log would say success.
+            why, right = f"is not so of {computes}", str(better).lower()
+            given = str(self.target.higher_is_better).lower()
+            yield fault("target.higher_is_better", given, why, allowed=right, typed=right)
         for key, value in self.mlperf.items():
             if isinstance(value, Mapping) and "value" not in value:  # else the rest is metadata
                 why, allowed = "has no value", "a value, or {value: VALUE, ...} with metadata"

@@ -22,6 +22,7 @@ class LanguageTaskConfig:
     """Prediction of the next token; see `ttt.tasks.language`."""
 
     metric: ClassVar[str] = "log_perplexity"
+    higher_is_better: ClassVar[bool] = False
     _target_: str = "ttt.tasks.language.Language"
 
 
