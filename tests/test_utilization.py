@@ -68,8 +68,8 @@ def masked(width: int, inner: int, layers: int, words: int, asked: int, vocabula
 
 
 HAND = {
-    "bert": masked(1024, 4096, 24, 512, 76, 30_522),
-    "bert_topics": masked(48, 96, 2, 35, 5, 100),
+    "bert": masked(1024, 4096, 24, SENTENCE, SENTENCE, 30_522),
+    "bert_topics": masked(48, 96, 2, SENTENCE, SENTENCE, 100),
     # A stem at 8 pixels; a convolution there, a pool, a block of two at 4.
     "digits": convolution(8, 3, 32, 2) + convolution(8, 32, 64) + 2 * convolution(4, 64, 64)
     + 3 * 2 * 64 * 10,

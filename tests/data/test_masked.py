@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 import torch
 
+from ranks import on_ranks
 from ttt.data import examples, masked_looks
 from ttt.data.masked import MaskedSequences
 from ttt.errors import DataError
+from ttt.flops.formulas import Lengths
 from ttt.protocols import Shard
 
 WORLD = SimpleNamespace(device=torch.device("cpu"))
@@ -37,7 +39,7 @@ def loader(root, **changes) -> MaskedSequences:
     settings |= dict(
         vocabulary=VOCABULARY, global_batch=4, eval_batch=2, accumulate=1, root=str(root)
     )
-    return MaskedSequences(world=WORLD, **(settings | changes))
+    return MaskedSequences(**(dict(world=WORLD) | settings | changes))
 
 
 def numbers(batches) -> list[int]:
@@ -126,3 +128,17 @@ def test_looks_before_a_run(root):
     assert name.endswith("part-2")
     (root / "eval_10k").unlink()
     assert "eval_10k" in masked_looks.faults(data)[0]
+
+
+def told(world, root):
+    """After three batches of four: 12 samples of five words in six positions, one to predict."""
+    data = loader(root, world=world)
+    before = data.lengths()
+    for _ in islice(data.train(world.data, 7), 3):
+        pass
+    return before, data.details(), data.lengths()
+
+
+def test_lengths_are_those_of_the_samples_trained_on(root):
+    expected = (None, {"padding": pytest.approx(1 / 6)}, Lengths.equal(5, 1))
+    assert on_ranks(2, told, root) == [expected] * 2

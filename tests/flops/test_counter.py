@@ -157,8 +157,8 @@ def test_llama31_8b_is_what_submitters_state():
 @pytest.mark.parametrize("attended", [0.5, 1.0])
 def test_bert_attends_to_all_whatever_causal_attention_counts(attended: float):
     small = dict(vocabulary=90, layers=2, width=32, heads=4, feedforward=72)
-    data = SimpleNamespace(length=20, predictions=3)
-    expected = BertConfig(positions=20, **small).flop_per_sample(data, None, attended)
+    lengths = Lengths.equal(20, 3)  # without padding, that is
+    expected = BertConfig(positions=20, **small).flop_per_sample(None, lengths, attended)
     words, places = torch.zeros(2, 20, dtype=torch.long), torch.zeros(2, 3, dtype=torch.long)
     batch = MaskedBatch(words, words, words, places, places, places.float(), words[:, 0])
     made = lambda: Bert(positions=20, **small)  # noqa: E731

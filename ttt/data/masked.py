@@ -29,6 +29,7 @@ from ttt.data.examples import Column, Words
 from ttt.data.formats import Damaged
 from ttt.data.order import Ids, eval_ids
 from ttt.errors import DataError
+from ttt.flops.formulas import Lengths
 from ttt.protocols import Shard, Synthetic, World
 from ttt.schema.data.masked import MaskedDataConfig
 
@@ -72,7 +73,10 @@ class MaskedSequences:
         self.train_samples = data.train_samples
         self.eval_samples = data.eval_samples
         self.steps_per_epoch = data.train_samples / data.global_batch
+        self._world = world
         self._device = world.device
+        self._trained = [0, 0, 0, 0]  # samples here, their words, words squared, words to predict
+        self._everywhere = self._trained  # the same of all processes, once they have told
 
     def samples_after(self, step: int) -> int:
         """Training samples used by this many updates."""
@@ -94,11 +98,14 @@ class MaskedSequences:
     def train(self, shard: Shard, seed: int, *, start: int = 0) -> Iterator[MaskedBatch]:
         """Endless batches; the files are looked at for the first one asked for."""
         parts = self._data.accumulate * shard.count
-        yield from self._batches(self._train_words(shard, seed, start), parts)
+        for words in self._ahead(self._train_words(shard, seed, start)):
+            self._count(words)
+            yield self._batch(words, parts)
 
     def eval(self, shard: Shard) -> Iterator[MaskedBatch]:
         """This shard's evaluation samples, each once."""
-        yield from self._batches(self._eval_words(shard), 1)
+        for words in self._ahead(self._eval_words(shard)):
+            yield self._batch(words, 1)
 
     def eval_ids(self, shard: Shard) -> Iterator[Ids]:
         """The samples of each batch of `eval`."""
@@ -115,8 +122,20 @@ class MaskedSequences:
         return frozenset()
 
     def details(self) -> dict[str, Any]:
-        """Nothing that the configuration leaves open."""
-        return {}
+        """`padding`: share of the positions in training that held no word."""
+        samples, words, *_ = self._everywhere = self._world.replicas.sum(self._trained)
+        return {"padding": 1 - words / (samples * self._data.length) if samples else None}
+
+    def lengths(self) -> Lengths | None:
+        """Means over the samples trained on; the target is the words to predict.
+
+        Those of all processes that have told their `details`; None if there are none.
+        """
+        samples, *sums = self._everywhere
+        if not samples:
+            return None
+        words, squared, predicted = (each / samples for each in sums)
+        return Lengths(words, predicted, squared, predicted**2, words * predicted)
 
     def close(self) -> None:
         """Nothing is held."""
@@ -160,10 +179,18 @@ class MaskedSequences:
             raise DataError(f"a sample in {data.root} ({files}) is none: {why}; type data.root=DIR")
         return _counted(words, total)
 
-    def _batches(self, shares: Iterator[Words], parts: int) -> Iterator[MaskedBatch]:
-        hosts = (self._host(words) for words in shares)
-        for words in ahead(hosts, self._data.prefetch, self._device):
-            yield self._batch(words.to(self._device, non_blocking=True), parts)
+    def _ahead(self, shares: Iterator[Words]) -> Iterator[Tensor]:
+        yield from ahead(map(self._host, shares), self._data.prefetch, self._device)
+
+    def _count(self, words_BW: Tensor) -> None:
+        """Add up the lengths of samples, on the host."""
+        length, predictions = self._data.length, self._data.predictions
+        table = words_BW.numpy()
+        words = table[:, length : 2 * length].sum(axis=1, dtype=np.int64)
+        first = 3 * length + 2 * predictions
+        predicted = table[:, first : first + predictions].sum()
+        new = (len(table), words.sum(), (words**2).sum(), predicted)
+        self._trained = [old + int(more) for old, more in zip(self._trained, new, strict=True)]
 
     def _host(self, words: Words) -> Tensor:
         tensor = torch.from_numpy(words)
@@ -173,9 +200,8 @@ class MaskedSequences:
         """Take samples apart, on their device; one of so many parts of a global batch."""
         data = self._data
         sizes = [*examples.lengths(data.length, data.predictions).values(), 1]
-        words, mask, segments, places, labels, chosen, follows, total = words_BW.long().split(
-            sizes, 1
-        )
+        on_device = words_BW.to(self._device, non_blocking=True).long()
+        words, mask, segments, places, labels, chosen, follows, total = on_device.split(sizes, 1)
         weights = chosen * (parts / total)
         return MaskedBatch(words, mask, segments, places, labels, weights, follows[:, 0])
 
@@ -188,7 +214,7 @@ class MaskedSequences:
         columns[1][:] = columns[5][:] = 1
         words = np.concatenate(columns, axis=1).astype(np.int32)
         words = _counted(words, size * data.predictions)
-        return self._batch(self._host(words).to(self._device, non_blocking=True), 1)
+        return self._batch(self._host(words), 1)
 
 
 Row = tuple[Path, int, int]  # file, where a record begins, and its bytes

@@ -18,7 +18,7 @@ _EXPANSION = 4
 
 @dataclass(frozen=True, slots=True)
 class Lengths:
-    """Means over a set of sentence pairs, in tokens with the end mark.
+    """Means over a set of sentence pairs, in tokens with the end mark; or as other data say.
 
     Attributes:
         source: Of the source lengths.
@@ -129,23 +129,20 @@ def masked_encoder(
     width: int,
     feedforward: int,
     vocabulary: int,
-    sequence: int,
-    predictions: int,
+    lengths: Lengths,
 ) -> float:
-    """BERT (Devlin et al. 2018, arXiv:1810.04805) as `ttt.models.bert` has it, heads included.
-
-    Every position counts, padding too: which of them are words only the set knows.
+    """BERT (Devlin et al. 2018, arXiv:1810.04805) as `ttt.models.bert` has it, with its heads.
 
     Args:
         layers: Of attention and feed-forward network.
         width: Of every position between layers.
         feedforward: Inner width of the feed-forward networks.
         vocabulary: Words that the output layer tells apart.
-        sequence: Positions of a sample.
-        predictions: Places of a sample whose words are predicted.
+        lengths: Of the samples: words, and as the target words to predict; padding does not count.
     """
-    layer = (8 * width**2 + 4 * width * feedforward) * sequence + 4 * width * sequence**2
-    words = (2 * width**2 + 2 * width * vocabulary) * predictions
+    layer = (8 * width**2 + 4 * width * feedforward) * lengths.source
+    layer += 4 * width * lengths.source_squared
+    words = (2 * width**2 + 2 * width * vocabulary) * lengths.target
     follows = 2 * width**2 + 2 * width * 2  # of the first position, for two answers
     return _TRAINED * (layers * layer + words + follows)
 

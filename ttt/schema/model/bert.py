@@ -41,12 +41,13 @@ class BertConfig:
             yield fault("model.width", self.width, why, allowed=allowed, typed=str(near))
 
     def flop_per_sample(self, data: Any, lengths: Lengths | None, attended: float) -> float | None:
-        """Tensor FLOPs of training one sequence, padding included; see `ttt.flops`."""
+        """Tensor FLOPs of training one sequence without its padding; see `ttt.flops`."""
+        if lengths is None:
+            return None
         return formulas.masked_encoder(
             layers=self.layers,
             width=self.width,
             feedforward=self.feedforward,
             vocabulary=self.vocabulary,
-            sequence=data.length,
-            predictions=data.predictions,
+            lengths=lengths,
         )
