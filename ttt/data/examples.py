@@ -55,7 +55,7 @@ def pack(sample: Words, length: int, predictions: int) -> bytes:
         if name == _WEIGHTS:
             feature = _field(2, _field(1, numbers.astype("<f4").tobytes()))
         else:
-            feature = _field(3, _field(1, b"".join(_varint(int(one)) for one in numbers)))
+            feature = _field(3, _field(1, b"".join(map(_varint, numbers.tolist()))))
         entries += _field(1, _field(1, name.encode()) + _field(2, feature))
     content = _field(1, entries)
     head = struct.pack("<Q", len(content))
@@ -184,6 +184,8 @@ def _numbers(kind: int, content: memoryview) -> Words:
     if not len(data):
         return np.empty(0, np.int32)
     last = data < 0x80
+    if last.all():  # of most lists
+        return data.astype(np.int32)
     if not last[-1]:
         raise ValueError("a list of integers ends within one")
     begins = np.concatenate([[0], np.flatnonzero(last)[:-1] + 1])
@@ -220,6 +222,8 @@ def _integer(message: memoryview, at: int) -> tuple[int, int]:
 
 
 def _varint(number: int) -> bytes:
+    if number < 0x80:
+        return _SMALL[number]
     digits = bytearray()
     while number > 0x7F:
         digits.append(number & 0x7F | 0x80)
@@ -232,4 +236,5 @@ def _field(number: int, value: bytes) -> bytes:
     return _varint(number << 3 | 2) + _varint(len(value)) + value
 
 
+_SMALL = [bytes([number]) for number in range(0x80)]  # varints of one byte
 _WEIGHTS_KEY = _field(1, _WEIGHTS.encode())  # as it stands in a record, before the weights
