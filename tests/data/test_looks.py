@@ -349,6 +349,13 @@ def test_litter_makes_no_two_nodes_differ(folder):
     [
         (["model.classes=5"], "model.classes=5 is less than data.classes=10"),
         (["benchmark=dates", "model.vocabulary=9"], "model.vocabulary=700"),
+        (["benchmark=topics", "model.vocabulary=null"], "allowed: 256 or more; model.vocabulary="),
+        (
+            ["benchmark=topics", "model.sequence_length=16"],
+            "model.sequence_length=16 is less than data.sequence_length=64, the tokens of a sample",
+        ),
+        (["benchmark=topics", "target.higher_is_better=true"], "allowed: false; target.higher_is_"),
+        (["target.higher_is_better=false"], "target.higher_is_better=false is not so of top1"),
         (["benchmark=clicks", "model.dense=3"], "model.dense=3 is not data.dense=4"),
         (["benchmark=clicks", "model.rows=[1,2]"], "model.rows=[300,200,24,8,40]"),
     ],

@@ -180,6 +180,22 @@ def test_looks_count_and_find_faults(root, tmp_path):
     assert "train.idx is missing" in tokens_looks.faults(looked(tmp_path))[0]
 
 
+@pytest.mark.parametrize("length", [0, -5])
+def test_a_length_that_no_sequence_has_is_left_to_its_rule(root, length):
+    """It is no fault of the files, and no error of ttt."""
+    assert tokens_looks.faults(looked(root, sequence_length=length)) == []
+    assert tokens_looks.counts(looked(root, sequence_length=length))["train_samples"] > 0
+
+
+def test_files_shorter_than_a_sequence_are_one_sentence_and_no_count(root):
+    asked = {"sequence_length": 10**6, "train_samples": None, "eval_samples": None}
+    said = tokens_looks.faults(looked(root, **asked))
+    assert len(said) == 2
+    assert all("fewer than a sequence" in each for each in said)
+    with pytest.raises(DataError, match="no sequence of 1000000"):
+        tokens_looks.counts(looked(root, **asked))
+
+
 def test_a_manifest_tells_the_vocabulary(root, tmp_path):
     for name in ("train.bin", "train.idx", "eval.bin", "eval.idx"):
         (tmp_path / name).symlink_to(root / name)

@@ -31,6 +31,8 @@ def miscounted(settings: Any, part: str, files: Indexed) -> str | None:
         part: "train", which must have the very number, or "eval", which may have more.
         files: Those of the part.
     """
+    if settings.sequence_length < 1:
+        return None  # the rules of the settings say it
     asked, there = getattr(settings, f"{part}_samples"), files.samples(settings.sequence_length)
     length = f"data.sequence_length={settings.sequence_length}"
     if not there:
@@ -79,7 +81,10 @@ def counts(data: Any) -> dict[str, Any]:
     Raises:
         DataError: It cannot be counted.
     """
-    found = {f"{part}_samples": _open(data, part).samples(data.sequence_length) for part in _PARTS}
+    length = max(1, data.sequence_length)  # the rules of the settings refuse another
+    found = {f"{part}_samples": _open(data, part).samples(length) for part in _PARTS}
+    if short := [name for name, count in found.items() if not count]:
+        raise DataError(f"data.{short[0]}=null: there is no sequence of {length} tokens")
     return found | _said(data)
 
 

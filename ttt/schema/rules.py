@@ -68,11 +68,19 @@ def _texts(value: Any) -> Iterator[str]:
 
 def mismatched(model: Any, data: Any) -> Iterator[str]:
     """Settings of a model that must agree with settings of the data, and do not."""
-    for name in ("classes", "vocabulary"):
+    for name, what in (
+        ("classes", "number of different values"),
+        ("vocabulary", "number of different values"),
+        ("sequence_length", "tokens of a sample"),
+    ):
         found, wanted = (getattr(part, name, None) for part in (model, data))
-        if isinstance(found, int) and isinstance(wanted, int) and found < wanted:
-            why = f"is less than data.{name}={wanted}, the number of different values"
-            allowed = f"{wanted} or more"
+        if not isinstance(wanted, int) or not hasattr(model, name):
+            continue
+        allowed = f"{wanted} or more"
+        if found is None:
+            yield fault(f"model.{name}", "null", allowed=allowed, typed=str(wanted))
+        elif isinstance(found, int) and found < wanted:
+            why = f"is less than data.{name}={wanted}, the {what}"
             yield fault(f"model.{name}", found, why, allowed=allowed, typed=str(wanted))
     for name in ("dense", "rows", "hots"):
         found, wanted = (getattr(part, name, None) for part in (model, data))

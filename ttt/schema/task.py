@@ -13,6 +13,7 @@ class ImageTaskConfig:
     """Image classification; see `ttt.tasks.image`."""
 
     metric: ClassVar[str] = "top1"
+    higher_is_better: ClassVar[bool] = True
     _target_: str = "ttt.tasks.image.ImageClassification"
     label_smoothing: float = 0.0
 
@@ -31,6 +32,7 @@ class RecommendationTaskConfig:
     """Click prediction; see `ttt.tasks.recommendation`."""
 
     metric: ClassVar[str] = "auc"
+    higher_is_better: ClassVar[bool] = True
     _target_: str = "ttt.tasks.recommendation.ClickPrediction"
 
 
@@ -39,6 +41,7 @@ class MaskedLanguageTaskConfig:
     """Masked words, and which text follows; see `ttt.tasks.masked_language`."""
 
     metric: ClassVar[str] = "masked_accuracy"
+    higher_is_better: ClassVar[bool] = True
     _target_: str = "ttt.tasks.masked_language.MaskedLanguage"
 
 
@@ -47,6 +50,7 @@ class TranslationTaskConfig:
     """Translation judged by BLEU; see `ttt.tasks.translation`."""
 
     metric: ClassVar[str] = "bleu"
+    higher_is_better: ClassVar[bool] = True
     _target_: str = "ttt.tasks.translation.Translation"
     label_smoothing: float = 0.1
     beam: int = 4
