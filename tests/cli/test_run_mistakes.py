@@ -78,7 +78,7 @@ def test_values_that_lead_to_each_other_are_sentences(ttt: Command):
 IMPOSSIBLE = [
     (["target.threshold=0"], "target.threshold=0 is outside the range of top1"),
     (["target.threshold=97"], "type a fraction, as in target.threshold=0.97"),
-    (["target.threshold=7", "target.range=[2,4]"], "at most 4; target.threshold=4"),
+    (["target.threshold=7", "target.range=[2,4]"], "at most 4; target.threshold=N"),
     (["target.eval_every_epochs=null"], "set exactly one"),
     (["target.eval_every_samples=100"], "set exactly one"),
     (["target.first_eval_samples=9", "target.first_eval_epochs=2"], "set at most one"),

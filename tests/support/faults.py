@@ -89,7 +89,7 @@ FAULTS = [
     Fault(
         "a rank is killed while it initialises",
         5,
-        r"rank 1 on \S+ was ended by SIGKILL \(by somebody, or .*: see dmesg\)",
+        r"rank 1 on \S+ was ended by SIGKILL \(by a user, or .*: see dmesg\)",
         do=send(signal.SIGKILL, 1),
         at="init",
         stopped="",
@@ -97,21 +97,21 @@ FAULTS = [
     Fault(
         "a rank is killed while it trains",
         5,
-        r"rank 1 on \S+ was ended by SIGKILL \(by somebody, or .*: see dmesg\)",
+        r"rank 1 on \S+ was ended by SIGKILL \(by a user, or .*: see dmesg\)",
         do=send(signal.SIGKILL, 1),
         at="train",
     ),
     Fault(
         "a rank is killed while it evaluates",
         5,
-        r"rank 1 on \S+ was ended by SIGKILL \(by somebody, or .*: see dmesg\)",
+        r"rank 1 on \S+ was ended by SIGKILL \(by a user, or .*: see dmesg\)",
         do=send(signal.SIGKILL, 1),
         at="eval",
     ),
     Fault(
         "rank 0 is killed while it trains",
         5,
-        r"rank 0 on \S+ was ended by SIGKILL \(by somebody, or .*: see dmesg\)",
+        r"rank 0 on \S+ was ended by SIGKILL \(by a user, or .*: see dmesg\)",
         do=send(signal.SIGKILL, 0),
         stopped="",
     ),

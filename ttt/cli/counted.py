@@ -41,7 +41,9 @@ def problems(run: RunConfig, *, remote: bool) -> list[str]:
         run: The configuration after `fill`.
         remote: Whether its processes run on other machines.
     """
-    root = Path(getattr(run.data, "root", "") or ".")
+    if not getattr(run.data, "root", "."):  # another fault says so
+        return []
+    root = Path(getattr(run.data, "root", "."))
     if not root.is_dir():
         if getattr(run.data, "prepare", None) or not remote:
             return []  # ttt makes and counts it later, or another fault says it

@@ -13,6 +13,7 @@ from ttt.data import bounds, manifest
 from ttt.data.examined import Examined
 from ttt.data.megatron import Indexed, open_indexed
 from ttt.errors import DataError
+from ttt.schema.data.tokens import outside
 
 SETTINGS = (  # that decide what is found here
     *("root", "train", "eval", "sequence_length"),
@@ -55,7 +56,9 @@ def faults(data: Any) -> list[str]:
         data: Any object with the settings of `ttt.data.tokens.TokenData`; those that are None are
             to be counted.
     """
-    wrong = []
+    wrong: list[str | None] = []
+    if any(outside(getattr(data, part)) for part in _PARTS):
+        return []  # the rules of the settings say it
     for part in _PARTS:
         try:
             wrong.append(miscounted(data, part, _open(data, part)))

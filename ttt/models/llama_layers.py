@@ -97,19 +97,19 @@ class Attention(nn.Module):
     def forward(self, x_BSD: Tensor, turns: Turns) -> Tensor:
         """What every position takes from itself and those before it, [B, S, D]."""
         # A process of a tensor axis has some of the heads: their number follows from the weights.
-        query, key, value = (
+        queries, keys, values = (
             project(x_BSD).unflatten(2, (-1, self._size)).transpose(1, 2)
             for project in (self.query, self.key, self.value)
         )
-        query, key = turned(query, turns), turned(key, turns)
-        grouped = key.shape[1] < query.shape[1]
-        if grouped and query.is_cuda and query.dtype == torch.float32:
+        queries, keys = turned(queries, turns), turned(keys, turns)
+        grouped = keys.shape[1] < queries.shape[1]
+        if grouped and queries.is_cuda and queries.dtype == torch.float32:
             # PyTorch's only fast kernel for fp32 on GPUs, the memory-efficient one, has no groups.
-            shared = query.shape[1] // key.shape[1]
-            key, value = (each.repeat_interleave(shared, dim=1) for each in (key, value))
+            shared = queries.shape[1] // keys.shape[1]
+            keys, values = (each.repeat_interleave(shared, dim=1) for each in (keys, values))
             grouped = False
         seen_BHSC = F.scaled_dot_product_attention(
-            query, key, value, is_causal=True, enable_gqa=grouped
+            queries, keys, values, is_causal=True, enable_gqa=grouped
         )
         out_BSD: Tensor = self.output(seen_BHSC.transpose(1, 2).flatten(2))
         return out_BSD

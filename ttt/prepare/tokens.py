@@ -38,7 +38,9 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json-key", default="text", help="the text in a record of JSON (text)")
     parser.add_argument("--by-line", action="store_true", help="each line is a document")
     parser.add_argument(
-        "--append-eod", metavar="TOKEN", help="end each document by this token of the tokenizer"
+        "--append-eod",
+        metavar="TOKEN",
+        help="end each document by this token of the tokenizer; of bytes, by token 256",
     )
     parser.add_argument(
         "--length", type=int, default=64, help="tokens of a sequence, to count them by (64)"
@@ -138,6 +140,12 @@ def prepare(
                     _write(writer, path, asked, tokenizer.encode, end, reading)
             if not writer.tokens:
                 raise DataError(f"the files to {part} hold no text; give files with text")
+            if writer.tokens <= asked.length:
+                raise DataError(
+                    f"the files to {part} hold {writer.tokens:,} tokens, fewer than a sequence of"
+                    f" --length {asked.length} and the token after it; give more text, or type"
+                    f" --length {max(1, writer.tokens - 1)}"
+                )
         rest = {name: value for name, value in identity.items() if name not in _WRITTEN}
         write_manifest(
             folder,

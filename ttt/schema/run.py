@@ -80,7 +80,7 @@ class TargetConfig:
             fraction = high <= 1
             percent = self.threshold / 100
             meant = next((one for one in (percent, 0.75) if low < one <= high), high)
-            typed = f"target.threshold={meant if fraction else high:g}"
+            typed = f"target.threshold={f'{meant:g}' if fraction else 'N'}"
             yield (
                 f"target.threshold={self.threshold:g} is outside the range of {self.metric}, above"
                 f" {low:g} and at most {high:g}; "
@@ -209,7 +209,6 @@ class RunConfig:
         if hasattr(self.model, "problems_with"):
             found += self.model.problems_with(self.precision, self.clip_norm)
         found += self.system.problems(self.submission.status)
-        found += not_positive("optim", {"lr": getattr(self.optim, "lr", None)})
         numbers = ("runs", "accumulate", "clip_norm", "checkpoint_every_seconds")
         found += not_positive("", {name: getattr(self, name) for name in numbers})
         found += self._log_problems()
@@ -218,9 +217,20 @@ class RunConfig:
         last = 2**31 - 1 - self.runs
         if self.seed is not None and not 0 <= self.seed <= last:
             found.append(fault("seed", self.seed, allowed=f"0 to {last}", typed="1"))
+        found += self._rate_problems()
         reported = {sentence.partition("=")[0] for sentence in found}
+        if "optim.lr" in reported:  # the end of a schedule may follow from it
+            reported.add("schedule.end_lr")
         found += [sentence for name, sentence in bounds.outside(self) if name not in reported]
         return found
+
+    def _rate_problems(self) -> Iterator[str]:
+        """A learning rate that cannot be, or that would rise at the end."""
+        peak, end = getattr(self.optim, "lr", None), getattr(self.schedule, "end_lr", None)
+        yield from not_positive("optim", {"lr": peak})
+        if isinstance(peak, int | float) and isinstance(end, int | float) and 0 < peak < end:
+            why, allowed = "is above the peak", f"0 to optim.lr={peak:g}"
+            yield fault("schedule.end_lr", float(end), why, allowed=allowed, typed="0")
 
     def _log_problems(self) -> Iterator[str]:
         """What the log would say that is not so."""

@@ -56,7 +56,7 @@ class TokensDataConfig:
         yield from not_positive("data", {name: getattr(self, name) for name in names.split()})
         for name in ("train", "eval"):
             value = getattr(self, name)
-            if not value or Path(value).is_absolute() or ".." in Path(value).parts:
+            if not value or outside(value):
                 allowed = "names of files in data.root, without .bin and .idx"
                 yield fault(f"data.{name}", value, allowed=allowed, typed=name)
         yield from mesh.indivisible(self.global_batch, self.train_samples or 0, accumulate)
@@ -64,3 +64,8 @@ class TokensDataConfig:
     def logged(self) -> dict[str, Any]:
         """Keys of the MLPerf log and their values."""
         return {"max_sequence_length": self.sequence_length}
+
+
+def outside(name: str) -> bool:
+    """Whether the name of a file leads out of its folder."""
+    return Path(name).is_absolute() or ".." in Path(name).parts
