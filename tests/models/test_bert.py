@@ -70,3 +70,12 @@ def test_as_many_weights_as_the_reference():
         model = Bert(vocabulary=30522)
     assert sum(weight.numel() for weight in model.parameters()) == 336_226_108
     assert model.state_dict().keys() == sources(24).keys()
+
+
+def test_first_weights_are_cut_at_twice_their_deviation():
+    """As TensorFlow's truncated_normal: 0.02 before the cut is 0.0176 after it."""
+    torch.manual_seed(1)
+    model = Bert(vocabulary=2000, layers=1, width=64, heads=2, feedforward=128, positions=64)
+    weight = model.words.weight
+    assert weight.abs().max() <= 0.04
+    assert weight.std().item() == pytest.approx(0.02 * 0.8796, rel=0.02)

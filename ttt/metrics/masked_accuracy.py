@@ -29,8 +29,7 @@ class MaskedAccuracy:
     name = "masked_accuracy"
 
     def __init__(self) -> None:
-        self._right: Tensor | int = 0
-        self._words: Tensor | int = 0
+        self._counts: list[Tensor] = []  # of each batch: right words, and all; int64 [2]
         self._samples = 0
 
     def details(self) -> dict[str, str]:
@@ -47,8 +46,7 @@ class MaskedAccuracy:
         _, _, _, _, labels_BP, weights_BP, _ = batch
         counted_BP = weights_BP > 0
         right_BP = (prediction == labels_BP) & counted_BP
-        self._right = self._right + right_BP.sum(dtype=torch.int64)
-        self._words = self._words + counted_BP.sum(dtype=torch.int64)
+        self._counts.append(torch.stack((right_BP, counted_BP)).sum(dim=(1, 2)))
         self._samples += len(labels_BP)  # a shape, known to the host
 
     def compute(self, world: World) -> tuple[float, int]:
@@ -57,8 +55,9 @@ class MaskedAccuracy:
         Raises:
             DataError: No process has seen a masked word.
         """
-        counts = [int(self._right), int(self._words), self._samples]
-        right, words, samples = world.replicas.sum(counts)
+        empty = torch.zeros(2, dtype=torch.int64, device=world.device)
+        right, words = torch.stack([empty, *self._counts]).sum(dim=0).tolist()
+        right, words, samples = world.replicas.sum([right, words, self._samples])
         if words == 0:
             raise DataError(
                 "masked_accuracy of 0 masked words is undefined: check data.root and data.eval"
