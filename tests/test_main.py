@@ -58,7 +58,7 @@ def test_help_knows_the_benchmarks_of_ones_own_and_the_version_is_ours(tmp_path,
         (tmp_path / file).parent.mkdir(exist_ok=True)
         (tmp_path / file).write_text(text)
     shown = shows.benchmarks(str(tmp_path)).splitlines()
-    assert "  benchmark=rings        f1 1          circles" in shown
+    assert f"  benchmark={'rings':<15}  {'f1 1':<20} circles" in shown
     assert "  benchmark=cut" in shown
     assert "  data=more|rings" in shown
     assert len(shows.benchmarks(None).splitlines()) == len(shown) - 3

@@ -111,7 +111,7 @@ def _benchmark(path: Path, width: int) -> str:
     threshold = target.get("threshold")
     known = isinstance(threshold, int | float)
     goal = f"{target.get('metric') or ''} {threshold:g}" if known else ""
-    return f"  benchmark={path.stem:<{width}}  {goal:<13} {of.get('summary') or ''}".rstrip()
+    return f"  benchmark={path.stem:<{width}}  {goal:<20} {of.get('summary') or ''}".rstrip()
 
 
 def _part(node: dict[str, object], name: str) -> dict[str, object]:
