@@ -17,7 +17,7 @@ FILES = {
     "slash": (G + "defaults:\n  - override data: dates\n", "must be - override /data: dates"),
     "colon": (G + "defaults:\n  - override /data dates\n", "- override /data: dates"),
     "self": (G + "defaults:\n  - digits\n  - self\n", "- self must be - _self_"),
-    "parent": (G + "defaults:\n  - digit\n", "- digit: no such choice; allowed: cifar10, "),
+    "parent": (G + "defaults:\n  - digit\n", "- digit: no such choice; allowed: bert, "),
     "itself": (G + "defaults:\n  - mine\n", "its defaults lead back to itself"),
     "word": (G + "defaults: digits\n", "defaults is not a list"),
     "mapping": (G + "defaults:\n  override /data: dates\n", "defaults is not a list"),

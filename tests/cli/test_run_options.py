@@ -58,7 +58,7 @@ WRONG = [
     (["benchmark=digits,dates"], "a sweep: --multirun benchmark=digits,dates"),
     (["~seed"], "~seed: a setting of ttt cannot be taken away; remove ~seed"),
     (["~setting"], "setting is not a setting; remove ~setting"),
-    (["~data"], "~data: a choice cannot be taken away; data=cifar10"),
+    (["~data"], "~data: a choice cannot be taken away; data=bert_topics"),
     (["+setting=1"], "setting is not a setting; remove +setting=1"),
     (["+data.rot=1"], "data.rot is not a setting; close to it: data.root; remove +data.rot=1"),
     (["++x.y=1"], "x is not a setting; remove "),
@@ -66,13 +66,17 @@ WRONG = [
     (["data@x=digits"], "data@x=digits: @ has no meaning here; data=digits"),
     (["hydra.rn.dir=x"], "hydra.rn.dir=x: no such setting of Hydra; ttt run --cfg hydra"),
     (["hydra/launcher=joblib"], "hydra/launcher=joblib: no such choice; allowed: basic"),
-    (["data=null"], "data=null: no such choice; allowed: cifar10, "),
-    (["benchmark=3"], "benchmark=3: no such choice; allowed: cifar10, "),
+    (["data=null"], "data=null: no such choice; allowed: bert_topics, "),
+    (["benchmark=3"], "benchmark=3: no such choice; allowed: bert, "),
     (["timeout=3"], "timeout=3 is not allowed; allowed: its own settings, as timeout.join_seconds"),
     (["target=null"], "target=null is not allowed; allowed: its own settings, as target.metric"),
     (["luncher.procs=2"], "launcher=torchrun launcher.procs=2"),
     (["lr=3"], "lr is not a setting; close to it: optim.lr; optim.lr=3"),
-    (["optim.beta_1=3"], "optim.beta_1 is a setting of optim=adam only; optim=adam optim.beta_1=3"),
+    (
+        ["optim.beta_1=3"],
+        "optim.beta_1 is a setting of optim=adam, optim=adamw, optim=lamb only;"
+        " optim=lamb optim.beta_1=3",
+    ),
     (
         ["precision=bf61"],
         "precision=bf61 is not allowed; allowed: fp32, tf32, bf16, fp16; precision=bf16",
@@ -102,8 +106,8 @@ def test_a_launch_for_each_is_all_there_is_for_several_whole_numbers():
 
 ODD = [
     (["=3"], "=3 is not NAME=VALUE"),
-    (["benchmark=3"], "benchmark=3: no such choice; allowed: cifar10, "),
-    (["data=null"], "data=null: no such choice; allowed: cifar10, "),
+    (["benchmark=3"], "benchmark=3: no such choice; allowed: bert, "),
+    (["data=null"], "data=null: no such choice; allowed: bert_topics, "),
     (["seed=" + "9" * 5000], "is not allowed: Exceeds the limit"),
     (["--config-name", "digits"], "--config-name digits: no such file"),
     (["--resolve"], "--resolve has no effect without --cfg"),

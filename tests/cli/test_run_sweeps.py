@@ -15,7 +15,7 @@ FIRST = [
     ("data.rot=1,2", "launch 1 of 2 (data.rot=1): data.rot is not a setting"),
     ("seed=range(0,1000000000)", "the sweep has more than 10000 launches"),
     ("seed=a(", "seed=a(: Hydra reads "),
-    ("benchmark=glob(x*)", "benchmark=glob(x*) is no launch at all; allowed: cifar10, "),
+    ("benchmark=glob(x*)", "benchmark=glob(x*) is no launch at all; allowed: bert, "),
     ("seed=range(3,1)", "seed=range(3,1) is no launch at all"),
 ]
 

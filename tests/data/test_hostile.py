@@ -309,5 +309,5 @@ def test_a_manifest_where_a_set_is_to_be_is_no_setting(tmp_path, said):
 
 def test_a_skeleton_is_not_made_of_a_deep_manifest(tmp_path):
     (tmp_path / "manifest.json").write_bytes(DEEP)
-    [sentence] = fitting.problems(tmp_path)
+    [sentence] = fitting.problems(tmp_path, None)
     assert "is damaged" in sentence

@@ -297,4 +297,4 @@ def test_any_prepared_set(name, prepared, data):
             module.counts(settings)
         run, place = SimpleNamespace(data=settings), SimpleNamespace(local_rank=0, local_size=1)
         assert contents.look(run, module.__name__, place) is not None
-        fitting.problems(root)
+        fitting.problems(root, None)

@@ -209,6 +209,7 @@ class RunConfig:
         if hasattr(self.model, "problems_with"):
             found += self.model.problems_with(self.precision, self.clip_norm)
         found += self.system.problems(self.submission.status)
+        found += self._rate_problems()
         numbers = ("runs", "accumulate", "clip_norm", "checkpoint_every_seconds")
         found += not_positive("", {name: getattr(self, name) for name in numbers})
         found += self._log_problems()
@@ -217,7 +218,6 @@ class RunConfig:
         last = 2**31 - 1 - self.runs
         if self.seed is not None and not 0 <= self.seed <= last:
             found.append(fault("seed", self.seed, allowed=f"0 to {last}", typed="1"))
-        found += self._rate_problems()
         reported = {sentence.partition("=")[0] for sentence in found}
         if "optim.lr" in reported:  # the end of a schedule may follow from it
             reported.add("schedule.end_lr")
