@@ -62,8 +62,8 @@ def answered(arguments: list[str]) -> bool:
 
 
 def help_text() -> str:
-    """The help, as Hydra makes it of the template in config.yaml."""
-    node = yaml.safe_load((config.folder() / "config.yaml").read_text())
+    """The help, as Hydra makes it of the template in the configuration it begins with."""
+    node = yaml.safe_load((config.folder() / "config").with_suffix(".yaml").read_text())
     template = node["hydra"]["help"]["template"].replace("${benchmarks:}", benchmarks(None))
     return Template(template).substitute()
 
