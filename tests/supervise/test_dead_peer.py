@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from unittest.mock import Mock
 
+import psutil
 import pytest
 import torch
 
@@ -99,10 +100,15 @@ def test_a_store_that_is_stopped_or_gone_keeps_nobody_waiting(monkeypatch):
         stopped, gone = (board.StoreBoard(store, 1, 2) for _ in range(2))
         assert (stopped.rung(), gone.lost()) == (False, None)
         rank_0.send_signal(signal.SIGSTOP)
-        for _ in range(2):
-            with pytest.raises(TimeoutError, match="does not answer within"):
-                stopped.rung()
-        rank_0.kill()
+        process = psutil.Process(rank_0.pid)
+        while process.status() != psutil.STATUS_STOPPED:  # a thread of it may still answer
+            time.sleep(0.01)
+        try:
+            for _ in range(2):
+                with pytest.raises(TimeoutError, match="does not answer within"):
+                    stopped.rung()
+        finally:
+            rank_0.kill()  # else nothing would end the wait for it
     assert gone.lost() == 0
 
 
