@@ -20,6 +20,7 @@ from ttt.data import examples
 from ttt.data.examples import Words
 from ttt.errors import DataError
 from ttt.prepare.folder import Progress, is_complete, silent, whole_folder, write_manifest
+from ttt.prepare.topics import texts
 
 NEEDS = None  # nothing to download
 COUNTS = {"train": 4, "eval": 1}  # files
@@ -126,13 +127,5 @@ def _paragraphs() -> list[str]:
     Raises:
         DataError: This Python comes without them.
     """
-    try:
-        from pydoc_data.topics import topics  # noqa: PLC0415 - some packages of Python lack it
-    except ImportError as error:
-        raise DataError(
-            f"this Python has no pydoc_data ({error}), whose text the set is made of; install all"
-            " of Python's standard library, on Debian by apt install libpython3-stdlib"
-        ) from error
-    texts = (topics[name].split("\n\n") for name in sorted(topics))
-    lines = (" ".join(one.split()).lower() for text in texts for one in text)
+    lines = (" ".join(one.split()).lower() for text in texts() for one in text.split("\n\n"))
     return [line for line in dict.fromkeys(lines) if line]

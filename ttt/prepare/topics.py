@@ -37,7 +37,7 @@ def prepare(out: Path, sources: Sequence[Path] = (), progress: Progress = silent
     """
     if is_complete(out, COUNTS):
         return
-    parts = split(_paragraphs(_text()))
+    parts = split(_paragraphs(texts()))
     with whole_folder(out) as folder:
         write_bytes(folder, parts)
         source = f"pydoc_data.topics of Python {platform.python_version()}"
@@ -71,7 +71,7 @@ def _cut(documents: list[bytes], samples: int) -> list[bytes]:
     )
 
 
-def _text() -> list[str]:
+def texts() -> list[str]:
     """All topics, in the order of their names.
 
     Raises:
