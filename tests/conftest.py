@@ -16,7 +16,7 @@ import torch
 
 from ground import HUNG, PROJECT, Command, Refused, command, environment
 from slurm_testbed import Cluster, missing
-from warm import Warm, server
+from warm import Warm, interpreter, server
 
 torch.set_num_threads(1)
 gc.set_threshold(200_000, 20, 20)  # while tests are collected, next to nothing of it is garbage
@@ -96,6 +96,12 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         (pytest.fail if os.environ.get("TTT_REQUIRE_SLURM") else pytest.skip)(reason)
     with Cluster(tmp_path_factory.mktemp("slurm")) as cluster:
         yield cluster
+
+
+@pytest.fixture(scope="session")
+def warm_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Stands in for the interpreter where srun or mpirun starts it; see `warm.interpreter`."""
+    return interpreter(tmp_path_factory.mktemp("warm"))
 
 
 def ran(start: type[subprocess.Popen[str]], folder: Path) -> Command:

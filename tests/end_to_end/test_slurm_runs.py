@@ -26,11 +26,13 @@ Start = Callable[..., subprocess.Popen[str]]
 
 
 @pytest.fixture
-def start(cluster: Cluster, tmp_path: Path, digits: Path) -> Iterator[Start]:
+def start(cluster: Cluster, tmp_path: Path, digits: Path, warm_python: Path) -> Iterator[Start]:
     """Start `ttt run` on the cluster's login node; every job is over at the end."""
 
     def run(*arguments: str, root: Path = tmp_path, **variables: str) -> subprocess.Popen[str]:
-        typed = (*SLURM, f"data.root={digits}", *arguments)
+        typed = [*SLURM, f"data.root={digits}", *arguments]
+        if not any(word.startswith("launcher.python=") for word in arguments):
+            typed.append(f"launcher.python={warm_python}")
         return begin(root, *typed, **cluster.environment, **variables)
 
     yield run
@@ -85,9 +87,10 @@ def test_an_array_of_torchrun_agents(start: Start, tmp_path: Path):
 
 
 def test_a_sweep_submits_its_jobs_at_once(
-    ttt: Command, cluster: Cluster, tmp_path: Path, digits: Path
+    ttt: Command, cluster: Cluster, tmp_path: Path, digits: Path, warm_python: Path
 ):
     typed = ["--multirun", "launcher=slurm", "launcher.nodes=1,3", "launcher.gpus_per_node=1"]
+    typed += [f"launcher.python={warm_python}"]
     typed += [*EASY, "device=cpu", "clear_cache=fadvise", f"data.root={digits}"]
     done = ttt("run", *typed, **cluster.environment)
     assert done.returncode == 0, done.stderr
@@ -263,9 +266,9 @@ def test_a_lost_allocation_costs_what_was_not_saved(start: Start, cluster: Clust
 
 @pytest.mark.parametrize("fault", CLUSTER_FAULTS, ids=lambda fault: fault.name)
 def test_a_fault_of_the_cluster_is_told(
-    cluster: Cluster, tmp_path: Path, digits: Path, fault: ClusterFault
+    cluster: Cluster, tmp_path: Path, digits: Path, warm_python: Path, fault: ClusterFault
 ):
-    met = meet_on(cluster, fault, tmp_path, digits)
+    met = meet_on(cluster, fault, tmp_path, digits, f"launcher.python={warm_python}")
     assert met.exit_code == fault.exit_code, met.said
     assert re.search(fault.says, met.said), met.said
     assert "Traceback" not in met.said

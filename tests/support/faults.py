@@ -230,7 +230,7 @@ CLUSTER_FAULTS = [
 ]
 
 
-def meet_on(cluster: Cluster, fault: ClusterFault, root: Path, digits: Path) -> Met:
+def meet_on(cluster: Cluster, fault: ClusterFault, root: Path, digits: Path, *typed: str) -> Met:
     """Run into a fault on a cluster, which is whole again afterwards.
 
     Args:
@@ -238,6 +238,7 @@ def meet_on(cluster: Cluster, fault: ClusterFault, root: Path, digits: Path) -> 
         fault: Which.
         root: An empty folder.
         digits: The data set.
+        typed: More arguments of `ttt run`.
     """
     asked = ("launcher=slurm", "launcher.nodes=2", "launcher.procs=1", "launcher.wait=true")
     path = {} if fault.path is None else {"PATH": fault.path}
@@ -247,6 +248,7 @@ def meet_on(cluster: Cluster, fault: ClusterFault, root: Path, digits: Path) -> 
         *(f"data.root={digits}", *ENDLESS),
         *asked,
         *fault.arguments,
+        *typed,
         **cluster.environment,
         **path,
     )

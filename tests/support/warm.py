@@ -35,6 +35,7 @@ import types
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from multiprocessing import reduction
+from pathlib import Path
 from typing import Any
 
 PROGRAMS = ("ttt", "ttt.worker", "torch.distributed.run")
@@ -67,12 +68,20 @@ class Program:
         variables: All of its environment.
         folder: Where it runs.
         session: Whether it gets a session of its own.
+        bound: Whether it dies with the process that asked for it.
+        cores: Where it may run; empty for where its parent may.
+        umask: None for its parent's.
+        ignored: Signals.
     """
 
     words: list[str]
     variables: dict[str, str]
     folder: str
     session: bool
+    bound: bool = False
+    cores: Sequence[int] = ()
+    umask: int | None = None
+    ignored: Sequence[int] = ()
 
 
 class Warm(subprocess.Popen[Any]):
@@ -148,10 +157,21 @@ def server() -> Iterator[None]:
             process.wait()
 
 
+def interpreter(folder: Path) -> Path:
+    """Make a program that srun or mpirun starts as if it were this interpreter."""
+    client = Path(__file__).with_name("warm_client.py").read_text()
+    asked = (sys.executable, os.environ[ADDRESS], PROGRAMS)
+    path = folder / "python"
+    path.write_text(f"#!{sys.executable} -IS\n{client}\n\nsys.exit(main(*{asked!r}))\n")
+    path.chmod(0o755)
+    return path
+
+
 def _serve(listening: socket.socket) -> None:
     """Start programs, and say of each how it ended."""
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: with the tests
     running: dict[int, socket.socket] = {}
+    bound: dict[socket.socket, int] = {}
     woken, wake = os.pipe()
     os.set_blocking(wake, False)
     select.select([listening], [], [])
@@ -159,13 +179,16 @@ def _serve(listening: socket.socket) -> None:
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
     while True:
-        ready, _, _ = select.select([listening, woken], [], [])
+        ready, _, _ = select.select([listening, woken, *bound], [], [])
+        for line in bound.keys() & set(ready):  # who asked has nothing to say: it is gone
+            os.kill(bound.pop(line), signal.SIGKILL)
         if woken in ready:
             os.read(woken, 4096)
             for pid in list(running):
                 ended, status = os.waitpid(pid, os.WNOHANG)
                 if ended:
                     with running.pop(pid) as line, contextlib.suppress(BrokenPipeError):
+                        bound.pop(line, None)
                         line.sendall(struct.pack("q", status))
         if listening in ready:
             line, _ = listening.accept()
@@ -175,8 +198,11 @@ def _serve(listening: socket.socket) -> None:
             pid = _fork(program, streams)
             for stream in streams:
                 os.close(stream)
-            line.sendall(struct.pack("q", pid))
+            with contextlib.suppress(BrokenPipeError):
+                line.sendall(struct.pack("q", pid))
             running[pid] = line
+            if program.bound:
+                bound[line] = pid
 
 
 def _prepare() -> None:
@@ -243,10 +269,16 @@ def _become(program: Program, streams: Sequence[int], first: Callable[[], None] 
     os.chdir(program.folder)
     if program.session:
         os.setsid()
+    if program.cores:
+        os.sched_setaffinity(0, program.cores)
+    if program.umask is not None:
+        os.umask(program.umask)
     if first:
         first()
     os.closerange(3, max(map(int, os.listdir("/proc/self/fd"))) + 1)
     _forget()
+    for number in program.ignored:
+        signal.signal(number, signal.SIG_IGN)
     os.environ.clear()
     os.environ.update(program.variables)
     time.tzset()
