@@ -23,6 +23,7 @@ from ttt.distributed import agreement, key, rendezvous
 from ttt.distributed.agreement import LostRankZero, Room, agree, ours
 from ttt.distributed.rank import Placement, from_environment
 from ttt.errors import LaunchError
+from warm import Warm
 
 OURS, OTHER = "our own secret, long enough", "the secret of somebody else"
 ROOM, SAID = "meeting", {"rank": 1, "size": 2, "host": "b"}
@@ -239,7 +240,7 @@ def test_a_stranger_as_rank_0_runs_no_code_on_a_rank_with_a_key(
     place |= {"MASTER_PORT": port, "MARK": f"{tmp_path}/mark_", "PYTHONSAFEPATH": "1"}
 
     def begin(rank: str, folder: str, secret: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
+        return Warm(
             [sys.executable, "-m", "ttt.worker", folder],
             env=environment(**place, RANK=rank, LOCAL_RANK=rank, TTT_KEY=secret),
             cwd=tmp_path,

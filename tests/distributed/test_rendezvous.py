@@ -21,6 +21,7 @@ from ttt.distributed.rank import Placement, gpu_index
 from ttt.distributed.rendezvous import Arrival, absence
 from ttt.doctor import compute
 from ttt.errors import ConfigError, LaunchError
+from warm import Warm
 
 SRUN = {"SLURM_JOB_ID": "71", "SLURM_STEP_ID": "2", "SLURM_STEP_NODELIST": "n[1-2]"}
 
@@ -322,7 +323,7 @@ def typed_by_hand(tmp_path, digits):
             probe.bind(("127.0.0.1", 0))
             port = str(probe.getsockname()[1])
         place = {"RANK": rank, "WORLD_SIZE": "2", "LOCAL_RANK": rank, "LOCAL_WORLD_SIZE": "2"}
-        return subprocess.Popen(
+        return Warm(
             command("run", f"data.root={digits}", "timeout.join_seconds=1"),
             env=environment(MASTER_ADDR="127.0.0.1", MASTER_PORT=port, TTT_KEY="k" * 32, **place),
             cwd=tmp_path,

@@ -2,17 +2,17 @@
 
 import json
 import re
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from ground import HUNG, environment
+from ground import environment
 from ttt import config
 from ttt.cli import doctor
 from ttt.distributed.rank import Placement
 from ttt.doctor.findings import unknown
+from warm import completed
 
 LEVELS = ("ok", "warning", "failure")
 
@@ -58,14 +58,10 @@ def test_alone_it_judges_this_machine(ttt, digits: Path, tmp_path: Path):
 def test_two_ranks_measure_how_they_talk(digits: Path, tmp_path: Path):
     torchrun = ["torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     words = ["-m", "ttt", "doctor", f"data.root={digits}", "--json", "report.json"]
-    done = subprocess.run(
+    done = completed(
         [sys.executable, "-m", *torchrun, *words],
         cwd=tmp_path,
         env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=HUNG,
-        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Warning" not in done.stderr

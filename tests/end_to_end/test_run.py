@@ -10,6 +10,7 @@ import yaml
 
 from ground import PROJECT, Command, environment
 from processes import EASY, TINY
+from warm import Warm, completed
 
 OUTSIDE = PROJECT / "tests" / "outside"
 QUICK = ("clear_cache=fadvise", "launcher=torchrun", "launcher.procs=2")
@@ -37,7 +38,9 @@ def official_checker(result: Path, *arguments: str) -> subprocess.CompletedProce
     )
 
 
-def test_several_runs_reach_the_target_and_prove_it(cold_ttt: Command, tmp_path: Path):
+def test_several_runs_reach_the_target_and_prove_it(
+    ttt: Command, cold_ttt: Command, tmp_path: Path
+):
     done = cold_ttt("run", *QUICK, "runs=2", "seed=7")  # data/digits is made on the way
     assert done.returncode == 0, done.stdout + done.stderr
     runs = folders(tmp_path)
@@ -68,23 +71,20 @@ def test_several_runs_reach_the_target_and_prove_it(cold_ttt: Command, tmp_path:
         assert events[:5] == ["cache_clear", "init_start", "config", "init_stop", "run_start"]
         assert events[-3:] == ["run_stop", "statistics", "compliance"]
     assert "of 2 runs" in done.stdout
-    assert cold_ttt("check", "runs").returncode == 0
-    report = cold_ttt("report", "runs", "--json", "report.json")
+    assert ttt("check", "runs").returncode == 0
+    report = ttt("report", "runs", "--json", "report.json")
     assert report.returncode == 0
     [group] = json.loads((tmp_path / "report.json").read_text())["results"]
     assert group["converged"] == 2
 
 
-def test_typed_under_torchrun_it_makes_one_run_folder(ttt: Command, tmp_path: Path, digits: Path):
+def test_typed_under_torchrun_it_makes_one_run_folder(tmp_path: Path, digits: Path):
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
     (tmp_path / "tmp").mkdir()
-    done = subprocess.run(
+    done = completed(
         [*torchrun, "--standalone", "-m", "ttt", "run", f"data.root={digits}", *QUICK[:1], *EASY],
         cwd=tmp_path,
         env=environment(TMPDIR=str(tmp_path / "tmp")),
-        capture_output=True,
-        text=True,
-        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     [folder] = folders(tmp_path)
@@ -106,7 +106,7 @@ def test_two_torchrun_agents_meet_in_one_run(tmp_path: Path, digits: Path):
     typed = [sys.executable, "-m", "ttt", "run", f"data.root={digits}", *QUICK[:2], *EASY]
     typed += ["launcher.procs=1", "launcher.nodes=2", f'launcher.rdzv_endpoint="{endpoint}"']
     agents = [
-        subprocess.Popen(
+        Warm(
             typed,
             cwd=tmp_path,
             env=environment(TTT_KEY="the same on both nodes"),
@@ -122,8 +122,8 @@ def test_two_torchrun_agents_meet_in_one_run(tmp_path: Path, digits: Path):
     assert not any("TTT_KEY" in one for one in said)
 
 
-def test_a_benchmark_from_outside_needs_no_fork(cold_ttt: Command, tmp_path: Path, digits: Path):
-    done = cold_ttt(
+def test_a_benchmark_from_outside_needs_no_fork(ttt: Command, tmp_path: Path, digits: Path):
+    done = ttt(
         *("run", "--config-dir", str(OUTSIDE / "conf"), "benchmark=linear_digits"),
         *(f"data.root={digits}", "clear_cache=off", "tracking=kinds_file"),
         PYTHONPATH=f"{PROJECT}:{OUTSIDE}",

@@ -27,6 +27,7 @@ from ttt.clock import Clock
 from ttt.distributed.world import Solo
 from ttt.events import EventLog, Kind
 from ttt.supervise.heartbeat import Heartbeat
+from warm import Warm, completed
 
 SOMEBODY = 54321
 
@@ -46,7 +47,7 @@ def plant(folder: Path, model: dict[str, object]) -> None:
 
 
 def worker(folder: Path, **variables: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
+    return Warm(
         [sys.executable, "-m", "ttt.worker", str(folder)],
         env=environment(**variables),
         stdout=subprocess.PIPE,
@@ -105,13 +106,9 @@ def test_under_a_torchrun_typed_by_hand_the_sentence_is_on_the_screen(tmp_path: 
     folder.chmod(0o777)
     before = contents(folder)
     torchrun = ["torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    done = subprocess.run(
+    done = completed(
         [sys.executable, "-m", *torchrun, "-m", "ttt.worker", str(folder)],
         env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
     )
     assert done.returncode == 1, done.stderr  # torchrun's own
     refused = rf"^ttt: rank 0 on \S+: rank 0 on \S+: {folder} is not run: others may write it, "
@@ -126,7 +123,7 @@ def test_a_run_at_a_site_with_umask_002_goes_on(tmp_path: Path, digits: Path):
         os.chown(tmp_path, -1, SOMEBODY)
         tmp_path.chmod(0o2755)
     words = [f"run_root={tmp_path}/runs", f"data.root={digits}", *ENDLESS, "seed=3"]
-    process = subprocess.Popen(
+    process = Warm(
         command("run", *words, "checkpoint_every_seconds=0.1"),
         env=environment(),
         stdout=subprocess.PIPE,

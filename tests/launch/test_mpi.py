@@ -59,6 +59,17 @@ def mpirun() -> list[str]:
 
 
 @pytest.fixture
+def warm_ranks(mpirun: list[str], warm_python: Path, tmp_path: Path) -> str:
+    """The setting by which ranks begin warm: an mpirun that starts another interpreter."""
+    stand_in = tmp_path / "mpirun"
+    stand_in.write_text(
+        f'#!/bin/bash\nexec {mpirun[0]} "${{@//#{sys.executable}/{warm_python}}}"\n'
+    )
+    stand_in.chmod(0o755)
+    return f"launcher.mpirun={stand_in}"
+
+
+@pytest.fixture
 def nothing_left(tmp_path: Path) -> Iterator[None]:
     """No process of the test's runs may outlive it."""
     yield
@@ -269,10 +280,10 @@ def test_mpi_tells_where_rank_0_is_and_is_gone_afterwards(mpirun: list[str], tmp
 
 
 def test_typed_under_mpirun_it_makes_one_run_folder(
-    mpirun: list[str], tmp_path: Path, digits: Path
+    mpirun: list[str], warm_python: Path, tmp_path: Path, digits: Path
 ):
     done = subprocess.run(
-        [*mpirun, *command("run", f"data.root={digits}", *SHORT)],
+        [*mpirun, str(warm_python), *command("run", f"data.root={digits}", *SHORT)[1:]],
         cwd=tmp_path,
         env=environment(PATH=BESIDE, TTT_KEY="typed by the user"),
         capture_output=True,
@@ -325,8 +336,10 @@ def test_nodes_are_reached_at_an_address_that_is_not_their_own_and_speak_for_the
 
 
 @pytest.mark.usefixtures("nothing_left")
-def test_a_killed_rank_ends_the_run_and_is_told(mpirun: list[str], tmp_path: Path, digits: Path):
-    process = begin(tmp_path, f"data.root={digits}", *ENDLESS, *TWO)
+def test_a_killed_rank_ends_the_run_and_is_told(
+    mpirun: list[str], warm_ranks: str, tmp_path: Path, digits: Path
+):
+    process = begin(tmp_path, f"data.root={digits}", *ENDLESS, *TWO, warm_ranks)
     until_training(tmp_path, process)
     worker(tmp_path, 1).send_signal(signal.SIGKILL)
     _, said = process.communicate(timeout=HUNG)
@@ -336,8 +349,10 @@ def test_a_killed_rank_ends_the_run_and_is_told(mpirun: list[str], tmp_path: Pat
     assert "Traceback" not in said
 
 
-@pytest.mark.usefixtures("mpirun", "nothing_left")
-def test_a_rank_that_raises_is_told_in_its_own_words(ttt: Command, tmp_path: Path, digits: Path):
+@pytest.mark.usefixtures("nothing_left")
+def test_a_rank_that_raises_is_told_in_its_own_words(
+    ttt: Command, warm_ranks: str, tmp_path: Path, digits: Path
+):
     (tmp_path / "broken_parts.py").write_text(
         textwrap.dedent("""
         from ttt.distributed.rank import from_environment
@@ -352,6 +367,7 @@ def test_a_rank_that_raises_is_told_in_its_own_words(ttt: Command, tmp_path: Pat
     )
     done = ttt(
         *("run", f"data.root={digits}", *ENDLESS, *TWO, "task._target_=broken_parts.Raises"),
+        warm_ranks,
         PYTHONPATH=f"{PROJECT}:{tmp_path}",
     )
     assert done.returncode == 5
@@ -360,9 +376,9 @@ def test_a_rank_that_raises_is_told_in_its_own_words(ttt: Command, tmp_path: Pat
     assert done.stderr.count("Traceback") == 1
 
 
-@pytest.mark.usefixtures("mpirun", "nothing_left")
-def test_a_stopped_launcher_stops_everything(tmp_path: Path, digits: Path):
-    process = begin(tmp_path, f"data.root={digits}", *ENDLESS, *TWO)
+@pytest.mark.usefixtures("nothing_left")
+def test_a_stopped_launcher_stops_everything(warm_ranks: str, tmp_path: Path, digits: Path):
+    process = begin(tmp_path, f"data.root={digits}", *ENDLESS, *TWO, warm_ranks)
     folder = until_training(tmp_path, process)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=HUNG)

@@ -20,6 +20,7 @@ from ttt.launch.endpoint import Endpoint, parse
 from ttt.launch.messages import Place
 from ttt.launch.nodes import meet
 from ttt.launch.torchrun import Torchrun
+from warm import Warm
 
 SECONDS = 1.0
 NOISE = [
@@ -443,7 +444,7 @@ def test_a_name_that_no_resolver_knows_or_answers_for_is_refused(monkeypatch):
 def test_a_second_node_that_never_comes_ends_the_first(tmp_path: Path):
     where = free()
     typed = ["run", "launcher=torchrun", "launcher.nodes=2", "timeout.join_seconds=2"]
-    process = subprocess.Popen(
+    process = Warm(
         command(*typed, f"launcher.rdzv_endpoint={where}"),
         cwd=tmp_path,
         env=environment(),

@@ -1,6 +1,5 @@
 """What a configuration may name: parts of a run, ttt's own and anybody's; and nothing else."""
 
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +19,7 @@ from ttt.errors import ConfigError
 from ttt.launch.job import Launcher
 from ttt.protocols import Data, Sink, Task
 from ttt.schema import nodes, targets
+from warm import completed
 
 HOSTILE = [
     *("os.system", "posix.system", "subprocess.Popen", "subprocess.run", "builtins.eval"),
@@ -304,13 +304,10 @@ def test_a_rank_refuses_what_a_run_folder_names(tmp_path: Path, digits: Path):
     run.task = node("subprocess.getoutput", cmd="touch marked")
     (tmp_path / "run" / "logs").mkdir(parents=True)
     (tmp_path / "run" / "config.yaml").write_text(config.freeze(run))
-    done = subprocess.run(
+    done = completed(
         [sys.executable, "-m", "ttt.worker", "run"],
         env=environment(),
         cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
     )
     said = done.stdout + done.stderr
     assert done.returncode == 2, said

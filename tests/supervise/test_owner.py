@@ -12,6 +12,7 @@ from ground import HUNG, environment
 from processes import begin, end_all, until_there
 from ttt.errors import LaunchError
 from ttt.supervise import owner
+from warm import completed
 
 TAKES = "import sys, pathlib, ttt.supervise.owner as o; o.take(pathlib.Path(sys.argv[1])); input()"
 
@@ -83,12 +84,9 @@ def test_a_second_start_is_refused_before_it_touches_the_record(tmp_path: Path, 
     before = record.read_text()
     folder = record.parent
     again = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    second = subprocess.run(
+    second = completed(
         [sys.executable, *again, "-m", "ttt.worker", str(folder)],
         env=environment(),
-        capture_output=True,
-        text=True,
-        check=False,
     )
     assert second.returncode != 0
     assert f"{folder} is run by process " in second.stderr

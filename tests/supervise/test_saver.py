@@ -26,6 +26,7 @@ from ttt.run_folder import RunFolder
 from ttt.supervise import saver
 from ttt.supervise.heartbeat import Heartbeat
 from ttt.supervise.saver import Saver
+from warm import completed
 
 WORLD = Solo(torch.device("cpu"))
 
@@ -280,12 +281,9 @@ def test_killed_outright_it_goes_on_as_if_it_had_not_been(tmp_path, digits):
     assert not events(run, "run_stop", whole=False)
     again = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     path = f"{environment()['PYTHONPATH']}:{OUTSIDE}"
-    done = subprocess.run(
+    done = completed(
         [*again, "-m", "ttt.worker", str(run)],
         env=environment(PYTHONPATH=path),
-        capture_output=True,
-        text=True,
-        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     uncut = begin(tmp_path / "uncut", *same, *TWO)

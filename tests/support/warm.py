@@ -96,7 +96,7 @@ class Warm(subprocess.Popen[Any]):
         self, args: Any, executable: Any, preexec_fn: Any, close_fds: Any, *others: Any
     ) -> None:
         _, cwd, env, _, _, _, *pipes = others[:12]
-        program = _program(args, cwd, env, session=others[17])
+        program = _program(args, cwd, env, session=others[17], umask=others[16])
         if program is None or preexec_fn or ADDRESS not in os.environ:
             _really_execute(self, args, executable, preexec_fn, close_fds, *others)
             return
@@ -130,6 +130,15 @@ class Warm(subprocess.Popen[Any]):
         line.close()
         assert answer, "the server of warm programs is gone"
         self.returncode = os.waitstatus_to_exitcode(struct.unpack("q", answer)[0])
+
+
+def completed(words: Sequence[str], **given: Any) -> subprocess.CompletedProcess[str]:
+    """What `subprocess.run` returns of a warm program, its output and errors captured as text."""
+    with Warm(
+        list(words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **given
+    ) as process:
+        out, errors = process.communicate(timeout=240)
+    return subprocess.CompletedProcess(process.args, process.returncode, out, errors)
 
 
 @contextlib.contextmanager
@@ -225,7 +234,7 @@ def _execute_child(
 ) -> None:
     """In place of that of `subprocess.Popen`, in programs that began warm."""
     _, cwd, env, _, _, _, *pipes = others[:12]
-    program = _program(args, cwd, env, session=others[17])
+    program = _program(args, cwd, env, session=others[17], umask=others[16])
     if program is None:
         _really_execute(self, args, executable, preexec_fn, close_fds, *others)
         return
@@ -234,14 +243,19 @@ def _execute_child(
     self._close_pipe_fds(*pipes)
 
 
-def _program(words: Any, folder: Any, variables: Any, *, session: bool) -> Program | None:
+def _program(
+    words: Any, folder: Any, variables: Any, *, session: bool, umask: int
+) -> Program | None:
     """What can begin warm; None for another program."""
     given = dict(os.environ if variables is None else variables)
     plain = [word for word in words if word != "-u"] if isinstance(words, list | tuple) else []
     known = plain[:2] == [sys.executable, "-m"] and len(plain) > 2 and plain[2] in PROGRAMS
     if not known or any(given.get(name) != os.environ.get(name) for name in EARLY):
         return None
-    return Program(list(map(str, words)), given, os.path.abspath(folder or "."), session)
+    mask = None if umask < 0 else umask
+    return Program(
+        list(map(str, words)), given, os.path.abspath(folder or "."), session, umask=mask
+    )
 
 
 def _streams(pipes: Sequence[int]) -> list[int]:
