@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from ttt.data import bounds
 from ttt.data.crc32c import crc32c, masked
 from ttt.data.formats import Damaged
 from ttt.errors import DataError
+from ttt.protobuf import LENGTH, field, fields, packed_integer
 
 Words = npt.NDArray[np.int32]
 Column = npt.NDArray[np.int64]
@@ -32,7 +34,7 @@ _FOLLOWS = "next_sentence_labels"
 _WEIGHTS = "masked_lm_weights"
 _FRAME = 16  # bytes: a length, its checksum, and the checksum of the content
 _RECORD = 1 << 20  # bytes of a record; real ones have about 2,500
-_BYTES = 10  # of an integer in a protocol buffer
+_fields = partial(fields, kinds=(LENGTH,))  # all fields of such a record have a length
 
 
 def lengths(length: int, predictions: int) -> dict[str, int]:
@@ -53,11 +55,11 @@ def pack(sample: Words, length: int, predictions: int) -> bytes:
         numbers = sample[at : at + count]
         at += count
         if name == _WEIGHTS:
-            feature = _field(2, _field(1, numbers.astype("<f4").tobytes()))
+            feature = field(2, field(1, numbers.astype("<f4").tobytes()))
         else:
-            feature = _field(3, _field(1, b"".join(map(_varint, numbers.tolist()))))
-        entries += _field(1, _field(1, name.encode()) + _field(2, feature))
-    content = _field(1, entries)
+            feature = field(3, field(1, b"".join(map(packed_integer, numbers.tolist()))))
+        entries += field(1, field(1, name.encode()) + field(2, feature))
+    content = field(1, entries)
     head = struct.pack("<Q", len(content))
     checks = [struct.pack("<I", masked(crc32c(part))) for part in (head, content)]
     return head + checks[0] + content + checks[1]
@@ -197,44 +199,4 @@ def _numbers(kind: int, content: memoryview) -> Words:
     return numbers
 
 
-def _fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
-    """The fields of a protocol buffer that have a length, each with its number."""
-    at = 0
-    while at < len(message):
-        tag, at = _integer(message, at)
-        if tag & 7 != 2:
-            raise ValueError(f"field {tag >> 3} has the wire type {tag & 7}")
-        length, at = _integer(message, at)
-        if length > len(message) - at:
-            raise ValueError(f"field {tag >> 3} ends after its message")
-        yield tag >> 3, message[at : at + length]
-        at += length
-
-
-def _integer(message: memoryview, at: int) -> tuple[int, int]:
-    number = 0
-    for place in range(_BYTES):
-        byte = message[at + place]
-        number |= (byte & 0x7F) << 7 * place
-        if byte < 0x80:
-            return number, at + place + 1
-    raise ValueError(f"an integer has more than {_BYTES} bytes")
-
-
-def _varint(number: int) -> bytes:
-    if number < 0x80:
-        return _SMALL[number]
-    digits = bytearray()
-    while number > 0x7F:
-        digits.append(number & 0x7F | 0x80)
-        number >>= 7
-    digits.append(number)
-    return bytes(digits)
-
-
-def _field(number: int, value: bytes) -> bytes:
-    return _varint(number << 3 | 2) + _varint(len(value)) + value
-
-
-_SMALL = [bytes([number]) for number in range(0x80)]  # varints of one byte
-_WEIGHTS_KEY = _field(1, _WEIGHTS.encode())  # as it stands in a record, before the weights
+_WEIGHTS_KEY = field(1, _WEIGHTS.encode())  # as it stands in a record, before the weights

@@ -11,10 +11,10 @@ from __future__ import annotations
 import os
 import struct
 import tarfile
-from collections.abc import Iterator
 from typing import NamedTuple
 
 from ttt.data.crc32c import crc32c, masked
+from ttt.protobuf import field, fields, integer, packed_integer
 
 Bytes = bytes | memoryview
 SUFFIX = {"tfrecord": ".tfrecord", "webdataset": ".tar", "recordio": ".rec"}  # of a file's name
@@ -22,7 +22,6 @@ SUFFIX = {"tfrecord": ".tfrecord", "webdataset": ".tar", "recordio": ".rec"}  # 
 _MAGIC = struct.pack("<I", 0xCED7230A)  # begins every part of a record in RecordIO
 _LENGTH_BITS = 29  # of the word after it; above them, which part of a record this is
 _WHOLE, _FIRST, _MIDDLE, _LAST = range(4)
-_VARINT = 10  # bytes of an integer in a protocol buffer
 _ENCODED, _LABEL = b"image/encoded", b"image/class/label"
 
 
@@ -96,14 +95,14 @@ def pack_tfrecord(sample: Sample, at: int) -> Packed:
     image, label, name, _ = sample
     synset, _, filename = name.rpartition("/")
     features = {
-        _ENCODED: _field(1, _field(1, image)),
-        b"image/format": _field(1, _field(1, (suffix_of(image) or "").upper().encode())),
-        b"image/filename": _field(1, _field(1, os.fsencode(filename))),
-        b"image/class/synset": _field(1, _field(1, os.fsencode(synset))),
-        _LABEL: _field(3, _field(1, _varint(label + 1))),
+        _ENCODED: field(1, field(1, image)),
+        b"image/format": field(1, field(1, (suffix_of(image) or "").upper().encode())),
+        b"image/filename": field(1, field(1, os.fsencode(filename))),
+        b"image/class/synset": field(1, field(1, os.fsencode(synset))),
+        _LABEL: field(3, field(1, packed_integer(label + 1))),
     }
-    entries = (_field(1, _field(1, key) + _field(2, value)) for key, value in features.items())
-    example = _field(1, b"".join(entries))
+    entries = (field(1, field(1, key) + field(2, value)) for key, value in features.items())
+    example = field(1, b"".join(entries))
     length = struct.pack("<Q", len(example))
     parts = (length, _checksum(length), example, _checksum(example))
     content = b"".join(parts)
@@ -121,9 +120,9 @@ def parse_tfrecord(record: memoryview) -> Labelled:
     image: Bytes | None = None
     label: int | None = None
     try:
-        for _, features in _fields(record[12:-4]):
-            for _, entry in _fields(features):
-                key, feature = (value for _, value in _fields(entry))
+        for _, features in fields(record[12:-4]):
+            for _, entry in fields(features):
+                key, feature = (value for _, value in fields(entry))
                 if key == _ENCODED:
                     image = _only(_only(feature))
                 elif key == _LABEL:
@@ -139,57 +138,14 @@ def _checksum(data: bytes) -> bytes:
     return struct.pack("<I", masked(crc32c(data)))
 
 
-def _varint(number: int) -> bytes:
-    digits = bytearray()
-    while number > 0x7F:
-        digits.append(number & 0x7F | 0x80)
-        number >>= 7
-    digits.append(number)
-    return bytes(digits)
-
-
-def _field(number: int, value: bytes) -> bytes:
-    """A field of a protocol buffer that has a length: text, a message, packed numbers."""
-    return _varint(number << 3 | 2) + _varint(len(value)) + value
-
-
-def _fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
-    """The fields of a protocol buffer, each with its number; plain integers as their bytes."""
-    at = 0
-    while at < len(message):
-        tag, at = _read_varint(message, at)
-        if tag & 7 == 0:
-            end = _read_varint(message, at)[1]
-        elif tag & 7 == 2:
-            length, at = _read_varint(message, at)
-            end = at + length
-        else:
-            raise ValueError(f"field {tag >> 3} has the wire type {tag & 7}")
-        if end > len(message):
-            raise ValueError(f"field {tag >> 3} ends after its message")
-        yield tag >> 3, message[at:end]
-        at = end
-
-
 def _only(message: memoryview) -> memoryview:
-    [(_, value)] = _fields(message)
+    [(_, value)] = fields(message)
     return value
 
 
 def _first_integer(values: memoryview) -> int:
     """Of an Int64List, packed as writers do today or one by one as they may."""
-    return _read_varint(_only(values), 0)[0]
-
-
-def _read_varint(message: memoryview, at: int) -> tuple[int, int]:
-    number = shift = 0
-    for _ in range(_VARINT):
-        byte = message[at]
-        number |= (byte & 0x7F) << shift
-        at, shift = at + 1, shift + 7
-        if byte < 0x80:
-            return number, at
-    raise ValueError(f"an integer has more than {_VARINT} bytes")
+    return integer(_only(values))[0]
 
 
 # RecordIO: magic, kind and length, a header (flag, class, two ids), the image, padding to 4 bytes.

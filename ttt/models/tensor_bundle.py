@@ -14,13 +14,13 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ttt import foreign
 from ttt.errors import DataError
+from ttt.protobuf import fields, integer
 
 _MAGIC = 0xDB4775248B80FB57
 _FOOTER = 48  # bytes: two places, padding, the magic
@@ -28,7 +28,6 @@ _TRAILER = 5  # bytes after a block: how it is packed, and a checksum
 _INDEX = 1 << 26  # bytes of an index; that of BERT-large has about 50,000
 _FLOAT = 1  # DT_FLOAT
 _DATA = ".data-00000-of-00001"
-_VARINT = 10
 
 Bytes = memoryview
 
@@ -100,12 +99,12 @@ def _entries(table: Bytes) -> Iterator[tuple[str, _Entry]]:
         raise ValueError("it does not end as one does")
     footer, at = table[-_FOOTER:], 0
     for _ in range(2):  # the first place is that of a block of filters
-        _, at = _integer(footer, at)
-    offset, at = _integer(footer, at)
-    size, at = _integer(footer, at)
+        _, at = integer(footer, at)
+    offset, at = integer(footer, at)
+    size, at = integer(footer, at)
     for _, place in _block(table, offset, size):
-        begin, after = _integer(place, 0)
-        for key, value in _block(table, begin, _integer(place, after)[0]):
+        begin, after = integer(place)
+        for key, value in _block(table, begin, integer(place, after)[0]):
             if key:  # the empty name has the header
                 yield key.decode("utf-8", "replace"), _entry(value)
 
@@ -121,9 +120,9 @@ def _block(table: Bytes, offset: int, size: int) -> Iterator[tuple[bytes, Bytes]
     restarts = struct.unpack("<I", block[-4:])[0]
     stop, at, key = len(block) - 4 * (restarts + 1), 0, b""
     while at < stop:
-        shared, at = _integer(block, at)
-        own, at = _integer(block, at)
-        length, at = _integer(block, at)
+        shared, at = integer(block, at)
+        own, at = integer(block, at)
+        length, at = integer(block, at)
         if shared > len(key) or at + own + length > stop:
             raise ValueError("an entry ends behind its block")
         key = key[:shared] + bytes(block[at : at + own])
@@ -133,41 +132,16 @@ def _block(table: Bytes, offset: int, size: int) -> Iterator[tuple[bytes, Bytes]
 
 def _entry(message: Bytes) -> _Entry:
     """A BundleEntryProto: data type 1, shape 2, shard 3, offset 4, size 5."""
-    found: dict[int, Any] = dict(_fields(message))
-    shape = []
-    for number, dim in _fields(found.get(2, Bytes(b""))):
-        if number == 2:
-            shape.append(int(dict(_fields(dim)).get(1, 0)))
-    numbers = [int(found.get(number, 0)) for number in (1, 3, 4, 5)]
-    kind, shard, offset, size = numbers
-    return _Entry(kind, tuple(shape), shard, offset, size)
+    found = dict(fields(message))
+    shape = tuple(
+        _number(dict(fields(dim)), 1)
+        for number, dim in fields(found.get(2, Bytes(b"")))
+        if number == 2
+    )
+    kind, shard, offset, size = (_number(found, number) for number in (1, 3, 4, 5))
+    return _Entry(kind, shape, shard, offset, size)
 
 
-def _fields(message: Bytes) -> Iterator[tuple[int, Any]]:
-    """The fields of a protocol buffer: integers, and bytes of those that have a length."""
-    at = 0
-    while at < len(message):
-        tag, at = _integer(message, at)
-        value: Any
-        if tag & 7 == 0:
-            value, at = _integer(message, at)
-        elif tag & 7 == 2:
-            length, at = _integer(message, at)
-            value, at = message[at : at + length], at + length
-        elif tag & 7 == 5:
-            value, at = message[at : at + 4], at + 4
-        else:
-            raise ValueError(f"field {tag >> 3} has the wire type {tag & 7}")
-        if at > len(message):
-            raise ValueError(f"field {tag >> 3} ends after its message")
-        yield tag >> 3, value
-
-
-def _integer(message: Bytes, at: int) -> tuple[int, int]:
-    number = 0
-    for place in range(_VARINT):
-        byte = message[at + place]
-        number |= (byte & 0x7F) << 7 * place
-        if byte < 0x80:
-            return number, at + place + 1
-    raise ValueError(f"an integer has more than {_VARINT} bytes")
+def _number(found: dict[int, Bytes], field: int) -> int:
+    """The integer that a field holds; 0 if it is not there."""
+    return integer(found[field])[0] if field in found else 0
