@@ -150,15 +150,18 @@ def fault(
     """A sentence about a setting: its value, what is wrong, what is allowed, what to type.
 
     Args:
-        setting: Its dotted name.
+        setting: Its dotted name, or an option with its dashes, "--seed".
         value: A float is written as short as can be.
         why: What is wrong, as it follows the value.
         allowed: What the setting may be; empty where it is not known.
-        typed: What to type: overrides as NAME=VALUE, or a value of this setting.
+        typed: What to type: overrides as NAME=VALUE, options as --NAME VALUE, or a value of this
+            setting.
     """
+    joint = " " if setting.startswith("--") else "="
     found = f"{value:g}" if isinstance(value, float) else value
-    instead = typed if not typed or "=" in typed else f"{setting}={typed}"
-    parts = [f"{setting}={found} {why}", f"allowed: {allowed}" if allowed else "", instead]
+    whole = not typed or "=" in typed or typed.startswith("--")
+    instead = typed if whole else f"{setting}{joint}{typed}"
+    parts = [f"{setting}{joint}{found} {why}", f"allowed: {allowed}" if allowed else "", instead]
     return "; ".join(part for part in parts if part)
 
 

@@ -283,7 +283,7 @@ def test_all_that_is_wrong_with_the_columns_named_is_told_at_once(source, tmp_pa
         ({}, "--label is not given; allowed: one of id, when"),
         ({"label": "shop"}, "3 different values .* type --positive VALUE$"),
         ({"label": "price"}, "40 different values .* type --positive VALUE or --above X"),
-        ({"label": "shop", "positive": "shop 9"}, "has no such value; --positive shop"),
+        ({"label": "shop", "positive": "shop 9"}, "is no value of shop; --positive shop"),
         ({"label": "shop", "above": 1.0}, "--above 1 needs numbers"),
         ({"label": "price", "above": 999.0}, "says yes in 0; each kind is needed twice"),
         ({"label": "bought", "eval_share": 0.0}, "--eval-share 0 is no share"),

@@ -225,8 +225,8 @@ def test_what_is_asked_for_wrongly(files):
         made(files, train=("a.txt", "none.txt"), evaluation=("a.txt",), tokenizer=Path("no"))
     assert [problem.split(";")[0] for problem in error.value.problems] == [
         f"{files / 'none.txt'} is not a file",
-        "no is not a file",
         f"{files / 'a.txt'} is named twice",
+        "--tokenizer no is not a file",
     ]
 
 

@@ -15,6 +15,7 @@ from ttt.data.manifest import content
 from ttt.data.megatron import open_indexed
 from ttt.errors import OK, ConfigError, DataError
 from ttt.prepare.folder import MANIFEST
+from ttt.prepare.named import count_problems
 from ttt.skeleton import naming
 from ttt.terminal import Terminal
 
@@ -84,8 +85,8 @@ def counted(prefix: Path, length: int) -> str:
         ConfigError: The length is none.
         DataError: The files are absent or damaged.
     """
-    if length < 1:
-        raise ConfigError([f"--length {length} is not allowed; allowed: above 0; --length 8192"])
+    if wrong := count_problems({"--length": (length, 8192)}):
+        raise ConfigError(wrong)
     files = open_indexed(prefix)
     samples = files.samples(length)
     return (

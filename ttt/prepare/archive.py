@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ttt.data.listing import SUFFIXES, folders_in, is_litter, names
-from ttt.errors import DataError
+from ttt.errors import DataError, fault
 from ttt.prepare import room
 from ttt.prepare.folder import Progress, is_complete, whole_folder, write_manifest
 from ttt.prepare.members import Limits, Member, Taking, members
@@ -126,7 +126,8 @@ def unpacked(source: Path, beside: Path, suffixes: tuple[bytes, ...]) -> Iterato
         yield source
         return
     if not source.is_file():
-        raise DataError(f"--src {source} is not there; allowed: a folder, a tar or a zip file")
+        allowed = "a folder, a tar or a zip file"
+        raise DataError(fault("--src", source, "is not there", allowed=allowed))
     beside.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=beside.parent, prefix=f".{beside.name}.") as name:
         folder = Path(name)

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ttt.errors import DataError
+from ttt.errors import DataError, fault
 from ttt.prepare.csv_tables import MISSING, NOT_KNOWN, Floats, rows, standardized
 
 _LEAST = 4  # rows: two of each kind of label
@@ -152,9 +152,8 @@ def read(paths: Sequence[Path], delimiter: str | None) -> dict[str, Column]:
     count = 0
     for path in paths:
         if not path.is_file():
-            raise DataError(
-                f"--src {path} is not a file; allowed: tables NAME.csv, plain or packed"
-            )
+            allowed = "tables NAME.csv, plain or packed"
+            raise DataError(fault("--src", path, "is not a file", allowed=allowed))
         table = rows(path, delimiter)
         header = [name.strip() or f"column {i}" for i, name in enumerate(next(table), start=1)]
         if len(header) < 2:

@@ -104,7 +104,7 @@ def prepare(
         if shards is None:
             shards = 1 if format == "recordio" else max(1, round(len(parts[TRAIN]) / 1250))
         packing.write(out, parts, progress, kind=format, shards=shards, seed=seed, about=about)
-        return [*remarks, *_told(about, parts), *_unread(top)]
+        return [*remarks, *_remarks(about, parts), *_unread(top)]
 
 
 def _top(folder: Path) -> Path:
@@ -186,7 +186,7 @@ def _largest(images: Sequence[Source]) -> float:
     return max(Counter(one.label for one in images).values()) / len(images)
 
 
-def _told(about: dict[str, Any], parts: Parts) -> list[str]:
+def _remarks(about: dict[str, Any], parts: Parts) -> list[str]:
     classes, sizes = about["classes"], about["sizes"]
     least, middle, most = sizes["shorter"]
     sides = f"{least} pixels" if least == most else f"{least} to {most} pixels, median {middle}"

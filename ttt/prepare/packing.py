@@ -20,6 +20,7 @@ from ttt.data.listing import Classes, names
 from ttt.errors import DataError, TttError
 from ttt.prepare import room
 from ttt.prepare.folder import MANIFEST, Progress, manifest_of, whole_folder, write_manifest
+from ttt.prepare.named import count_problems
 from ttt.prepare.shards import FORMATS, Part, Source, write_part
 
 PLAN = "packing.json"  # what is being packed, while it is
@@ -90,8 +91,8 @@ def write(
         DataError: An image cannot be read or is none, there is no room, or something else lies at
             `out`.
     """
-    if shards < 1:
-        raise DataError(f"--shards is {shards}; allowed: above 0; --shards 1024")
+    if wrong := count_problems({"--shards": (shards, 1024)}):
+        raise DataError(*wrong)
     (train, first), (held_out, second) = sources.items()
     parts = (
         Part(train, first, min(shards, len(first)), seed),

@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from ttt.data import manifest as manifests
-from ttt.errors import ConfigError
+from ttt.errors import ConfigError, fault
 from ttt.prepare.folder import MANIFEST, Progress, is_prepared, silent, whole_folder
+from ttt.prepare.named import count_problems, text_problems
 from ttt.prepare.parallel import Pair, Pairs, sentences, tabbed
 from ttt.prepare.stages import resumable_folder
 from ttt.prepare.text import Corpus, Recipe, build
@@ -106,30 +107,19 @@ class Asked:
             for files in self.given
             if len(files) > 2
         ]
-        named = list(chain(*self.given))
-        every = list(dict.fromkeys(named))
-        wrong += [
-            f"{path} is not a file; allowed: text, plain or .gz"
-            for path in every
-            if not path.is_file()
-        ]
-        again = [path for path in every if named.count(path) > 1]
-        wrong += [f"{path} is named twice; name each file once" for path in again]
+        wrong += text_problems(list(chain(*self.given)))
         if min(self.columns) < 1 or self.columns[0] == self.columns[1]:
+            two = " ".join(map(str, self.columns))
             wrong.append(
-                f"--columns {self.columns[0]} {self.columns[1]} are not two columns, counted from"
-                " 1; --columns 1 2"
+                fault("--columns", two, "are not two columns, counted from 1", typed="1 2")
             )
-        counts = {
-            "eval-pairs": (self.eval_pairs, 1000),
-            "max-length": (self.max_length, 64),
-            "vocabulary": (self.vocabulary, 8000),
-        }
-        return wrong + [
-            f"--{name} {value} is not allowed; allowed: above 0; --{name} {usual}"
-            for name, (value, usual) in counts.items()
-            if value is not None and value <= 0
-        ]
+        return wrong + count_problems(
+            {
+                "--eval-pairs": (self.eval_pairs, 1000),
+                "--max-length": (self.max_length, 64),
+                "--vocabulary": (self.vocabulary, 8000),
+            }
+        )
 
     def title(self) -> str:
         """The name of a set whose file was divided into two."""
@@ -169,7 +159,7 @@ def prepare(
             return []
         with resumable_folder(out) as folder:
             build(folder, corpus, recipe, progress)
-        return _told(out)
+        return _remarks(out)
     if is_prepared(out, _corpus(asked.title(), Path()).identity(recipe)):
         return []
     with whole_folder(out) as folder:
@@ -178,7 +168,7 @@ def prepare(
         _take_apart(text, asked)
         build(folder, _corpus(asked.title(), text), recipe, progress)
     held_out = "" if asked.evaluation else f"held out for the evaluation by --seed {asked.seed}; "
-    return [f"{held_out}the text of both parts is in {out / _TEXT}", *_told(out)]
+    return [f"{held_out}the text of both parts is in {out / _TEXT}", *_remarks(out)]
 
 
 def _corpus(title: str, text: Path) -> Corpus:
@@ -245,7 +235,7 @@ def _read(files: Files, columns: Sequence[int]) -> Pairs:
     return sentences(Pair(*files)) if len(files) == 2 else tabbed(files[0], columns)
 
 
-def _told(out: Path) -> list[str]:
+def _remarks(out: Path) -> list[str]:
     manifest = manifests.content(out / MANIFEST)
     counts, left = manifest["counts"], manifest["left_out"]
     lines = [

@@ -10,7 +10,7 @@ from argparse import ArgumentParser
 import numpy as np
 import numpy.typing as npt
 
-from ttt.errors import DataError
+from ttt.errors import DataError, fault
 
 Chosen = npt.NDArray[np.bool_]
 
@@ -31,11 +31,10 @@ def problems(share: float, seed: int) -> list[str]:
     """A sentence for each thing that is wrong with these."""
     wrong = []
     if not 0 < share < 1:
-        wrong.append(
-            f"--eval-share {share:g} is no share; allowed: between 0 and 1; --eval-share 0.2"
-        )
+        allowed = "between 0 and 1"
+        wrong.append(fault("--eval-share", share, "is no share", allowed=allowed, typed="0.2"))
     if not 0 <= seed < 2**32:
-        wrong.append(f"--seed {seed} is not allowed; allowed: 0 to {2**32 - 1}; --seed 0")
+        wrong.append(fault("--seed", seed, allowed=f"0 to {2**32 - 1}", typed="0"))
     return wrong
 
 

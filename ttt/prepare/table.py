@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ttt.data.records import pack
-from ttt.errors import ConfigError
+from ttt.errors import ConfigError, fault
 from ttt.prepare import columns as table
 from ttt.prepare import split
 from ttt.prepare.columns import Column, Rows
@@ -67,7 +67,8 @@ class Asked:
         """Faults of the options that do not depend on the table."""
         wrong = split.problems(self.eval_share, self.seed)
         if self.delimiter is not None and len(self.delimiter) != 1:
-            wrong.append(f"--delimiter {self.delimiter!r} is not one character; --delimiter ';'")
+            given = repr(self.delimiter)
+            wrong.append(fault("--delimiter", given, "is not one character", typed="';'"))
         if self.positive is not None and self.above is not None:
             wrong.append("--positive and --above are both given; type one of them")
         return wrong
@@ -155,7 +156,7 @@ def prepare(
             **identity,
         )
     progress(len(records), len(records))
-    lines = _told(roles, labels, held_out, ~used, meaning)
+    lines = _remarks(roles, labels, held_out, ~used, meaning)
     return lines + roles.remarks + _merged(roles, used, measured, features)
 
 
@@ -185,7 +186,8 @@ def _labels(
     positive = positive if positive is None else positive.strip()  # as `columns.read` has values
     if above is not None:
         if label.numbers is None:
-            raise ConfigError([f"--above {above:g} needs numbers, and {label.name} has others"])
+            why = f"needs numbers, and {label.name} has others"
+            raise ConfigError([fault("--above", above, why)])
         over: npt.NDArray[np.bool_] = label.numbers > above
         return over, f"above {above:g}"
     if positive is None:
@@ -201,9 +203,8 @@ def _labels(
         )
     if positive not in values:
         near = difflib.get_close_matches(positive, values, n=1) or values[:1]
-        raise ConfigError(
-            [f"--positive {positive}: {label.name} has no such value; --positive {near[0]}"]
-        )
+        why = f"is no value of {label.name}"
+        raise ConfigError([fault("--positive", positive, why, typed=near[0])])
     says: npt.NDArray[np.bool_] = label.rows == label.places[positive]
     return says, positive
 
@@ -252,7 +253,7 @@ def _held_out(roles: Roles, used: Rows, labels: Rows, asked: Asked) -> Rows:
     return held_out
 
 
-def _told(
+def _remarks(
     roles: Roles, labels: npt.NDArray[np.bool_], held_out: Rows, unused: Rows, meaning: str
 ) -> list[str]:
     """What was made of the table."""

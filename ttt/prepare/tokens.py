@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from ttt.data.megatron import Writer, dtype_for
-from ttt.errors import ConfigError, DataError
+from ttt.errors import ConfigError, DataError, fault
 from ttt.prepare.folder import MANIFEST, Progress, is_prepared, manifest_of, silent, whole_folder
 from ttt.prepare.logs import file_hash
+from ttt.prepare.named import count_problems, text_problems
 from ttt.prepare.token_sets import PARTS, write_manifest
 from ttt.prepare.tokenizing import Tokenizer, chunks, documents, of_bytes, opened
 
@@ -71,17 +72,12 @@ class Asked:
 
     def problems(self) -> list[str]:
         """A sentence for each thing that is wrong."""
-        named = [*self.train, *self.evaluation]
-        wrong = [
-            f"{path} is not a file; allowed: text, plain or .gz"
-            for path in dict.fromkeys([*named, *([self.tokenizer] if self.tokenizer else [])])
-            if not path.is_file()
-        ]
-        again = dict.fromkeys(path for path in named if named.count(path) > 1)
-        wrong += [f"{path} is named twice; name each file once" for path in again]
-        if self.length < 1:
-            wrong.append(f"--length {self.length} is not allowed; allowed: above 0; --length 64")
-        return wrong
+        wrong = text_problems([*self.train, *self.evaluation])
+        if self.tokenizer and not self.tokenizer.is_file():
+            wrong.append(
+                fault("--tokenizer", self.tokenizer, "is not a file", allowed="a model of tokens")
+            )
+        return wrong + count_problems({"--length": (self.length, 64)})
 
     def identity(self) -> dict[str, Any]:
         """What tells this set from others before it is made."""
@@ -154,7 +150,7 @@ def prepare(
             vocabulary=tokenizer.vocabulary,
             **rest,
         )
-    return _told(out)
+    return _remarks(out)
 
 
 _WRITTEN = ("source", "sequence_length")  # of an identity, by `write_manifest` itself
@@ -184,13 +180,17 @@ def _end(asked: Asked, tokenizer: Tokenizer) -> list[int]:
     place = tokenizer.place(asked.append_eod)
     if place is None:
         raise DataError(
-            f"--append-eod {asked.append_eod} is no token of {asked.tokenizer}; allowed: one of its"
-            " tokens, as <|end_of_text|> or </s>"
+            fault(
+                "--append-eod",
+                asked.append_eod,
+                f"is no token of {asked.tokenizer}",
+                allowed="one of its tokens, as <|end_of_text|> or </s>",
+            )
         )
     return [place]
 
 
-def _told(out: Path) -> list[str]:
+def _remarks(out: Path) -> list[str]:
     made = manifest_of(out / MANIFEST)
     parts = [
         f"{part} has {made['documents'][part]:,} documents and {made['tokens'][part]:,} tokens,"

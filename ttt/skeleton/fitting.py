@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ttt.data.manifest import content
-from ttt.errors import DataError, one_line
+from ttt.errors import DataError, fault, one_line
 from ttt.prepare.folder import MANIFEST
 from ttt.skeleton import templates
 
@@ -46,9 +46,10 @@ def problems(root: Path, target: float | None) -> list[str]:
     except DataError as error:
         return [str(error)]
     if of == "tokens" and target is not None and not 0 < target <= _MOST_NATS:
-        return [f"--target {target:g} is no log perplexity; allowed: above 0, at most {_MOST_NATS}"]
+        allowed = f"above 0, at most {_MOST_NATS}"
+        return [fault("--target", target, "is no log perplexity", allowed=allowed)]
     if of != "tokens" and target is not None and not 0 < target <= 1:
-        return [f"--target {target:g} is no fraction; allowed: above 0, at most 1"]
+        return [fault("--target", target, "is no fraction", allowed="above 0, at most 1")]
     return []
 
 
