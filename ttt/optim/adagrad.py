@@ -7,17 +7,17 @@ the way it is computed lets a GradScaler skip an update without the host waiting
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, overload
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import StateDict
 
-from ttt.errors import ConfigError
+from ttt.errors import ConfigError, fault
+from ttt.optim.scaled import Scaled, unless
 
 
-class Adagrad(torch.optim.Adagrad):
+class Adagrad(Scaled, torch.optim.Adagrad):
     """torch.optim.Adagrad that reads the scale and the overflow flag of a GradScaler on the device.
 
     torch's own class does so only in its fused form, which has no kernel for sparse gradients and,
@@ -33,10 +33,6 @@ class Adagrad(torch.optim.Adagrad):
             `differentiable`.
     """
 
-    # GradScaler looks for this name: it then always calls step(), with `grad_scale` (None where
-    # gradients are unscaled already) and `found_inf` set on the optimizer for that call only.
-    _step_supports_amp_scaling = True
-
     def __init__(self, params: Any, **settings: Any) -> None:
         super().__init__(params, **settings)
         for weight, state in self.state.items():
@@ -48,42 +44,28 @@ class Adagrad(torch.optim.Adagrad):
         for weight, state in self.state.items():
             state["step"] = torch.as_tensor(state["step"], dtype=torch.float32).to(weight.device)
 
-    @overload
-    def step(self, closure: None = None) -> None: ...
-
-    @overload
-    def step(self, closure: Callable[[], float]) -> float: ...
-
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:
-        """Update every parameter that has a gradient; gradients themselves are left as they are.
+    def _update(self, weights: list[Tensor], group: dict[str, Any], skip: Tensor | None) -> None:
+        """Update the weights of a group.
 
         Where a gradient is sparse, the host waits for the number of its different rows.
         """
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        found_inf: Tensor | None = getattr(self, "found_inf", None)
-        skip = None if found_inf is None else found_inf.squeeze() > 0
-        for group in self.param_groups:
-            weights = [p for p in group["params"] if p.grad is not None]
-            dense = [p for p in weights if not p.grad.is_sparse]
-            if dense:
-                self._update(dense, group, skip)
-            for weight in weights:
-                if weight.grad.is_sparse:
-                    self._update_rows(weight, group, skip)
-        return loss
+        dense = [p for p in weights if p.grad is not None and not p.grad.is_sparse]
+        if dense:
+            self._update_whole(dense, group, skip)
+        for weight in weights:
+            if weight.grad is not None and weight.grad.is_sparse:
+                self._update_rows(weight, group, skip)
 
-    def _update(self, weights: list[Tensor], group: dict[str, Any], skip: Tensor | None) -> None:
+    def _update_whole(
+        self, weights: list[Tensor], group: dict[str, Any], skip: Tensor | None
+    ) -> None:
         """Update weights with dense gradients, all of them in each operation."""
         sums = [self.state[w]["sum"] for w in weights]
         steps = [self.state[w]["step"] for w in weights]
         grads = self._unscaled([w.grad for w in weights if w.grad is not None])
         if group["weight_decay"]:
             grads = list(torch._foreach_add(grads, weights, alpha=group["weight_decay"]))
-        grads = [_unless(skip, grad) for grad in grads]
+        grads = [unless(skip, grad) for grad in grads]
         if skip is None:
             torch._foreach_add_(steps, 1)
         else:  # a list, because a single tensor is read by the host
@@ -102,19 +84,13 @@ class Adagrad(torch.optim.Adagrad):
         state, grad = self.state[weight], weight.grad.coalesce()  # the square wants rows summed
         (values,) = self._unscaled([grad._values()])
         state["step"] += 1 if skip is None else (~skip).float()
-        state["sum"].add_(_rows(grad, _unless(skip, values.pow(2))))
+        state["sum"].add_(_rows(grad, unless(skip, values.pow(2))))
         roots = state["sum"].sparse_mask(grad)._values().sqrt_().add_(group["eps"])
-        changes, rate = _unless(skip, values / roots), _falling([state["step"]], group)
+        changes, rate = unless(skip, values / roots), _falling([state["step"]], group)
         if isinstance(rate, float):
             weight.add_(_rows(grad, changes), alpha=rate)
         else:
             weight.add_(_rows(grad, changes * rate[0]))
-
-    def _unscaled(self, grads: list[Tensor]) -> list[Tensor]:
-        scale: Tensor | None = getattr(self, "grad_scale", None)
-        if scale is None:
-            return grads
-        return list(torch._foreach_mul(grads, scale.squeeze().double().reciprocal().float()))
 
 
 def _falling(steps: list[Tensor], group: dict[str, Any]) -> float | list[Tensor]:
@@ -126,11 +102,6 @@ def _falling(steps: list[Tensor], group: dict[str, Any]) -> float | list[Tensor]
         return -float(group["lr"])
     done = (torch.stack(steps).double() - 1).clamp(min=0)  # a skipped first step is no step
     return list((-group["lr"] / (1 + done * group["lr_decay"])).float().unbind())
-
-
-def _unless(skip: Tensor | None, values: Tensor) -> Tensor:
-    """The values, or zeros if the update is skipped: adding those changes nothing."""
-    return values if skip is None else torch.where(skip, 0.0, values)
 
 
 def _rows(like: Tensor, values: Tensor) -> Tensor:
@@ -179,8 +150,13 @@ def build(
     if looked_up and weight_decay:
         raise ConfigError(
             [
-                f"optim.weight_decay={weight_decay:g} cannot be used with tables of which a step"
-                " touches few rows; allowed: 0; optim.weight_decay=0, or model.sharding=off"
+                fault(
+                    "optim.weight_decay",
+                    weight_decay,
+                    "cannot be used with tables of which a step touches few rows",
+                    allowed="0",
+                    typed="optim.weight_decay=0, or model.sharding=off",
+                )
             ]
         )
     if looked_up:  # torch else warns, once, that it does not verify the gradients it made itself

@@ -8,16 +8,15 @@ value is read back to the host, with or without a GradScaler.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, overload
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ttt.optim.sgd import decay_groups
+from ttt.optim.scaled import Scaled, adapting_groups, replace, subtract
 
 
-class LAMB(torch.optim.Optimizer):
+class LAMB(Scaled):
     """Adam with decoupled decay and a trust ratio for each tensor.
 
     For a weight w with gradient g, at its update number t from 1:
@@ -43,9 +42,6 @@ class LAMB(torch.optim.Optimizer):
         weight_decay: Share of a weight that is added to its update.
     """
 
-    # GradScaler looks for this name; see `ttt.optim.lars.LARS`.
-    _step_supports_amp_scaling = True
-
     def __init__(
         self,
         params: Any,
@@ -66,31 +62,9 @@ class LAMB(torch.optim.Optimizer):
         }
         super().__init__(params, defaults)
 
-    @overload
-    def step(self, closure: None = None) -> None: ...
-
-    @overload
-    def step(self, closure: Callable[[], float]) -> float: ...
-
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:
-        """Update every parameter that has a gradient; gradients themselves are left as they are."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            weights = [p for p in group["params"] if p.grad is not None]
-            if weights:
-                self._update(weights, group)
-        return loss
-
-    def _update(self, weights: list[Tensor], group: dict[str, Any]) -> None:
+    def _update(self, weights: list[Tensor], group: dict[str, Any], skip: Tensor | None) -> None:
         """One group's update by the class's formula."""
-        grads = [w.grad for w in weights if w.grad is not None]
-        scale: Tensor | None = getattr(self, "grad_scale", None)
-        if scale is not None:
-            grads = list(torch._foreach_mul(grads, 1.0 / scale.squeeze()))
+        grads = self._unscaled([w.grad for w in weights if w.grad is not None])
         states = [self._state(weight) for weight in weights]
         old = [[state[name] for state in states] for name in ("mean", "square", "updates")]
         beta_1, beta_2 = group["beta_1"], group["beta_2"]
@@ -110,19 +84,9 @@ class LAMB(torch.optim.Optimizer):
         if group["adapt"]:
             torch._foreach_mul_(steps, _trust(weights, steps))
         torch._foreach_mul_(steps, group["lr"])
-        self._write(weights, torch._foreach_sub(weights, steps))
+        subtract(skip, weights, steps)
         for before, after in zip(old, (means, squares, updates), strict=True):
-            self._write(before, after)
-
-    def _write(self, old: list[Tensor], new: tuple[Tensor, ...] | list[Tensor]) -> None:
-        """Replace old values by new ones, unless GradScaler found an overflow."""
-        found_inf: Tensor | None = getattr(self, "found_inf", None)
-        if found_inf is None:
-            torch._foreach_copy_(old, list(new))
-            return
-        skip = found_inf.squeeze() > 0
-        for before, after in zip(old, new, strict=True):
-            before.copy_(torch.where(skip, before, after))
+            replace(skip, before, after)
 
     def _state(self, weight: Tensor) -> dict[str, Tensor]:
         state: dict[str, Tensor] = self.state[weight]
@@ -168,9 +132,7 @@ def build(
     Returns:
         The optimizer.
     """
-    groups = decay_groups(model, weight_decay=weight_decay, decay_norm_and_bias=False)
-    for group in groups:
-        group["adapt"] = group["params"][0].ndim > 1  # groups never mix the two kinds
+    groups = adapting_groups(model, weight_decay)
     return LAMB(
         groups, lr=lr, beta_1=beta_1, beta_2=beta_2, epsilon=epsilon, weight_decay=weight_decay
     )

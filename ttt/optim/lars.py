@@ -7,16 +7,15 @@ is read back to the host, with or without a GradScaler.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, overload
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ttt.optim.sgd import decay_groups
+from ttt.optim.scaled import Scaled, adapting_groups, replace, subtract
 
 
-class LARS(torch.optim.Optimizer):
+class LARS(Scaled):
     """Momentum SGD with a trust ratio for each tensor: the form of the MLPerf reference.
 
     For a weight w with gradient g, in a group that adapts:
@@ -42,10 +41,6 @@ class LARS(torch.optim.Optimizer):
         epsilon: Added to the trust ratio's denominator.
     """
 
-    # GradScaler looks for this name: it then always calls step(), with `grad_scale` (None where
-    # gradients are unscaled already) and `found_inf` set on the optimizer for that call only.
-    _step_supports_amp_scaling = True
-
     def __init__(
         self,
         params: Any,
@@ -66,47 +61,17 @@ class LARS(torch.optim.Optimizer):
         }
         super().__init__(params, defaults)
 
-    @overload
-    def step(self, closure: None = None) -> None: ...
-
-    @overload
-    def step(self, closure: Callable[[], float]) -> float: ...
-
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:
-        """Update every parameter that has a gradient; gradients themselves are left as they are."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            weights = [p for p in group["params"] if p.grad is not None]
-            if weights:
-                self._update(weights, group)
-        return loss
-
-    def _update(self, weights: list[Tensor], group: dict[str, Any]) -> None:
+    def _update(self, weights: list[Tensor], group: dict[str, Any], skip: Tensor | None) -> None:
         """One group's update by the class's formula."""
-        grads = [w.grad for w in weights if w.grad is not None]
-        scale: Tensor | None = getattr(self, "grad_scale", None)
-        if scale is not None:
-            grads = list(torch._foreach_mul(grads, 1.0 / scale.squeeze()))
+        grads = self._unscaled([w.grad for w in weights if w.grad is not None])
         velocities = [self._velocity(w) for w in weights]
         steps = torch._foreach_add(grads, weights, alpha=group["weight_decay"])
         if group["adapt"]:
             torch._foreach_mul_(steps, _trust(weights, grads, group))
         torch._foreach_mul_(steps, group["lr"])
         torch._foreach_add_(steps, velocities, alpha=group["momentum"])
-        found_inf: Tensor | None = getattr(self, "found_inf", None)
-        if found_inf is None:
-            torch._foreach_copy_(velocities, steps)
-            torch._foreach_sub_(weights, steps)
-            return
-        skip = found_inf.squeeze() > 0
-        for weight, velocity, new in zip(weights, velocities, steps, strict=True):
-            # A multiplication by 0 would not do: 0 * inf is NaN.
-            weight.copy_(torch.where(skip, weight, weight - new))
-            velocity.copy_(torch.where(skip, velocity, new))
+        replace(skip, velocities, steps)
+        subtract(skip, weights, steps)
 
     def _velocity(self, weight: Tensor) -> Tensor:
         state = self.state[weight]
@@ -148,9 +113,7 @@ def build(
     Returns:
         The optimizer.
     """
-    groups = decay_groups(model, weight_decay=weight_decay, decay_norm_and_bias=False)
-    for group in groups:
-        group["adapt"] = group["params"][0].ndim > 1  # groups never mix the two kinds
+    groups = adapting_groups(model, weight_decay)
     return LARS(
         groups, lr=lr, momentum=momentum, weight_decay=weight_decay, eeta=eeta, epsilon=epsilon
     )
