@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ttt.data.loader import Loader
 from ttt.data.order import Ids, train_rows
 from ttt.data.records import Words, open_part, pack
 from ttt.protocols import Shard, Synthetic, World
@@ -48,7 +49,7 @@ class ClickLog(ClickDataConfig):
         return open_part(Path(self.root), part, samples=samples, meaning=meaning)
 
 
-class Clicks:
+class Clicks(Loader):
     """A click log, streamed.
 
     A batch is (dense float32 [B, D], ids int64 [B, H], labels float32 [B]), all on `world.device`.
@@ -60,18 +61,8 @@ class Clicks:
 
     def __init__(self, *, world: World, **settings: Any) -> None:
         clicks = self._clicks = ClickLog(**settings)
-        self.train_samples = clicks.train_samples
-        self.eval_samples = clicks.eval_samples
-        self.steps_per_epoch = clicks.train_samples / clicks.global_batch
+        super().__init__(clicks)
         self._device = world.device
-
-    def samples_after(self, step: int) -> int:
-        """Training samples used by this many updates."""
-        return step * self._clicks.global_batch
-
-    def steps_to(self, samples: int) -> int:
-        """The least number of updates that use this many training samples."""
-        return -(-samples // self._clicks.global_batch)
 
     def synthetic(self, shard: Shard) -> Synthetic:
         """Noise in every shape to come, as many batches on every shard."""
@@ -102,21 +93,6 @@ class Clicks:
     def eval_ids(self, shard: Shard) -> Iterator[Ids]:
         """The samples of each batch of `eval`."""
         return eval_parts(self._clicks, shard)
-
-    def names(self, ids: Ids) -> list[str]:
-        """Records of eval.bin, counted from 0."""
-        return [str(record) for record in ids.tolist()]
-
-    def skipped(self) -> frozenset[str]:
-        """Nothing: a record cannot be unreadable by itself."""
-        return frozenset()
-
-    def details(self) -> dict[str, Any]:
-        """Nothing that the configuration leaves open."""
-        return {}
-
-    def close(self) -> None:
-        """Nothing is held."""
 
     def _batches(self, records: Words, parts: Iterable[Ids]) -> Iterator[ClickBatch]:
         gathered = (self._gather(records, ids) for ids in parts)

@@ -6,20 +6,20 @@ For sets of any size. Batches come from DALI's threads, which work `prefetch` ba
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from ttt.data.decoder import Decoded, Decoder
 from ttt.data.images import ImageSet, Setting
+from ttt.data.loader import ImageLoader
 from ttt.data.order import eval_ids, plain_rows, train_rows
 from ttt.data.recipe import Recipe
-from ttt.data.samples import EvalSamples, list_train
+from ttt.data.samples import list_train
 from ttt.protocols import Shard, Synthetic, World
 
 
-class Images(EvalSamples):
+class Images(ImageLoader):
     """An image set, streamed.
 
     A batch is (pixels float32 [B, 3, S, S], labels int64 [B]), both on `world.device`.
@@ -36,22 +36,11 @@ class Images(EvalSamples):
     def __init__(self, *, world: World, channels_last: bool = False, **settings: Setting) -> None:
         images = ImageSet(**settings)
         super().__init__(images)
-        self.train_samples = images.train_samples
-        self.eval_samples = images.eval_samples
-        self.steps_per_epoch = images.train_samples / images.global_batch
         train = Recipe(images.augment, images.flip, None, True, channels_last)
         evaluate = Recipe("none", False, images.eval_resize, True, channels_last)
         part = images.global_batch // world.data.count
         self._train = Decoder(images, train, world, batch=part, evaluation=False)
         self._eval = Decoder(images, evaluate, world, batch=images.eval_batch, evaluation=True)
-
-    def samples_after(self, step: int) -> int:
-        """Training samples used by this many updates."""
-        return step * self._images.global_batch
-
-    def steps_to(self, samples: int) -> int:
-        """The least number of updates that use this many training samples."""
-        return -(-samples // self._images.global_batch)
 
     def synthetic(self, shard: Shard) -> Synthetic:
         """Noise in every shape to come; builds both pipelines and runs made-up files through."""
@@ -61,14 +50,6 @@ class Images(EvalSamples):
             train=[noise(batch, self._images.classes) for batch in self._train.warm([part, part])],
             eval=[noise(batch, self._images.classes) for batch in self._eval.warm(sizes)],
         )
-
-    def train(self, shard: Shard, seed: int, *, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        """Endless batches, listed and read from the first one asked for on."""
-        return (batch[:2] for batch in self.train_with_ids(shard, seed, start=start))
-
-    def eval(self, shard: Shard) -> Iterator[tuple[Tensor, Tensor]]:
-        """This shard's evaluation samples, each once; the last batch may be smaller."""
-        return (batch[:2] for batch in self.eval_with_ids(shard))
 
     def train_with_ids(self, shard: Shard, seed: int, *, start: int = 0) -> Iterator[Decoded]:
         """`train`, with the sample ids of each batch."""
@@ -88,19 +69,6 @@ class Images(EvalSamples):
         if not len(ids):  # more shards than samples: this one has nothing to read
             return
         yield from self._eval.run(self._listed(), plain_rows(ids, self._images.eval_batch))
-
-    def skipped(self) -> frozenset[str]:
-        """The unreadable images this process came upon and replaced."""
-        return frozenset(self._train.unreadable | self._eval.unreadable)
-
-    def details(self) -> dict[str, Any]:
-        """Nothing: batches of images have no padding."""
-        return {}
-
-    def close(self) -> None:
-        """Free both pipelines and their threads."""
-        self._train.close()
-        self._eval.close()
 
 
 def eval_sizes(images: ImageSet, shard: Shard) -> list[int]:

@@ -10,6 +10,13 @@ from ttt.errors import one_line
 _NAMED = 3  # of many, in a sentence
 
 
+def places(count: int, block: int, most: int) -> list[int]:
+    """Where to look at blocks of a file: everywhere, or at even distances, both ends included."""
+    if count <= most * block:
+        return list(range(0, count, block))
+    return [(count - block) * place // (most - 1) for place in range(most)]
+
+
 @dataclass(frozen=True, slots=True)
 class Examined:
     """What was read of a set.

@@ -27,6 +27,7 @@ from ttt.data import examples
 from ttt.data.clicks import ahead
 from ttt.data.examples import Column, Words
 from ttt.data.formats import Damaged
+from ttt.data.loader import Loader
 from ttt.data.order import Ids, eval_ids
 from ttt.errors import DataError
 from ttt.flops.formulas import Lengths
@@ -60,7 +61,7 @@ class MaskedBatch(NamedTuple):
     follows: Tensor
 
 
-class MaskedSequences:
+class MaskedSequences(Loader):
     """Masked sequences, streamed. Implements `ttt.protocols.Data`.
 
     Args:
@@ -70,21 +71,11 @@ class MaskedSequences:
 
     def __init__(self, *, world: World, **settings: Any) -> None:
         data = self._data = MaskedDataConfig(**settings)
-        self.train_samples = data.train_samples
-        self.eval_samples = data.eval_samples
-        self.steps_per_epoch = data.train_samples / data.global_batch
+        super().__init__(data)
         self._world = world
         self._device = world.device
         self._trained = [0, 0, 0, 0]  # samples here, their words, words squared, words to predict
-        self._everywhere = self._trained  # the same of all processes, once they have told
-
-    def samples_after(self, step: int) -> int:
-        """Training samples used by this many updates."""
-        return step * self._data.global_batch
-
-    def steps_to(self, samples: int) -> int:
-        """The least number of updates that use this many training samples."""
-        return -(-samples // self._data.global_batch)
+        self._everywhere = self._trained  # the same of all processes, once `details` was called
 
     def synthetic(self, shard: Shard) -> Synthetic:
         """Noise in every shape to come."""
@@ -113,14 +104,6 @@ class MaskedSequences:
         for first in range(0, len(ids), size):
             yield ids[first : first + size]
 
-    def names(self, ids: Ids) -> list[str]:
-        """Records of the evaluation file, counted from 0."""
-        return [str(record) for record in ids.tolist()]
-
-    def skipped(self) -> frozenset[str]:
-        """Nothing: a damaged record ends the run."""
-        return frozenset()
-
     def details(self) -> dict[str, Any]:
         """`padding`: share of the positions in training that held no word."""
         samples, words, *_ = self._everywhere = self._world.replicas.sum(self._trained)
@@ -129,16 +112,13 @@ class MaskedSequences:
     def lengths(self) -> Lengths | None:
         """Means over the samples trained on; the target is the words to predict.
 
-        Those of all processes that have told their `details`; None if there are none.
+        Of all processes, as of the last `details`; None if no sample was trained on.
         """
         samples, *sums = self._everywhere
         if not samples:
             return None
         words, squared, predicted = (each / samples for each in sums)
         return Lengths(words, predicted, squared, predicted**2, words * predicted)
-
-    def close(self) -> None:
-        """Nothing is held."""
 
     def _train_words(self, shard: Shard, seed: int, start: int) -> Iterator[Words]:
         data = self._data

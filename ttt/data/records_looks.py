@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ttt.data import bounds, manifest
-from ttt.data.examined import Examined
+from ttt.data.examined import Examined, places
 from ttt.data.records import PARTS, Words, file_of, mapped, size_faults, width
 from ttt.errors import DataError
 
@@ -80,7 +80,7 @@ def examined(data: Any, part: int = 0, parts: int = 1, *, quick: bool = False) -
     read, bad = 0, []
     for name in PARTS:
         records = mapped(root, name, words)
-        for begin in _places(len(records), _QUICK if quick else _MOST)[part::parts]:
+        for begin in places(len(records), _BLOCK, _QUICK if quick else _MOST)[part::parts]:
             block = records[begin : begin + _BLOCK]
             read += len(block)
             bad += [
@@ -122,13 +122,6 @@ def _recorded(root: Path) -> dict[str, Any]:
 
 def _numbers(value: Any, most: int) -> bool:
     return isinstance(value, list) and all(manifest.is_count(one, most) for one in value)
-
-
-def _places(records: int, most: int) -> list[int]:
-    """Where to look: everywhere, or at even distances, both ends included."""
-    if records <= most * _BLOCK:
-        return list(range(0, records, _BLOCK))
-    return [(records - _BLOCK) * place // (most - 1) for place in range(most)]
 
 
 def _strange(records: Words, recorded: dict[str, Any]) -> Iterator[tuple[int, str]]:

@@ -8,7 +8,6 @@ are computed differs, so the two give equal batches up to rounding.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,16 +17,17 @@ from ttt.data.crops import Crops
 from ttt.data.dali import eval_sizes, noise
 from ttt.data.decoder import Decoded, Decoder
 from ttt.data.images import ImageSet, Setting
+from ttt.data.loader import ImageLoader
 from ttt.data.order import DRAWS, eval_ids, plain_rows, train_rows
 from ttt.data.recipe import Recipe
-from ttt.data.samples import EvalSamples, list_train
-from ttt.errors import ConfigError
+from ttt.data.samples import list_train
+from ttt.errors import ConfigError, fault
 from ttt.protocols import Shard, Synthetic, World
 
 CHUNK = 512  # images decoded at a time while the set is loaded
 
 
-class Images(EvalSamples):
+class Images(ImageLoader):
     """An image set, resident on the device.
 
     A batch is (pixels float32 [B, 3, S, S], labels int64 [B]), both on `world.device`. The first
@@ -49,16 +49,9 @@ class Images(EvalSamples):
         images = ImageSet(**settings)
         super().__init__(images)
         if images.augment == "random_resized_crop":
-            raise ConfigError(
-                [
-                    "data.loader=resident keeps images of one size and cannot do "
-                    "data.augment=random_resized_crop: type data.loader=dali, "
-                    "data.augment=pad_crop or data.augment=none"
-                ]
-            )
-        self.train_samples = images.train_samples
-        self.eval_samples = images.eval_samples
-        self.steps_per_epoch = images.train_samples / images.global_batch
+            why = "keeps images of one size and cannot do data.augment=random_resized_crop"
+            typed = "data.loader=dali, data.augment=pad_crop or data.augment=none"
+            raise ConfigError([fault("data.loader", "resident", why, typed=typed)])
         self._world = world
         # Parts go by process, not by shard: `concat` joins what the processes give, in rank order.
         bounds = [images.train_samples * rank // world.size for rank in range(world.size + 1)]
@@ -71,20 +64,12 @@ class Images(EvalSamples):
         self._stored: tuple[Tensor, Tensor] | None = None
         self._eval_stored: tuple[Tensor, Tensor] | None = None
 
-    def samples_after(self, step: int) -> int:
-        """Training samples used by this many updates."""
-        return step * self._images.global_batch
-
-    def steps_to(self, samples: int) -> int:
-        """The least number of updates that use this many training samples."""
-        return -(-samples // self._images.global_batch)
-
     def synthetic(self, shard: Shard) -> Synthetic:
         """Noise in every shape to come.
 
         Both sets are loaded as they will be, in their whole size but with a chunk of made-up
-        photographs: the pipelines, the exchange between processes and every kernel have run, and
-        what loading needs of a GPU's memory is known to fit. The memory itself is given back.
+        photographs. The pipelines, the exchange between processes and every kernel have then run,
+        and what loading needs of a GPU's memory fits. The memory itself is given back.
         """
         images = self._images
         part = images.global_batch // shard.count
@@ -101,14 +86,6 @@ class Images(EvalSamples):
             train=[noise(train, images.classes) for _ in range(2)],
             eval=[noise(batch, images.classes) for batch in evaluation],
         )
-
-    def train(self, shard: Shard, seed: int, *, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        """Endless batches; the first one asked for loads the set."""
-        return (batch[:2] for batch in self.train_with_ids(shard, seed, start=start))
-
-    def eval(self, shard: Shard) -> Iterator[tuple[Tensor, Tensor]]:
-        """This shard's evaluation samples, each once; the last batch may be smaller."""
-        return (batch[:2] for batch in self.eval_with_ids(shard))
 
     def train_with_ids(self, shard: Shard, seed: int, *, start: int = 0) -> Iterator[Decoded]:
         """`train`, with the sample ids of each batch."""
@@ -139,18 +116,9 @@ class Images(EvalSamples):
         for rows, pixels, labels in zip(plain_rows(ids, step), *parts, strict=True):
             yield Decoded(self._crops.normalized(pixels), labels, rows.ids)
 
-    def skipped(self) -> frozenset[str]:
-        """The unreadable images this process came upon and replaced."""
-        return frozenset(self._train.unreadable | self._eval.unreadable)
-
-    def details(self) -> dict[str, Any]:
-        """Nothing: batches of images have no padding."""
-        return {}
-
     def close(self) -> None:
         """Free the pipelines, their threads and the stored images."""
-        self._train.close()
-        self._eval.close()
+        super().close()
         self._stored = self._eval_stored = None
 
     def _load_train(self) -> tuple[Tensor, Tensor]:

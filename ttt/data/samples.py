@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import Protocol
@@ -11,8 +10,7 @@ from typing import Protocol
 from ttt.data import images as folders
 from ttt.data import shards
 from ttt.data.images import ImageSet, Read
-from ttt.data.order import Ids, eval_ids, plain_rows
-from ttt.protocols import Shard
+from ttt.data.order import Ids
 
 
 class Samples(Protocol):
@@ -64,32 +62,6 @@ def list_eval(images: ImageSet) -> Samples:
 def places(samples: Samples, ids: Ids, root: str) -> list[str]:
     """Where samples lie below the root of their set."""
     return [os.path.relpath(samples.place(sample), root) for sample in ids.tolist()]
-
-
-class EvalSamples:
-    """Says which evaluation samples a shard has, and names them. Loaders of images inherit it.
-
-    Args:
-        images: The image set. Its evaluation images are listed at the first use.
-    """
-
-    def __init__(self, images: ImageSet) -> None:
-        self._images = images
-        self._eval_listing: Samples | None = None
-
-    def eval_ids(self, shard: Shard) -> Iterator[Ids]:
-        """The samples of each batch of `eval`."""
-        ids = eval_ids(self._images.eval_samples, shard)
-        return (rows.ids for rows in plain_rows(ids, self._images.eval_batch))
-
-    def names(self, ids: Ids) -> list[str]:
-        """The files of evaluation samples below the root, or their places in shards."""
-        return places(self._listed(), ids, self._images.root)
-
-    def _listed(self) -> Samples:
-        if self._eval_listing is None:
-            self._eval_listing = list_eval(self._images)
-        return self._eval_listing
 
 
 def one_image(images: ImageSet, path: Path) -> Samples:

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from ttt.data.clicks import ahead
 from ttt.data.gpt_order import Ids, Passes, Shuffle, Stream
+from ttt.data.loader import Loader
 from ttt.data.megatron import Indexed, open_indexed
 from ttt.data.tokens_looks import miscounted
 from ttt.errors import DataError
@@ -63,7 +64,7 @@ class TokenSet(TokensDataConfig):
         return files
 
 
-class TokenData:
+class TokenData(Loader):
     """Sequences of tokens, streamed. Implements `ttt.protocols.Data`.
 
     A batch is `Tokens`. Step k trains on places [k * B, (k + 1) * B) of the shuffled samples, and
@@ -77,18 +78,8 @@ class TokenData:
 
     def __init__(self, *, world: World, **settings: Any) -> None:
         tokens = self._set = TokenSet(**settings)
-        self.train_samples = tokens.train_samples
-        self.eval_samples = tokens.eval_samples
-        self.steps_per_epoch = tokens.train_samples / tokens.global_batch
+        super().__init__(tokens)
         self._device = world.device
-
-    def samples_after(self, step: int) -> int:
-        """Training sequences used by this many updates."""
-        return step * self._set.global_batch
-
-    def steps_to(self, samples: int) -> int:
-        """The least number of updates that use this many training sequences."""
-        return -(-samples // self._set.global_batch)
 
     def synthetic(self, shard: Shard) -> Synthetic:
         """Noise in every shape to come, as many batches on every shard."""
@@ -128,21 +119,6 @@ class TokenData:
     def eval_ids(self, shard: Shard) -> list[Ids]:
         """The sequences of each batch of `eval`: places in the evaluation stream."""
         return eval_batches(self._set, shard)
-
-    def names(self, ids: Ids) -> list[str]:
-        """Sequences of the evaluation stream, counted from 0."""
-        return [str(sequence) for sequence in ids.tolist()]
-
-    def skipped(self) -> frozenset[str]:
-        """Nothing: a sequence cannot be unreadable by itself."""
-        return frozenset()
-
-    def details(self) -> dict[str, Any]:
-        """Nothing that the configuration leaves open."""
-        return {}
-
-    def close(self) -> None:
-        """Nothing is held."""
 
     def _batches(self, gathered: Iterator[Tensor]) -> Iterator[Tokens]:
         for words in ahead(gathered, self._set.prefetch, self._device):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ttt.data import bounds, manifest
-from ttt.data.examined import Examined
+from ttt.data.examined import Examined, places
 from ttt.data.megatron import Indexed, open_indexed
 from ttt.errors import DataError
 from ttt.schema.data.tokens import outside
@@ -65,12 +65,12 @@ def faults(data: Any) -> list[str]:
         except DataError as error:
             wrong += error.problems
     try:
-        said = _said(data)
+        known = _recorded(data)
     except DataError as error:
         wrong += error.problems
     else:
         wrong += manifest.differences(
-            Path(data.root), said, {"vocabulary": data.vocabulary} if said else {}
+            Path(data.root), known, {"vocabulary": data.vocabulary} if known else {}
         )
     return [sentence for sentence in wrong if sentence]
 
@@ -88,7 +88,7 @@ def counts(data: Any) -> dict[str, Any]:
     found = {f"{part}_samples": _open(data, part).samples(length) for part in _PARTS}
     if short := [name for name, count in found.items() if not count]:
         raise DataError(f"data.{short[0]}=null: there is no sequence of {length} tokens")
-    return found | _said(data)
+    return found | _recorded(data)
 
 
 def examined(data: Any, part: int = 0, parts: int = 1, *, quick: bool = False) -> Examined | None:
@@ -108,12 +108,13 @@ def examined(data: Any, part: int = 0, parts: int = 1, *, quick: bool = False) -
     for name in _PARTS:
         try:
             files = _open(data, name)
-            vocabulary = vocabulary or _said(data).get("vocabulary")
+            vocabulary = vocabulary or _recorded(data).get("vocabulary")
         except DataError:
             return None  # `faults` reports it
         if vocabulary is None:
             return None
-        for begin in _places(len(files.tokens), _QUICK if quick else _MOST)[part::parts]:
+        most = _QUICK if quick else _MOST
+        for begin in places(len(files.tokens), _BLOCK, most)[part::parts]:
             block = files.tokens[begin : begin + _BLOCK]
             read += len(block)
             least, most = int(block.min()), int(block.max())
@@ -129,20 +130,13 @@ def _open(data: Any, part: str) -> Indexed:
     return open_indexed(Path(data.root) / getattr(data, part))
 
 
-def _said(data: Any) -> dict[str, Any]:
+def _recorded(data: Any) -> dict[str, Any]:
     """The vocabulary that a manifest says, if there is one.
 
     Raises:
         DataError: It is damaged.
     """
     path = Path(data.root) / manifest.MANIFEST
-    said = manifest.content(path).get("vocabulary") if path.exists() else None
-    sound = isinstance(said, int) and manifest.is_count(said, bounds.SAMPLES)
-    return {"vocabulary": said} if sound else {}
-
-
-def _places(tokens: int, most: int) -> list[int]:
-    """Where to look: everywhere, or at even distances, both ends included."""
-    if tokens <= most * _BLOCK:
-        return list(range(0, tokens, _BLOCK))
-    return [(tokens - _BLOCK) * place // (most - 1) for place in range(most)]
+    found = manifest.content(path).get("vocabulary") if path.exists() else None
+    sound = isinstance(found, int) and manifest.is_count(found, bounds.SAMPLES)
+    return {"vocabulary": found} if sound else {}
