@@ -2,7 +2,7 @@
 
 import json
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -50,6 +50,28 @@ class Launcher(Protocol):
             arguments: What was typed after `ttt run`.
             seconds: How long nodes wait for each other.
         """
+
+
+def one_by_one(job: Job, run: Callable[[Path], str]) -> int:
+    """Run the folders of a launch one after the other; the exit code of them all.
+
+    Args:
+        job: The launch.
+        run: Runs one folder, and says how its program ended, for a run that does not say it itself.
+
+    Raises:
+        LaunchError: A run did not finish; the text is that of the rank that failed first.
+    """
+    codes = []
+    for folder in job.runs:
+        ended = run(folder)
+        code = outcome(folder)
+        if code is None:
+            raise explain(folder, ended)
+        codes.append(code)
+        if code == SUSPENDED:  # room is wanted, not the next run
+            break
+    return worst(codes)
 
 
 def outcome(folder: Path) -> int | None:

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ttt.distributed.rank import to_go_on
-from ttt.errors import SUSPENDED
 from ttt.launch.devices import device_problems
-from ttt.launch.job import Job, explain, outcome, worst
+from ttt.launch.job import Job, one_by_one
 from ttt.launch.process import supervise, worker_environment
 from ttt.supervise.deaths import Death
 
@@ -40,17 +39,7 @@ class Local:
         Raises:
             LaunchError: A worker died.
         """
-        codes = []
-        for folder in job.runs:
-            command = [sys.executable, "-m", "ttt.worker", str(folder)]
-            status = supervise(command, environment=worker_environment(1))
-            code = outcome(folder)
-            if code is None:
-                raise explain(folder, str(Death("the worker", socket.gethostname(), status)))
-            codes.append(code)
-            if code == SUSPENDED:  # room is wanted, not the next run
-                break
-        return worst(codes)
+        return one_by_one(job, _run)
 
     def to_go_on(self, folder: Path) -> str:
         """The worker itself."""
@@ -59,3 +48,9 @@ class Local:
     def join(self, arguments: Sequence[str], seconds: float) -> int:
         """Never called: there is one node."""
         raise NotImplementedError
+
+
+def _run(folder: Path) -> str:
+    command = [sys.executable, "-m", "ttt.worker", str(folder)]
+    status = supervise(command, environment=worker_environment(1))
+    return str(Death("the worker", socket.gethostname(), status))

@@ -21,9 +21,9 @@ import psutil
 
 from ttt.distributed import key
 from ttt.distributed.rank import to_go_on
-from ttt.errors import SUSPENDED, install
+from ttt.errors import fault, install
 from ttt.launch.devices import processes_per_node, starting_problems
-from ttt.launch.job import Job, explain, last_words, outcome, worst
+from ttt.launch.job import Job, last_words, one_by_one
 from ttt.launch.process import supervise, worker_environment
 from ttt.run_folder import Logs, RunFolder
 
@@ -132,9 +132,11 @@ class Mpi:
         found = self._program_problems()
         found += starting_problems(self._device, procs=self._procs, nodes=self._nodes)
         if self._hostfile and not Path(self._hostfile).is_file():
+            allowed = "a file with a host on each line"
+            typed = "launcher.hostfile=FILE, or launcher.hostfile=null for this machine"
+            why = "is not a file"
             found.append(
-                f"launcher.hostfile={self._hostfile} is not a file; allowed: a file with a host on"
-                " each line; launcher.hostfile=FILE, or launcher.hostfile=null for this machine"
+                fault("launcher.hostfile", self._hostfile, why, allowed=allowed, typed=typed)
             )
         if importlib.util.find_spec("mpi4py") is None and "MASTER_ADDR" not in os.environ:
             found.append(
@@ -164,17 +166,7 @@ class Mpi:
         Raises:
             LaunchError: A worker died; the text is that of the rank that failed first.
         """
-        codes = []
-        for folder in job.runs:
-            log = Logs(RunFolder(folder).logs).mpirun
-            status = self._supervise(["-m", "ttt.worker", str(folder)], log)
-            code = outcome(folder)
-            if code is None:
-                raise explain(folder, last_words("mpirun", log, status))
-            codes.append(code)
-            if code == SUSPENDED:  # room is wanted, not the next run
-                break
-        return worst(codes)
+        return one_by_one(job, self._run)
 
     def to_go_on(self, folder: Path) -> str:
         """The same mpirun; processes of other nodes need some variables of this one."""
@@ -187,15 +179,17 @@ class Mpi:
         """Never called: mpirun reaches the other nodes by itself."""
         raise NotImplementedError
 
-    def _supervise(self, worker: list[str], log: Path) -> int:
+    def _run(self, folder: Path) -> str:
         assert self._program is not None
+        log = Logs(RunFolder(folder).logs).mpirun
         variables = worker_environment(self._procs) | key.variables()
         variables |= _terminal() | _findable(self._program)
         options = self._options(os.environ | variables)
-        command = [self._program, *options, sys.executable, *worker]
-        return supervise(
+        command = [self._program, *options, sys.executable, "-m", "ttt.worker", str(folder)]
+        status = supervise(
             command, environment=variables, stderr=log, own_session=True, logs=log.parent
         )
+        return last_words("mpirun", log, status)
 
     def _options(self, environment: Mapping[str, str]) -> list[str]:
         assert self._program is not None

@@ -13,10 +13,10 @@ from pathlib import Path
 
 from ttt.distributed import key
 from ttt.distributed.rank import Placement, to_go_on
-from ttt.errors import SUSPENDED, ConfigError
+from ttt.errors import ConfigError
 from ttt.launch import endpoint, nodes
 from ttt.launch.devices import processes_per_node, starting_problems
-from ttt.launch.job import Job, explain, last_words, outcome, worst
+from ttt.launch.job import Job, last_words, one_by_one
 from ttt.launch.process import supervise, worker_environment
 from ttt.launch.relay import Relay
 from ttt.run_folder import Logs, RunFolder
@@ -77,19 +77,7 @@ class Torchrun:
         Raises:
             LaunchError: A worker died; the text is that of the rank that failed first.
         """
-        codes = []
-        for folder in job.runs:
-            log = Logs(RunFolder(folder).logs).torchrun
-            place = [*_ONE_NODE, f"--rdzv-id={uuid.uuid4().hex}"]
-            own = _OWN_STORE | key.variables()
-            status = self._supervise(place, ["-m", "ttt.worker", str(folder)], log, own)
-            code = outcome(folder)
-            if code is None:
-                raise explain(folder, last_words("torchrun", log, status))
-            codes.append(code)
-            if code == SUSPENDED:  # room is wanted, not the next run
-                break
-        return worst(codes)
+        return one_by_one(job, self._run)
 
     def to_go_on(self, folder: Path) -> str:
         """By torchrun on this node."""
@@ -115,6 +103,13 @@ class Torchrun:
             relay = Relay(Logs(Path(folder)).torchrun)
             status = self._supervise(ours, ["-m", "ttt", "run", *arguments], None, {}, relay)
             return relay.close(status)
+
+    def _run(self, folder: Path) -> str:
+        log = Logs(RunFolder(folder).logs).torchrun
+        place = [*_ONE_NODE, f"--rdzv-id={uuid.uuid4().hex}"]
+        own = _OWN_STORE | key.variables()
+        status = self._supervise(place, ["-m", "ttt.worker", str(folder)], log, own)
+        return last_words("torchrun", log, status)
 
     def _supervise(
         self,
