@@ -12,7 +12,8 @@ from ttt import config
 from ttt.data.records import width
 from ttt.errors import DataError
 from ttt.prepare import clicks, flights
-from ttt.prepare.logs import file_hash, numbered
+from ttt.prepare.folder import file_hash
+from ttt.prepare.logs import numbered
 
 FLIGHTS_WIDTH = width(len(flights.DENSE), [1] * len(flights.CATEGORIES))
 

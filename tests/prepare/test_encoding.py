@@ -11,8 +11,7 @@ from tests.prepare.test_criteo import GOOD
 from ttt.errors import DataError
 from ttt.prepare import csv_tables, flights, imagenet
 from ttt.prepare.criteo_lines import read_lines
-from ttt.prepare.folder import is_complete
-from ttt.prepare.logs import file_hash
+from ttt.prepare.folder import file_hash, is_complete
 from ttt.prepare.parallel import lines
 
 MARK = codecs.BOM_UTF8

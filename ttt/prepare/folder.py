@@ -126,6 +126,12 @@ def write_manifest(folder: Path, source: str, counts: Mapping[str, int], **more:
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
 
 
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file of any size."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def content_hash(folder: Path) -> str:
     """SHA-256 over the sorted relative names and the contents of all files but the manifest."""
     whole = hashlib.sha256()

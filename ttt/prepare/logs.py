@@ -5,7 +5,6 @@ Shared by the preparers of click logs; knows records and hashes, not where click
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,8 +15,7 @@ import numpy.typing as npt
 
 from ttt.data.manifest import MANIFEST
 from ttt.data.records import PARTS, Words, file_of
-
-_BLOCK = 1 << 24  # bytes read at a time
+from ttt.prepare.folder import file_hash
 
 
 def numbered(
@@ -75,12 +73,3 @@ def write_manifest(
         "sha256": {file_of(folder, part).name: file_hash(file_of(folder, part)) for part in PARTS},
     }
     (folder / MANIFEST).write_text(json.dumps(fields, indent=2) + "\n")
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file of any size."""
-    whole = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            whole.update(block)
-    return whole.hexdigest()

@@ -5,16 +5,18 @@ It knows plain and gzipped text, and nothing of tokens.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import zip_longest
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn, TypeVar
 
 from ttt.errors import DataError
 from ttt.prepare import unpacking
 from ttt.prepare.encoding import not_utf8, without_mark
 
 Pairs = Iterator[tuple[str, str]]
+T = TypeVar("T", str, tuple[str, str])
+
 Reading = Callable[[int], None]  # bytes of a file, as it lies on disk, read since the last call
 
 
@@ -60,6 +62,26 @@ def whole_lines(path: Path, reading: Reading = ignore) -> Iterator[str]:
         raise not_utf8(path, number, error) from error
     except unpacking.UNREADABLE as error:
         raise DataError(f"{path} cannot be unpacked after line {number}: {error}") from error
+
+
+def chunks(texts: Iterable[T], most: int, characters: int) -> Iterator[list[T]]:
+    """Texts, or tuples of texts, some at a time, so that memory is bounded.
+
+    Args:
+        texts: What to divide.
+        most: How many a chunk has.
+        characters: About how many characters it has at most.
+    """
+    chunk: list[T] = []
+    size = 0
+    for text in texts:
+        chunk.append(text)
+        size += len(text) if isinstance(text, str) else sum(map(len, text))
+        if len(chunk) == most or size >= characters:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
 
 
 def sentences(pair: Pair, reading: Reading = ignore) -> Pairs:

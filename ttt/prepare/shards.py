@@ -6,7 +6,6 @@ Knows files and formats, not where a list comes from.
 
 from __future__ import annotations
 
-import hashlib
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from ttt.data.formats import (
     suffix_of,
 )
 from ttt.errors import DataError
+from ttt.prepare.folder import file_hash
 
 _PACK: dict[str, Callable[[Sample, int], Packed]] = {
     "tfrecord": pack_tfrecord,
@@ -105,12 +105,10 @@ def write_part(
             packed(len(numbers))
         else:
             _write_shard(part, kind, numbers, path, packed)
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
         files[f"{part.name}/{name}"] = {
             "samples": len(numbers),
             "bytes": path.stat().st_size,
-            "sha256": digest,
+            "sha256": file_hash(path),
         }
     return files
 

@@ -7,7 +7,6 @@ half-way goes on after the last stage that was finished. Shared by the preparers
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -19,8 +18,8 @@ import numpy as np
 
 from ttt.errors import DataError, MissingExtra
 from ttt.prepare import room
-from ttt.prepare.folder import MANIFEST, Progress
-from ttt.prepare.parallel import Pair, Reading, sentences
+from ttt.prepare.folder import MANIFEST, Progress, file_hash
+from ttt.prepare.parallel import Pair, Reading, chunks, sentences
 from ttt.prepare.stages import STAGES, Stages
 from ttt.special_tokens import BOS, EOS, PAD, UNK
 
@@ -84,7 +83,8 @@ class Corpus:
         paths = list(dict.fromkeys([*chain(*self.train), *self.evaluation]))
         names = [path.name for path in paths]
         return {
-            path.name if names.count(path.name) == 1 else str(path): _sha256(path) for path in paths
+            path.name if names.count(path.name) == 1 else str(path): file_hash(path)
+            for path in paths
         }
 
 
@@ -127,7 +127,7 @@ def build(folder: Path, corpus: Corpus, recipe: Recipe, progress: Progress) -> N
         "tokenizer": "sentencepiece, byte-pair encoding",
         "dtype": _dtype(recipe).name,
         "sources": corpus.hashes(),
-        "files": {path.name: _sha256(path) for path in made},
+        "files": {path.name: file_hash(path) for path in made},
     }
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
     stages.forget()
@@ -187,7 +187,7 @@ def _train_set(folder: Path, corpus: Corpus, recipe: Recipe, reading: Reading) -
     source, target = (_Writer(folder / f"train.{s}", _dtype(recipe)) for s in ("src", "trg"))
     tokenize = _tokenizer(folder)
     with source, target:
-        for chunk in _chunks(_training_pairs(corpus, reading)):
+        for chunk in chunks(_training_pairs(corpus, reading), _CHUNK, _CHARACTERS):
             whole = [pair for pair in chunk if all(pair)]
             sides = [tokenize([pair[side] for pair in whole]) for side in (0, 1)]
             fits = [max(map(len, pair)) < recipe.max_length for pair in zip(*sides, strict=True)]
@@ -210,7 +210,7 @@ def _eval_set(folder: Path, corpus: Corpus, recipe: Recipe, reading: Reading) ->
     source = _Writer(folder / "eval.src", _dtype(recipe))
     text = folder / "eval.trg.txt"
     with source, text.open("w", encoding="utf-8", newline="\n") as references:
-        for chunk in _chunks(sentences(corpus.evaluation, reading)):
+        for chunk in chunks(sentences(corpus.evaluation, reading), _CHUNK, _CHARACTERS):
             source.write(tokenize([ours for ours, _ in chunk]))
             references.writelines(f"{theirs}\n" for _, theirs in chunk)
             kept += len(chunk)
@@ -245,19 +245,6 @@ def _training_pairs(corpus: Corpus, reading: Reading) -> Iterator[tuple[str, str
     return chain.from_iterable(sentences(pair, reading) for pair in corpus.train)
 
 
-def _chunks(pairs: Iterator[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:
-    chunk: list[tuple[str, str]] = []
-    characters = 0
-    for pair in pairs:
-        chunk.append(pair)
-        characters += len(pair[0]) + len(pair[1])
-        if len(chunk) == _CHUNK or characters >= _CHARACTERS:
-            yield chunk
-            chunk, characters = [], 0
-    if chunk:
-        yield chunk
-
-
 def _tokenizer(folder: Path) -> Callable[[list[str]], list[list[int]]]:
     from sentencepiece import SentencePieceProcessor  # noqa: PLC0415 - an extra
 
@@ -267,8 +254,3 @@ def _tokenizer(folder: Path) -> Callable[[list[str]], list[list[int]]]:
 
 def _dtype(recipe: Recipe) -> np.dtype[Any]:
     return np.dtype(np.uint16 if (recipe.vocabulary or _MOST) <= 2**16 else np.int32)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

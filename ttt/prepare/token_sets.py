@@ -12,7 +12,7 @@ from typing import Any
 
 from ttt.data.manifest import MANIFEST
 from ttt.data.megatron import Writer, dtype_for, open_indexed
-from ttt.prepare.logs import file_hash
+from ttt.prepare.folder import file_hash
 
 PARTS = ("train", "eval")
 BYTES = 256  # token ids where each byte is a token

@@ -19,8 +19,6 @@ from ttt.prepare.parallel import Reading, whole_lines
 from ttt.prepare.token_sets import BYTES
 
 _RECORDS = (".json", ".jsonl", ".ndjson")  # files with a record of JSON in each line
-_CHUNK = 1000  # documents at a time
-_CHARACTERS = 1 << 22  # of a chunk
 
 Encode = Callable[[list[str]], Sequence[Any]]  # the token ids of each document
 
@@ -151,17 +149,3 @@ def _bounded(path: Path, lines: Iterable[str]) -> Iterator[str]:
                 " --by-line if each line is a document"
             )
         yield line
-
-
-def chunks(texts: Iterable[str]) -> Iterator[list[str]]:
-    """Documents that are not empty, some at a time."""
-    chunk: list[str] = []
-    characters = 0
-    for text in filter(None, texts):
-        chunk.append(text)
-        characters += len(text)
-        if len(chunk) == _CHUNK or characters >= _CHARACTERS:
-            yield chunk
-            chunk, characters = [], 0
-    if chunk:
-        yield chunk

@@ -18,13 +18,23 @@ from typing import Any
 
 from ttt.data.megatron import Writer, dtype_for
 from ttt.errors import ConfigError, DataError, fault
-from ttt.prepare.folder import MANIFEST, Progress, is_prepared, manifest_of, silent, whole_folder
-from ttt.prepare.logs import file_hash
+from ttt.prepare.folder import (
+    MANIFEST,
+    Progress,
+    file_hash,
+    is_prepared,
+    manifest_of,
+    silent,
+    whole_folder,
+)
 from ttt.prepare.named import count_problems, text_problems
+from ttt.prepare.parallel import chunks
 from ttt.prepare.token_sets import PARTS, write_manifest
-from ttt.prepare.tokenizing import Tokenizer, chunks, documents, of_bytes, opened
+from ttt.prepare.tokenizing import Tokenizer, documents, of_bytes, opened
 
 NEEDS = None  # its files are named by options of their own
+_CHUNK = 1000  # documents tokenized at a time
+_CHARACTERS = 1 << 22  # and about how many in all, where they are long
 BENCHMARK = "topics"  # a model that fits any text of a moderate size
 
 
@@ -165,7 +175,7 @@ def _write(
     reading: Callable[[int], None],
 ) -> None:
     texts = documents(path, by_line=asked.by_line, key=asked.json_key, reading=reading)
-    for chunk in chunks(texts):
+    for chunk in chunks(filter(None, texts), _CHUNK, _CHARACTERS):
         writer.write([*ids, *end] if end else ids for ids in encode(chunk))
 
 
