@@ -26,7 +26,10 @@ _BOUNDS = {
         " optim.lr_decay optim.weight_decay schedule.end_lr task.coverage_penalty"
         " task.extra_length task.length_penalty"
     ),
-    "0 to below 1": "optim.beta_1 optim.beta_2 optim.momentum task.label_smoothing",
+    "0 to below 1": (
+        "model.attention_dropout model.dropout model.relu_dropout optim.beta_1 optim.beta_2"
+        " optim.momentum task.label_smoothing"
+    ),
     "0 to 1": "model.norm_momentum",
 }
 _OF = {name: words for words, names in _BOUNDS.items() for name in names.split()}

@@ -123,13 +123,6 @@ class LambConfig:
     epsilon: float = 1.0e-6
     weight_decay: float = 0.01
 
-    def problems(self) -> Iterator[str]:
-        """What is wrong with the optimizer."""
-        for name in ("beta_1", "beta_2"):
-            if not 0 <= getattr(self, name) < 1:
-                beta = float(getattr(self, name))
-                yield fault(f"optim.{name}", beta, allowed="0 to below 1", typed="0.9")
-
     def logged(self, rate: Mapping[str, Any]) -> Keys:
         """Keys of the log and their values, with those of the schedule, `rate`."""
         return {

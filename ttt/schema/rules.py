@@ -30,6 +30,18 @@ def not_positive(group: str, values: dict[str, float | None]) -> Iterator[str]:
             yield fault(f"{prefix}{name}", float(value), allowed="above 0", typed="1")
 
 
+def uneven_heads(width: int, heads: int, parts: int) -> Iterator[str]:
+    """A width of a network that heads of attention cannot share: it must be a multiple of parts."""
+    if heads > 0 and width % parts:
+        near = parts * max(1, round(width / parts))
+        even = "" if parts == heads else "even "
+        why, allowed = (
+            f"does not suit model.heads={heads}",
+            f"{even}multiples of the heads, as {near}",
+        )
+        yield fault("model.width", width, why, allowed=allowed, typed=str(near))
+
+
 def not_one_line(values: Mapping[str, Any]) -> Iterator[str]:
     """Faults of texts that become part of a script or command: one line of visible characters each.
 

@@ -4,10 +4,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ttt.errors import fault
 from ttt.flops import formulas
 from ttt.flops.formulas import Lengths
-from ttt.schema.rules import not_positive
+from ttt.schema.rules import not_positive, uneven_heads
 
 
 @dataclass
@@ -21,7 +20,7 @@ class BertConfig:
     heads: int = 16
     feedforward: int = 4096  # inner width of the feed-forward networks
     positions: int = "${data.length}"  # type: ignore[assignment]  # the longest sequence
-    segments: int = 2  # texts of a sequence that are told apart
+    segments: int = 2  # texts of a sequence that the model tells apart
     dropout: float = 0.1  # on embeddings and on what sublayers add
     attention_dropout: float = 0.1  # on attention weights
     initial: str | None = None  # file of a checkpoint to start from; null: random weights
@@ -30,15 +29,7 @@ class BertConfig:
         """What is wrong with the network."""
         counts = ("layers", "width", "heads", "feedforward", "positions", "segments")
         yield from not_positive("model", {name: getattr(self, name) for name in counts})
-        for name in ("dropout", "attention_dropout"):
-            value = getattr(self, name)
-            if not 0 <= value < 1:
-                yield fault(f"model.{name}", float(value), allowed="0 to below 1", typed="0")
-        if self.heads > 0 and self.width % self.heads:
-            near = max(1, round(self.width / self.heads)) * self.heads
-            why = f"does not suit model.heads={self.heads}"
-            allowed = f"multiples of the heads, as {near}"
-            yield fault("model.width", self.width, why, allowed=allowed, typed=str(near))
+        yield from uneven_heads(self.width, self.heads, self.heads)
 
     def flop_per_sample(self, data: Any, lengths: Lengths | None, attended: float) -> float | None:
         """Tensor FLOPs of training one sequence without its padding; see `ttt.flops`."""

@@ -10,7 +10,7 @@ from typing import Any
 from ttt.errors import fault
 from ttt.flops import formulas
 from ttt.flops.formulas import Lengths
-from ttt.schema.rules import not_positive
+from ttt.schema.rules import not_positive, uneven_heads
 
 
 @dataclass
@@ -39,11 +39,8 @@ class LlamaConfig:
         names = "layers width heads kv_heads feedforward norm_epsilon rope_theta rope_factor"
         names += " rope_low rope_high rope_context initial_std"
         yield from not_positive("model", {name: getattr(self, name) for name in names.split()})
-        if self.heads > 0 and self.width % (2 * self.heads):  # numbers of a head turn in pairs
-            near = 2 * self.heads * max(1, round(self.width / (2 * self.heads)))
-            why = f"does not suit model.heads={self.heads}"
-            allowed = f"even multiples of the heads, as {near}"
-            yield fault("model.width", self.width, why, allowed=allowed, typed=str(near))
+        # The numbers of a head turn in pairs.
+        yield from uneven_heads(self.width, self.heads, 2 * self.heads)
         if min(self.heads, self.kv_heads) > 0 and self.heads % self.kv_heads:
             divisors = [each for each in range(1, self.heads + 1) if self.heads % each == 0]
             near = min(divisors, key=lambda each: abs(each - self.kv_heads))

@@ -10,7 +10,7 @@ from typing import Any
 from ttt.errors import fault
 from ttt.flops import formulas
 from ttt.flops.formulas import Lengths
-from ttt.schema.rules import not_positive
+from ttt.schema.rules import not_positive, uneven_heads
 
 
 @dataclass
@@ -33,14 +33,8 @@ class TransformerConfig:
         """What is wrong with the network."""
         counts = ("encoder_layers", "decoder_layers", "width", "heads", "feedforward")
         yield from not_positive("model", {name: getattr(self, name) for name in counts})
-        shares = ("dropout", "attention_dropout", "relu_dropout")
-        yield from _not_a_share("model", {name: getattr(self, name) for name in shares})
         parts = self.heads * (2 if self.heads % 2 else 1)  # half of the width are sines
-        if self.heads > 0 and self.width % parts:
-            near = max(parts, round(self.width / parts) * parts)
-            why = f"does not suit model.heads={self.heads}"
-            allowed = f"even multiples of the heads, as {near}"
-            yield fault("model.width", self.width, why, allowed=allowed, typed=str(near))
+        yield from uneven_heads(self.width, self.heads, parts)
 
     def flop_per_sample(self, data: Any, lengths: Lengths | None, attended: float) -> float | None:
         """Tensor FLOPs of training one sentence pair, without padding; see `ttt.flops`."""
@@ -70,7 +64,6 @@ class GnmtConfig:
     def problems(self) -> Iterator[str]:
         """What is wrong with the network."""
         yield from not_positive("model", {"width": self.width})
-        yield from _not_a_share("model", {"dropout": self.dropout})
         if self.layers < 2:
             yield fault("model.layers", self.layers, allowed="2 or more", typed="2")
 
@@ -84,9 +77,3 @@ class GnmtConfig:
             width=self.width,
             lengths=lengths,
         )
-
-
-def _not_a_share(group: str, values: dict[str, float]) -> Iterator[str]:
-    for name, value in values.items():
-        if not 0 <= value < 1:
-            yield fault(f"{group}.{name}", float(value), allowed="0 to below 1", typed="0")
