@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ttt import config, scratch, signals
 from ttt.clock import Clock
 from ttt.distributed.parallelize import parallelize
-from ttt.errors import ConfigError
+from ttt.errors import ConfigError, fault
 from ttt.events import EventLog, Kind
 from ttt.learner import StandardLearner, set_arithmetic
 from ttt.loop import Parts
@@ -129,13 +129,9 @@ def asked_for(metric: Metric, run_config: RunConfig) -> Metric:
         ConfigError: It is another.
     """
     if metric.name != run_config.target.metric:
-        raise ConfigError(
-            [
-                f"target.metric={run_config.target.metric} is not what"
-                f" {run_config.task._target_} computes; allowed: {metric.name};"
-                f" target.metric={metric.name}"
-            ]
-        )
+        asked, name = run_config.target.metric, metric.name
+        why = f"is not what {run_config.task._target_} computes"
+        raise ConfigError([fault("target.metric", asked, why, allowed=name, typed=name)])
     return metric
 
 

@@ -14,6 +14,7 @@ from functools import cache
 from typing import Any
 
 from ttt import compliance, config
+from ttt.errors import fault
 from ttt.schema import adjustable
 from ttt.schema.closed import DEFINITIONS, broken_rules, word
 from ttt.schema.run import RunConfig
@@ -60,11 +61,12 @@ def remarks(run: RunConfig) -> list[str]:
     bounds = _batches(run)
     if bounds is None or run.data.global_batch >= bounds[0]:
         return []
-    return [
-        f"data.global_batch={run.data.global_batch} is below {bounds[0]}, the batch of the smallest"
-        f" reference convergence point of {run.benchmark.id} (ruleset {run.benchmark.ruleset}):"
-        " MLCommons' rcp_checker will want as many epochs of it as of that one"
-    ]
+    why = (
+        f"is below {bounds[0]}, the batch of the smallest reference convergence point of"
+        f" {run.benchmark.id} (ruleset {run.benchmark.ruleset}): MLCommons' rcp_checker will want"
+        " as many epochs of it as of that one"
+    )
+    return [fault("data.global_batch", run.data.global_batch, why)]
 
 
 def seeds(run: RunConfig) -> list[int]:
@@ -93,31 +95,30 @@ def _problems_of_names(run: RunConfig) -> list[str]:
     benchmark, found = run.benchmark, []
     known = compliance.rulesets()
     if benchmark.ruleset not in (None, *known) and benchmark.id not in DEFINITIONS:
+        allowed = ", ".join(known)
+        typed = "benchmark.ruleset=null for the newest that has the benchmark"
+        why = "is not a ruleset"
         found.append(
-            f"benchmark.ruleset={benchmark.ruleset} is not a ruleset; allowed: {', '.join(known)};"
-            " benchmark.ruleset=null for the newest that has the benchmark"
+            fault("benchmark.ruleset", benchmark.ruleset, why, allowed=allowed, typed=typed)
         )
     if _official(run):
         if benchmark.id not in DEFINITIONS:
-            found.append(
-                f"benchmark.id={benchmark.id} is an MLPerf benchmark that ttt has no definition of"
-                f" to hold this run to; allowed: {', '.join(DEFINITIONS)}, or {_own_id(run)}"
-            )
+            why = "is an MLPerf benchmark that ttt has no definition of to hold this run to"
+            allowed = f"{', '.join(DEFINITIONS)}, or {_own_id(run)}"
+            found.append(fault("benchmark.id", benchmark.id, why, allowed=allowed))
     elif (bare := benchmark.id.strip().lower()) in compliance.official_ids():
-        found.append(
-            f"benchmark.id={benchmark.id!r} reads like MLPerf's {bare}; allowed:"
-            f" benchmark={bare}, or {_own_id(run)}"
-        )
+        why, allowed = f"reads like MLPerf's {bare}", f"benchmark={bare}, or {_own_id(run)}"
+        found.append(fault("benchmark.id", repr(benchmark.id), why, allowed=allowed))
     elif not _ID.fullmatch(benchmark.id):
-        found.append(
-            f"benchmark.id={benchmark.id!r} is not a name; allowed: letters, digits, _, - and . of"
-            " which a folder can be named, beginning with a letter or digit; benchmark.id=mine"
+        allowed = (
+            "letters, digits, _, - and . of which a folder can be named, beginning with a letter or"
+            " digit"
         )
+        given = repr(benchmark.id)
+        found.append(fault("benchmark.id", given, "is not a name", allowed=allowed, typed="mine"))
     elif benchmark.division == "closed":
-        found.append(
-            f"benchmark.division=closed, and {benchmark.id} is not an MLPerf benchmark;"
-            " benchmark.division=open"
-        )
+        why = f"is not possible: {benchmark.id} is not an MLPerf benchmark"
+        found.append(fault("benchmark.division", "closed", why, typed="open"))
     return found
 
 
@@ -135,10 +136,14 @@ def _batch_problems(run: RunConfig) -> list[str]:
     if bounds is None or run.data.global_batch <= bounds[1]:
         return []
     return [
-        f"data.global_batch={run.data.global_batch} is above the largest reference convergence"
-        f" point of {run.benchmark.id} (ruleset {run.benchmark.ruleset}); points: {bounds[0]} to"
-        f" {bounds[1]} ({adjustable.rule('data.global_batch')}); data.global_batch={bounds[1]}, or"
-        " benchmark.division=open"
+        fault(
+            "data.global_batch",
+            run.data.global_batch,
+            f"is above the largest reference convergence point of {run.benchmark.id} (ruleset"
+            f" {run.benchmark.ruleset}); points: {bounds[0]} to {bounds[1]}"
+            f" ({adjustable.rule('data.global_batch')})",
+            typed=f"data.global_batch={bounds[1]}, or benchmark.division=open",
+        )
     ]
 
 
@@ -211,18 +216,17 @@ def _refusal(run: RunConfig, name: str, value: Any, allowed: Any) -> str:
         instead = f"leave {name.partition('.')[0]}= and {name}= out"
     elif allowed == _ABSENT:
         instead = f"leave {name}= out"
+    why, right = "is not allowed in the closed division", word(allowed)
     if run.benchmark.division == "open":
-        return (
-            f"{name}={word(value)} is not {run.benchmark.id}, whose data set, metric, target and"
-            f" ruleset hold in the open division too; allowed: {word(allowed)}; {instead}, or"
-            f" {otherwise}"
+        why = (
+            f"is not {run.benchmark.id}, whose data set, metric, target and ruleset hold in the"
+            " open division too"
         )
-    if adjustable.covered(name, adjustable.adjustable(run.benchmark.id, "open")):
-        otherwise = "benchmark.division=open"
-    return (
-        f"{name}={word(value)} is not allowed in the closed division; allowed: {word(allowed)}"
-        f" ({adjustable.rule(name)}); {instead}, or {otherwise}"
-    )
+    else:
+        right += f" ({adjustable.rule(name)})"
+        if adjustable.covered(name, adjustable.adjustable(run.benchmark.id, "open")):
+            otherwise = "benchmark.division=open"
+    return fault(name, word(value), why, allowed=right, typed=f"{instead}, or {otherwise}")
 
 
 def _own_id(run: RunConfig) -> str:

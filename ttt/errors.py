@@ -13,7 +13,8 @@ in this tree is shown without a traceback; any other exception is a defect in tt
 import codecs
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from ttt import redact
@@ -157,12 +158,34 @@ def fault(
         typed: What to type: overrides as NAME=VALUE, options as --NAME VALUE, or a value of this
             setting.
     """
-    joint = " " if setting.startswith("--") else "="
+    option = setting.startswith("-")
+    joint = " " if option else "="
     found = f"{value:g}" if isinstance(value, float) else value
-    whole = not typed or "=" in typed or typed.startswith("--")
+    whole = not typed or (typed.startswith("--") if option else "=" in typed)
     instead = typed if whole else f"{setting}{joint}{typed}"
     parts = [f"{setting}{joint}{found} {why}", f"allowed: {allowed}" if allowed else "", instead]
     return "; ".join(part for part in parts if part)
+
+
+@contextmanager
+def writing(setting: str, value: Any, typed: str = "") -> Iterator[None]:
+    """Turn a failed write within it into a sentence about the setting or option that names a place.
+
+    Args:
+        setting: As of `fault`.
+        value: The file or folder.
+        typed: As of `fault`.
+
+    Raises:
+        ConfigError: It cannot be written there.
+    """
+    try:
+        yield
+    except OSError as error:
+        within = error.filename not in (None, str(value))
+        where = f" ({error.filename})" if within else ""
+        why = f"cannot be written: {error.strerror}{where}"
+        raise ConfigError([fault(setting, value, why, typed=typed)]) from error
 
 
 def show(error: TttError) -> None:

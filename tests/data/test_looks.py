@@ -382,7 +382,7 @@ def test_the_doctor_as_it_is_typed(ttt: Command, digits: Path, tmp_path: Path):
 
 def test_class_folders_without_parts_are_split_or_the_folder_above_is_meant(folder):
     [sentence] = told(images(folder / "train"))
-    assert sentence.endswith(f"in them; type data.root={folder}")
+    assert sentence.endswith(f"in them; data.root={folder}")
     alone = folder.rename(folder.with_name("my set")) / "train"
     shutil.rmtree(alone.with_name("test"))
     [sentence] = told(images(alone))

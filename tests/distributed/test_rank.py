@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ttt.distributed.rank import Placement, from_environment, half_told, to_go_on
+from ttt.distributed.rank import Placement, from_environment, launch_problem, to_go_on
 
 OMPI = {
     "OMPI_COMM_WORLD_RANK": "5",
@@ -70,7 +70,7 @@ SRUN = {
 )
 def test_a_process_knows_its_place(environment, launcher):
     assert from_environment(environment) == Placement(5, 8, 1, 4, launcher)
-    assert half_told(environment) is None
+    assert launch_problem(environment) is None
 
 
 @pytest.mark.parametrize(
@@ -103,8 +103,8 @@ def test_one_task_alone_is_a_process_like_any_other_but_torchruns_is_not():
 
 def test_a_rank_without_a_size_is_no_world_of_one():
     assert from_environment({"PMIX_RANK": "3"}) is None
-    assert "PMIX_RANK=3" in str(half_told({"PMIX_RANK": "3"}))
-    assert half_told({}) is None
+    assert "PMIX_RANK=3" in str(launch_problem({"PMIX_RANK": "3"}))
+    assert launch_problem({}) is None
 
 
 @pytest.mark.parametrize(
@@ -123,9 +123,9 @@ def test_a_rank_without_a_size_is_no_world_of_one():
         ({"WORLD_SIZE": "1", "PMI_RANK": "1", "PMI_SIZE": "2"}, "MPI_LOCALRANKID"),
     ],
 )
-def test_a_rank_half_told_is_refused(environment, lacks):
+def test_a_rank_launch_problem_is_refused(environment, lacks):
     assert from_environment(environment) is None
-    sentence = half_told(environment)
+    sentence = launch_problem(environment)
     assert lacks in sentence
     assert "LOCAL_RANK and LOCAL_WORLD_SIZE in each" in sentence
 
@@ -135,20 +135,20 @@ ALONE = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": 
 
 @pytest.mark.parametrize(("launched", "name"), [(SRUN, "slurm"), (OMPI, "mpi")])
 def test_variables_left_in_the_shell_make_no_tasks_train_alone(launched, name):
-    said = half_told(ALONE | launched)
+    said = launch_problem(ALONE | launched)
     assert f"its launcher ({name}) that it is rank 5 of 8" in said
     assert "unset RANK WORLD_SIZE LOCAL_RANK LOCAL_WORLD_SIZE" in said
-    assert half_told(ALONE) is None
+    assert launch_problem(ALONE) is None
     # An agent of torchrun's in each task, with one worker: that is what was asked for.
-    assert half_told(ALONE | launched | {"TORCHELASTIC_RUN_ID": "1"}) is None
+    assert launch_problem(ALONE | launched | {"TORCHELASTIC_RUN_ID": "1"}) is None
 
 
 def test_a_process_alone_may_be_told_so_in_half_the_words():
-    assert half_told({"FLUX_TASK_RANK": "0", "FLUX_JOB_SIZE": "1"}) is None
-    assert half_told({"PMIX_RANK": "0", "SLURM_STEP_NUM_TASKS": "1"}) is None
-    assert half_told({"RANK": "0", "WORLD_SIZE": "1"}) is None
-    assert half_told({"SLURM_PROCID": "0", "SLURM_NTASKS": "8"}) is None  # a batch script
-    assert half_told({"PMI_RANK": "0", "PMI_SIZE": "1"}) is None
+    assert launch_problem({"FLUX_TASK_RANK": "0", "FLUX_JOB_SIZE": "1"}) is None
+    assert launch_problem({"PMIX_RANK": "0", "SLURM_STEP_NUM_TASKS": "1"}) is None
+    assert launch_problem({"RANK": "0", "WORLD_SIZE": "1"}) is None
+    assert launch_problem({"SLURM_PROCID": "0", "SLURM_NTASKS": "8"}) is None  # a batch script
+    assert launch_problem({"PMI_RANK": "0", "PMI_SIZE": "1"}) is None
 
 
 @pytest.mark.parametrize("name", ["RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"])

@@ -229,8 +229,8 @@ def test_ports():
     assert one(network.judge_ports(seen(taken), launched=True)).level is Level.ok
 
 
-def begun(placement=None, half_told=None, **allocation):
-    return launch.Launch(placement, half_told, allocation, ("srun",))
+def begun(placement=None, launch_problem=None, **allocation):
+    return launch.Launch(placement, launch_problem, allocation, ("srun",))
 
 
 def test_a_world_smaller_than_the_allocation_is_warned_of():
@@ -252,7 +252,7 @@ def test_ranks_and_nodes_are_counted():
 
 
 def test_a_rank_without_a_size_is_a_failure():
-    finding = next(launch.judge(seen(begun(half_told="PMIX_RANK=1 says; start them by srun"))))
+    finding = next(launch.judge(seen(begun(launch_problem="PMIX_RANK=1 says; start them by srun"))))
     assert finding.level is Level.failure
     assert finding.advice == "start them by srun"
 

@@ -13,7 +13,7 @@ from ttt import config, redact, signals
 from ttt.cli import confided, counted, overrides
 from ttt.cli.run import preparer, problems
 from ttt.distributed.rank import Placement, from_environment
-from ttt.errors import OK, ConfigError
+from ttt.errors import OK, ConfigError, fault
 from ttt.schema.run import RunConfig
 
 _EPILOG = """\
@@ -42,7 +42,8 @@ def main(arguments: list[str]) -> int:
         return OK if {"-h", "--help"} & set(arguments) else become("-")
     options = parser().parse_args(arguments)
     if options.json and not (folder := Path(options.json).absolute().parent).is_dir():
-        raise ConfigError([f"--json {options.json} cannot be written: {folder} is not a folder"])
+        why = f"cannot be written: {folder} is not a folder"
+        raise ConfigError([fault("--json", options.json, why)])
     config.register()
     typed = ["--config-dir", options.config_dir] if options.config_dir else []
     typed += options.overrides

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from hydra._internal.utils import get_args_parser
 
 from ttt.cli import names
+from ttt.errors import fault
 
 FOREIGN = {  # Hydra has them, ttt does not
     "--config-path": "ttt reads its own files and those of one folder of yours; --config-dir DIR",
@@ -111,8 +112,7 @@ def _misused(name: str, value: str | None, action: argparse.Action) -> Iterator[
         yield f"{name} needs a value; {name} {example}"
     elif choices and value is not None and value not in choices:
         likely = names.close(value, choices)
-        allowed = f"allowed: {', '.join(choices)}"
-        yield f"{name} {value} is not allowed; {allowed}; {name} {(likely or choices)[0]}"
+        yield fault(name, value, allowed=", ".join(choices), typed=(likely or choices)[0])
 
 
 def _together(options: dict[str, str | None]) -> Iterator[str]:

@@ -1,8 +1,8 @@
 """Finds all faults of a command line of `ttt run` at once, each with what to type instead.
 
 Hydra stops at the first override it cannot apply. Here each is tried by itself, so that one message
-tells about every one of them, and about impossible values among the rest. Whatever is in a user's
-own YAML files ends in a sentence, too.
+names all of them, and impossible values among the rest. A fault in a user's own YAML files ends in
+a sentence, too.
 """
 
 import os
@@ -17,6 +17,7 @@ from hydra.errors import MissingConfigException
 from ttt import config
 from ttt.cli import counted, names, options, own_files, sentences
 from ttt.cli.composer import Composer, split
+from ttt.errors import fault
 from ttt.prepare.folder import MANIFEST
 from ttt.schema import hyperparameters
 from ttt.schema.closed import word
@@ -97,10 +98,8 @@ def diagnose(
     typed = options.read(arguments)
     folder = typed.config_dir
     if folder is not None and not Path(folder).is_dir():
-        return [
-            f"--config-dir {folder} is not a folder; allowed: one with benchmark/NAME.yaml in it;"
-            " --config-dir DIR"
-        ]
+        allowed = "one with benchmark/NAME.yaml in it"
+        return [fault("--config-dir", folder, "is not a folder", allowed=allowed, typed="DIR")]
     sentence, folder = _of_folder(folder)
     composer = Composer(folder, typed.options.get("--config-name") or "config")
     if isinstance(error, MissingConfigException) and error.missing_cfg_file == composer.name:

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from ttt import errors, foreign, signals
 from ttt.compliance import newest_ruleset, rulesets
-from ttt.errors import NOT_COMPLIANT, OK, ConfigError, TttError, one_line
+from ttt.errors import NOT_COMPLIANT, OK, ConfigError, TttError, fault, one_line
 from ttt.foreign import ForeignError
 from ttt.report.read.find import find
 from ttt.report.read.folders import ruleset_of
@@ -79,9 +79,8 @@ def _out(arguments: argparse.Namespace) -> Path:
     out = Path(os.path.realpath(arguments.out))
     for path in map(os.path.realpath, arguments.path):
         if out.is_relative_to(path):
-            raise ConfigError(
-                [f"--out {arguments.out} is in {path}, which is packaged; allowed: a folder beside"]
-            )
+            why = f"is in {path}, which is packaged"
+            raise ConfigError([fault("--out", arguments.out, why, allowed="a folder beside")])
     return out
 
 
@@ -115,9 +114,8 @@ def _planned(arguments: argparse.Namespace) -> Plan:
 
 def _config_dir(given: str | None) -> Path | None:
     if given is not None and not os.path.isdir(given):
-        raise ConfigError(
-            [f"--config-dir {given} is no folder; allowed: the one that `ttt run` was given"]
-        )
+        allowed = "the one that `ttt run` was given"
+        raise ConfigError([fault("--config-dir", given, "is no folder", allowed=allowed)])
     return None if given is None else Path(given)
 
 
@@ -173,12 +171,9 @@ def _described(entry: Entry, system: str | None) -> Entry:
     for name in ("number_of_nodes", "accelerators_per_node"):
         known, given = (str(each.get(name) or "") for each in (entry.description, description))
         if known and given and known != given:
-            raise ConfigError(
-                [
-                    f"--system {file} has {name} {given}, {entry.path} ran with {known}; allowed: a"
-                    " description of the machine it ran on"
-                ]
-            )
+            why = f"has {name} {given}, {entry.path} ran with {known}"
+            allowed = "a description of the machine it ran on"
+            raise ConfigError([fault("--system", file, why, allowed=allowed)])
     return replace(entry, system=file.stem, description=description)
 
 

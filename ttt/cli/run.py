@@ -4,7 +4,6 @@ Typed under torchrun, srun or mpirun it finds itself already launched: rank 0 co
 becomes a worker; the others become workers at once and get the frozen configuration from rank 0.
 """
 
-import contextlib
 import datetime
 import importlib
 import os
@@ -12,7 +11,7 @@ import re
 import shlex
 import sys
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,8 +24,8 @@ from ttt import claim, config, modes, redact, signals, trusted
 from ttt.cli import closing, confided, counted, looked, options, overrides, shows, sweep
 from ttt.cli.rehearse import rehearse
 from ttt.distributed import key
-from ttt.distributed.rank import JOIN_VARIABLE, Placement, from_environment, half_told
-from ttt.errors import OK, ConfigError, TttError, one_line, show
+from ttt.distributed.rank import JOIN_VARIABLE, Placement, from_environment, launch_problem
+from ttt.errors import OK, ConfigError, TttError, fault, one_line, show, writing
 from ttt.launch.job import Job, Launcher, worst
 from ttt.run_folder import LaunchFolder, RunFolder
 from ttt.schema.closed import typed_seed
@@ -103,7 +102,7 @@ def placed() -> Placement | None:
         ConfigError: The launcher's variables are incomplete.
         LaunchError: Their key is too short.
     """
-    if sentence := half_told():
+    if sentence := launch_problem():
         raise ConfigError([sentence])
     if placement := from_environment():
         key.given()
@@ -205,8 +204,12 @@ def problems(
     ]
     if run.runs > 1 and (placement or launcher.on_every_node):
         found.append(
-            f"runs={run.runs} needs a fresh process for each, and these processes were started for"
-            " one; runs=1, or leave launching to ttt: ttt run launcher=torchrun runs=5"
+            fault(
+                "runs",
+                run.runs,
+                "needs a fresh process for each, and these processes were started for one",
+                typed="runs=1, or leave launching to ttt: ttt run launcher=torchrun runs=5",
+            )
         )
     runs = Path(run.run_root)
     found += trusted.movable([runs, runs / run.benchmark.id])
@@ -215,7 +218,8 @@ def problems(
         made = looked.making(run.benchmark.id)
         found.append(f"data.root is not set; allowed: the data set's folder; data.root=DIR{made}")
     elif not (launcher.remote or Path(root).is_dir() or getattr(run.data, "prepare", None)):
-        found.append(f"data.root={root} is not a folder; data.root=DIR, as `ttt data` made it")
+        typed = "data.root=DIR, as `ttt data` made it"
+        found.append(fault("data.root", root, "is not a folder", typed=typed))
     elif (
         contents
         and not launcher.remote
@@ -231,10 +235,10 @@ def _inside_problems(run: RunConfig, placement: Placement) -> list[str]:
     module = str(run.launcher._target_).split(".")[-2]
     if module in ("local", placement.launcher):
         return []
+    starter = _STARTERS[placement.launcher]
     return [
-        f"launcher={module}, and this process is already one of {placement.size} that"
-        f" {_STARTERS[placement.launcher]} started; leave launcher= out, or type ttt run without"
-        f" {_STARTERS[placement.launcher]}"
+        f"launcher={module}, and this process is already one of {placement.size} that {starter}"
+        f" started; leave launcher= out, or type ttt run without {starter}"
     ]
 
 
@@ -256,7 +260,7 @@ def prepare(run: RunConfig) -> bool:
     if make is None:
         return False
     print(f"preparing {run.data.root}", file=sys.stderr)
-    with written(f"data.root={run.data.root}", "data.root=DIR"):
+    with writing("data.root", run.data.root, "DIR"):
         make(Path(run.data.root))
     return True
 
@@ -276,32 +280,16 @@ def preparer(run: RunConfig) -> Callable[[Path], object] | None:
     except (ModuleNotFoundError, AttributeError) as error:
         raise ConfigError(
             [
-                f"data.root={run.data.root} is not there, and data.prepare={module} cannot make it:"
-                f" {error}; allowed: a module that Python finds from {Path.cwd()}; cd to where it"
-                " lies, or data.root=DIR"
+                fault(
+                    "data.root",
+                    root,
+                    f"is not there, and data.prepare={module} cannot make it: {error}",
+                    allowed=f"a module that Python finds from {Path.cwd()}",
+                    typed="cd to where it lies, or data.root=DIR",
+                )
             ]
         ) from error
     return make
-
-
-@contextlib.contextmanager
-def written(what: str, instead: str) -> Iterator[None]:
-    """Turn a failed write within it into a sentence that names the setting.
-
-    Args:
-        what: The setting and its value.
-        instead: What to type for another place.
-
-    Raises:
-        ConfigError: It cannot be written there.
-    """
-    try:
-        yield
-    except OSError as error:
-        where = f" ({error.filename})" if error.filename else ""
-        raise ConfigError(
-            [f"{what} cannot be written: {error.strerror}{where}; {instead}"]
-        ) from error
 
 
 def freeze(composed: Any, runs: int, processes: int, command: list[str]) -> Job:
@@ -321,7 +309,7 @@ def freeze(composed: Any, runs: int, processes: int, command: list[str]) -> Job:
         launch = LaunchFolder(Path(run.run_root) / run.benchmark.id / launch_id)
         folder = launch.run(seed)
         header = f"# {one_line(shlex.join(shown_command))}\n"
-        with written(f"run_root={run.run_root}", "run_root=DIR"):
+        with writing("run_root", run.run_root, "DIR"):
             trusted.make(folder)
             trusted.keep_others_out()  # for what launchers write, too
             if private:

@@ -23,7 +23,7 @@ from ttt.data.images import Setting
 from ttt.data.order import DRAWS, Ids, Rows, train_rows
 from ttt.data.recipe import Recipe
 from ttt.data.samples import list_train
-from ttt.errors import ConfigError
+from ttt.errors import ConfigError, fault
 from ttt.protocols import Shard, Synthetic, World
 
 
@@ -44,13 +44,11 @@ class Images(dali.Images):
         super().__init__(world=world, channels_last=channels_last, **settings)
         images = self._images
         if images.augment == "random_resized_crop" or not images.cache_mb:
-            raise ConfigError(
-                [
-                    f"data.loader=cached keeps decoded images: data.augment={images.augment} must"
-                    f" be none or pad_crop and data.cache_mb={images.cache_mb} above 0;"
-                    " data.loader=dali"
-                ]
+            why = (
+                f"keeps decoded images: data.augment={images.augment} must be none or pad_crop and"
+                f" data.cache_mb={images.cache_mb} above 0"
             )
+            raise ConfigError([fault("data.loader", "cached", why, typed="dali")])
         self._crops = Crops(images, world.device, channels_last=channels_last)
         self._kept = min(
             int(1e6 * images.cache_mb) // (3 * self._crops.side**2), self.train_samples

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ttt.data.listing import Classes, folders_in, names
+from ttt.errors import fault
 
 _MANY = 20  # names of classes in a sentence
 
@@ -31,10 +32,8 @@ def look(
     root = Path(images.root)
     folder = root / getattr(images, key)
     if not root.is_dir():
-        return None, [
-            f"data.root={images.root} is no folder: prepare the data set with `ttt data`, "
-            "or type data.root=DIR"
-        ]
+        why = "is no folder: prepare the data set with `ttt data`"
+        return None, [fault("data.root", images.root, why, typed="DIR")]
     if not folder.is_dir():
         there = names(folders_in(os.fsencode(root)), _MANY) or "no folder"
         return None, [
@@ -69,14 +68,15 @@ def undivided(images: Any) -> str | None:
         return None
     if not found.images:
         return None
-    text = (
-        f"data.root={root} holds class folders itself ({names(list(found.images), _MANY)}), and"
-        f" neither {parts[0]} nor {parts[1]} with such folders in them"
+    why = (
+        f"holds class folders itself ({names(list(found.images), _MANY)}), and neither {parts[0]}"
+        f" nor {parts[1]} with such folders in them"
     )
     above = root.absolute().parent
     if root.absolute().name in parts and all((above / part).is_dir() for part in parts):
-        return f"{text}; type data.root={shlex.quote(str(above))}"
-    return f"{text}; split it: ttt data images --src {shlex.quote(str(root))} --out DIR"
+        return fault("data.root", root, why, typed=f"data.root={shlex.quote(str(above))}")
+    command = f"ttt data images --src {shlex.quote(str(root))} --out DIR"
+    return fault("data.root", root, f"{why}; split it: {command}")
 
 
 def differing(images: Any) -> list[str]:

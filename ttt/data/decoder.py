@@ -28,7 +28,7 @@ from ttt.data.order import DRAWS, Ids, Rows
 from ttt.data.recipe import Arrays, Recipe, inputs
 from ttt.data.samples import Samples, one_image
 from ttt.data.shards import READERS
-from ttt.errors import ConfigError, DataError
+from ttt.errors import ConfigError, DataError, fault
 from ttt.protocols import World
 
 if TYPE_CHECKING:
@@ -108,12 +108,10 @@ class Decoder:
         from ttt.data.pipeline import build  # noqa: PLC0415
 
         if images.hw_decoder_load is not None and world.device.type == "cpu":
-            raise ConfigError(
-                [
-                    f"data.hw_decoder_load={images.hw_decoder_load:g} is the share of a GPU's JPEG"
-                    " engine, and this run is on a CPU; data.hw_decoder_load=null or device=cuda"
-                ]
-            )
+            why = "is the share of a GPU's JPEG engine, and this run is on a CPU"
+            typed = "data.hw_decoder_load=null or device=cuda"
+            load = images.hw_decoder_load
+            raise ConfigError([fault("data.hw_decoder_load", load, why, typed=typed)])
         self.images = images
         self.recipe = recipe
         self.device = world.device
@@ -254,9 +252,8 @@ class Decoder:
     def _exclude(self, samples: Samples, rows: Rows, error: RuntimeError) -> None:
         """Find the unreadable images of a failed batch; remember or report them."""
         if not os.path.isdir(self.images.root):
-            raise DataError(
-                f"data.root={self.images.root} was removed while the run was going on"
-            ) from error
+            why = "was removed while the run was going on"
+            raise DataError(fault("data.root", self.images.root, why)) from error
         bad = self._unreadable(samples, rows)
         if not bad:
             raise error

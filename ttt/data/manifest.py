@@ -13,7 +13,7 @@ from typing import Any
 
 from ttt import foreign
 from ttt.data import bounds
-from ttt.errors import DataError
+from ttt.errors import DataError, fault
 from ttt.foreign import ForeignError
 from ttt.run_folder import RunFolder
 
@@ -34,10 +34,8 @@ def read(root: Path, needs: str, what: str) -> dict[str, Any]:
     """
     path = root / MANIFEST
     if not path.is_file():
-        raise DataError(
-            f"data.root={root} holds no {MANIFEST}: prepare the data set with `ttt data`,"
-            " or type data.root=DIR"
-        )
+        why = f"holds no {MANIFEST}: prepare the data set with `ttt data`"
+        raise DataError(fault("data.root", root, why, typed="DIR"))
     recorded = content(path)
     counts = recorded.get("counts")
     whole = isinstance(counts, dict) and all(

@@ -13,7 +13,7 @@ import numpy as np
 from ttt.data import bounds, examples
 from ttt.data.examined import Examined
 from ttt.data.formats import Damaged
-from ttt.errors import DataError
+from ttt.errors import DataError, fault
 
 SETTINGS = ("root", "train", "eval", "length", "predictions", "vocabulary")
 _HEAD = 1 << 20  # bytes of a file that are looked at
@@ -28,15 +28,13 @@ def faults(data: Any) -> list[str]:
     root = Path(data.root)
     wrong = []
     if not _files(data):
-        wrong.append(
-            f"data.root={root} holds no file to train on, named {data.train}*: type data.root=DIR,"
-            " or data.train=FOLDER/BEGINNING"
-        )
+        why = f"holds no file to train on, named {data.train}*"
+        typed = "data.root=DIR, or data.train=FOLDER/BEGINNING"
+        wrong.append(fault("data.root", root, why, typed=typed))
     if not (root / data.eval).is_file():
-        wrong.append(
-            f"data.root={root} holds no file {data.eval} to evaluate on: type data.root=DIR, or"
-            " data.eval=FILE"
-        )
+        why = f"holds no file {data.eval} to evaluate on"
+        typed = "data.root=DIR, or data.eval=FILE"
+        wrong.append(fault("data.root", root, why, typed=typed))
     return wrong
 
 

@@ -151,7 +151,7 @@ def to_go_on(placement: Placement | None, folder: Path) -> str:
     return f"python {worker}, in each process, started as before"
 
 
-def half_told(environment: Environment = os.environ) -> str | None:
+def launch_problem(environment: Environment = os.environ) -> str | None:
     """A sentence if a launcher gave this process a rank and not all else that ttt must know.
 
     Taken for a process of its own, each of them would train alone in a world of one. Kubeflow tells

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ttt import redact
-from ttt.distributed.rank import Placement, half_told
+from ttt.distributed.rank import Placement, launch_problem
 from ttt.doctor.findings import Finding, Observation, failure, names, ok, warning
 
 _TOOLS = ("sbatch", "srun", "mpirun", "torchrun")
@@ -31,14 +31,14 @@ class Launch:
 
     Attributes:
         placement: Its place; None for a process alone.
-        half_told: What is wrong with its variables.
+        launch_problem: What is wrong with its variables.
         allocation: SLURM's variables of the allocation, if it is in one.
         tools: The launchers that could be typed here.
         left: Variables of a launcher's that nothing here has set for this process.
     """
 
     placement: Placement | None
-    half_told: str | None
+    launch_problem: str | None
     allocation: dict[str, str]
     tools: tuple[str, ...]
     left: dict[str, str] = field(default_factory=dict)
@@ -50,7 +50,7 @@ def look(placement: Placement | None, environment: Mapping[str, str] = os.enviro
     path = f"{environment.get('PATH', os.defpath)}{os.pathsep}{os.path.dirname(sys.executable)}"
     return Launch(
         placement,
-        half_told(environment),
+        launch_problem(environment),
         {name: environment[name] for name in _ALLOCATION if name in environment},
         tuple(tool for tool in _TOOLS if shutil.which(tool, path=path)),
         left_over(environment, launched=placement is not None),
@@ -101,7 +101,7 @@ def judge(seen: Sequence[Observation[Launch]]) -> Iterator[Finding]:
 
 
 def _unfinished(seen: Sequence[Observation[Launch]]) -> Iterator[Finding]:
-    if sentence := seen[0].facts.half_told:
+    if sentence := seen[0].facts.launch_problem:
         problem, _, advice = sentence.partition("; ")
         yield failure("launch", problem, advice)
 

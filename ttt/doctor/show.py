@@ -10,7 +10,7 @@ from typing import Any
 from rich.text import Text
 
 from ttt.doctor.findings import Finding, Level
-from ttt.errors import ConfigError
+from ttt.errors import writing
 
 _COLOURS = {Level.ok: "green", Level.warning: "yellow", Level.failure: "bold red"}
 _LEVEL_WIDTH, _NAME_WIDTH = 8, 17
@@ -80,7 +80,5 @@ def write(path: str, host: str, ranks: int, nodes: int | None, findings: list[Fi
         "ok": healthy(findings),
         "findings": [plain(finding) for finding in findings],
     }
-    try:
+    with writing("--json", path):
         Path(path).write_text(json.dumps(report, indent=2, allow_nan=False) + "\n")
-    except OSError as error:
-        raise ConfigError([f"--json {path} cannot be written: {error.strerror}"]) from error

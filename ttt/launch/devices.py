@@ -1,5 +1,6 @@
 """How many GPUs a process started here would see, without loading torch."""
 
+from ttt.errors import fault
 from ttt.machine.visible_gpus import count as visible_gpus
 
 ON_A_CPU = 2  # processes on a node without GPUs, where no setting gives a number
@@ -8,7 +9,8 @@ ON_A_CPU = 2  # processes on a node without GPUs, where no setting gives a numbe
 def device_problems(device: str) -> list[str]:
     """What is wrong with asking for this device here."""
     if device == "cuda" and not visible_gpus():
-        return ["device=cuda and no GPU is visible; allowed: device=cpu, or device=auto"]
+        allowed = "device=cpu, or device=auto"
+        return [fault("device", device, "and no GPU is visible", allowed=allowed)]
     return []
 
 
@@ -22,13 +24,12 @@ def starting_problems(device: str, *, procs: int, nodes: int) -> list[str]:
     found = device_problems(device)
     for name, value in (("procs", procs), ("nodes", nodes)):
         if value < 1:
-            found.append(
-                f"launcher.{name}={value} is not allowed; allowed: above 0; launcher.{name}=1"
-            )
+            found.append(fault(f"launcher.{name}", value, allowed="above 0", typed="1"))
     seen = 0 if device == "cpu" else visible_gpus()
     if 0 < seen < procs:
-        found.append(
-            f"launcher.procs={procs} is more than the {seen} visible GPUs; launcher.procs={seen},"
-            " or device=cpu"
+        why, typed = (
+            f"is more than the {seen} visible GPUs",
+            f"launcher.procs={seen}, or device=cpu",
         )
+        found.append(fault("launcher.procs", procs, why, typed=typed))
     return found

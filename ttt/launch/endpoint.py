@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any
 
-from ttt.errors import ConfigError
+from ttt.errors import ConfigError, fault
 
 _HOST = re.compile(r"[\w.-]+")  # what torchrun takes, without IPv6 addresses
 _PORTS = range(1, 2**16)
@@ -67,10 +67,13 @@ def problem(text: str | None) -> str | None:
     """What is wrong with an endpoint as it is typed; None if nothing is."""
     if parse(text):
         return None
-    return (
-        f"launcher.rdzv_endpoint={text} is no place where nodes can meet; allowed: HOST:PORT or"
-        f" [IPv6]:PORT, one of the nodes and a port from {_PORTS[0]} to {_PORTS[-1]}, the same on"
-        " every node; launcher.rdzv_endpoint=node1:29500"
+    return fault(
+        "launcher.rdzv_endpoint",
+        text,
+        "is no place where nodes can meet",
+        allowed="HOST:PORT or [IPv6]:PORT, one of the nodes and a port from"
+        f" {_PORTS[0]} to {_PORTS[-1]}, the same on every node",
+        typed="node1:29500",
     )
 
 
@@ -99,9 +102,13 @@ def resolve(endpoint: Endpoint) -> list[Any]:
         return answer
     raise ConfigError(
         [
-            f"launcher.rdzv_endpoint={endpoint} names no machine that {socket.gethostname()} knows"
-            f" ({answer}); allowed: the name or the address of one of the nodes;"
-            f" launcher.rdzv_endpoint=ADDRESS:{endpoint.port}"
+            fault(
+                "launcher.rdzv_endpoint",
+                endpoint,
+                f"names no machine that {socket.gethostname()} knows ({answer})",
+                allowed="the name or the address of one of the nodes",
+                typed=f"ADDRESS:{endpoint.port}",
+            )
         ]
     )
 

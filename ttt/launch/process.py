@@ -28,9 +28,9 @@ _NAP_SECONDS = 0.02
 def worker_environment(processes: int) -> dict[str, str]:
     """Variables for the workers of this node; what the user has set in his own wins.
 
-    Each gets its share of the cores. Idle compute threads sleep instead of spinning: they share the
-    cores with decoding threads, and a spinning thread that keeps the one it waits for from running
-    made a step 20 times slower on two cores.
+    Each gets its share of the cores. Idle compute threads sleep instead of spinning, because they
+    share the cores with decoding threads. A spinning thread can keep the one it waits for from
+    running: that made a step 20 times slower on two cores.
 
     Args:
         processes: How many workers this node will run.

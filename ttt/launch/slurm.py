@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ttt import modes, redact
-from ttt.errors import SUSPENDED, LaunchError
+from ttt.errors import SUSPENDED, LaunchError, fault
 from ttt.launch import sbatch, slurm_job
 from ttt.launch.job import Job, lost, outcome, stopped, worst
 from ttt.launch.slurm_job import State
@@ -85,10 +85,9 @@ class Slurm:
         found += not_one_line({"launcher.python": interpreter(asked)})
         gpus = asked.gpus
         if gpus is not None and self._procs > gpus and self._device != "cpu":
-            found.append(
-                f"launcher.procs={self._procs} is more than launcher.gpus_per_node={gpus};"
-                f" launcher.procs={gpus}, or device=cpu"
-            )
+            why = f"is more than launcher.gpus_per_node={gpus}"
+            typed = f"launcher.procs={gpus}, or device=cpu"
+            found.append(fault("launcher.procs", self._procs, why, typed=typed))
         return found if asked.dry_run else found + cluster_problems(asked)
 
     def launch(self, job: Job) -> int | None:
@@ -187,18 +186,14 @@ def _too_much(asked: SlurmConfig, named: Sequence[Partition]) -> Iterator[str]:
     names = ",".join(partition.name for partition in named)
     nodes = max(partition.nodes for partition in named)
     if asked.nodes > nodes:
-        yield (
-            f"launcher.nodes={asked.nodes} is more than the {nodes} nodes of partition {names};"
-            f" launcher.nodes={nodes}"
-        )
+        why = f"is more than the {nodes} nodes of partition {names}"
+        yield fault("launcher.nodes", asked.nodes, why, typed=str(nodes))
     limits = [limit_seconds(partition.time) for partition in named]
     seconds = limit_seconds(asked.time) if asked.time else None
     if seconds is not None and all(limit is not None and seconds > limit for limit in limits):
         allowed = " or ".join(dict.fromkeys(partition.time for partition in named))
-        yield (
-            f"launcher.time={asked.time} is more than partition {names} allows, {allowed};"
-            f" launcher.time={named[0].time}"
-        )
+        why = f"is more than partition {names} allows, {allowed}"
+        yield fault("launcher.time", asked.time, why, typed=named[0].time)
 
 
 def partitions() -> dict[str, Partition]:

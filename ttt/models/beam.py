@@ -12,10 +12,10 @@ continuations is finished, and finished ones compete by
     log P(Y | X) / ((5 + |Y|) / 6) ** length_penalty + coverage_penalty * coverage
 
 with |Y| counting the end of sentence (Wu et al. 2016, arXiv:1609.08144, equation 14). A sentence is
-done when K have finished, as in fairseq, on which MLPerf entries are built, so that one beam is
-greedy search; or earlier, when the best is out of reach: no unfinished one would get past it even
-if it gained all words still allowed for nothing. What has not ended by the last word ends there, at
-the price of that word's probability.
+done when K have finished, as in fairseq, on which MLPerf entries are built. So one beam is greedy
+search. It is done earlier when the best is out of reach: no unfinished hypothesis would get past it
+even if it gained all words still allowed for nothing. What has not ended by the last word ends
+there, at the price of that word's probability.
 
 The search knows a model by the protocols below and ids by `ttt.special_tokens`.
 
@@ -31,7 +31,7 @@ from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
 import torch
 from torch import Tensor
 
-from ttt.errors import ConfigError
+from ttt.errors import ConfigError, fault
 from ttt.special_tokens import BOS, EOS, PAD
 
 _LOOK_EVERY = 4  # words; a look makes the host wait for the device
@@ -206,12 +206,8 @@ class _Beams:
 def _attentive(state: State, coverage_penalty: float) -> Attentive:
     if isinstance(state, Attentive):
         return state
-    raise ConfigError(
-        [
-            f"task.coverage_penalty={coverage_penalty:g} needs a model with one attention, as"
-            " model=gnmt; task.coverage_penalty=0"
-        ]
-    )
+    why = "needs a model with one attention, as model=gnmt"
+    raise ConfigError([fault("task.coverage_penalty", coverage_penalty, why, typed="0")])
 
 
 def _candidates(logits_NV: Tensor, scores_BK: Tensor, *, must_end: bool) -> Candidates:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ttt.errors import DataError
+from ttt.errors import DataError, fault
 from ttt.models import tensor_bundle
 from ttt.models.bert_names import Source, sources
 
@@ -61,14 +61,13 @@ def _torch(path: Path) -> Callable[[Source], Tensor | None]:
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
         reason = str(error).partition("\n")[0]
-        raise DataError(
-            f"model.initial={path} cannot be read: {reason}; type model.initial=FILE"
-        ) from error
+        why = f"cannot be read: {reason}"
+        raise DataError(fault("model.initial", path, why, typed="FILE")) from error
     for name in _WITHIN:
         if isinstance(content, dict) and isinstance(content.get(name), dict):
             content = content[name]
     if not isinstance(content, dict):
-        raise DataError(f"model.initial={path} holds no tensors by name; type model.initial=FILE")
+        raise DataError(fault("model.initial", path, "holds no tensors by name", typed="FILE"))
     plain = {str(name).removeprefix("module."): value for name, value in content.items()}
 
     def find(source: Source) -> Tensor | None:

@@ -5,7 +5,7 @@ cores train in seconds to one that keeps a GPU busy. It is a plain `nn.Module`: 
 processes, precision, losses or data sets.
 
 The form is that of the ResNets made for short schedules (Page 2018, "How to train your ResNet", an
-entry of DAWNBench): a stage is a convolution, a max pool, then residual blocks that keep width and
+entry of DAWNBench). A stage is a convolution, a max pool, then residual blocks that keep width and
 resolution. In few epochs it learns more than a ResNet whose blocks stride (He et al. 2015,
 arXiv:1512.03385) for the same work.
 
@@ -20,7 +20,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from ttt.errors import ConfigError
+from ttt.errors import ConfigError, fault
 from ttt.protocols import Plan
 
 Norm = Literal["batch", "group"]
@@ -122,4 +122,4 @@ def _norm(kind: Norm, channels: int, momentum: float) -> nn.Module:
         return nn.BatchNorm2d(channels, momentum=momentum)
     if kind == "group":
         return nn.GroupNorm(max(1, channels // _CHANNELS_PER_GROUP), channels)
-    raise ConfigError([f"model.norm={kind}: must be batch or group; type model.norm=batch"])
+    raise ConfigError([fault("model.norm", kind, allowed="batch, group", typed="batch")])

@@ -2,9 +2,9 @@
 
 A schedule is called with `step`, the number of updates already made (0 before the first), and gives
 the rate of the update about to be made. It knows nothing of optimizers. A plan is written in epochs
-and read at t = (step + 1) / steps_per_epoch, the epochs done *after* that update: a warm-up from 0
-then never wastes its first update on a rate of 0, the update that completes the warm-up has exactly
-the base rate, and the one that completes the plan has exactly the end rate. The rate stays there.
+and read at t = (step + 1) / steps_per_epoch, the epochs done *after* that update. So a warm-up from
+0 never wastes its first update on a rate of 0. The update that completes the warm-up has exactly
+the base rate. The one that completes the plan has exactly the end rate, and the rate stays there.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ttt.errors import ConfigError
+from ttt.errors import ConfigError, fault
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,12 +38,9 @@ class _Plan:
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.warmup_epochs < self.epochs:
-            raise ConfigError(
-                [
-                    f"schedule.warmup_epochs={self.warmup_epochs}: must be at least 0 and below "
-                    f"schedule.epochs={self.epochs}; type schedule.warmup_epochs=0"
-                ]
-            )
+            allowed = f"0 to below schedule.epochs={self.epochs:g}"
+            warmup = self.warmup_epochs
+            raise ConfigError([fault("schedule.warmup_epochs", warmup, allowed=allowed, typed="0")])
 
 
 def _rate(plan: _Plan, step: int, fall: Callable[[float], float]) -> float:

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from ttt.errors import ConfigError
+from ttt.errors import writing
 
 
 def natural(path: str | Path) -> list[str | int]:
@@ -21,7 +21,5 @@ def write_json(path: str | Path, content: dict[str, Any]) -> None:
         ConfigError: The file cannot be written.
     """
     text = json.dumps(content, indent=2, allow_nan=False)
-    try:
+    with writing("--json", path):
         Path(path).write_text(text + "\n", encoding="utf-8")
-    except OSError as error:
-        raise ConfigError([f"--json {path} cannot be written: {error.strerror}"]) from error

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ttt.errors import fault
 from ttt.schema.adjustable import rule
 from ttt.schema.run import RunConfig
 
@@ -39,11 +40,17 @@ class Fixed:
             value = getattr(value, name, None)
         if value not in self.allowed:
             words = " or ".join(word(one) for one in self.allowed)
-            yield (
-                f"{self.setting}={word(value)} is not allowed in the closed division; allowed:"
-                f" {words} ({rule(self.setting)}); {self.setting}={word(self.allowed[0])},"
-                " or benchmark.division=open"
-            )
+            yield _refused(self.setting, word(value), words, word(self.allowed[0]))
+
+
+def _refused(setting: str, value: str, allowed: str, typed: str) -> str:
+    return fault(
+        setting,
+        value,
+        "is not allowed in the closed division",
+        allowed=f"{allowed} ({rule(setting)})",
+        typed=f"{setting}={typed}, or benchmark.division=open",
+    )
 
 
 def lars_momentum(run: RunConfig) -> Iterator[str]:
@@ -78,10 +85,7 @@ def starts_from_a_checkpoint(run: RunConfig) -> Iterator[str]:
     training_rules.adoc, "Pre-training is not allowed" and "Weight and Bias Initialization".
     """
     if run.model.initial is None:
-        yield (
-            "model.initial=null is not allowed in the closed division; allowed: the reference's"
-            f" checkpoint ({rule('model.initial')}); model.initial=FILE, or benchmark.division=open"
-        )
+        yield _refused("model.initial", "null", "the reference's checkpoint", "FILE")
 
 
 def word(value: Any) -> str:

@@ -114,10 +114,8 @@ class SlurmConfig:
                     " with -, each quote with its other; \"launcher.lines=['--mail-type=END']\""
                 )
         if self.container_mounts and self.container_image is None:
-            yield (
-                f"launcher.container_mounts={self.container_mounts} has no effect without"
-                " launcher.container_image=IMAGE"
-            )
+            why = "has no effect without launcher.container_image=IMAGE"
+            yield fault("launcher.container_mounts", self.container_mounts, why)
 
     def _time_problems(self) -> Iterator[str]:
         if self.time is None:

@@ -80,13 +80,12 @@ class TargetConfig:
             fraction = high <= 1
             percent = self.threshold / 100
             meant = next((one for one in (percent, 0.75) if low < one <= high), high)
-            typed = f"target.threshold={f'{meant:g}' if fraction else 'N'}"
-            yield (
-                f"target.threshold={self.threshold:g} is outside the range of {self.metric}, above"
-                f" {low:g} and at most {high:g}; "
-                + (f"type a fraction, as in {typed}" if fraction else typed)
-                + (", or the metric's own target.range=[0,20]" if fraction else "")
-            )
+            why = f"is outside the range of {self.metric}, above {low:g} and at most {high:g}"
+            typed = "target.threshold=N"
+            if fraction:
+                typed = f"type a fraction, as in target.threshold={meant:g},"
+                typed += " or the metric's own target.range=[0,20]"
+            yield fault("target.threshold", float(self.threshold), why, typed=typed)
         if (self.eval_every_epochs is None) == (self.eval_every_samples is None):
             yield (
                 f"target.eval_every_epochs={self.eval_every_epochs} and target.eval_every_samples="

@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 from ttt import modes, redact, run_folder
-from ttt.errors import ConfigError
+from ttt.errors import ConfigError, fault, writing
 from ttt.run_folder import POWER
 from ttt.submission import implementation
 from ttt.submission.entry import PARAMETERS
@@ -25,14 +25,11 @@ def draft(out: Path) -> Iterator[Path]:
     """
     # mkdtemp's folder is open to its owner only, until `settle`.
     if out.is_file() or (out.is_dir() and any(out.iterdir())):
-        raise ConfigError(
-            [f"--out {out} exists and is not an empty folder; allowed: a new one; --out {out}.new"]
-        )
-    try:
+        why = "exists and is not an empty folder"
+        raise ConfigError([fault("--out", out, why, allowed="a new one", typed=f"{out}.new")])
+    with writing("--out", out):
         out.parent.mkdir(parents=True, exist_ok=True)
         folder = Path(mkdtemp(prefix=f"{out.name}.draft-", dir=out.parent))
-    except OSError as error:
-        raise ConfigError([f"--out {out} cannot be written: {error.strerror}"]) from error
     try:
         yield folder
     finally:

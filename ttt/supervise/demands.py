@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ttt import claim
 from ttt.distributed.agreement import LostRankZero
-from ttt.errors import ConfigError, DataError, LaunchError
+from ttt.errors import ConfigError, DataError, LaunchError, fault
 from ttt.events import EventLog, Kind
 from ttt.machine import page_cache
 from ttt.protocols import World
@@ -56,10 +56,9 @@ def data_on_every_node(run_config: RunConfig, world: World) -> None:
     seen = world.gather_nodes((socket.gethostname(), root.is_dir()))
     blind = sorted(host for host, sees in seen if not sees)
     if blind:
-        sentence = (
-            f"data.root={root} is not a folder on {', '.join(blind)} (seen from"
-            f" {Path.cwd()}); allowed: a folder that every node sees; data.root=DIR"
-        )
+        why = f"is not a folder on {', '.join(blind)} (seen from {Path.cwd()})"
+        allowed = "a folder that every node sees"
+        sentence = fault("data.root", root, why, allowed=allowed, typed="DIR")
         raise DataError(sentence) if world.rank == 0 else LostRankZero(sentence)
 
 

@@ -13,7 +13,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ttt.errors import ConfigError, MissingExtra, one_line
+from ttt.errors import MissingExtra, one_line, writing
 from ttt.report.analyze.experiment import Experiment
 from ttt.report.analyze.format import duration, number
 from ttt.report.analyze.study import Study, Task
@@ -91,11 +91,11 @@ def _of_task(task: Task) -> Iterator[Chart]:
             "Quality over time",
             "A line for each run, coloured by experiment; dashed is the target.",
             lambda ink: drawing.quality(task, ink),
-            tuple(_told(task, *each) for each in drawing.curves(task)),
+            tuple(_described(task, *each) for each in drawing.curves(task)),
         )
 
 
-def _told(task: Task, of: Experiment, run: Run) -> str:
+def _described(task: Task, of: Experiment, run: Run) -> str:
     """What a curve of quality is: the experiment, where there are several, the seed and the end."""
     last = run.evaluations[-1]
     parts = [
@@ -149,15 +149,13 @@ def write_figures(study: Study, folder: str | Path) -> list[Path]:
         MissingExtra: matplotlib is not installed.
     """
     written = []
-    try:
+    with writing("--figures", folder):
         Path(folder).mkdir(parents=True, exist_ok=True)
         for chart in charts(study):
             for form in ("svg", "png"):
                 path = Path(folder) / f"{chart.name}.{form}"
                 path.write_bytes(_saved(chart, form))
                 written.append(path)
-    except OSError as error:
-        raise ConfigError([f"--figures {folder} cannot be written: {error.strerror}"]) from error
     return written
 
 

@@ -8,10 +8,11 @@ import dataclasses
 import math
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ttt.errors import ESCAPE, ConfigError, one_line
+from ttt.errors import ESCAPE, one_line, writing
 from ttt.report.analyze.caveats import grain, overstated, problems, replaced, why_failed
 from ttt.report.analyze.efficiency import Efficiency
 from ttt.report.analyze.experiment import Experiment, Observation
@@ -64,14 +65,12 @@ def write_csv(study: Study, path: str | Path) -> None:
         ConfigError: The file cannot be written.
     """
     rows = [_flat(result) for result in as_json(study)["results"]]
-    try:
-        # A file name on Linux may be no text: escaped, it is at least readable.
-        with Path(path).open("w", newline="", encoding="utf-8", errors=ESCAPE) as file:
-            writer = csv.DictWriter(file, rows[0] if rows else _AGREED)
-            writer.writeheader()
-            writer.writerows({name: _cell(each) for name, each in row.items()} for row in rows)
-    except OSError as error:
-        raise ConfigError([f"--csv {path} cannot be written: {error.strerror}"]) from error
+    # A file name on Linux may be no text: escaped, it is at least readable.
+    opened = partial(Path(path).open, "w", newline="", encoding="utf-8", errors=ESCAPE)
+    with writing("--csv", path), opened() as file:
+        writer = csv.DictWriter(file, rows[0] if rows else _AGREED)
+        writer.writeheader()
+        writer.writerows({name: _cell(each) for name, each in row.items()} for row in rows)
 
 
 def _result(of: Experiment, unit: str) -> dict[str, Any]:

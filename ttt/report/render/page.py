@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ttt.compliance import LABEL
-from ttt.errors import ESCAPE, ConfigError, MissingExtra, one_line
+from ttt.errors import ESCAPE, MissingExtra, one_line, writing
 from ttt.report.analyze.caveats import cautions, objections, why_failed
 from ttt.report.analyze.experiment import Experiment, Observation
 from ttt.report.analyze.format import counted
@@ -62,11 +62,9 @@ def write_page(study: Study, path: str | Path, *, command: str = "ttt report PAT
         MissingExtra: jinja2 or matplotlib is not installed.
     """
     text = page(study, command=command)
-    try:
+    with writing("--html", path):
         # A file name on Linux may be no text, and a page has to be.
         Path(path).write_text(text, encoding="utf-8", errors=ESCAPE)
-    except OSError as error:
-        raise ConfigError([f"--html {path} cannot be written: {error.strerror}"]) from error
 
 
 def page(study: Study, *, command: str) -> str:
