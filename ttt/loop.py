@@ -169,7 +169,7 @@ def train(parts: Parts, batches: Iterator[Batch], step: int, stop: int) -> tuple
     """Update until `stop`, unless on any rank the loss breaks, time is up or preemption is asked.
 
     Ranks exchange what they saw every few steps and read the answer one exchange later, so that no
-    rank waits for it; at the end of the block they do wait, the device is drained there anyway.
+    rank waits for it. At the end of the block they do wait: the device is drained there anyway.
     """
     answer, verdict = None, RUNNING
     parts.meter.mark()

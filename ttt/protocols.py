@@ -124,7 +124,7 @@ class Task(Protocol):
         """Mean loss over the batch, a scalar."""
 
     def predict(self, model: nn.Module, batch: Batch) -> Any:
-        """Whatever the metric judges; called without gradients."""
+        """What the metric judges; called without gradients."""
 
     def metric(self) -> Metric:
         """A fresh metric, empty."""

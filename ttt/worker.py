@@ -107,6 +107,6 @@ if __name__ == "__main__":
     code = main(sys.argv[1:])
     sys.stdout.flush()
     sys.stderr.flush()
-    # All is written and closed. What the interpreter would do now, taking the threads of torch,
-    # DALI and NCCL apart in whatever order, takes time and can deadlock: no finished run may hang.
+    # All is written and closed. The interpreter would now end the threads of torch, DALI and NCCL
+    # in any order. That takes time and can deadlock, and no finished run may hang.
     scratch.end(code)

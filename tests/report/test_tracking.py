@@ -177,7 +177,7 @@ def test_the_summary_has_the_sweep_the_scores_and_the_page(pushed):
 def test_what_was_never_uploaded_is_not_there_for_a_server(pushed):
     folder, _ = pushed
     said = python(folder, PUSH, "runs", "results", "online")
-    assert "nobody is logged in" in said  # it had something to upload
+    assert "W&B has no login here" in said  # it had something to upload
     directory = next(iter((folder / "wandb").glob("offline-run-*")))
     number = directory.name.rpartition("-")[2]
     assert _written(folder, number, "offline") == directory
@@ -189,7 +189,7 @@ def test_what_was_never_uploaded_is_not_there_for_a_server(pushed):
 def test_without_a_login_nothing_is_uploaded_and_the_way_out_is_told(pushed):
     folder, _ = pushed
     said = python(folder, PUSH, "results", "online")
-    assert "nobody is logged in" in said
+    assert "W&B has no login here" in said
     assert "--wandb offline" in said
 
 

@@ -4,7 +4,7 @@ The engine reads what is written here; the official command alone can use it, to
 rules, and those of the closed division for all its benchmarks, are taken from the installed package
 when the file is written; only what differs is below.
 
-Our records differ from an official benchmark's in what a number from a stranger needs most: the log
+Our records differ from an official benchmark's in what a number from a stranger needs most. The log
 itself must state the target, and the run must end, successfully, at the evaluation that reached it.
 May not know any log or run folder.
 """

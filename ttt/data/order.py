@@ -65,7 +65,7 @@ def train_rows(
     """Endless batches of one shard, from step `start` on.
 
     The epochs follow each other without a seam: global batch s is places [s * B, (s + 1) * B) of
-    epoch 0, epoch 1, ... laid end to end, so every batch is full, one batch may span epochs, and
+    epoch 0, epoch 1, ... laid end to end. So every batch is full, one batch may span epochs, and
     each sample comes exactly once an epoch. Shard i of W takes the i-th of W equal runs of it.
 
     Args:

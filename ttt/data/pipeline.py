@@ -135,8 +135,8 @@ def _after(shape: Node, encoded: Node) -> Node:
     """The encoded bytes as they are, but only where `peek_image_shape` could parse all of them.
 
     In DALI 2.4 a file that the decoder cannot parse, among more than 32 others, is a segmentation
-    fault. Peeking uses the same parser and fails properly, which keeps from running whatever
-    depends on it: so the shape, times zero, is made part of the decoder's input.
+    fault. Peeking uses the same parser and fails properly, and DALI then runs nothing that depends
+    on its result. So the shape, times zero, is part of the decoder's input.
     """
     same_length = fn.slice(shape, start=[0], shape=[1], axes=[0]) * 0.0 + 1.0
     return fn.reshape(encoded, rel_shape=same_length)

@@ -1,16 +1,16 @@
 """Images packed into a few large files, read by byte range in any order.
 
 An index says where each sample's record begins, so a shard is a folder of images without the cost
-of a folder: an open file each. What is read when is decided where it is for folders, by
-`ttt.data.order`, and the bytes go into the same decoder; so a run has the same properties on every
-format: one order for any number of ranks, every sample once an epoch, resumed anywhere for nothing.
+of a folder: an open file each. `ttt.data.order` decides what is read when, as it does for folders,
+and the bytes go into the same decoder. So a run has the same properties on every format: one order
+for any number of ranks, every sample once an epoch, resumed anywhere for nothing.
 
 DALI's own readers of these formats (fn.readers.tfrecord, webdataset, mxnet) read a shard from its
-beginning to its end and shuffle within a buffer. That is what a disk with a moving arm needs; it
-makes the order depend on the number of readers, and resuming read all that was read before. On
+beginning to its end and shuffle within a buffer. That is what a disk with a moving arm needs. It
+makes the order depend on the number of readers, and resuming reads all that was read before. On
 flash, from a parallel file system or out of the page cache, reading 100 kB at a time in any order
-is not what limits a decoder: of 30 kB photographs in memory, two cores took 55,000 a second out of
-shards by the threads below and 92,000 out of folders by DALI's, and decoded and scaled 2,100.
+does not limit a decoder. Of 30 kB photographs in memory, two cores took 55,000 a second out of
+shards by the threads below, and 92,000 out of folders by DALI's. They decoded and scaled 2,100.
 
 Where records are is `ttt.data.indexes`, what one looks like inside `ttt.data.formats`.
 """

@@ -168,11 +168,11 @@ def agree(
             (on the others).
     """
     room = Room(store, "agreement", secret)
-    nonce = room.say(f"said/{placement.rank}", mine)
+    nonce = room.say(f"report/{placement.rank}", mine)
     if placement.rank:
         obey(room, nonce, 2 * seconds)
         return
-    keys = [f"said/{rank}" for rank in range(placement.size)]
+    keys = [f"report/{rank}" for rank in range(placement.size)]
     with contextlib.suppress(DistStoreError):
         wait(room.store, keys, seconds)
     silent = [rank for rank, name in enumerate(keys) if not room.store.check([name])]

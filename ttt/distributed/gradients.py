@@ -38,13 +38,13 @@ class GradientTimes:
         """Keep what was timed since the last look; costs microseconds and never waits."""
         if not self._whole:
             return
-        told = self._module._get_ddp_logging_data()
-        if told.get(_START, 0) <= self._seen:
+        timed = self._module._get_ddp_logging_data()
+        if timed.get(_START, 0) <= self._seen:
             return
-        self._seen = told[_START]
-        computed = told["forward_compute_time"] + told["backward_compute_time"]
-        exchanged = told["backward_comm_time"]
-        hidden = told["backward_compute_comm_overlap_time"]
+        self._seen = timed[_START]
+        computed = timed["forward_compute_time"] + timed["backward_compute_time"]
+        exchanged = timed["backward_comm_time"]
+        hidden = timed["backward_compute_comm_overlap_time"]
         exposed = max(0.0, exchanged - hidden)
         self._samples.append((computed / 1e6, exchanged / 1e6, exposed / 1e6))
 

@@ -1,7 +1,7 @@
 """What MPI carries, where mpirun started the processes: where rank 0 is, and what nodes say.
 
-MPI is a messenger of the initialisation and is gone before the clock starts: no thread, fabric or
-progress engine of its own shares the machine with the training. mpirun goes on watching the
+MPI carries messages while a run initialises, and is gone before the clock starts. No thread, fabric
+or progress engine of its own shares the machine with the training. mpirun goes on watching the
 processes and ends them all when one of them dies. Only this file knows mpi4py.
 """
 
@@ -172,8 +172,8 @@ def _reachable(world: Intracomm, placement: Placement, addresses: list[str], por
     lost = []
     for address in addresses:
         reached = placement.local_rank > 0 or _answers(address, port)
-        told = world.allgather(None if reached else socket.gethostname())
-        lost = [host for host in told if host]
+        hosts = world.allgather(None if reached else socket.gethostname())
+        lost = [host for host in hosts if host]
         if not lost:
             return address
     sentence = "rank 0's node has no network address but loopback ones"

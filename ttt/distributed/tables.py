@@ -1,9 +1,9 @@
 """Embedding tables spread over the world: ids go to the rows, sums of rows come back.
 
-A process sends each other one the ids of the features that it has rows of, every process sums the
-rows it has for all samples of the global batch, and the sums go back to where the samples are. A
-table cut by rows takes the same way: each process answers with a part of the sum, and the parts are
-added where they arrive. The backward pass goes the same way in reverse.
+Each process sends every other one the ids of the features that the other has rows of. Every process
+sums the rows it has for all samples of the global batch, and the sums go back to where the samples
+are. A table cut by rows takes the same way: each process answers with a part of the sum, and the
+parts are added where they arrive. The backward pass goes the same way in reverse.
 
 Why not TorchRec (1.8.0, tried on two gloo processes, both table-wise and row-wise): it updates the
 tables inside the backward pass, in a kernel fused with it. Nothing can come between, so that with
@@ -262,9 +262,9 @@ def _columns(tables: Sequence[int], hots: Sequence[int]) -> list[int]:
 class _Exchange(torch.autograd.Function):
     """`Axis.transfer` that gradients go back through.
 
-    Every process starts from the mean loss over its own samples, and the loss that is minimised is
-    the mean of those: what DistributedDataParallel does for other parameters by averaging, the
-    division by the number of processes does here.
+    Every process starts from the mean loss over its own samples, and training minimises the mean of
+    those. DistributedDataParallel averages the gradients of other parameters for that; here the
+    division by the number of processes does it.
     """
 
     @staticmethod

@@ -37,9 +37,9 @@ _NCCL = {
     # Entries of the flight recorder; the second is what newer releases of torch call it.
     "TORCH_NCCL_TRACE_BUFFER_SIZE": "2000",
     "TORCH_FR_BUFFER_SIZE": "2000",
-    # What torch's own watchdog thread meets, a CUDA error or one of NCCL, by default ends the
-    # process by SIGABRT (Watchdog::run in torch/csrc/distributed/c10d/ProcessGroupNCCL.cpp), before
-    # the main thread can show the CUDA error with its traceback. With 0 that thread only logs it
+    # If torch's own watchdog thread meets an error of CUDA or NCCL, by default it ends the process
+    # by SIGABRT (Watchdog::run in torch/csrc/distributed/c10d/ProcessGroupNCCL.cpp). Then the main
+    # thread cannot show the CUDA error with its traceback. With 0 that thread only logs the error
     # and ends. NCCL is not aborted then (TORCH_NCCL_ASYNC_ERROR_HANDLING is 3 by default): no rank
     # goes on with half of a sum. `ttt.supervise.heartbeat` ends a rank that waits for one that is
     # gone.

@@ -1,7 +1,7 @@
 """Counts the tensor FLOPs of a training step where no closed form says them.
 
-With tensors that have shapes and no values, which takes no memory and little time: on the meta
-device or, where a model asks its device for what this does not know, as fake tensors of a CPU.
+Its tensors have shapes and no values, which takes no memory and little time. They are on the meta
+device or, where a model asks its device for what this does not know, are fake tensors of a CPU.
 Attention and LSTMs are made of plain products there, which torch counts. (Of a CPU's own kernels it
 counts 0, of a GPU's attention also what the backward pass computes again.) What needs values, as
 `.item()` does, fails.
@@ -96,7 +96,7 @@ def count(
             by `is_causal`; with a mask it counts in full.
 
     Raises:
-        Exception: Whatever the model or the loss raises where tensors have no values.
+        Exception: The model or the loss raised it, where tensors have no values.
     """
     try:
         with torch.device("meta"):

@@ -1,7 +1,7 @@
 """Dividing the cores of one machine among its ranks: pure, and blind to masks and quotas.
 
-A rank's home is a NUMA node: the one its GPU is on, or else the one with most cores per rank left,
-which maximises the smallest share (D'Hondt's method of apportionment); sockets are compared first,
+A rank's home is a NUMA node: the one its GPU is on, or else the one with most cores per rank left.
+That maximises the smallest share (D'Hondt's method of apportionment). Sockets are compared first,
 then their nodes. Cores are then divided evenly, for synchronous training goes at the pace of the
 smallest share:
 

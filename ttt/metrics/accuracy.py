@@ -1,7 +1,7 @@
 """Top-1 accuracy, counted in integers so that it does not depend on the number of processes.
 
 It knows nothing of the model or of how samples are divided: its caller sends every evaluation
-sample exactly once, and the sum over processes makes the quality the same float on each of them.
+sample exactly once. The sum over processes makes the quality the same float on each of them.
 
 Shape suffixes: B batch, K classes.
 """

@@ -4,14 +4,14 @@ It knows nothing of the model or of how samples are divided: its caller sends ev
 sample exactly once. Scores stay where they were made until the end; no process ever holds them all.
 
 The area is the share of (positive, negative) pairs in which the positive sample has the higher
-score, a tie counting half (Hanley and McNeil 1982, "The Meaning and Use of the Area under a
-Receiver Operating Characteristic (ROC) Curve", section "The Statistical Properties"), which is what
-ranking all scores with mid-ranks for ties gives (Mann and Whitney 1947). Twice that count of pairs
-is an integer, so the sum over processes is exact and one division at the end makes the quality the
-same float for any number of them.
+score; a tie counts half (Hanley and McNeil 1982, "The Meaning and Use of the Area under a Receiver
+Operating Characteristic (ROC) Curve", section "The Statistical Properties"). Ranking all scores
+with mid-ranks for ties gives the same (Mann and Whitney 1947). Twice that count of pairs is an
+integer, so the sum over processes is exact. One division at the end then makes the quality the same
+float for any number of processes.
 
-`Auc.compute` is a sample sort (Frazer and McKellar 1970): each process sorts its own scores; a
-sample of all of them gives boundaries; one exchange puts every score on the process that counts its
+`Auc.compute` is a sample sort (Frazer and McKellar 1970). Each process sorts its own scores. A
+sample of all of them gives boundaries. One exchange puts every score on the process that counts its
 range, equal scores on the same one.
 """
 
@@ -37,17 +37,17 @@ class Auc:
     Only the order of the scores counts, in fp32: a logit judges as well as its probability, and
     better where the sigmoid rounds: from 17 on it is 1 in fp32 for every logit.
 
-    A score that is NaN counts as the worst its label can have, -inf for a positive sample and +inf
-    for a negative one, so that no NaN ever does better than any number would.
+    A score that is NaN counts as the worst its label can have: -inf for a positive sample, +inf for
+    a negative one. So no NaN does better than a number would.
 
-    Let n be the samples of one process. It keeps 5 n bytes (fp32 scores, one byte a label); to
-    compute, it takes about 26 n more at its peak, sorts n scores, exchanges at most 4 n bytes and
-    sorts again what came. Scores that are all equal end on one process, which then holds all of
+    Let n be the samples of one process. It keeps 5 n bytes (fp32 scores, one byte a label). To
+    compute, it takes about 26 n more at its peak. It sorts n scores, exchanges at most 4 n bytes
+    and sorts again what came. Scores that are all equal end on one process, which then holds all of
     that class: right, and slow.
 
-    The largest set it is for has 89,137,319 samples (MLPerf's DLRM-DCNv2). On 8 processes that is
-    n = 11,142,165: measured alone on one core of a CPU, a sort of so many took 1.2 s, `compute` 1.3
-    s and 272 MiB above the 53 MiB kept. From there it is arithmetic: two sorts and 45 MB to
+    The largest set it is for has 89,137,319 samples (MLPerf's DLRM-DCNv2): on 8 processes
+    n = 11,142,165. Measured alone on one core of a CPU, a sort of so many took 1.2 s, and `compute`
+    1.3 s and 272 MiB above the 53 MiB kept. From there it is arithmetic: two sorts and 45 MB to
     exchange, about 3 s on such cores.
     """
 

@@ -1,9 +1,9 @@
 """BERT for pre-training: which words were masked, and whether one text follows another.
 
 The network of Devlin et al. 2018 (arXiv:1810.04805) as MLPerf's reference has it (mlcommons/
-training, language_model/tensorflow/bert/modeling.py): a norm after each sum, GELU by the error
-function, learned positions, a head for masked words that shares the table of words. Its 336,226,108
-numbers with the default settings are those of the reference, pooler and heads included.
+training, language_model/tensorflow/bert/modeling.py). It has a norm after each sum, GELU by the
+error function, learned positions, and a head for masked words that shares the table of words. Its
+336,226,108 numbers with the default settings are those of the reference, pooler and heads included.
 
 It is a plain `nn.Module`: it knows nothing of processes, precision, losses or text.
 
@@ -35,7 +35,7 @@ class Bert(nn.Module):
         heads: Of every attention.
         feedforward: Inner width of the feed-forward networks.
         positions: The longest sequence.
-        segments: Texts of a sequence that are told apart.
+        segments: Texts of a sequence that the model tells apart.
         dropout: On embeddings and on every sublayer's output, before it is added.
         attention_dropout: On attention weights.
         initial: File of a checkpoint to start from; None: from random weights. It is read here,

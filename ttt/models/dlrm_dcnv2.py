@@ -1,6 +1,6 @@
 """DLRM-DCNv2: the recommendation model of MLPerf Training since v3.0.
 
-Numbers go through a small network, ids through embedding tables; a cross network multiplies all of
+Numbers go through a small network, ids through embedding tables. A cross network multiplies all of
 it with itself, and another network makes one logit of the result (Naumov et al. 2019,
 arXiv:1906.00091; cross network: Wang et al. 2020, DCN V2, arXiv:2008.13535). Shapes and first
 values are those of torchrec's `DLRM_DCN`, which the MLPerf reference trains (mlcommons/training,

@@ -1,9 +1,9 @@
 """Embedding tables whose looked-up rows are summed: one table a feature, or any pieces of them.
 
 All tables of a module lie below each other in one tensor. A batch is then one kernel forward and
-one backward, for any number of features. Which process holds which piece is decided elsewhere
-(`ttt.distributed`); here a row's first value depends on the seed, its table and its place in it
-alone, so that a piece made by itself holds what the whole would.
+one backward, for any number of features. `ttt.distributed` decides which process holds which piece.
+Here a row's first value depends on the seed, its table and its place in it alone. So a piece that
+is made by itself holds what the whole would.
 
 Shape suffixes: B batch, H ids of a sample, F tables (or pieces of tables), D width of a row.
 """

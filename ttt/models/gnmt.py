@@ -1,11 +1,11 @@
 """GNMT: LSTMs with attention, in the form of MLPerf's reference.
 
-The translation system of Wu et al. 2016 (arXiv:1609.08144) as mlcommons/training,
-rnn_translator/pytorch/seq2seq/models ("GNMT v2") made it smaller: the first layer of the encoder
-reads both ways, layers from the third on have a residual connection, and the output of the
-decoder's first layer asks the attention (Bahdanau et al. 2014, arXiv:1409.0473, with normed
-weights), whose answer every later layer gets beside its input. What is said at a position never
-depends on the attention of the one before, so that training takes all positions of a layer at once.
+The translation system of Wu et al. 2016 (arXiv:1609.08144), as mlcommons/training made it smaller
+(rnn_translator/pytorch/seq2seq/models, "GNMT v2"). The first layer of the encoder reads both ways,
+and layers from the third on have a residual connection. The output of the decoder's first layer
+asks the attention (Bahdanau et al. 2014, arXiv:1409.0473, with normed weights). Every later layer
+gets the answer beside its input. The output at a position never depends on the attention of the one
+before, so that training takes all positions of a layer at once.
 NVIDIA's v0.7 entry counts 160,671,297 parameters for 32,320 words, as many as here.
 
 It is a plain `nn.Module`: it knows nothing of processes, precision, losses, text or search.

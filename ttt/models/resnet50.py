@@ -1,9 +1,9 @@
 """ResNet-50 v1.5, the network of MLPerf's image classification.
 
 The 50-layer column of table 1 in He et al. 2015 (arXiv:1512.03385), with the change that made it
-v1.5: where a stage halves the resolution, the 3x3 convolution of its first block strides and not
-the 1x1 before it, so that no pixel is skipped (Gross and Wilber 2016, "Training and investigating
-residual nets"). 25,557,032 parameters for 1,000 classes.
+v1.5 (Gross and Wilber 2016, "Training and investigating residual nets"). Where a stage halves the
+resolution, the 3x3 convolution of its first block strides, and not the 1x1 before it. So no pixel
+is skipped. 25,557,032 parameters for 1,000 classes.
 
 It is a plain `nn.Module`: it knows nothing of processes, precision, losses or data sets. The same
 layout in memory that its input has (channels last, if it is to be fast) goes through all layers.

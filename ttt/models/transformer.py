@@ -1,9 +1,10 @@
 """The Transformer for translation: a whole batch at once, or decoding a word at a time.
 
 The network of Vaswani et al. 2017 (arXiv:1706.03762) in the details that MLPerf's reference fixes
-(mlcommons/training, translation/tensorflow/transformer/model): norms before the sublayers and one
-more at the end of each stack, one table for source words, target words and output, and its initial
-weights. The order of the paper, a norm after each sum and none at the end, is `norm_first=False`.
+(mlcommons/training, translation/tensorflow/transformer/model). Norms come before the sublayers, and
+one more at the end of each stack. One table is for source words, target words and output. The
+initial weights are the reference's, too. `norm_first=False` is the order of the paper: a norm after
+each sum, and none at the end.
 NVIDIA's v0.7 entry, fairseq's transformer_wmt_en_de_big_t2t, is the reference's network: its log
 counts 210,808,832 parameters for 33,712 words, as many as here.
 

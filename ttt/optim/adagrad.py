@@ -128,8 +128,8 @@ def build(
 
     Where a module's gradients are sparse (its `sparse` is true, as torch.nn.EmbeddingBag names it)
     only the rows of the batch are touched. Gradients of a row that occurs more than once are added
-    up before they are squared, so that it is the dense update to the last bits: a row without a
-    gradient does not move in either.
+    up before they are squared. So it is the dense update to the last bits: a row without a gradient
+    moves in neither.
 
     Args:
         model: Already on its device.

@@ -1,7 +1,7 @@
 """The columns of a table in memory: what kind each one is, and its features.
 
 A column is kept as a number a row and the list of its different values, so that a table takes four
-bytes a field; what a column is follows from its different values alone.
+bytes a field. What a column is follows from its different values alone.
 """
 
 from __future__ import annotations

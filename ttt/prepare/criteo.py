@@ -1,16 +1,15 @@
 """Criteo's 1 TB click logs, as MLPerf's DLRM-DCNv2 reads them: 24 days to multi-hot records.
 
 Follows the MLPerf reference (mlcommons/training, recommendation_v2/torchrec_dlrm, steps 2 and 3 of
-its README, built on torchrec.datasets.criteo): numbers become log(x - least of the day + 2); words
-are numbered in the order in which they are first seen over all days and taken modulo the rows of
-their table; each id brings along the further ids drawn for it once; the days before the last are
-shuffled, once; the first half of the last day is for evaluation, in its own order, and its second
-half is not used.
+its README, built on torchrec.datasets.criteo). Numbers become log(x - least of the day + 2). Words
+get numbers in the order in which all days first show them, modulo the rows of their table. Each id
+brings along the further ids that are drawn for it once. The days before the last are shuffled once.
+The first half of the last day is for evaluation, in its own order. Its second half is not used.
 
-It differs in two things. Shuffling draws another order: the reference permutes 660 GB in memory;
-here each sample goes to a bucket drawn by chance and buckets are shuffled one by one, which makes
-every order equally likely, too. And ids stay integers: the reference shuffles them as fp32, which
-makes one of several neighbours above 2^24 in the training days, and not in the last.
+It differs in two things. Shuffling draws another order: the reference permutes 660 GB in memory.
+Here each sample goes to a bucket drawn by chance, and each bucket is then shuffled by itself. That
+makes every order equally likely, too. And ids stay integers. The reference shuffles them as fp32,
+which makes one id of several neighbours above 2^24 in the training days, but not in the last.
 
 Memory is bounded for any number of lines: under 2 GB, and 5 GB while the words of the largest
 features are numbered. Disk: 3.9 TB of records and, until they are done, 0.7 to 1.2 TB of what is

@@ -8,7 +8,7 @@
     eval        the first half of the last day, expanded: eval.bin
 
 Every stage writes files of its own, or a place of its own in a file, so that beginning it again
-does no harm; what it has read is removed only when its end is noted.
+does no harm. What it has read is removed only when its end is noted.
 """
 
 from __future__ import annotations

@@ -24,8 +24,8 @@ Ids = npt.NDArray[np.int32]
 class Numbering:
     """Numbers the words of one feature in the order in which they are first seen.
 
-    Words are kept sorted, in runs of which each is at least twice as long as the next: a block of
-    words is looked up in a few runs, and a word is moved a few times in all. Memory is 8 bytes a
+    Words are kept sorted, in runs of which each is at least twice as long as the next. So a block
+    of words is looked up in a few runs, and a word is moved a few times in all. Memory is 8 bytes a
     word and as much again while runs are merged: 5 GB for 300 million, which Criteo's largest
     feature has.
     """

@@ -1,9 +1,9 @@
 """Flights that left New York in 2013 and whether they arrived late: 327,346 real records.
 
 From the data of the R package nycflights13 (H. Wickham; US BTS, FAA and NOAA). A sample is a flight
-with a known arrival, its label whether that was more than 15 minutes late, its features what is
-known when the flight is planned and, of the weather, what is measured at its scheduled hour. The
-times it really left and flew are never read.
+with a known arrival. Its label is whether that was more than 15 minutes late. Its features are what
+is known when the flight is planned, and the weather at its scheduled hour. The times it really left
+and flew are never read.
 """
 
 from __future__ import annotations

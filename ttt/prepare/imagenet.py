@@ -1,8 +1,8 @@
 """ImageNet, or any folders of images by class, packed into shards with an index.
 
-ImageNet (ILSVRC 2012) is not free to download for us: image-net.org gives it to those who register,
-as archives that unpack to one folder a class for training, and to one folder for all validation
-images. MLPerf's resnet benchmark is defined on it.
+ImageNet (ILSVRC 2012) is not free to download for us: image-net.org gives it to those who register.
+Its archives unpack to one folder a class for training, and to one folder for all validation images.
+MLPerf's resnet benchmark is defined on it.
 """
 
 from __future__ import annotations

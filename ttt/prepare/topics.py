@@ -88,7 +88,7 @@ def texts() -> list[str]:
 
 
 def _paragraphs(texts: Iterable[str]) -> Iterator[bytes]:
-    """Every paragraph of the texts once, whatever space it is set with."""
+    """Every paragraph of the texts once; one that differs in white space alone is the same."""
     seen = set()
     for text in texts:
         for paragraph in text.split("\n\n"):

@@ -44,11 +44,11 @@ class Run(Measurements):
     """One run, finished or not.
 
     It has the fields of summary.json and of its `compliance`. A run folder without that file has
-    what its configuration says, its last sign of life as reason, and the status "running" while its
-    rank 0 keeps the record locked, "suspended" when it was left to go on later, "not started" where
-    there never was a sign, as when it waits in a scheduler's queue, and "died" else. One whose
-    summary.json cannot be used is "unreadable": how it ended is unknown. An MLPerf log has the
-    status of its run_stop, and "died" without that or run_start.
+    what its configuration says, and its last sign of life as reason. Its status is "running" while
+    its rank 0 keeps the record locked, and "suspended" when it was left to go on later. It is "not
+    started" where there never was a sign, as when it waits in a scheduler's queue, and "died" else.
+    One whose summary.json cannot be used is "unreadable": how it ended is unknown. An MLPerf log
+    has the status of its run_stop, and "died" without that or run_start.
 
     Attributes:
         path: Its folder, or its log.

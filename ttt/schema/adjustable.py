@@ -21,7 +21,7 @@ MACHINE: Mapping[str, str] = {
     "command": "what was typed",
     "compile": 'equivalent graphs are allowed: "Graph Execution"',
     "data.cache_mb": "decoded images that are kept; the same pixels",
-    "data.eval_batch": "every evaluation sample counts once, whatever the batch",
+    "data.eval_batch": "every evaluation sample counts once, in a batch of any size",
     "data.first_label": "how shards count classes; belongs to data.format",
     "data.format": "all formats give the same batches",
     "data.hw_decoder_load": "who decodes an image",
@@ -114,7 +114,7 @@ TUNABLE: Mapping[str, Mapping[str, str]] = {
 # What the open division sets free besides: model and training method, how training data are
 # preprocessed and ordered ("Open Division", "Preprocessing During the Run", "Training Data Order",
 # "Model", "Hyperparameters", "Loss function"). MLCommons would allow other training data and
-# another end of the run as well ("Data State at Start of Run", "Quality measure"); ttt tells the
+# another end of the run as well ("Data State at Start of Run", "Quality measure"). ttt gives the
 # time to the benchmark's target on the benchmark's data, and lends official names to nothing else.
 OPEN: Mapping[str, str] = {
     "clip_norm": "training method",

@@ -1,8 +1,8 @@
 """What every MLPerf log of ours says of its run, in MLPerf's words. Pure.
 
 Ruleset 6.1.0 asks each run to disclose the lowest precision of linear layers, attention and
-communication, and how the model is spread; of a model without attention too, for which the word is
-that of its linear layers.
+communication, and how the model is spread. A model without attention gives the precision of its
+linear layers for it.
 """
 
 from collections.abc import Collection, Iterable, Mapping

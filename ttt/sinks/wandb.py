@@ -221,7 +221,7 @@ def begin(directory: Path, *, mode: Mode, timeout: float, **identity: Any) -> An
     )
     wandb.setup(settings)
     if mode == "online" and not wandb.login(prompt=False, verify=False):
-        raise TttError("nobody is logged in; type wandb login")
+        raise TttError("W&B has no login here; type wandb login")
     # Online the id alone is not enough: a run that goes on would replace what it was before.
     resume: Literal["allow"] | None = "allow" if mode == "online" else None
     run = wandb.init(mode=mode, resume=resume, settings=settings, **identity)

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 class Language:
     """Implements `ttt.protocols.Task` for sequences of tokens that are all as long.
 
-    The logits of a batch are in memory at once, in the precision of the model and in fp32: of one
-    sequence of 8,192 tokens of Llama 3.1 2.1 GB and 4.2 GB, and as much again for their gradients.
+    The logits of a batch are in memory at once, in the precision of the model and in fp32. Those of
+    one sequence of 8,192 tokens of Llama 3.1 take 2.1 GB and 4.2 GB, and their gradients as much.
     """
 
     def loss(self, model: nn.Module, batch: Tokens | tuple[Tensor, Tensor]) -> Tensor:

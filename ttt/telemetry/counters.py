@@ -1,8 +1,8 @@
 """The counters of joules of one node: those of GPUs and of processors.
 
-zeus finds the processors' counters, NVML those of GPUs. zeus' own watch for RAPL counters that wrap
-around is a process for each counter, which would import the training program once more; a reading a
-second makes it needless.
+zeus finds the processors' counters, NVML those of GPUs. For RAPL counters that wrap around, zeus
+itself starts a process for each counter, which would import the training program once more. A
+reading a second makes that needless.
 """
 
 from collections.abc import Callable, Sequence

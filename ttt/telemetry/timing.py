@@ -1,8 +1,8 @@
 """How long steps take and how long they wait for data, measured without a synchronisation.
 
 On a CPU a moment is a reading of the host's clock. On a GPU it is a CUDA event in torch's current
-stream: the host runs ahead of the device, so the host's clock would show how fast steps are queued,
-and a host that is held back by a full queue would look like one that waits for data.
+stream, because the host runs ahead of the device. Its clock would show how fast steps are queued,
+and a host that a full queue holds back would look like one that waits for data.
 """
 
 import sys

@@ -155,10 +155,12 @@ def _settings(experiments: Sequence[Experiment]) -> list[str]:
     chosen += others[: max(0, _SETTINGS - len(chosen))]
     chosen.sort(key=differing.index)
     usual = {name: _usual([repr(each.get(name)) for each in known]) for name in chosen}
-    return [_told(each, chosen, usual) for each in known]
+    return [_unusual(each, chosen, usual) for each in known]
 
 
-def _told(values: Mapping[str, Any], chosen: Sequence[str], usual: Mapping[str, str | None]) -> str:
+def _unusual(
+    values: Mapping[str, Any], chosen: Sequence[str], usual: Mapping[str, str | None]
+) -> str:
     """Settings as one would type them, without what is as usual; the first if everything is."""
     present = [name for name in chosen if name in values]
     unusual = [name for name in present if repr(values[name]) != usual[name]]

@@ -1,4 +1,4 @@
-"""Utilization at peaks that whoever reads the results gives. Pure."""
+"""Utilization at peaks that the reader of the results gives. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import replace

@@ -1,9 +1,9 @@
 """Has MLCommons' rcp_checker judge how fast an experiment converged.
 
-Who needs fewer epochs than the reference did something else than the benchmark, or was lucky: the
-checker compares the logs of an experiment with reference convergence points, and tells what the
-score must be multiplied with (training_rules.adoc, "Reference Convergence Points"). It speaks in
-log messages and wants a folder of logs, so it is given both here, and writes nothing anywhere.
+Who needs fewer epochs than the reference did something else than the benchmark, or was lucky. The
+checker compares the logs of an experiment with reference convergence points, and says by what the
+score must be multiplied (training_rules.adoc, "Reference Convergence Points"). It speaks in log
+messages and wants a folder of logs, so it is given both here, and writes nothing anywhere.
 
 May not know how runs are grouped or scored.
 """

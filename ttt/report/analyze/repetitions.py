@@ -22,7 +22,7 @@ def repetitions(runs: Iterable[Run]) -> list[tuple[Run, ...]]:
     died left no word of its machine: it belongs to the one its launch used. Where seeds come again
     from launch to launch, a user repeated the whole launch: each launch is by itself. MLPerf logs
     repeat each other if they lie in the same folder and say the same of benchmark, division,
-    submitter, system and batch; what a damaged one does not say is as in the others.
+    submitter, system and batch. What a damaged one does not say is as in the others.
     """
     runs = list(runs)
     found: dict[Hashable, list[Run]] = {}

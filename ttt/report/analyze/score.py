@@ -4,9 +4,9 @@ The score is the mean time-to-train without the fastest and the slowest run (MLC
 training_rules.adoc). One run that did not converge may be the slowest that is dropped; with two the
 experiment has no score. Of unet3d, which has many short runs, four are dropped at either end.
 
-The score of official logs is that of MLCommons' result_summarizer, which differs in two cases: it
-gives no mean of fewer than three runs, where this gives the plain one and says so; and it believes
-in the time of a run that ended as aborted, if only some evaluation had reached the target.
+The score of official logs is that of MLCommons' result_summarizer, which differs in two cases. It
+gives no mean of fewer than three runs; this gives the plain one and says so. And it believes in the
+time of a run that ended as aborted, if only some evaluation had reached the target.
 
 May not know files or how a score is shown.
 """

@@ -65,7 +65,7 @@ def _rank(best: Experiment, scored: Sequence[Experiment], task: Task) -> str:
     close = [
         (each.second if each.first is best else each.first).name
         for each in task.comparisons
-        if best in (each.first, each.second) and (each.hidden or not _told_apart(each.p_value))
+        if best in (each.first, each.second) and (each.hidden or not _distinct(each.p_value))
     ]
     if close:
         return f"{which}: the lowest of {len(scored)}, not told apart from {close[0]}"
@@ -86,7 +86,7 @@ def compared(comparison: Comparison) -> str:
     """What a comparison says, in a sentence."""
     first, second = comparison.first.name, comparison.second.name
     p_value = comparison.p_value
-    apart = _told_apart(p_value)
+    apart = _distinct(p_value)
     if comparison.ratio < _AS_FAST and not apart:
         text = f"{first}: as fast as {second}, within {percent(max(0.001, comparison.ratio - 1))}"
     else:
@@ -106,7 +106,7 @@ def compared(comparison: Comparison) -> str:
     return f"{text}."
 
 
-def _told_apart(p_value: float | None) -> bool:
+def _distinct(p_value: float | None) -> bool:
     return p_value is not None and p_value < _ERROR
 
 

@@ -67,7 +67,7 @@ def runs_needed(first: Sequence[float], second: Sequence[float]) -> int | None:
     """Runs of each with which Welch's test finds the difference of these means.
 
     With 5 % error, in 80 % of cases: the least n for which the noncentral t distribution leaves
-    that much beyond the test's limit, as far as these means and variances are the true ones.
+    that much beyond the test's limit. It takes these means and variances for the true ones.
 
     Returns:
         2 to MANY, which is as many or more; None with fewer than three values of either, equal

@@ -50,12 +50,12 @@ def _blocks(reports: Any, project: str) -> list[Any]:
     trained = {"project": project, "filters": "JobType = 'train'"}
     runs = reports.Runset(name="runs", **trained)
     sizes = reports.Runset(name="sizes", groupby=["group"], **trained)
-    told = reports.Runset(project=project, name="summaries", filters="JobType = 'summary'")
+    summaries = reports.Runset(project=project, name="summaries", filters="JobType = 'summary'")
     grids = {
         "Scaling": (runs, [_scatter(reports, *each) for each in _BY_SIZE]),
         "Convergence": (sizes, [_quality(reports, x) for x in ("seconds", "samples")]),
         "Differences": (runs, [reports.RunComparer(diff_only=True)]),
-        "Experiments": (told, _study(reports)),
+        "Experiments": (summaries, _study(reports)),
     }
     return [
         block

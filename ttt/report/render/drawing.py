@@ -1,9 +1,9 @@
 """Draws the figures of a report; the only module that knows matplotlib.
 
-Figures are as wide as a column of a paper, or a phone, with text of 9 points. Colours are those of
-Okabe and Ito ("Color Universal Design", 2008), told apart by colour-blind readers, some lighter or
-darker to be visible on white and on dark; where there are more lines than colours, viridis, ordered
-by size.
+Figures are as wide as a column of a paper, or a phone, with text of 9 points. Colour-blind readers
+can tell the colours apart: they are those of Okabe and Ito ("Color Universal Design", 2008), some
+lighter or darker to be visible on white and on dark. Where there are more lines than colours, they
+are those of viridis, in order of size.
 """
 
 import math

@@ -99,11 +99,11 @@ def _facts(of: Experiment) -> dict[str, Any]:
 
 def _names(experiments: Sequence[Experiment]) -> list[str]:
     """Owner and size of each, the same beside any other, and the settings that differ."""
-    shown = [_told(_facts(each)) for each in experiments]
+    shown = [_written(_facts(each)) for each in experiments]
     return [joined(*each) for each in zip(shown, differences(experiments, shown), strict=True)]
 
 
-def _told(facts: Mapping[str, Any]) -> str:
+def _written(facts: Mapping[str, Any]) -> str:
     owner = " ".join(filter(None, (facts["submitter"], facts["system"])))
     return ", ".join(filter(None, (owner, sweep_point(facts))))
 

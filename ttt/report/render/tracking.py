@@ -112,8 +112,8 @@ def _push(study: Study, place: _Place, page: Path | None) -> Iterator[str]:
             _rebuild(run, place)
             pushed += 1
     benchmarks = list(dict.fromkeys(each.benchmark for each in study.experiments))
-    told = sum(_summarise(study, benchmark, place, page) for benchmark in benchmarks)
-    yield f"W&B: {pushed} runs and {told} summaries in {place.directory / WANDB}"
+    summaries = sum(_summarise(study, benchmark, place, page) for benchmark in benchmarks)
+    yield f"W&B: {pushed} runs and {summaries} summaries in {place.directory / WANDB}"
     if tracked:
         yield f"W&B: {len(tracked)} runs were there already, as {tracked[0]}"
     if unfinished:
