@@ -24,9 +24,9 @@ def set_arithmetic(precision: str) -> None:
     cuDNN chooses a convolution's kernel by measuring, once for each shape. All shapes of images
     come in the warm-up. PyTorch prefers cuDNN's attention in bf16 and fp16 on GPUs of compute
     capability 9.x and 10.x (`check_prefer_cudnn_attention` in ATen/native/transformers/cuda/
-    sdp_utils.cpp), and cuDNN makes an execution plan for each shape: 0.44 s forward and 0.55 s
-    backward were measured on a B200 (modelscope/FunASR, issue 3704). Batches of text have hundreds
-    of shapes, which no warm-up covers. So cuDNN's is off, and PyTorch takes its flash and
+    sdp_utils.cpp). cuDNN makes an execution plan for each shape, which took 0.44 s forward and
+    0.55 s backward on a B200 (modelscope/FunASR, issue 3704). Batches of text have hundreds of
+    shapes, which no warm-up covers. So cuDNN's is off, and PyTorch takes its flash and
     memory-efficient kernels, which are compiled already and take any shape.
     """
     tf32 = precision == "tf32"

@@ -100,7 +100,7 @@ class World(Axis, Protocol):
     """All processes of one run, as seen from one of them. Only `ttt.distributed` implements it.
 
     What is of samples (counts, metrics, statistics of batches) is added up over `replicas`, because
-    several processes may read the same data shard; what is of processes (health, measurements) is
+    several processes may read the same data shard. What is of processes (health, measurements) is
     added up over the world.
     """
 

@@ -125,12 +125,12 @@ def _listing(found: Classes | None, wrong: Sequence[str]) -> Listing:
 def made_up_jpeg(height: int, width: int) -> bytes:
     """A JPEG of the given size in pixels, to warm decoders up with no encoder and no data set.
 
-    In all that may decide how it is decoded it is what most photographs are: a baseline file with a
-    JFIF header, one scan without restarts, chroma of half the size both ways (4:2:0), and tables
-    for luma and for chroma apart, with a code for every symbol. nvJPEG decides by this header
-    whether an image goes to a GPU's JPEG engine (nvjpegDecodeBatchedSupported); nvImageCodec, by
-    which DALI calls it, wants 4:2:0, 4:2:2, 4:4:4, 4:4:0 or grey. Every block of 8 x 8 samples has
-    25 bytes, as in an ImageNet file of 110 kB and 500 x 375 pixels. The format is ITU-T T.81,
+    In all that may decide how it is decoded it is what most photographs are. It is a baseline file
+    with a JFIF header, one scan without restarts, and chroma of half the size both ways (4:2:0). It
+    has separate tables for luma and chroma, with a code for every symbol. nvJPEG decides by this
+    header whether an image goes to a GPU's JPEG engine (nvjpegDecodeBatchedSupported). DALI calls
+    it by nvImageCodec, which wants 4:2:0, 4:2:2, 4:4:4, 4:4:0 or grey. Every block of 8 x 8 samples
+    has 25 bytes, as in an ImageNet file of 110 kB and 500 x 375 pixels. The format is ITU-T T.81,
     annexes B and F.
     """
     sampling = bytes([1, 0x22, 0, 2, 0x11, 1, 3, 0x11, 1])  # component, samples, quantization

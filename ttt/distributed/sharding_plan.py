@@ -14,7 +14,8 @@ from typing import NamedTuple
 from ttt.errors import ConfigError
 
 # Of weights. A replicated table costs an exchange of all its gradients and an update of all its
-# rows; a sharded one a row of each sample, there and back: as much for 2,048 samples of width 128.
+# rows. A sharded one costs a row of each sample, there and back: as much for 2,048 samples of width
+# 128.
 _REPLICATED_BYTES = 2**20
 _WEIGHT_BYTES = 4
 

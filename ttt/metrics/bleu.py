@@ -1,8 +1,8 @@
 """BLEU as sacrebleu computes it, from counts that add up over processes.
 
-Every process compares its own hypotheses with their references and is left with ten integers; the
-sums over processes are those of the whole text, and so is the score, to the last digit. It knows
-nothing of models or files: a batch brings the references and what makes text of ids.
+Every process compares its own hypotheses with their references and keeps ten integers. Their sums
+over processes are those of the whole text, and so is the score, to the last digit. It knows nothing
+of models or files: a batch brings the references and what makes text of ids.
 """
 
 from __future__ import annotations

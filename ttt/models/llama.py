@@ -3,8 +3,8 @@
 The network of Touvron et al. 2023 (arXiv:2302.13971, section 2.2) with the grouped-query attention
 and the rotary scaling of Llama 3.1 (Dubey et al. 2024, arXiv:2407.21783, section 3.2). Its layers
 are in `ttt.models.llama_layers`. Initial weights are those of MLPerf's llama31_8b, which NeMo makes
-(mlcommons/training, small_llm_pretraining/nemo): normal with one deviation, but for the layers that
-write into the residual stream: their deviation is smaller by sqrt(2 x layers).
+(mlcommons/training, small_llm_pretraining/nemo): normal with one deviation. Of the layers that
+write into the residual stream it is smaller by sqrt(2 x layers).
 
 It is a plain `nn.Module`: it knows nothing of processes, precision, losses or text. Every
 projection is a linear layer of its own, so that a tensor axis can cut each by heads.

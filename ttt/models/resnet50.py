@@ -67,9 +67,9 @@ class Bottleneck(nn.Module):
 class ResNet50(nn.Module):
     """A 7x7 stem and max pool, 16 bottlenecks in four stages, a mean over pixels, a classifier.
 
-    Weights begin as the MLPerf reference has them (mlcommons/training, image_classification):
-    convolutions normal with variance 2 / fan-in (He et al. 2015, arXiv:1502.01852; the rules leave
-    it open whether the tails are cut off), the classifier normal with deviation 0.01.
+    Weights begin as the MLPerf reference has them (mlcommons/training, image_classification).
+    Convolutions are normal with variance 2 / fan-in (He et al. 2015, arXiv:1502.01852; the rules
+    leave it open whether the tails are cut off). The classifier is normal with deviation 0.01.
 
     Args:
         classes: Number of classes, K.

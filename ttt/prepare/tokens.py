@@ -1,9 +1,10 @@
 """Text of your own as tokens of a language model, in the files of Megatron-LM.
 
---train and --eval take files of UTF-8 text, plain or packed by gzip: records of JSON, one a line
-(.jsonl, .json, .ndjson), or text, of which each file is a document, or with --by-line each line.
---tokenizer takes a tokenizer.json of the library tokenizers or a model of sentencepiece; without it
-each byte is a token. Nothing marks where documents begin, and their end only with --append-eod.
+--train and --eval take files of UTF-8 text, plain or packed by gzip. These hold records of JSON,
+one a line (.jsonl, .json, .ndjson), or text. Each file of text is a document, or with --by-line
+each line. --tokenizer takes a tokenizer.json of the library tokenizers or a model of sentencepiece;
+without it each byte is a token. Nothing marks where documents begin, and their end only with
+--append-eod.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Every reason why a submission would be refused, before it is built. Pure.
 
 The rules are those of MLCommons' training_rules.adoc and what the official tools look at. The tools
-have the last word on the finished tree; they sometimes stop at the first thing they find, name
+have the last word on the finished tree. But they sometimes stop at the first thing they find, name
 no remedy, and cannot know some of the rules (the commit, resumed runs). A reason has what, the
 value, what is allowed, what to type. May not read or write a file.
 """

@@ -116,9 +116,10 @@ class Watchdog(threading.Thread):
         """Find the rank to blame and end this process, also if something fails or hangs here."""
         self.alarmed = True
         listening = 2 * _LISTEN_PERIODS * self._period if lost is None else 0.0
-        # Ends the process with code 1 even if a library hangs and holds the GIL, as torch's dump of
-        # NCCL's flight record does (`_dump_nccl_trace` in torch/csrc/distributed/c10d/init.cpp):
-        # the thread that does this is not Python's. The log then shows where each thread hangs.
+        # Ends the process with code 1, by a thread that is not Python's. So it also works where a
+        # library hangs and holds the GIL, as torch's dump of NCCL's flight record does
+        # (`_dump_nccl_trace` in torch/csrc/distributed/c10d/init.cpp). The log then shows where
+        # each thread hangs.
         faulthandler.dump_traceback_later(listening + _LAST_SECONDS, exit=True, file=_STDERR)
         with contextlib.suppress(Exception):
             faulthandler.dump_traceback(_STDERR, all_threads=True)  # while all are where they hang

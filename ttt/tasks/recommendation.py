@@ -21,8 +21,8 @@ class ClickPrediction:
     def predict(self, model: nn.Module, batch: ClickBatch) -> Tensor:
         """Logits [B].
 
-        Only their order is judged, and the sigmoid does not change it but where it rounds: in fp32
-        it makes ties of what a logit tells apart, from 17 on all of it.
+        Only their order is judged. The sigmoid changes it where it rounds: in fp32 it makes ties of
+        different logits, and from 17 on of all.
         """
         logits: Tensor = model(*batch[:2])
         return logits

@@ -9,8 +9,8 @@ from ttt.watcher import NEVER
 class LossWatch:
     """Remembers, on the device, the latest loss and the first step whose loss was not finite.
 
-    On a GPU the two numbers reach the host by an asynchronous copy: each look starts one and sees
-    what the last one brought, so looking costs no synchronisation and is one look late.
+    On a GPU the two numbers reach the host by an asynchronous copy. Each look starts one and sees
+    what the last one brought, so a look costs no synchronisation and is one look late.
     """
 
     def __init__(self, device: torch.device) -> None:

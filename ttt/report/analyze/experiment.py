@@ -238,7 +238,7 @@ class Experiment:
         """What its workers are.
 
         Nodes where the description of a system says that it has no accelerators, and no log says
-        how many processes ran: all that is known then of how large a machine of CPUs is.
+        how many processes ran. Nothing else then says how large a machine of CPUs is.
         """
         if any(run.accelerators for run in self.runs):
             return "accelerator"

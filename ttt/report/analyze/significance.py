@@ -14,10 +14,11 @@ _SURE = 100.0  # standard errors
 def confidence(times: Sequence[float], failed: int, drop: int) -> tuple[float, float] | None:
     """Seconds between which a score lies with 95 % confidence.
 
-    The score is a trimmed mean, so its interval is that of one: by the winsorized variance, which
-    counts what is trimmed as the nearest time that is not (Tukey and McLaughlin, "Less vulnerable
-    confidence and significance procedures for location based on a single sample", Sankhya A 25,
-    1963). Where fewer than three runs are left it is Student's, of the mean of all that converged.
+    The score is a trimmed mean, so its interval is that of one. It follows from the winsorized
+    variance, which counts what is trimmed as the nearest time that is not (Tukey and McLaughlin,
+    "Less vulnerable confidence and significance procedures for location based on a single sample",
+    Sankhya A 25, 1963). Where fewer than three runs are left it is Student's, of the mean of all
+    that converged.
 
     Args:
         times: Seconds of each run that converged, by a clock to be trusted.

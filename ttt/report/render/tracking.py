@@ -1,6 +1,6 @@
 """`ttt report --wandb`: runs in W&B that were not tracked while they went on, and what they say.
 
-Our folders and MLPerf logs of others are shown alike, so that a chart has them side by side; for
+Our folders and MLPerf logs of others are shown alike, so that a chart has them side by side. For
 each benchmark one more run holds the table and charts of the study. An id follows from what a run
 is, so that pushing again makes no second one. May not know how W&B is started (`ttt.sinks.wandb`).
 """
