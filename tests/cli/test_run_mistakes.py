@@ -134,14 +134,38 @@ IMPOSSIBLE = [
     (["benchmark.id=a/b"], "benchmark.id='a/b' is not a name"),
     (["benchmark.id="], "benchmark.id='' is not a name"),
     (["benchmark=clicks", "target.metric=top1"], "allowed: auc"),
-    (["optim.momentum=nan"], "optim.momentum=nan is not allowed; allowed: 0 to below 1; "),
+    (["optim.momentum=nan"], "optim.momentum=nan is no finite number; allowed: 0 to below 1; "),
     (["optim.momentum=0"], "optim.nesterov=false"),
     (["optim.weight_decay=-1"], "optim.weight_decay=-1 is not allowed; allowed: 0 or more; "),
     (["task.label_smoothing=7"], "allowed: 0 to below 1; task.label_smoothing=0"),
-    (["schedule.end_lr=nan"], "schedule.end_lr=nan is not allowed; allowed: 0 or more"),
-    (["schedule.epochs=inf"], "schedule.epochs=inf is not allowed; allowed: above 0"),
-    (["target.range=[0,inf]"], "target.range=[0,inf] is not allowed; allowed: numbers; "),
-    (["data.mean=[nan,0,0]"], "data.mean=[nan,0,0] is not allowed; allowed: numbers; "),
+    (["schedule.end_lr=nan"], "schedule.end_lr=nan is no finite number; allowed: 0 or more"),
+    (["schedule.epochs=inf"], "schedule.epochs=inf is no finite number; allowed: above 0"),
+    (["schedule.epochs=nan"], "schedule.epochs=nan is no finite number; allowed: above 0"),
+    (["clip_norm=inf"], "clip_norm=inf is no finite number; allowed: above 0; clip_norm=null"),
+    (["target.range=[0,inf]"], "target.range=[0,inf] is no finite number; allowed: numbers; "),
+    (["data.mean=[nan,0,0]"], "data.mean=[nan,0,0] is no finite number; allowed: numbers; "),
+    (
+        ["benchmark=topics", "model.rope_theta=inf"],
+        "rope_theta=inf is no finite number; allowed: above 0; model.rope_theta=500000",
+    ),
+    (
+        ["benchmark=topics", "model.rope_high=nan"],
+        "rope_high=nan is no finite number; allowed: above 0; model.rope_high=4",
+    ),
+    (["benchmark=topics", "model.rope_low=inf"], "rope_low=inf is no finite number"),
+    (
+        ["benchmark=topics", "model.norm_epsilon=0"],
+        "model.norm_epsilon=0 is not allowed; allowed: 1.18e-38 or more; model.norm_epsilon=1e-05",
+    ),
+    *(
+        (
+            [f"optim={name}", f"optim.epsilon={epsilon}"],
+            f"optim.epsilon={epsilon} divides 0 by 0 where a weight has had no gradient yet;"
+            " allowed: 1.18e-38 or more; optim.epsilon=1e-8",
+        )
+        for name in ("adam", "adamw", "lamb", "adagrad")
+        for epsilon in ("0", "1e-50")
+    ),
     (["data.std=[0,1,1]"], "allowed: above 0; data.std=[1,1,1]"),
     (["data.pad=-1", "data.augment=pad_crop"], "data.pad=-1 is not allowed"),
     (["data.size=" + "9" * 400], "data.size=99999999999999999999... is not allowed; allowed: "),
@@ -154,7 +178,7 @@ IMPOSSIBLE = [
     (["benchmark=dates", "model.dropout=1"], "allowed: 0 to below 1; model.dropout=0"),
     (["benchmark=dates", "task.beam=0"], "task.beam=0 is not allowed; allowed: above 0"),
     (["benchmark=dates", "task.extra_length=-1"], "task.extra_length=-1 is not allowed"),
-    (["benchmark=clicks", "optim.lr_decay=nan"], "optim.lr_decay=nan is not allowed"),
+    (["benchmark=clicks", "optim.lr_decay=nan"], "optim.lr_decay=nan is no finite number"),
     (["processes=3"], "processes=3 is filled in at launch; remove processes=3"),
 ]
 
@@ -217,6 +241,18 @@ def test_the_log_names_the_optimizer_that_is_used():
     run = config.resolve(config.compose(["optim=lars", "optim.lr=3"]))
     assert run.mlperf["opt_name"] == "lars"
     assert run.mlperf["lars_opt_base_learning_rate"] == 3
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["optim=lars", "optim.epsilon=0"],  # what MLPerf has; it divides by no norm of 0
+        ["optim=adagrad", "optim.epsilon=0", "optim.initial_accumulator_value=0.1"],
+    ],
+)
+def test_an_epsilon_of_0_that_no_division_needs(overrides: list[str]):
+    config.register()
+    assert problems(config.resolve(config.compose(overrides))) == []
 
 
 def test_no_problem_by_default():

@@ -98,8 +98,8 @@ class SlurmConfig:
         if self.gpus_per_node is not None and not _GPUS.fullmatch(str(self.gpus_per_node)):
             allowed = "a number above 0, or TYPE:NUMBER"
             yield fault("launcher.gpus_per_node", self.gpus_per_node, allowed=allowed, typed="8")
-        counts = ("nodes", "procs", "cpus_per_task", "signal_seconds")
-        yield from not_positive("launcher", {name: getattr(self, name) for name in counts})
+        counts = "nodes procs cpus_per_task signal_seconds"
+        yield from not_positive("launcher", self, counts)
         yield from self._time_problems()
         if self.mem is not None and not re.fullmatch(r"\d+[KMGT]?", self.mem):
             allowed = "a number with K, M, G or T, and 0 for all of a node"

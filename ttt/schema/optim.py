@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ttt.errors import fault
+from ttt.schema.bounds import NOT_ZERO, is_zero
 from ttt.schema.schedule import POLYNOMIAL, STAIRS, WARMUP_EPOCHS
 
 Keys = dict[str, Any]  # of the log, with their values
@@ -75,6 +76,10 @@ class AdamConfig:
     epsilon: float = 1.0e-8
     weight_decay: float = 0.0
 
+    def problems(self) -> Iterator[str]:
+        """What is wrong with the optimizer."""
+        yield from _divides_by_zero(self.epsilon)
+
     def logged(self, rate: Mapping[str, Any]) -> Keys:
         """Keys of the log and their values, with those of the schedule, `rate`."""
         name = {"opt_name": self.name, "opt_base_learning_rate": self.lr}
@@ -99,6 +104,10 @@ class AdamwConfig:
     epsilon: float = 1.0e-8
     weight_decay: float = 0.01
 
+    def problems(self) -> Iterator[str]:
+        """What is wrong with the optimizer."""
+        yield from _divides_by_zero(self.epsilon)
+
     def logged(self, rate: Mapping[str, Any]) -> Keys:
         """Keys of the log and their values, with those of the schedule, `rate`."""
         own = {
@@ -122,6 +131,10 @@ class LambConfig:
     beta_2: float = 0.999
     epsilon: float = 1.0e-6
     weight_decay: float = 0.01
+
+    def problems(self) -> Iterator[str]:
+        """What is wrong with the optimizer."""
+        yield from _divides_by_zero(self.epsilon)
 
     def logged(self, rate: Mapping[str, Any]) -> Keys:
         """Keys of the log and their values, with those of the schedule, `rate`."""
@@ -148,6 +161,11 @@ class AdagradConfig:
     lr_decay: float = 0.0
     weight_decay: float = 0.0
 
+    def problems(self) -> Iterator[str]:
+        """What is wrong with the optimizer."""
+        if is_zero(self.initial_accumulator_value):
+            yield from _divides_by_zero(self.epsilon)
+
     def logged(self, rate: Mapping[str, Any]) -> Keys:
         """Keys of the log and their values, with those of the schedule, `rate`."""
         return {
@@ -159,6 +177,16 @@ class AdagradConfig:
             "opt_adagrad_learning_rate_decay": self.lr_decay,
             "opt_weight_decay": self.weight_decay,
         }
+
+
+def _divides_by_zero(epsilon: float) -> Iterator[str]:
+    """An optimizer that divides by a root of past gradients, which are 0 for a word not yet read.
+
+    LARS may have an epsilon of 0: it does not divide where a norm is 0.
+    """
+    if is_zero(epsilon):
+        why = "divides 0 by 0 where a weight has had no gradient yet"
+        yield fault("optim.epsilon", float(epsilon), why, allowed=NOT_ZERO, typed="1e-8")
 
 
 def _begin(prefix: str, keys: Mapping[str, Any]) -> Keys:

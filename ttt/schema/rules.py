@@ -22,12 +22,45 @@ def unknown(prefix: str, node: Any) -> Iterator[str]:
             yield from unknown(f"{prefix}{name}.", value)
 
 
-def not_positive(group: str, values: dict[str, float | None]) -> Iterator[str]:
-    """Numbers of a group that must be above zero and finite and are not; None is no number."""
+def not_positive(group: str, part: Any, names: str, typed: str = "") -> Iterator[str]:
+    """Numbers of a group that must be above zero and finite and are not; None is no number.
+
+    Args:
+        group: What the names of the settings begin with; empty at the top.
+        part: The object that has them.
+        names: Of the settings, with spaces between.
+        typed: What to type instead; empty: the `usual` value of each.
+    """
     prefix = f"{group}." if group else ""
-    for name, value in values.items():
+    for name in names.split():
+        value = getattr(part, name)
         if value is not None and not 0 < value < math.inf:
-            yield fault(f"{prefix}{name}", float(value), allowed="above 0", typed="1")
+            instead = typed or usual(part, name)
+            yield fault(
+                f"{prefix}{name}", float(value), wrong(value), allowed="above 0", typed=instead
+            )
+
+
+def wrong(value: float) -> str:
+    """What is wrong with a number that is not allowed: infinity is above 0, and no number."""
+    return "is not allowed" if math.isfinite(value) else "is no finite number"
+
+
+def usual(part: Any, name: str, otherwise: str = "1") -> str:
+    """What to type for a number: null or the fraction that it is by default, or another value.
+
+    A whole number is no such default: the layers of a large model are too many for a small one.
+
+    Args:
+        part: The object that has the setting; only a dataclass has defaults.
+        name: Of the setting in it.
+        otherwise: The other value.
+    """
+    found = {field.name: field.default for field in fields(part)} if is_dataclass(part) else {}
+    default = found.get(name, otherwise)
+    if default is None:
+        return "null"
+    return f"{default:g}" if isinstance(default, float) and default else otherwise
 
 
 def uneven_heads(width: int, heads: int, parts: int) -> Iterator[str]:

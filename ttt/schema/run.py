@@ -96,16 +96,8 @@ class TargetConfig:
                 f"target.first_eval_epochs={self.first_eval_epochs:g} and target.first_eval_samples"
                 f"={self.first_eval_samples}: set at most one, the other null"
             )
-        positive = {
-            "eval_every_epochs": self.eval_every_epochs,
-            "eval_every_samples": self.eval_every_samples,
-            "first_eval_epochs": self.first_eval_epochs,
-            "first_eval_samples": self.first_eval_samples,
-            "max_epochs": self.max_epochs,
-            "max_seconds": self.max_seconds,
-            "check_every_steps": self.check_every_steps,
-        }
-        yield from not_positive("target", positive)
+        names = "eval_every_epochs eval_every_samples first_eval_epochs first_eval_samples"
+        yield from not_positive("target", self, f"{names} max_epochs max_seconds check_every_steps")
 
 
 @dataclass
@@ -118,7 +110,7 @@ class TimeoutConfig:
 
     def problems(self) -> Iterator[str]:
         """What is wrong with the limits."""
-        yield from not_positive("timeout", vars(self))
+        yield from not_positive("timeout", self, "join_seconds init_seconds step_seconds")
 
 
 @dataclass
@@ -209,8 +201,7 @@ class RunConfig:
             found += self.model.problems_with(self.precision, self.clip_norm)
         found += self.system.problems(self.submission.status)
         found += self._rate_problems()
-        numbers = ("runs", "accumulate", "clip_norm", "checkpoint_every_seconds")
-        found += not_positive("", {name: getattr(self, name) for name in numbers})
+        found += not_positive("", self, "runs accumulate clip_norm checkpoint_every_seconds")
         found += self._log_problems()
         if self.runs > _MANY_RUNS:
             found.append(fault("runs", self.runs, allowed=f"up to {_MANY_RUNS}", typed="5"))
@@ -226,7 +217,8 @@ class RunConfig:
     def _rate_problems(self) -> Iterator[str]:
         """A learning rate that cannot be, or that would rise at the end."""
         peak, end = getattr(self.optim, "lr", None), getattr(self.schedule, "end_lr", None)
-        yield from not_positive("optim", {"lr": peak})
+        if isinstance(peak, int | float):  # a user's own optimizer may have another name for it
+            yield from not_positive("optim", self.optim, "lr")
         if isinstance(peak, int | float) and isinstance(end, int | float) and 0 < peak < end:
             why, allowed = "is above the peak", f"0 to optim.lr={peak:g}"
             yield fault("schedule.end_lr", float(end), why, allowed=allowed, typed="0")

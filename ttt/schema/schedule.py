@@ -3,6 +3,7 @@
 Keys of the log are without the optimizer's name, which some optimizers put before them.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -29,7 +30,7 @@ class ScheduleConfig:
 
     def problems(self) -> Iterator[str]:
         """What is wrong with the schedule."""
-        if not 0 <= self.warmup_epochs < self.epochs:
+        if 0 < self.epochs < math.inf and not 0 <= self.warmup_epochs < self.epochs:
             allowed = f"0 to below schedule.epochs={self.epochs:g}"
             epochs = float(self.warmup_epochs)
             yield fault("schedule.warmup_epochs", epochs, allowed=allowed, typed="0")
@@ -148,9 +149,7 @@ class PolynomialStepsConfig:
 
     def problems(self) -> Iterator[str]:
         """What is wrong with the schedule."""
-        yield from not_positive(
-            "schedule", {"training_steps": self.training_steps, "power": self.power}
-        )
+        yield from not_positive("schedule", self, "training_steps power")
         if self.warmup_steps < 0:
             yield _below_zero("warmup_steps", self.warmup_steps)
         if self.start_warmup_step > 0:
@@ -185,10 +184,7 @@ class GnmtScheduleConfig:
 
     def problems(self) -> Iterator[str]:
         """What is wrong with the schedule."""
-        yield from not_positive(
-            "schedule",
-            {"decay_interval": self.decay_interval, "decay_factor": self.decay_factor},
-        )
+        yield from not_positive("schedule", self, "decay_interval decay_factor")
         for name in ("warmup_steps", "decay_steps"):
             if getattr(self, name) < 0:
                 yield _below_zero(name, getattr(self, name))

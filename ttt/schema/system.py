@@ -76,8 +76,7 @@ class SystemConfig:
         elif self.status is None and submission_status not in STATUSES:
             allowed, typed = ", ".join(STATUSES), "research"
             yield fault("submission.status", submission_status, allowed=allowed, typed=typed)
-        numbers = ("price_per_hour", "peak_tflops")
-        yield from not_positive("system", {name: getattr(self, name) for name in numbers})
+        yield from not_positive("system", self, "price_per_hour peak_tflops")
         for name in self.description:
             if name in _ELSEWHERE:
                 yield f"system.description.{name} is set by {_ELSEWHERE[name]}=..."

@@ -40,7 +40,7 @@ class TrackingConfig:
 
     def problems(self) -> Iterator[str]:
         """What is wrong with the settings."""
-        yield from not_positive("tracking", {"timeout_seconds": self.timeout_seconds})
+        yield from not_positive("tracking", self, "timeout_seconds")
 
 
 @dataclass

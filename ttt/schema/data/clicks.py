@@ -49,7 +49,7 @@ class ClickDataConfig:
     def problems(self, mesh: Mesh, accumulate: int) -> Iterator[str]:
         """What is wrong with the data settings on this mesh."""
         names = "train_samples eval_samples dense global_batch eval_batch prefetch"
-        yield from not_positive("data", {name: getattr(self, name) for name in names.split()})
+        yield from not_positive("data", self, names)
         rows, hots = self.rows, self.hots
         if rows is not None and hots is not None and (len(rows) != len(hots) or not rows):
             yield (

@@ -94,9 +94,10 @@ class ImageDataConfig:
         """What is wrong with the data settings on this mesh."""
         names = (
             "train_samples eval_samples classes size threads global_batch eval_batch prefetch"
-            " eval_resize cache_mb"
+            " eval_resize"
         )
-        yield from not_positive("data", {name: getattr(self, name) for name in names.split()})
+        yield from not_positive("data", self, names)
+        yield from not_positive("data", self, "cache_mb", typed="1000")
         yield from mesh.indivisible(self.global_batch, self.train_samples or 0, accumulate)
         if self.pad and self.augment is not Augment.pad_crop:
             why = f"has no effect with data.augment={self.augment}"

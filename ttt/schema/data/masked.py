@@ -50,8 +50,7 @@ class MaskedDataConfig:
     def problems(self, mesh: Mesh, accumulate: int) -> Iterator[str]:
         """What is wrong with the data settings on this mesh."""
         names = "train_samples eval_samples length predictions vocabulary global_batch eval_batch"
-        counts = [*names.split(), "mixed", "prefetch"]
-        yield from not_positive("data", {name: getattr(self, name) for name in counts})
+        yield from not_positive("data", self, f"{names} mixed prefetch")
         if self.predictions > self.length:
             allowed = f"1 to data.length={self.length}"
             typed = str(self.length)

@@ -41,7 +41,7 @@ class TextDataConfig:
     def problems(self, mesh: Mesh, accumulate: int) -> Iterator[str]:
         """What is wrong with the data settings on this mesh."""
         names = "train_samples eval_samples vocabulary max_length global_batch eval_batch pieces"
-        yield from not_positive("data", {name: getattr(self, name) for name in names.split()})
+        yield from not_positive("data", self, names)
         if self.pieces <= 0:
             return
         if self.batch_by is BatchBy.tokens:

@@ -53,7 +53,7 @@ class TokensDataConfig:
         """What is wrong with the data settings on this mesh."""
         names = "sequence_length vocabulary train_samples eval_samples global_batch eval_batch"
         names += " planned_steps prefetch"
-        yield from not_positive("data", {name: getattr(self, name) for name in names.split()})
+        yield from not_positive("data", self, names)
         for name in ("train", "eval"):
             value = getattr(self, name)
             if not value or outside(value):

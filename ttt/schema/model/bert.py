@@ -27,8 +27,8 @@ class BertConfig:
 
     def problems(self) -> Iterator[str]:
         """What is wrong with the network."""
-        counts = ("layers", "width", "heads", "feedforward", "positions", "segments")
-        yield from not_positive("model", {name: getattr(self, name) for name in counts})
+        counts = "layers width heads feedforward positions segments"
+        yield from not_positive("model", self, counts)
         yield from uneven_heads(self.width, self.heads, self.heads)
 
     def flop_per_sample(self, data: Any, lengths: Lengths | None, attended: float) -> float | None:

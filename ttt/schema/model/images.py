@@ -28,7 +28,7 @@ class ResNetSmallConfig:
 
     def problems(self) -> Iterator[str]:
         """What is wrong with the network."""
-        yield from not_positive("model", {"stem_stride": self.stem_stride})
+        yield from not_positive("model", self, "stem_stride")
         if not self.widths:
             yield fault("model.widths", [], allowed="a number a stage", typed="[64]")
         elif len(self.widths) != len(self.blocks):

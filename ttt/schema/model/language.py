@@ -3,6 +3,7 @@
 Defaults are those of MLPerf's reference; the model's class says what a setting means.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -36,9 +37,9 @@ class LlamaConfig:
 
     def problems(self) -> Iterator[str]:
         """What is wrong with the network."""
-        names = "layers width heads kv_heads feedforward norm_epsilon rope_theta rope_factor"
+        names = "layers width heads kv_heads feedforward rope_theta rope_factor"
         names += " rope_low rope_high rope_context initial_std"
-        yield from not_positive("model", {name: getattr(self, name) for name in names.split()})
+        yield from not_positive("model", self, names)
         # The numbers of a head turn in pairs.
         yield from uneven_heads(self.width, self.heads, 2 * self.heads)
         if min(self.heads, self.kv_heads) > 0 and self.heads % self.kv_heads:
@@ -47,7 +48,8 @@ class LlamaConfig:
             why = f"does not divide model.heads={self.heads}"
             allowed = ", ".join(map(str, divisors))
             yield fault("model.kv_heads", self.kv_heads, why, allowed=allowed, typed=str(near))
-        if self.rope_factor is not None and not self.rope_low < self.rope_high:
+        sound = 0 < self.rope_low < math.inf and 0 < self.rope_high < math.inf
+        if self.rope_factor is not None and sound and not self.rope_low < self.rope_high:
             allowed = f"below model.rope_high={self.rope_high:g}"
             yield fault("model.rope_low", self.rope_low, allowed=allowed, typed="1")
 

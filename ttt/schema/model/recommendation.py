@@ -50,8 +50,7 @@ class DlrmDcnV2Config:
             hidden = ",".join(str(width) for width in self.top)
             why = "must end with 1, the width of a logit"
             yield fault("model.top", self.top, why, typed=f"[{hidden},1]")
-        names = ("dim", "cross_layers", "cross_rank", "memory_gb")
-        yield from not_positive("model", {name: getattr(self, name) for name in names})
+        yield from not_positive("model", self, "dim cross_layers cross_rank memory_gb")
 
     def flop_per_sample(self, data: Any, lengths: Lengths | None, attended: float) -> float | None:
         """Tensor FLOPs of training one sample; see `ttt.flops`."""

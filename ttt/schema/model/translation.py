@@ -31,8 +31,8 @@ class TransformerConfig:
 
     def problems(self) -> Iterator[str]:
         """What is wrong with the network."""
-        counts = ("encoder_layers", "decoder_layers", "width", "heads", "feedforward")
-        yield from not_positive("model", {name: getattr(self, name) for name in counts})
+        counts = "encoder_layers decoder_layers width heads feedforward"
+        yield from not_positive("model", self, counts)
         parts = self.heads * (2 if self.heads % 2 else 1)  # half of the width are sines
         yield from uneven_heads(self.width, self.heads, parts)
 
@@ -63,7 +63,7 @@ class GnmtConfig:
 
     def problems(self) -> Iterator[str]:
         """What is wrong with the network."""
-        yield from not_positive("model", {"width": self.width})
+        yield from not_positive("model", self, "width")
         if self.layers < 2:
             yield fault("model.layers", self.layers, allowed="2 or more", typed="2")
 
