@@ -210,6 +210,25 @@ def test_a_target_may_be_typed(here: Path, capsys):
     assert "--target 83 is no log perplexity" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("manifest", "best"), [(IMAGES, 1), (PAIRS, 1), (TABLE, 1), (TOKENS, 0.01)]
+)
+def test_a_target_that_is_a_guess_is_called_one(manifest, best, here: Path, capsys):
+    """A person would else take it for the quality that such a model reaches."""
+    root = set_of(here, manifest)
+    assert main(["new", "mine", "--from", str(root)]) == 0
+    words = f"The target is a guess. A run with target.threshold={best} shows what this model"
+    assert words in capsys.readouterr().out.replace("\n", " ")
+    assert f"  # {words}" in Path("mine/benchmark/mine.yaml").read_text()
+    config.register()
+    composed = config.compose(["benchmark=mine", f"target.threshold={best}"], "mine")
+    assert [*config.resolve(composed).target.problems()] == []
+    assert main(["new", "chosen", "--from", str(root), "--target", "0.6"]) == 0
+    assert "guess" not in capsys.readouterr().out
+    text = Path("chosen/benchmark/chosen.yaml").read_text()
+    assert "  # The target was chosen by --target.\n  threshold: 0.6" in text
+
+
 def test_what_is_no_set_of_ones_own_is_told_with_a_wrong_name_at_once(here: Path, capsys):
     for manifest in (None, {}, {"counts": {"train": 1437, "test": 360}, "sha256": ""}):
         folder = here / f"set{id(manifest)}"

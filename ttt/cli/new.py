@@ -2,6 +2,7 @@
 
 import argparse
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 from ttt.cli.data import taken
@@ -31,7 +32,8 @@ def main(arguments: list[str]) -> int:
     else:
         files = fitting.files(given.name, given.data, given.target)
     write(here / given.name, files)
-    show(given.name, files)
+    remarks = [fitting.origin(given.data, None)] if given.data and given.target is None else []
+    show(given.name, files, remarks)
     return OK
 
 
@@ -71,10 +73,12 @@ def write(folder: Path, files: dict[str, str]) -> None:
         raise ConfigError([f"{folder} cannot be written: {error.strerror}; cd DIR"]) from error
 
 
-def show(name: str, files: dict[str, str]) -> None:
-    """Say what is there now, and what to type."""
+def show(name: str, files: dict[str, str], remarks: Sequence[str] = ()) -> None:
+    """Say what is there now, what to know of it, and what to type."""
     console = Terminal()
     for file in sorted(files):
         console.say(f"  {name}/{file}")
+    for remark in remarks:
+        console.say(remark)
     typed = shlex.join(["ttt", "run", "--config-dir", name, f"benchmark={name}"])
     console.say(f"next:  {typed}")

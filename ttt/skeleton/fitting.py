@@ -1,7 +1,7 @@
 """A benchmark for a prepared data set: ttt's own parts, with settings that fit its manifest.
 
 They are first guesses that reach a fair quality on a few cores in minutes. The files say what to
-change.
+change. No manifest tells which quality can be reached, so the target is a guess, and is called so.
 """
 
 from __future__ import annotations
@@ -106,6 +106,7 @@ def files(name: str, root: Path, target: float | None) -> dict[str, str]:
         "train": train,
         "held_out": held_out,
         "samples": train + held_out,
+        "origin": origin(root, target),
         **_SETTINGS[of](manifest, train),
     }
     texts = [
@@ -114,6 +115,25 @@ def files(name: str, root: Path, target: float | None) -> dict[str, str]:
     if any(one_line(each) != each for each in texts):  # it would be a line of YAML
         raise DataError(f"{root / MANIFEST} is damaged; make the set again")
     return templates.filled(of, name, values if target is None else values | {"target": target})
+
+
+def origin(root: Path, target: float | None) -> str:
+    """Where the target of a benchmark comes from, as a sentence for its file and its author.
+
+    Args:
+        root: The prepared set.
+        target: What was asked for; None: nothing.
+
+    Raises:
+        DataError: The manifest cannot be read.
+    """
+    if target is not None:
+        return "The target was chosen by --target."
+    best, side = ("0.01", "above") if kind(read(root)) == "tokens" else ("1", "below")
+    return (
+        f"The target is a guess. A run with target.threshold={best} shows what this model reaches:"
+        f" set a target a little {side} that."
+    )
 
 
 def _images(manifest: Manifest, train: int) -> dict[str, Any]:
