@@ -2,37 +2,10 @@
 
 import pytest
 
+from secret_texts import HIDDEN
 from ttt import config, redact
 from ttt.launch.messages import Request, difference
 
-HIDDEN = {
-    "export WANDB_API_KEY=canary": "export WANDB_API_KEY=[redacted]",
-    "setup=['export A_KEY=canary','ls']": "setup=['export A_KEY=[redacted]','ls']",
-    "HF_TOKEN=\"canary b\"canary'c d' ls": 'HF_TOKEN="[redacted]" ls',
-    "HF_TOKEN='canary": "HF_TOKEN='[redacted]'",
-    "--export=ALL,HF_TOKEN=canary": "--export=ALL,HF_TOKEN=[redacted]",
-    "mpirun -x TTT_KEY=canary -n 2": "mpirun -x TTT_KEY=[redacted] -n 2",
-    "mpirun -genv HF_TOKEN canary": "mpirun -genv HF_TOKEN [redacted]",
-    "tool --password canary --tokens 5": "tool --password [redacted] --tokens 5",
-    "tool --api-key=canary": "tool --api-key=[redacted]",
-    "environ({'DB_PASS': 'canary', 'A': 'b'})": "environ({'DB_PASS': '[redacted]', 'A': 'b'})",
-    '{"password": "canary"}': '{"password": "[redacted]"}',
-    "+d={user:me,password:canary}": "+d={user:me,password:[redacted]}",
-    "data.password: canary is not allowed": "data.password: [redacted] is not allowed",
-    "+x.dbPassword=canary: no such": "+x.dbPassword=[redacted]: no such",
-    "AWS_SESSION=canary SLURM_JWT=canary": "AWS_SESSION=[redacted] SLURM_JWT=[redacted]",
-    "git+https://canary@host/x": "git+https://[redacted]@host/x",
-    "http://me:can@ary@proxy:3128": "http://[redacted]@proxy:3128",
-    "Authorization: Bearer canary.canary": "Authorization: Bearer [redacted]",
-    "Authorization: Basic canary": "Authorization: Basic [redacted]",
-    "wandb login canary": "wandb login [redacted]",
-    "A_KEY=$(echo canary) ls": "A_KEY=[redacted] ls",
-    "A_KEY=a$(base64 -d <<< canary)b ls": "A_KEY=[redacted] ls",
-    "A_KEY=$(head -1 $(echo a canary)); ls": "A_KEY=[redacted]; ls",
-    "A_KEY=`echo canary` ls": "A_KEY=[redacted] ls",
-    "a\n-----BEGIN PRIVATE KEY-----\ncanary\n-----END PRIVATE KEY-----\nb": "a\n[redacted]\nb",
-    "-----BEGIN PRIVATE KEY-----\ncanary": "[redacted]",
-}
 LEFT = [
     *("max_tokens=512", "tokens=on", "pad_token=<pad>", "data.key_column=id", "keep=[weights]"),
     *("monkey=see", "MONKEY=see", "model.embedding.keys=[a,b]", "tokenizer=bpe", "sort_key=length"),

@@ -16,22 +16,11 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any
 
+from ttt import literals
+from ttt.secret_names import is_certain, named
+
 MARK = "[redacted]"
 
-# A name that ends with one of these is always that of a secret.
-_CERTAIN = frozenset(
-    "secret secrets password passwords passwd passphrase credential credentials jwt"
-    " apikey accesskey secretkey privatekey authtoken accesstoken".split()
-)
-# A setting of a benchmark may be a key or a token, too: one to sort by, one of a vocabulary.
-_SECRET_KEYS = frozenset(
-    "access account admin api auth client deploy encryption hf license master private secret"
-    " service shared signing ssh ssl tls ttt wandb".split()
-)
-_VOCABULARY = frozenset(
-    "begin bos class cls decoder end eos first image last mask max min new next num pad prompt sep"
-    " special start stop sub target text unk unknown word".split()
-)
 _HINT = r"key|token|secret|pass|pwd|credential|jwt|aws_|bearer|authoriz|login|://|-----b"
 
 # What stands right before a value: NAME=, NAME: and the like, or words that only a secret follows.
@@ -58,6 +47,15 @@ _NUMBER = r"[+-]?[\d._]+"
 _NOTHING = r"|true|false|null|none|~"
 # What stands before the last @ of an address; a password may have one, too.
 _ADDRESS = r"(?<=://)(?!git@|\[redacted\]@)[^\s/?#\"'<>]{1,1000}@"
+# What a traceback shows of a program: below the place of a frame, indented by two more.
+_FRAME = r"""
+    ^ (?P<margin>(?:\[rank\d+\]:)?[ |+-]*) File\ "[^"\n]*",\ line\ \d+,\ in\ [^\n]*\n
+    (?P<source> (?: (?P=margin)\ \ [^\n]* (?:\n|\Z) )+ )
+"""
+# In a text of a program: what is put there later. Doubled braces are braces.
+_PLACES = {True: r"(?<!\{)\{[^{}\n]+\}(?!\})", False: r"(?<!\{)\{\w*\}(?!\})|%[sdr]"}
+_PLACE = "$_{}_"  # what stands for one while the text is read
+_PLACES_ONLY = r"(?:\$_\d+_|:)+@"
 _BLOCK = r"-----BEGIN [A-Z ]{1,60}-----.*?(?:-----END [A-Z ]{1,60}-----|\Z)"
 
 
@@ -67,83 +65,99 @@ def _pattern(expression: str, flags: int = 0) -> re.Pattern[str]:
     return re.compile(expression, flags)
 
 
-def named(name: str) -> bool:
-    """Whether a variable or a setting of this name holds a secret.
-
-    Args:
-        name: As HF_TOKEN, or dotted as data.password; only the last part counts.
-    """
-    parts = _parts(name)
-    if not parts:
-        return False
-    before, end = (parts[-2] if len(parts) > 1 else ""), parts[-1]
-    if _is_variable(name):
-        more = bool(before) and (parts[0] == "aws" or end in ("pass", "pwd"))
-        return more or not (_CERTAIN | {"key", "token"}).isdisjoint(parts)
-    if end == "token":
-        return before not in _VOCABULARY
-    if end == "key":
-        return not before or before in _SECRET_KEYS
-    return end in _CERTAIN
-
-
-def _parts(name: str) -> list[str]:
-    last = name.rpartition(".")[2]
-    found = _pattern(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+").findall(last)
-    return [one.lower() for one in found]
-
-
-def _is_variable(name: str) -> bool:
-    """Whether it is named as variables of the environment are, and no setting of a benchmark."""
-    return name.rpartition(".")[2].isupper()
-
-
-def _is_certain(name: str) -> bool:
-    """Whether every value of this name is a secret, not only a text."""
-    return named(name) and (_is_variable(name) or _parts(name)[-1] in _CERTAIN)
-
-
 def _harmless(name: str, value: str) -> bool:
     """Whether a value needs no hiding: empty, only the place of a secret, or hidden already."""
     bare = value.strip("\"' ")
     if not bare or bare == MARK or _pattern(_REFERENCE).fullmatch(bare):
         return True
-    plain = _NOTHING if not name or _is_certain(name) else _NUMBER + _NOTHING
+    plain = _NOTHING if not name or is_certain(name) else _NUMBER + _NOTHING
     return bool(_pattern(plain, re.IGNORECASE).fullmatch(bare))
 
 
 def text(content: str) -> str:
-    """A text with `[redacted]` in the place of each secret; the same object if it has none."""
-    return _hidden(content)
+    """A text with `[redacted]` in the place of each secret; the same object if it has none.
+
+    Lines of a program in a traceback change only where a literal is a secret: `token = make()` is
+    none.
+    """
+    if not _pattern(_HINT, re.IGNORECASE).search(content):
+        return content
+    plain, kept, at = _pattern(_BLOCK, re.DOTALL).sub(MARK, content), [], 0
+    for frame in _pattern(_FRAME, re.VERBOSE | re.MULTILINE).finditer(plain):
+        kept += [_hidden(plain[at : frame.start("source")]), _of_program(frame["source"])]
+        at = frame.end()
+    changed = "".join([*kept, _hidden(plain[at:])])
+    return content if changed == content else changed
+
+
+def _of_program(source: str) -> str:
+    """Lines of a program, or parts of them, of which only literals can hold a secret."""
+    kept, at = [], 0
+    for literal in literals.found(source):
+        body = source[literal.begin : literal.end]
+        if literal.kind == "formatted" and body.count("{") != body.count("}"):
+            return _hidden(source)  # it goes on after a quote within its braces
+        kept += [source[at : literal.begin], _in_literal(body, literal)]
+        at = literal.end
+    return "".join([*kept, source[at:]])
+
+
+def _in_literal(body: str, literal: literals.Literal) -> str:
+    """The content of a literal; what stands in it for a value that comes later is no secret."""
+    formatted, number = literal.kind == "formatted", iter(range(len(body)))
+    places = _pattern(_PLACES[formatted])
+    plain = places.sub(lambda _: _PLACE.format(next(number)), body)
+    # f"{user}:{password}" spells nothing; "{word}" may be a password.
+    nothing, of = (r"\$_\d+_", plain) if formatted else (r"\{\d*\}|%[sdr]", body)
+    spelled = _pattern(nothing).sub("", of)
+    if literal.secret and _pattern(r"\w").search(spelled) and not _harmless("", body):
+        return MARK
+    hidden = _hidden(plain)
+    for at, place in enumerate(places.findall(body)):
+        # Within the braces of an f-string there is a program again.
+        again = f"{{{_of_program(place[1:-1])}}}" if formatted else place
+        hidden = hidden.replace(_PLACE.format(at), again, 1)
+    return hidden
 
 
 def code(source: str) -> str:
     """Python source with secrets hidden: only in literals, so that it stays a program."""
-    return _hidden(source, literals=True)
+    kept, at = [], 0
+    for literal in literals.found(source):
+        body = source[literal.begin : literal.end]
+        if literal.secret and literal.certain and literal.kind != "number":
+            kept += [source[at : literal.begin], body if _harmless("", body) else MARK]
+            at = literal.end
+    return _hidden("".join([*kept, source[at:]]), in_quotes=True)
 
 
-def _hidden(content: str, *, literals: bool = False) -> str:
+def _hidden(content: str, *, in_quotes: bool = False) -> str:
     if not _pattern(_HINT, re.IGNORECASE).search(content):
         return content
     plain = _pattern(_BLOCK, re.DOTALL).sub(MARK, content)
-    plain = _pattern(_ADDRESS).sub(f"{MARK}@", plain)
+    plain = _pattern(_ADDRESS).sub(_without_user, plain)
     before, kept, at = _pattern(_BEFORE, re.VERBOSE), [], 0
     while found := before.search(plain, at):
         begin = end = found.end()
         name = next((one for one in found.group("name", "inner", "option", "variable") if one), "")
         secret = named(name) if name else True
         if found["colon"] and not found["quote"] and not re.search(r"[._-]", name):
-            secret = _is_certain(name)  # "the key: three words" is a sentence
+            secret = is_certain(name)  # "the key: three words" is a sentence
         if secret:
             end = _end(plain, begin)
             quote = plain[begin] if plain[begin : begin + 1] in _QUOTED else ""
             secret = not _harmless(name, plain[begin:end])
-            if literals:
-                secret = secret and bool(quote) and (not name or _is_certain(name))
+            if in_quotes:
+                secret = secret and bool(quote) and (not name or is_certain(name))
         kept += [plain[at:begin], f"{quote}{MARK}{quote}" if secret else plain[begin:end]]
         at = end
     changed = "".join([*kept, plain[at:]])
     return content if changed == content else changed
+
+
+def _without_user(found: re.Match[str]) -> str:
+    """The user and password of an address; they stay if they are names of variables."""
+    return found[0] if _pattern(_PLACES_ONLY).fullmatch(found[0]) else f"{MARK}@"
 
 
 def _end(content: str, begin: int) -> int:
@@ -182,7 +196,7 @@ def settings(node: Any) -> Any:
 
 
 def _of(name: str, node: Any, *, certain: bool) -> Any:
-    certain = certain or any(map(_is_certain, name.split(".")))
+    certain = certain or any(map(is_certain, name.split(".")))
     if isinstance(node, dict):
         return {key: _of(str(key), value, certain=certain) for key, value in node.items()}
     if isinstance(node, list | tuple):

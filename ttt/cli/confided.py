@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 from hydra.types import RunMode
 
-from ttt import config, redact
+from ttt import config, redact, secret_names
 from ttt.cli.composer import split
 
 _LAUNCHER = "hydra._internal.core_plugins.basic_launcher"  # the module, which Hydra imports late
@@ -21,7 +21,7 @@ def masked(arguments: list[str]) -> list[str]:
     for word in arguments:
         if redact.MARK in word:
             _, name, _ = split(word)
-            better = f", or {_from_environment(name, [word])}" if redact.named(name) else ""
+            better = f", or {_from_environment(name, [word])}" if secret_names.named(name) else ""
             found.append(
                 f"{word}: {redact.MARK} stands where ttt has hidden a secret; type the setting"
                 f" again with its value{better}"

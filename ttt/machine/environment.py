@@ -12,7 +12,7 @@ import psutil
 import torch
 
 import ttt
-from ttt import config, modes, redact
+from ttt import config, modes, redact, secret_names
 from ttt.machine import hardware, installed, kernel
 from ttt.protocols import World
 from ttt.run_folder import RunFolder
@@ -82,7 +82,7 @@ def variables(environment: Any) -> dict[str, str]:
     return {
         name: redact.text(value)
         for name, value in sorted(environment.items())
-        if (name in _NAMES or name.startswith(_PREFIXES)) and not redact.named(name)
+        if (name in _NAMES or name.startswith(_PREFIXES)) and not secret_names.named(name)
     }
 
 
