@@ -43,6 +43,31 @@ def test_after_a_target_that_was_not_reached_another_or_more_epochs_are_offered(
     assert lower == ([] if threshold is None else [kept])
 
 
+@pytest.mark.parametrize(
+    ("qualities", "higher", "words"),
+    [
+        ((5.0, 4.6, 4.8), False, "auc was best, 4.6, at evaluation 2 of 3 and got worse"),
+        ((5.0, 4.8, 4.6), False, None),
+        ((float("nan"), 4.6, 4.6), False, "auc was best, 4.6, at evaluation 1 of 2 and got worse"),
+        ((0.5, 0.6, 0.55), True, None),  # accuracies jump
+        ((0.6, 0.5, 0.55), True, "auc was best, 0.6, at evaluation 1 of 3 and got worse"),
+    ],
+)
+@pytest.mark.parametrize("limits", [{}, {"max_epochs": 9, "max_seconds": 2.5}])
+def test_more_epochs_are_not_offered_where_the_quality_got_worse(
+    qualities, higher, words, limits, tmp_path
+):
+    ended = run(
+        tmp_path, *qualities, status="aborted", reason=given_up(**limits), higher_is_better=higher
+    )
+    more = "more time" if limits else "more epochs"
+    last = again(ended, TYPED)[-1]
+    if words is None:
+        assert last.endswith(f"for {more}")
+    else:
+        assert last == f"       {words}: {more} would hardly help; more data or a smaller model may"
+
+
 def test_a_limit_in_seconds_is_doubled_and_five_seeds_follow_a_success_only(tmp_path):
     late = given_up(max_epochs=9, max_seconds=2.5)
     between = judge_health(Target("auc", 0.7, True, 10, 10, 9, 2.5), 2**62, 3.0).reason
@@ -64,6 +89,21 @@ def test_a_limit_in_seconds_is_doubled_and_five_seeds_follow_a_success_only(tmp_
         ((0.9,), {"eval_every_epochs": None, "eval_every_samples": 90}, {}, "samples=45"),
         ((0.9,), {"eval_every_epochs": 1, "first_eval_epochs": 3}, {}, "first_eval_epochs=1.5"),
         ((0.9,), {"eval_every_samples": 9, "first_eval_samples": 90}, {}, "first_eval_samples=45"),
+        ((0.9,), {"eval_every_samples": 72}, {"step_samples": 36}, "eval_every_samples=36"),
+        ((0.9,), {"eval_every_samples": 72}, {"step_samples": 72}, "after the first update"),
+        ((0.9,), {"eval_every_samples": 1}, {}, "after the first update"),
+        (
+            (0.9,),
+            {"eval_every_epochs": 0.05},
+            {"step_samples": 72, "train_samples": 1437},
+            "after the first update",
+        ),
+        (
+            (0.9,),
+            {"eval_every_epochs": 0.1},
+            {"step_samples": 72, "train_samples": 1437},
+            "target.eval_every_epochs=0.05",
+        ),
         ((0.6, 0.9), {"eval_every_epochs": 1}, {}, None),
         ((0.6,), {"eval_every_epochs": 1}, {"status": "aborted"}, None),
         ((0.9,), {"eval_every_epochs": 1}, {"benchmark": "resnet"}, None),

@@ -13,6 +13,7 @@ from ttt.report.read.find import find
 from ttt.report.render import table
 from ttt.report.run import Run
 from ttt.schema.closed import DEFINITIONS
+from ttt.schema.points import of_epochs
 from ttt.terminal import Terminal
 
 _LIMIT = re.compile(r"(target\.max_(?:epochs|seconds))=(\S+) passed")  # as `ttt.watcher` says it
@@ -64,8 +65,11 @@ def again(run: Run | None, arguments: list[str]) -> list[str]:
     lower = None if run.benchmark in DEFINITIONS else _within_reach(run)
     if lower is not None:
         lines.append(_typed(arguments, "target.threshold", lower, "for what it reached"))
-    more = "for more epochs" if limit[1].endswith("epochs") else "for more time"
-    return [*lines, _typed(arguments, limit[1], f"{2 * float(limit[2]):g}", more)]
+    what = "more epochs" if limit[1].endswith("epochs") else "more time"
+    if worse := _worsened(run):
+        advice = f"{what} would hardly help; more data or a smaller model may"
+        return [*lines, f"       {worse}: {advice}"]
+    return [*lines, _typed(arguments, limit[1], f"{2 * float(limit[2]):g}", f"for {what}")]
 
 
 def coarse(run: Run) -> list[str]:
@@ -76,12 +80,40 @@ def coarse(run: Run) -> list[str]:
     name, value = next(((name, value) for name, value in given if value), ("", None))
     if not isinstance(value, int | float):
         return []
-    finer = f"{value / 2:g}" if name.endswith("epochs") else str(max(1, int(value // 2)))
     stricter = "lower" if run.higher_is_better is False else "raise"
-    return [
+    line = (
         f"reached at the first evaluation: the time says little; {stricter} target.threshold (it"
-        f" was {run.target:g}) or evaluate more often: target.{name}={finer}"
-    ]
+        f" was {run.target:g})"
+    )
+    if _after_one_update(run, name, value):
+        return [f"{line} or make data.global_batch smaller: it was reached after the first update"]
+    finer = f"{value / 2:g}" if name.endswith("epochs") else str(int(value // 2))
+    return [f"{line} or evaluate more often: target.{name}={finer}"]
+
+
+def _after_one_update(run: Run, name: str, value: float) -> bool:
+    """Whether an evaluation comes after every update already: points move to the end of a batch."""
+    if name.endswith("epochs"):
+        if run.train_samples is None:
+            return False
+        value = of_epochs(value, run.train_samples)
+    return value <= (run.step_samples or 1)
+
+
+def _worsened(run: Run) -> str:
+    """How the quality got worse at the end, as the beginning of a sentence; empty if it did not.
+
+    A loss that rises once has turned. A score of answers, as accuracy, jumps: it must stay below
+    its best for two evaluations.
+    """
+    higher = run.higher_is_better is not False
+    known = [one.quality for one in run.evaluations if math.isfinite(one.quality)]
+    best = (max if higher else min)(known, default=0.0)
+    after = len(known) - 1 - known.index(best) if known else 0
+    if after < (2 if higher else 1):
+        return ""
+    place = len(known) - after
+    return f"{run.metric} was best, {best:.5g}, at evaluation {place} of {len(known)} and got worse"
 
 
 def _within_reach(run: Run) -> Decimal | None:
