@@ -72,6 +72,11 @@ def one_line(text: str) -> str:
     return shown(text).replace("\n", r"\n").replace("\t", r"\t")
 
 
+def counted(count: int, what: str, many: str | None = None) -> str:
+    """Such as "1 run" or "2,048 processes"."""
+    return f"{count:,} {what if count == 1 else many or what + 's'}"
+
+
 # Wider than what is not printable, which no pattern can say; `_visible` decides.
 _UNSEEN = re.compile(r"[^\n\t\x20-\x7e]")
 

@@ -173,6 +173,8 @@ def test_looks_count_and_find_faults(root, tmp_path):
     assert sum(parts) == seen.read
     small = tokens_looks.examined(looked(root, vocabulary=50)).sentences()
     assert "vocabulary has 0 to 49" in small[0]
+    highest = max(max(one, default=0) for one in TRAIN + EVAL)
+    assert f"; type data.vocabulary={highest + 1} or more, or get the files again" in small[0]
     assert tokens_looks.examined(looked(root, vocabulary=None)) is None
     train, evaluation = tokens_looks.faults(looked(root, train_samples=1, eval_samples=10**9))
     assert f"data.train_samples={SAMPLES}" in train

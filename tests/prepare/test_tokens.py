@@ -12,7 +12,7 @@ import sentencepiece
 import tokenizers
 
 import token_files
-from ttt.cli.data import counted
+from ttt.cli.data import tokens_in
 from ttt.data.megatron import open_indexed
 from ttt.errors import ConfigError, DataError, MissingExtra
 from ttt.prepare import shakespeare, tokens, topics
@@ -122,7 +122,7 @@ def test_bytes_of_files(files):
     manifest = json.loads((out / "manifest.json").read_text())
     assert manifest["counts"]["eval"] == (len("packed text") - 1) // 4 == 2
     assert (manifest["vocabulary"], manifest["tokenizer"]) == (256, "bytes")
-    assert "eval has 1 documents and 11 tokens, 2 sequences of 4" in told
+    assert "eval has 1 document and 11 tokens, 2 sequences of 4" in told
     assert made(files, train=("a.txt", "c.jsonl")) == (out, [])
     with pytest.raises(DataError, match="holds another set"):
         made(files)
@@ -238,9 +238,38 @@ def test_a_large_vocabulary_is_written_in_32_bits(files, models, monkeypatch):
 
 def test_the_sequences_of_files_are_counted(tmp_path):
     token_files.write(tmp_path / "set", [[1] * 1000, [2] * 25])
-    found = counted(tmp_path / "set", 8)
-    assert found == "2 documents, 1,025 tokens, 128 sequences of 8: data.train_samples=128"
+    for name in ("set", "set.bin", "set.idx"):
+        found = tokens_in(tmp_path / name, 8)
+        assert found == "2 documents, 1,025 tokens, 128 sequences of 8: data.train_samples=128"
     with pytest.raises(ConfigError, match="--length 0"):
-        counted(tmp_path / "set", 0)
+        tokens_in(tmp_path / "set", 0)
     with pytest.raises(DataError, match="is missing"):
-        counted(tmp_path / "other", 8)
+        tokens_in(tmp_path / "other", 8)
+
+
+def test_a_file_whose_prefix_ends_as_its_files_do(tmp_path):
+    token_files.write(tmp_path / "set.bin", [[1] * 9])  # set.bin.bin and set.bin.idx
+    found = tokens_in(tmp_path / "set.bin", 8)
+    assert found == "1 document, 9 tokens, 1 sequence of 8: data.train_samples=1"
+
+
+@pytest.mark.parametrize(
+    ("tokens_there", "said"),
+    [
+        (9, "9 tokens: --length 9 and the token after it are more; allowed: up to 8; --length 8"),
+        (1, "allowed: up to 0; the path of files with more tokens"),
+    ],
+)
+def test_a_sequence_longer_than_all_tokens_is_refused(tmp_path, tokens_there, said):
+    token_files.write(tmp_path / "set", [[1] * tokens_there])
+    with pytest.raises(ConfigError, match=said):
+        tokens_in(tmp_path / "set", 9)
+
+
+def test_an_option_that_no_file_has_a_use_for_is_refused(files):
+    with pytest.raises(ConfigError, match=r"--json-key body has no effect: no file has records"):
+        made(files, json_key="body")
+    with pytest.raises(ConfigError, match=r"--by-line has no effect: every file has records"):
+        made(files, train=("c.jsonl",), evaluation=(), by_line=True)
+    assert not (files / "set").exists()
+    made(files, train=("c.jsonl",), json_key="text", by_line=True)  # each has one use

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from ttt import claim, config, prepare
 from ttt.data.manifest import content
 from ttt.data.megatron import open_indexed
-from ttt.errors import OK, ConfigError, DataError
+from ttt.errors import OK, ConfigError, DataError, counted
 from ttt.prepare.folder import MANIFEST
 from ttt.prepare.named import count_problems
 from ttt.skeleton import naming
@@ -35,7 +35,7 @@ def main(arguments: list[str]) -> int:
     """
     given = vars(parser().parse_args(arguments))
     if given["name"] == _COUNT:
-        print(counted(given["prefix"], given["length"]))
+        print(tokens_in(given["prefix"], given["length"]))
         return OK
     name, out, sources = given.pop("name"), given.pop("out"), given.pop("src", ())
     module, console = preparers()[name], Terminal()
@@ -73,26 +73,35 @@ def parser() -> argparse.ArgumentParser:
             module.options(one)
     about = "how many sequences a set of tokens has, by its .idx alone"
     one = names.add_parser(_COUNT, help=about, description=f"Tells {about}.")
-    one.add_argument("prefix", type=Path, help="path of both files, without .bin and .idx")
+    one.add_argument("prefix", type=Path, help="path of both files, or of one of them")
     one.add_argument("--length", type=int, required=True, help="tokens of a sequence")
     return parser
 
 
-def counted(prefix: Path, length: int) -> str:
+def tokens_in(prefix: Path, length: int) -> str:
     """What to type for the number of sequences in files of tokens.
 
+    Args:
+        prefix: Path of both files without .bin and .idx, or with one of these endings.
+        length: Tokens of a sequence.
+
     Raises:
-        ConfigError: The length is none.
+        ConfigError: The length is none, or none of the files.
         DataError: The files are absent or damaged.
     """
     if wrong := count_problems({"--length": (length, 8192)}):
         raise ConfigError(wrong)
+    if prefix.suffix in (".bin", ".idx") and not Path(f"{prefix}.idx").exists():
+        prefix = prefix.with_suffix("")
     files = open_indexed(prefix)
     samples = files.samples(length)
-    return (
-        f"{len(files.lengths):,} documents, {files.total:,} tokens, {samples:,} sequences of"
-        f" {length}: data.train_samples={samples}"
-    )
+    there = f"{counted(len(files.lengths), 'document')}, {counted(files.total, 'token')}"
+    if not samples:
+        longest = files.total - 1  # each token of a sequence has one after it, to be predicted
+        typed = f"--length {longest}" if longest else "the path of files with more tokens"
+        why = f"{prefix} has {there}: --length {length} and the token after it are more"
+        raise ConfigError([f"{why}; allowed: up to {longest}; {typed}"])
+    return f"{there}, {counted(samples, 'sequence')} of {length}: data.train_samples={samples}"
 
 
 def following(benchmark: str | None, out: Path) -> list[str]:

@@ -101,7 +101,8 @@ def strange(samples: Words, length: int, predictions: int, vocabulary: int) -> s
         at += count
         if part.size and (part.min() < 0 or part.max() >= top):
             value = int(part.min() if part.min() < 0 else part.max())
-            return f"its {name} has {value}; allowed: 0 to {top - 1}"
+            more = f", or data.vocabulary={value + 1} or more" if value >= top == vocabulary else ""
+            return f"its {name} has {value}; allowed: 0 to {top - 1}{more}"
     return None
 
 

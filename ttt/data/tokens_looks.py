@@ -104,7 +104,7 @@ def examined(data: Any, part: int = 0, parts: int = 1, *, quick: bool = False) -
         None if the set has faults, or its vocabulary is not known.
     """
     vocabulary = data.vocabulary
-    read, bad = 0, []
+    read, highest, bad = 0, 0, []
     for name in _PARTS:
         try:
             files = _open(data, name)
@@ -113,17 +113,22 @@ def examined(data: Any, part: int = 0, parts: int = 1, *, quick: bool = False) -
             return None  # `faults` reports it
         if vocabulary is None:
             return None
-        most = _QUICK if quick else _MOST
-        for begin in places(len(files.tokens), _BLOCK, most)[part::parts]:
+        limit = _QUICK if quick else _MOST
+        odd: tuple[int, int] | None = None  # where, and which token
+        for begin in places(len(files.tokens), _BLOCK, limit)[part::parts]:
             block = files.tokens[begin : begin + _BLOCK]
             read += len(block)
             least, most = int(block.min()), int(block.max())
-            if least < 0 or most >= vocabulary:
-                odd = least if least < 0 else most
-                why = f"it holds the token {odd}, and the vocabulary has 0 to {vocabulary - 1}"
-                bad.append((f"{files.prefix}.bin, token {begin} and those after it,", why))
-                break
-    return Examined(read, "tokens", "type data.vocabulary=N, or get the files again", bad)
+            highest = max(highest, most)
+            if odd is None and (least < 0 or most >= vocabulary):
+                odd = begin, least if least < 0 else most
+        if odd:
+            why = f"it holds the token {odd[1]}, and the vocabulary has 0 to {vocabulary - 1}"
+            bad.append((f"{files.prefix}.bin, token {odd[0]} and those after it,", why))
+    advice = "get the files again"
+    if highest >= (vocabulary or 0):
+        advice = f"type data.vocabulary={highest + 1} or more, or {advice}"
+    return Examined(read, "tokens", advice, bad)
 
 
 def _open(data: Any, part: str) -> Indexed:

@@ -90,4 +90,5 @@ def judge(seen: Sequence[Observation[Contents | None]]) -> Iterator[Finding]:
     if parts[0].skipped:
         yield warning(_NAME, text, "replace them; a run skips them and counts them", **data)
     else:
-        yield failure(_NAME, text, parts[0].advice, **data)
+        advice = next(one.advice for one in parts if one.count)
+        yield failure(_NAME, text, advice, **data)

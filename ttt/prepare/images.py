@@ -18,7 +18,7 @@ import numpy as np
 
 from ttt.data import bounds
 from ttt.data.listing import SUFFIXES, Classes, folders_in, is_litter, names, walk
-from ttt.errors import ConfigError, DataError
+from ttt.errors import ConfigError, DataError, counted
 from ttt.prepare import packing, pixels, split
 from ttt.prepare.archive import unpacked
 from ttt.prepare.folder import Progress, silent
@@ -204,7 +204,7 @@ def _unread(folder: Path) -> list[str]:
         endings = (os.path.splitext(name)[1].lower() for name in files if not is_litter(name))
         found.update(ending for ending in endings if ending in _OTHERS)
     return [
-        f"left out: {count} {os.fsdecode(ending)} files, which the loaders do not read; convert"
-        " them to JPEG or PNG to have them in"
+        f"left out: {counted(count, os.fsdecode(ending) + ' file')}, which the loaders do not read;"
+        " convert to JPEG or PNG what is to be in"
         for ending, count in sorted(found.items())
     ]

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ttt.data import manifest as manifests
-from ttt.errors import ConfigError, fault
+from ttt.errors import ConfigError, counted, fault
 from ttt.prepare.folder import MANIFEST, Progress, is_prepared, silent, whole_folder
 from ttt.prepare.named import count_problems, text_problems
 from ttt.prepare.parallel import Pair, Pairs, sentences, tabbed
@@ -243,10 +243,12 @@ def _remarks(out: Path) -> list[str]:
         f" {manifest['vocabulary']} tokens"
     ]
     if left["too_long"]:
+        pairs = counted(left["too_long"], "pair")
         lines.append(
-            f"left out of training: {left['too_long']} pairs of more than {manifest['max_length']}"
-            " tokens; --max-length N takes longer ones"
+            f"left out of training: {pairs} of more than {manifest['max_length']} tokens;"
+            " --max-length N takes longer ones"
         )
     if left["empty"]:
-        lines.append(f"left out of training: {left['empty']} pairs without one of the two sides")
+        pairs = counted(left["empty"], "pair")
+        lines.append(f"left out of training: {pairs} without one of the two sides")
     return lines

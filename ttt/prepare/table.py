@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ttt.data.records import pack
-from ttt.errors import ConfigError, fault
+from ttt.errors import ConfigError, counted, fault
 from ttt.prepare import columns as table
 from ttt.prepare import split
 from ttt.prepare.columns import Column, Rows
@@ -267,5 +267,5 @@ def _remarks(
     ]
     lines += [f"left out: {name}, {reason}" for name, reason in roles.useless.items()]
     if unused.any():
-        lines.append(f"left out: {int(unused.sum())} rows without a label or time")
+        lines.append(f"left out: {counted(int(unused.sum()), 'row')} without a label or time")
     return lines

@@ -111,12 +111,17 @@ def documents(path: Path, *, by_line: bool, key: str, reading: Reading) -> Itera
         DataError: The file is absent, damaged or not UTF-8, or a line is no such record.
     """
     lines = whole_lines(path, reading)
-    if path.name.removesuffix(".gz").endswith(_RECORDS):
+    if has_records(path):
         yield from _records(path, lines, key)
     elif by_line:
         yield from (line.rstrip("\r\n") for line in lines)
     else:
         yield "".join(_bounded(path, lines))
+
+
+def has_records(path: Path) -> bool:
+    """Whether a file has a record of JSON in each line, by its name."""
+    return path.name.removesuffix(".gz").endswith(_RECORDS)
 
 
 def _records(path: Path, lines: Iterable[str], key: str) -> Iterator[str]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ttt.data.megatron import Writer, dtype_for
-from ttt.errors import ConfigError, DataError, fault
+from ttt.errors import ConfigError, DataError, counted, fault
 from ttt.prepare.folder import (
     MANIFEST,
     Progress,
@@ -31,7 +31,7 @@ from ttt.prepare.folder import (
 from ttt.prepare.named import count_problems, text_problems
 from ttt.prepare.parallel import chunks
 from ttt.prepare.token_sets import PARTS, write_manifest
-from ttt.prepare.tokenizing import Tokenizer, documents, of_bytes, opened
+from ttt.prepare.tokenizing import Tokenizer, documents, has_records, of_bytes, opened
 
 NEEDS = None  # its files are named by options of their own
 _CHUNK = 1000  # documents tokenized at a time
@@ -47,7 +47,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tokenizer", type=Path, metavar="FILE", help="a model of tokens (each byte is one)"
     )
-    parser.add_argument("--json-key", default="text", help="the text in a record of JSON (text)")
+    parser.add_argument("--json-key", help="the text in a record of JSON (text)")
     parser.add_argument("--by-line", action="store_true", help="each line is a document")
     parser.add_argument(
         "--append-eod",
@@ -67,7 +67,7 @@ class Asked:
         train: Files to train on.
         evaluation: Files to evaluate on.
         tokenizer: A model of tokens; None: each byte is one.
-        json_key: The text in a record of JSON.
+        json_key: The text in a record of JSON; None: "text".
         by_line: Whether each line of a plain text is a document.
         append_eod: The token that ends each document; None: none does.
         length: Tokens of a sequence.
@@ -76,7 +76,7 @@ class Asked:
     train: Sequence[Path]
     evaluation: Sequence[Path]
     tokenizer: Path | None = None
-    json_key: str = "text"
+    json_key: str | None = None
     by_line: bool = False
     append_eod: str | None = None
     length: int = 64
@@ -88,7 +88,29 @@ class Asked:
             wrong.append(
                 fault("--tokenizer", self.tokenizer, "is not a file", allowed="a model of tokens")
             )
+        wrong += self._ignored()
         return wrong + count_problems({"--length": (self.length, 64)})
+
+    def _ignored(self) -> list[str]:
+        """A sentence for each option that none of the files has a use for."""
+        kinds = {has_records(path) for path in (*self.train, *self.evaluation)}
+        wrong = []
+        if self.json_key is not None and True not in kinds:
+            wrong.append(
+                f"--json-key {self.json_key} has no effect: no file has records of JSON; allowed:"
+                " names that end in .json, .jsonl or .ndjson, or that and .gz; leave --json-key out"
+            )
+        if self.by_line and False not in kinds:
+            wrong.append(
+                "--by-line has no effect: every file has records of JSON, each a document; leave"
+                " --by-line out"
+            )
+        return wrong
+
+    @property
+    def key(self) -> str:
+        """The text in a record of JSON."""
+        return "text" if self.json_key is None else self.json_key
 
     def identity(self) -> dict[str, Any]:
         """What tells this set from others before it is made."""
@@ -100,7 +122,7 @@ class Asked:
             },
             "sequence_length": self.length,
             "tokenizer": file_hash(self.tokenizer) if self.tokenizer else "bytes",
-            "text": f"{'lines' if self.by_line else 'files'}, or {json.dumps(self.json_key)}",
+            "text": f"{'lines' if self.by_line else 'files'}, or {json.dumps(self.key)}",
             "end_of_document": self.append_eod,
         }
 
@@ -175,7 +197,7 @@ def _write(
     end: list[int],
     reading: Callable[[int], None],
 ) -> None:
-    texts = documents(path, by_line=asked.by_line, key=asked.json_key, reading=reading)
+    texts = documents(path, by_line=asked.by_line, key=asked.key, reading=reading)
     for chunk in chunks(filter(None, texts), _CHUNK, _CHARACTERS):
         writer.write([*ids, *end] if end else ids for ids in encode(chunk))
 
@@ -204,8 +226,9 @@ def _end(asked: Asked, tokenizer: Tokenizer) -> list[int]:
 def _remarks(out: Path) -> list[str]:
     made = manifest_of(out / MANIFEST)
     parts = [
-        f"{part} has {made['documents'][part]:,} documents and {made['tokens'][part]:,} tokens,"
-        f" {made['counts'][part]:,} sequences of {made['sequence_length']}"
+        f"{part} has {counted(made['documents'][part], 'document')} and"
+        f" {counted(made['tokens'][part], 'token')},"
+        f" {counted(made['counts'][part], 'sequence')} of {made['sequence_length']}"
         for part in PARTS
     ]
     return [*parts, f"the vocabulary has {made['vocabulary']:,} tokens"]

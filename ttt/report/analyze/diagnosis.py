@@ -1,9 +1,11 @@
 """What one run lost its time to, and what to try. Pure."""
 
+import itertools
 from dataclasses import dataclass
 
 from ttt.compliance import init_minutes, rulesets, usage_of
-from ttt.report.analyze.format import counted, duration, percent, unit_for
+from ttt.errors import counted
+from ttt.report.analyze.format import duration, percent, unit_for
 from ttt.report.analyze.losses import cold_s, evaluation_s, outside_s, share
 from ttt.report.analyze.ranks import stragglers, waiting_most
 from ttt.report.run import Run
@@ -120,7 +122,7 @@ def _granularity(run: Run) -> Finding | None:
     """Twice the evaluations save half of the wait for the next one and cost themselves."""
     half, evaluations = _half_interval(run), share(evaluation_s(run), run)
     part = share(half, run)
-    if half is None or part is None or part <= 0.05:
+    if half is None or part is None or part <= 0.05 or _after_each_update(run):
         return None
     if evaluations is None or part / 2 - evaluations <= 0.02:
         return None
@@ -133,6 +135,13 @@ def _granularity(run: Run) -> Finding | None:
         advice if run.official else _advice(run, "evaluate more often", _EVERY),
         part,
     )
+
+
+def _after_each_update(run: Run) -> bool:
+    """Whether there is no place between evaluations for another one."""
+    places = [0.0, *(one.samples for one in run.evaluations if one.samples is not None)]
+    gaps = [after - before for before, after in itertools.pairwise(places)]
+    return bool(gaps) and run.step_samples is not None and max(gaps) <= run.step_samples
 
 
 def _half_interval(run: Run) -> float | None:

@@ -145,8 +145,3 @@ def energy(joules: float | None) -> str:
         return UNKNOWN
     power = min(2, max(0, _power(joules) // 3))
     return f"{significant(joules / 1000**power)} {('J', 'kJ', 'MJ')[power]}"
-
-
-def counted(count: int, what: str, many: str | None = None) -> str:
-    """Such as "1 run" or "2,048 processes"."""
-    return f"{count:,} {what if count == 1 else many or what + 's'}"

@@ -10,9 +10,9 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
-from ttt.errors import one_line
+from ttt.errors import counted, one_line
 from ttt.report.analyze.experiment import Experiment
-from ttt.report.analyze.format import PLURAL, counted
+from ttt.report.analyze.format import PLURAL
 
 _SETTINGS = 3  # in one name; more would be its configuration
 _COUNTED = re.compile(r"(?:^| )\([0-9]+\)$")

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from ttt.errors import one_line
+from ttt.errors import counted, one_line
 from ttt.report.analyze.comparison import Comparison, between_machines
 from ttt.report.analyze.experiment import Experiment, Observation
-from ttt.report.analyze.format import PLURAL, counted, duration, percent, places_of, significant
+from ttt.report.analyze.format import PLURAL, duration, percent, places_of, significant
 from ttt.report.analyze.names import machine
 from ttt.report.analyze.rates import remarks
 from ttt.report.analyze.scaling import Sweep

@@ -4,8 +4,9 @@ import statistics
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from ttt.errors import counted
 from ttt.report.analyze.experiment import Experiment, Stability
-from ttt.report.analyze.format import counted, duration, percent
+from ttt.report.analyze.format import duration, percent
 from ttt.report.analyze.progress import Measure, measure_of, to_target, unit_of, written
 from ttt.report.analyze.significance import ENOUGH
 

@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ttt.compliance import LABEL
-from ttt.errors import ESCAPE, MissingExtra, one_line, writing
+from ttt.errors import ESCAPE, MissingExtra, counted, one_line, writing
 from ttt.report.analyze.caveats import cautions, objections, why_failed
 from ttt.report.analyze.experiment import Experiment, Observation
-from ttt.report.analyze.format import counted
 from ttt.report.analyze.sentences import (
     INTERVAL,
     answer,
