@@ -173,7 +173,7 @@ def test_what_is_no_set_is_told(damage, options, said, photos, tmp_path):
 def test_what_no_loader_reads_is_told(photos, tmp_path):
     Image.new("RGB", (9, 9)).save(photos / "cat" / "moving.gif")
     remarks = images.prepare(tmp_path / "out", [zipped(photos)])
-    assert any("left out: 1 .gif files" in remark for remark in remarks)
+    assert any("left out: 1 .gif file, which" in remark for remark in remarks)
 
 
 def test_another_set_in_the_way_is_left_alone(photos, tmp_path):
