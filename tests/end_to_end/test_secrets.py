@@ -263,6 +263,25 @@ def test_a_sweep_is_recorded_and_shown_by_hydra_without_secrets(ttt: Command, tm
     assert len(list((tmp_path / "runs" / "sweeps").rglob("*.yaml"))) == 4
 
 
+@pytest.mark.parametrize(
+    "asked",
+    ["--cfg job", "--cfg all --resolve", "-c job -p tracking", "--info config", "--info all"],
+)
+def test_what_is_only_shown_has_no_secrets(ttt: Command, monkeypatch, asked: str):
+    """People paste it into issues."""
+    monkeypatch.setenv("A_PLACE", "canary")
+    typed = [
+        *("+data.password=canary", "+model.my_api_key=${oc.env:A_PLACE}", "launcher=slurm"),
+        *("launcher.setup=['export A_KEY=canary']", "tracking=wandb", "+tracking.token=canary"),
+        "+tracking.credentials={user:me,word:canary}",
+    ]
+    done = ttt("run", *typed, *asked.split())
+    assert done.returncode == 0, done.stderr
+    assert "canary" not in done.stdout + done.stderr
+    assert "[redacted]" in done.stdout
+    assert "timeout_seconds: 30.0" in done.stdout
+
+
 def test_a_refusal_shows_no_secret(ttt: Command):
     lines = "launcher.lines=['export HF_TOKEN=canary']"
     for asked in (["+modell.password=canary"], ["launcher=slurm", lines], ["--multirun", lines]):

@@ -1,7 +1,12 @@
 """Warns of secrets that were typed as settings, and hides them in Hydra's own output."""
 
+import contextlib
+import io
+import itertools
 import logging
+import re
 import sys
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,6 +17,8 @@ from hydra.types import RunMode
 from ttt import config, redact, secret_names
 from ttt.cli.composer import split
 
+_SHOWN = {"--cfg", "--info"}  # options with which Hydra prints settings
+_YAML = re.compile(r"\s*(- |[\w.@/-]+:( |$)|#)").match  # a line of a configuration
 _LAUNCHER = "hydra._internal.core_plugins.basic_launcher"  # the module, which Hydra imports late
 
 
@@ -88,6 +95,46 @@ def listen() -> None:
 def _without_secrets(record: logging.LogRecord) -> bool:
     record.msg, record.args = redact.text(record.getMessage()), ()
     return True
+
+
+@contextlib.contextmanager
+def in_what_hydra_shows(options: Iterable[str]) -> Iterator[None]:
+    """Hide the secrets in a configuration that Hydra prints within it.
+
+    Args:
+        options: Those that were typed.
+    """
+    if _SHOWN.isdisjoint(options):
+        yield
+        return
+    shown = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(shown):
+            yield
+    finally:
+        print(_hidden(shown.getvalue()), end="", flush=True)
+
+
+def _hidden(shown: str) -> str:
+    """What Hydra prints: a configuration, or tables with one between them."""
+    content = _yaml(shown)
+    if content is None:
+        lines = shown.splitlines(keepends=True)
+        groups = itertools.groupby(lines, lambda line: _YAML(line) is not None)
+        parts = ["".join(group) for _, group in groups]
+        return "".join(_hidden(one) if _yaml(one) else redact.text(one) for one in parts)
+    if not redact.holds(content):
+        return shown
+    head = "".join(line for line in shown.splitlines(keepends=True) if line.startswith("#"))
+    return head + yaml.safe_dump(redact.settings(content), sort_keys=False, allow_unicode=True)
+
+
+def _yaml(shown: str) -> dict[Any, Any] | None:
+    try:
+        content = yaml.safe_load(shown)
+    except yaml.YAMLError:
+        return None
+    return content if isinstance(content, dict) else None
 
 
 def hide_secrets(hydra: Any) -> None:

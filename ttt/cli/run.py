@@ -78,7 +78,8 @@ def main(arguments: list[str]) -> int:
         version_base="1.3", config_path=str(config.folder()), config_name="config"
     )(task)
     try:
-        application()
+        with confided.in_what_hydra_shows(options.read(arguments).options):
+            application()
         if refused:
             raise refused[0]
     except config.CompositionError as error:
