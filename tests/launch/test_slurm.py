@@ -18,6 +18,7 @@ import pytest
 from ground import PROJECT, Command
 from ttt import config
 from ttt.cli.run import problems
+from ttt.errors import LaunchError
 from ttt.launch import sbatch, slurm, slurm_job
 from ttt.launch.job import Job
 from ttt.report.read.find import find
@@ -196,6 +197,40 @@ def test_what_the_cluster_does_not_have_is_told(
     assert slurm.cluster_problems(SlurmConfig(time="7-0", partition="debug,long")) == []
     executable(tmp_path, "sinfo", "echo 'sinfo: error: Unable to contact' >&2; exit 1")
     assert slurm.cluster_problems(SlurmConfig(**asked)) == []  # sbatch will say so
+
+
+NO_CLUSTER = """\
+sbatch: error: resolve_ctls_from_dns_srv: res_nsearch error: Unknown host
+sbatch: error: fetch_config: DNS SRV lookup failed
+sbatch: fatal: Could not establish a configuration source
+"""
+DOWN = "Batch job submission failed: Unable to contact slurm controller (connect failure)"
+MUNGE = "If munged is up, restart with --num-threads=10\nMunge encode failed: Failed to access\n"
+
+
+@pytest.mark.parametrize(
+    ("told", "why", "typed"),
+    [
+        (NO_CLUSTER, "no cluster: SLURM finds no slurm.conf", "on a login node of the cluster"),
+        (f"sbatch: error: {DOWN}", "(slurmctld) does not answer", "`scontrol ping`"),
+        (MUNGE, "munged does not answer on this machine", "start munge"),
+    ],
+)
+def test_where_there_is_no_cluster_a_sentence_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: str, why: str, typed: str
+):
+    (tmp_path / "told").write_text(told)
+    executable(tmp_path, "sbatch", f"cat {tmp_path}/told >&2; exit 1")
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.defpath}")
+    (tmp_path / "launch").mkdir()
+    with pytest.raises(LaunchError) as error:
+        slurm.submit(tmp_path / "launch")
+    [line] = str(error.value).splitlines()
+    assert why in line
+    assert typed in line
+    assert "launcher=torchrun" in line
+    assert not (tmp_path / "launch").exists()
+    assert slurm_job.refused("sbatch: error: Invalid account") == "sbatch: error: Invalid account"
 
 
 SHOWN = """\

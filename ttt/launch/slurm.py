@@ -219,7 +219,7 @@ def submit(folder: Path, options: Sequence[str] = ()) -> str:
         options: Those of the script once more: on the command line they win over SBATCH_*.
 
     Raises:
-        LaunchError: SLURM refused it, in its own words. The folder is gone: nothing will run there.
+        LaunchError: SLURM refused it, or there is none. The folder is gone: nothing will run there.
     """
     command = ["sbatch", "--parsable", *options, str(LaunchFolder(folder).job)]
     try:
@@ -231,7 +231,7 @@ def submit(folder: Path, options: Sequence[str] = ()) -> str:
         raise LaunchError(f"sbatch cannot be started: {error.strerror}") from error
     if asked.returncode:
         shutil.rmtree(folder)
-        raise LaunchError(asked.stderr.strip())
+        raise LaunchError(slurm_job.refused(asked.stderr.strip()))
     sys.stderr.write(asked.stderr)  # what the site has to say to its users
     return asked.stdout.strip().partition(";")[0]  # NUMBER[;CLUSTER]
 

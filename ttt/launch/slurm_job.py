@@ -52,6 +52,37 @@ class State:
         return f"{self.name.lower()}{why}{again}"
 
 
+# What SLURM says where it has no cluster to ask: what that means, and what to do about it.
+_NO_CLUSTER = {
+    "configuration source": (
+        "sbatch is here, but no cluster: SLURM finds no slurm.conf",
+        "type this on a login node of the cluster, or SLURM_CONF=FILE before it",
+    ),
+    "contact slurm controller": (
+        "the controller of the cluster (slurmctld) does not answer",
+        "type this again when `scontrol ping` says that it is up",
+    ),
+    "munge": (
+        "SLURM cannot tell who you are: munged does not answer on this machine",
+        "start munge, or type this on a login node of the cluster",
+    ),
+}
+
+
+def refused(told: str) -> str:
+    """Why a job was not submitted, as a sentence where there is no cluster.
+
+    Args:
+        told: What sbatch printed; any other refusal is in its own words.
+    """
+    last = told.rpartition("\n")[2].removeprefix("sbatch: ")
+    for words, (why, typed) in _NO_CLUSTER.items():
+        if words in told.lower():
+            here = "launcher=torchrun to train on this machine"
+            return f"{why} (in its words: {last}); {typed}; or {here}"
+    return told
+
+
 class Unanswered(Exception):
     """SLURM could not be asked; in its own words."""
 
