@@ -7,6 +7,7 @@ from torch import nn
 from ranks import on_ranks
 from ttt.distributed.parallelize import parallelize
 from ttt.distributed.world import Solo
+from ttt.errors import ConfigError
 from ttt.protocols import Plan
 
 ALONE = Solo(torch.device("cpu"))
@@ -71,6 +72,40 @@ def test_a_swap_is_done_before_the_optimizer_is_made():
     assert isinstance(swapped, Doubled)
     assert swapped.world is ALONE
     assert parallel.module is parallel.model
+
+
+class Misplanned(Planned):
+    """Its names are those of another model, or of an earlier form of this one."""
+
+    def __init__(self, **plan):
+        super().__init__()
+        self.says = Plan(**plan)
+
+    def plan(self):
+        return self.says
+
+
+@pytest.mark.parametrize(
+    ("plan", "words"),
+    [
+        ({"units": ["inner", "iner"]}, "names 'iner' in units, .* close to it: inner, inner.1, "),
+        ({"tensor": {"inner.2": "column"}}, r"names 'inner\.2' in tensor, .*: inner\.1, inner\.0"),
+        ({"swap": {"table": Doubled}}, "names 'table' in swap, and the model has no such module"),
+        ({"units": [""]}, "names '' in units"),  # the model is no part of itself
+        ({"units": "inner"}, "gives units='inner'; allowed: a list of names"),
+        ({"swap": ["inner.0"]}, r"gives swap=\['inner.0'\]; allowed: a mapping by names"),
+    ],
+)
+def test_a_plan_of_another_model_is_refused_before_anything_is_built(plan, words):
+    with pytest.raises(ConfigError, match=words) as error:
+        parallelize(Misplanned(**plan), ALONE, optimizer=None)
+    assert len(error.value.problems) == 1
+
+
+def test_a_plan_may_name_a_module_by_each_of_its_names():
+    model = Misplanned(units=["again.0", "inner.0"])
+    model.again = model.inner
+    assert parallelize(model, ALONE, optimizer=plain_sgd).model is model
 
 
 class PlansWithArguments(nn.Linear):

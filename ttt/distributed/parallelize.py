@@ -4,8 +4,9 @@ The only place that knows DistributedDataParallel. What comes out is a `ttt.prot
 which a learner uses without knowing how many processes there are.
 """
 
+import difflib
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 from ttt.distributed.gradients import GradientTimes
 from ttt.distributed.state import Undo, restore_training, training_state
 from ttt.distributed.tables import spread_in
+from ttt.errors import ConfigError
 from ttt.protocols import Breakdown, Parallel, Plan, State, World
 
 # torch 2.13 deprecated the first name and older ones do not know the second.
@@ -46,9 +48,12 @@ def parallelize(
         layout: Memory format of convolutions' weights.
 
     Raises:
-        ConfigError: The model does not fit.
+        ConfigError: The model does not fit, or its plan is of another.
     """
-    for name, swap in plan_of(model).swap.items():
+    plan = plan_of(model)
+    if found := unplannable(model, plan):
+        raise ConfigError(found)
+    for name, swap in plan.swap.items():
         model.set_submodule(name, swap(model.get_submodule(name), world))
     # torch has no type for the second argument.
     model = model.to(world.device, memory_format=layout)  # type: ignore[call-overload]
@@ -67,6 +72,27 @@ def plan_of(model: nn.Module) -> Plan:
         return Plan()
     plan = says(model)  # type: ignore[misc]
     return plan if isinstance(plan, Plan) else Plan()
+
+
+def unplannable(model: nn.Module, plan: Plan) -> list[str]:
+    """A sentence for each name in a plan that is none of the model's own modules."""
+    there = [name for name, _ in model.named_modules(remove_duplicate=False) if name]
+    kind, found = f"{type(model).__module__}.{type(model).__qualname__}", []
+    for field in ("units", "tensor", "swap"):
+        names, wanted = getattr(plan, field), Sequence if field == "units" else Mapping
+        if isinstance(names, str) or not isinstance(names, wanted):
+            what = "a list of names" if field == "units" else "a mapping by names"
+            found.append(f"{kind}.plan() gives {field}={names!r:.80}; allowed: {what}")
+            continue
+        for name in names:
+            if name not in there:
+                near = difflib.get_close_matches(str(name), there, n=3, cutoff=0.5) or there[:3]
+                found.append(
+                    f"{kind}.plan() names {name!r:.80} in {field}, and the model has no such"
+                    f" module; close to it: {', '.join(near) or 'none'}; allowed: what"
+                    " named_modules() gives"
+                )
+    return found
 
 
 class Whole:
