@@ -179,6 +179,11 @@ IMPOSSIBLE = [
     (["benchmark=dates", "task.beam=0"], "task.beam=0 is not allowed; allowed: above 0"),
     (["benchmark=dates", "task.extra_length=-1"], "task.extra_length=-1 is not allowed"),
     (["benchmark=clicks", "optim.lr_decay=nan"], "optim.lr_decay=nan is no finite number"),
+    (
+        ["tracking.project=x"],
+        "tracking.project=x has no effect: the run is not tracked; tracking=wandb, or leave",
+    ),
+    (["tracking.mode=online"], "tracking.mode=online has no effect: the run is not tracked"),
     (["processes=3"], "processes=3 is filled in at launch; remove processes=3"),
 ]
 

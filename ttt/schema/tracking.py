@@ -6,10 +6,10 @@ A tracker is a class by `_target_`, as every part of a run; see `ttt.sinks.open`
 
 import importlib.util
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
-from ttt.errors import install
+from ttt.errors import fault, install
 from ttt.schema.choices import TrackingMode
 from ttt.schema.rules import not_positive
 
@@ -41,6 +41,15 @@ class TrackingConfig:
     def problems(self) -> Iterator[str]:
         """What is wrong with the settings."""
         yield from not_positive("tracking", self, "timeout_seconds")
+        if hasattr(self, "_target_"):
+            return
+        usual = TrackingConfig()
+        for one in fields(TrackingConfig):
+            value = getattr(self, one.name)
+            if value != getattr(usual, one.name):
+                why = "has no effect: the run is not tracked"
+                typed = f"tracking=wandb, or leave tracking.{one.name}= out"
+                yield fault(f"tracking.{one.name}", value, why, typed=typed)
 
 
 @dataclass
