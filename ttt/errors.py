@@ -13,6 +13,7 @@ in this tree is shown without a traceback; any other exception is a defect in tt
 import codecs
 import re
 import sys
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -148,6 +149,14 @@ class LaunchError(TttError):
     """Starting the processes failed, or one of them died."""
 
     exit_code = LAUNCH_FAILED
+
+
+def where_failed(error: BaseException) -> str:
+    """An error of a user's own code in a line: what it is, what it says, and the place."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
+    why = " ".join(str(error).split())
+    return f"{type(error).__name__}{': ' if why else ''}{why}{where}"
 
 
 def fault(

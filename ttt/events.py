@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from ttt import redact
-from ttt.errors import TttError, encodable
+from ttt.errors import TttError, encodable, where_failed
 
 if TYPE_CHECKING:
     from ttt.protocols import Sink
@@ -154,8 +154,9 @@ class EventLog:
             reason = str(error) if error.errno else f"{type(error).__name__}: {error}"
             self._drop(sink, event, f"{type(sink).__name__} stopped: {reason}")
         except Exception as error:
-            message = f"{type(sink).__name__} stopped: {type(error).__name__}: {error}"
-            logging.getLogger(__name__).exception(message)
+            message = f"{type(sink).__name__} stopped: {where_failed(error)}"
+            if _is_ours(sink):  # a defect of ttt
+                logging.getLogger(__name__).exception(message)
             self._drop(sink, event, message)
 
     def _drop(self, sink: "Sink", event: Event, message: str) -> None:
@@ -167,6 +168,13 @@ class EventLog:
         for sink in reversed(self._sinks):
             try:
                 sink.close()
-            except Exception:
-                logging.getLogger(__name__).exception("%s did not close", type(sink).__name__)
+            except Exception as error:
+                log, name = logging.getLogger(__name__), type(sink).__name__
+                why = redact.text(where_failed(error))
+                log.warning("%s did not close: %s", name, why, exc_info=_is_ours(sink))
         self._sinks.clear()
+
+
+def _is_ours(sink: "Sink") -> bool:
+    """Whether it is no tracker of a user's own, whose author needs a sentence with the place."""
+    return type(sink).__module__.partition(".")[0] == "ttt"

@@ -72,6 +72,17 @@ def test_a_tracker_of_ones_own_gets_all_events_and_the_result(opened, tmp_path, 
     assert text.split() == ["new", "init_start", "None", "resumed", "init_start", "None"]
 
 
+def test_a_tracker_of_ones_own_that_cannot_be_made_is_a_sentence(opened, monkeypatch):
+    monkeypatch.syspath_prepend(PROJECT / "tests" / "outside")
+    own = "{_target_: outside_parts.KindsFile, name: no/such/folder}"
+    with pytest.raises(ConfigError) as error:
+        opened(own)
+    [told] = error.value.problems
+    assert "tracking._target_=outside_parts.KindsFile cannot be made: FileNotFoundError: " in told
+    assert "line " in told
+    assert told.endswith("or type tracking=none")
+
+
 @pytest.mark.parametrize(
     ("target", "why"),
     [

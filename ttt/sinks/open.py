@@ -11,10 +11,12 @@ and gets every event after the record and before all others. It is closed after 
 record, so that one that hangs keeps no result.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from ttt import config
+from ttt.errors import ConfigError, TttError, where_failed
 from ttt.events import Event
 from ttt.protocols import Sink
 from ttt.run_folder import RunFolder
@@ -38,7 +40,7 @@ def open_sinks(
         recalled: What the record holds already, of earlier processes of this run.
 
     Raises:
-        ConfigError: There is no such tracker, or it is no tracker.
+        ConfigError: There is no such tracker, it is no tracker, or a user's own failed at once.
         LaunchError: Another process writes the record.
     """
     files = RunFolder(folder)
@@ -49,10 +51,8 @@ def open_sinks(
     resumed = bool(recalled)
     trackers: list[Sink] = []
     if hasattr(run_config.tracking, "_target_"):
-        tracker = config.instantiate(
-            "tracking", run_config.tracking, folder=folder, summary=summary, resumed=resumed
-        )
-        trackers.append(tracker)
+        given = {"folder": folder, "summary": summary, "resumed": resumed}
+        trackers.append(_tracker(run_config.tracking, given))
     return [
         record,
         *trackers,  # closed after all that matters is written
@@ -60,3 +60,20 @@ def open_sinks(
         summary,
         Console(terminal, summary, str(folder), brief=run_config.runs > 1),
     ]
+
+
+def _tracker(node: Any, given: Mapping[str, Any]) -> Sink:
+    try:
+        tracker: Sink = config.instantiate("tracking", node, **given)
+    except TttError:
+        raise
+    except Exception as error:
+        if node._target_.startswith("ttt."):  # a defect of ttt keeps its traceback
+            raise
+        raise ConfigError(
+            [
+                f"tracking._target_={node._target_} cannot be made: {where_failed(error)}; change"
+                " that class or its settings, or type tracking=none"
+            ]
+        ) from error
+    return tracker
