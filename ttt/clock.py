@@ -23,6 +23,9 @@ def steady_wall_clock() -> Callable[[], float]:
 class Clock:
     """Measures spans with the device idle at both ends.
 
+    Attributes:
+        handed_on: Whether other processes go on with the run.
+
     Args:
         now: Seconds, on any monotonic scale; the same scale as the event log's.
         sync: Waits until the device has finished what was queued; called at both ends of a span
@@ -36,6 +39,7 @@ class Clock:
         self._open: dict[str, float] = {}  # spans that were entered and not left: when
         self._started: float | None = None
         self._stopped: float | None = None
+        self.handed_on = False
 
     @contextmanager
     def span(self, name: str) -> Iterator[None]:
@@ -93,6 +97,15 @@ class Clock:
         if self._started is None or self._stopped is not None:
             raise RuntimeError("the clock is not running")
         self._stopped = moment
+
+    def hand_on(self) -> None:
+        """Other processes go on with the run, and with its clock: this one may not end it."""
+        self.handed_on = True
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing that happens to this process changes the run any more."""
+        return self.handed_on or self._stopped is not None
 
     @property
     def running(self) -> bool:

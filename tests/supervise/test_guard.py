@@ -12,6 +12,7 @@ from fakes import FakeTime, Recorder
 from ttt import signals
 from ttt.clock import Clock
 from ttt.events import EventLog, Kind
+from ttt.launch.job import outcome
 from ttt.run_folder import RunFolder
 from ttt.signals import Interrupted
 from ttt.supervise import failure
@@ -202,6 +203,53 @@ def test_a_time_out_that_torch_does_not_take_does_not_end_the_watch():
     assert patience() == 1800
     heartbeat.steady = True
     assert patience() == 300
+
+
+@pytest.mark.parametrize("requeue", [True, False])
+@pytest.mark.parametrize("error", [TERM, INT, LOST])
+def test_a_run_that_others_go_on_with_is_not_ended(guard, monkeypatch, error, requeue):
+    """srun and torchrun end the ranks that are left, as soon as one has ended with 75."""
+    if not requeue:
+        monkeypatch.delenv(signals.REQUEUE)
+    marker = RunFolder(guard.folder).suspended
+    (guard.folder / "checkpoint").mkdir()
+    guard.clock.hand_on()  # the mark comes right after it
+    guard.abort(error)
+    guard.last_words(signal.SIGTERM)
+    assert guard.fail(error) == 75
+    assert guard.record.events == []
+    assert marker.read_text() == ""  # slurm/job.sbatch: a checkpoint was left
+    assert failure.read(guard.logs) == []
+    assert (guard.folder / "checkpoint").exists()
+    assert outcome(guard.folder) == 75
+
+
+def test_a_defect_after_the_run_was_handed_on_is_told_and_ends_nothing(guard):
+    guard.clock.hand_on()
+    error = ZeroDivisionError("a defect")
+    guard.abort(error)
+    assert guard.fail(error) == 5
+    assert guard.record.events == []
+    [told] = failure.read(guard.logs)
+    assert told.primary
+
+
+def test_a_run_that_has_stopped_is_not_called_suspended(guard):
+    guard.clock.stop(11.0)  # its target was missed; a signal comes while files are written
+    guard.abort(TERM)
+    assert not RunFolder(guard.folder).suspended.exists()
+    assert outcome(guard.folder) != 75
+
+
+def test_the_last_words_leave_a_reason_before_the_record_ends(guard, monkeypatch):
+    """A summary without a failure would be that of a run which missed its target: exit code 3."""
+    seen = []
+    monkeypatch.setattr(guard.record, "write", lambda event: seen.append(failure.read(guard.logs)))
+    guard.last_words(signal.SIGHUP)
+    (guard.folder / "summary.json").write_text('{"status": "aborted"}')
+    [[left]] = seen
+    assert (left.text, left.primary) == ("stopped by SIGHUP", False)
+    assert outcome(guard.folder) is None
 
 
 def test_a_record_that_is_closed_is_not_ended_again(guard):

@@ -59,6 +59,7 @@ def conducted(world, text, folder, past=None, room_at=None, lost_at=None, every=
     if verdict.status is Status.SUSPENDED:
         signals._preempted[:] = [signal.SIGUSR1]
         resume.suspend(parts, folder)
+        assert clock.handed_on  # a signal that comes now does not end the run
     parts.data.close()
     log.close()
     weights = [value.clone() for value in parts.learner.model.state_dict().values()]

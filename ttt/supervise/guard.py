@@ -14,9 +14,10 @@ from functools import partial
 from pathlib import Path
 
 from ttt import redact, scratch, signals
+from ttt.clock import Clock
 from ttt.distributed import world as dist_world
 from ttt.distributed.rank import Placement, to_go_on
-from ttt.errors import ESCAPE, LAUNCH_FAILED, TttError, shown
+from ttt.errors import ESCAPE, LAUNCH_FAILED, SUSPENDED, TttError, shown
 from ttt.events import EventLog
 from ttt.loop import Parts, abort
 from ttt.protocols import World
@@ -51,6 +52,7 @@ class Guard:
         self._admitted = False
         self._log: EventLog | None = None
         self._parts: Parts | None = None
+        self._clock: Clock | None = None  # of these parts, also when they are gone
         self._shown: TttError | None = None  # on the terminal already
         self._watchdog: Watchdog | None = None
         self._ending = threading.Lock()  # taken by the thread that ends the record, for good
@@ -125,7 +127,7 @@ class Guard:
 
     def protect(self, parts: Parts) -> None:
         """From now on, what ends this process ends the run of these parts, if its clock runs."""
-        self._parts = parts
+        self._parts, self._clock = parts, parts.clock if parts else None
 
     def abort(self, error: BaseException) -> None:
         """Stop the clock, if it runs, and write the reason into the record.
@@ -144,7 +146,16 @@ class Guard:
         self._report(failure.describe(self.rank, error, lost_peer=lost), aloud=False)
         self._end(reason, goes_on=signals.ended_from_outside(error, lost_peer=lost))
 
+    @property
+    def _handed_on(self) -> bool:
+        return self._clock is not None and self._clock.handed_on
+
     def _end(self, reason: str, *, goes_on: bool) -> None:
+        if self._handed_on and self.rank == 0 and self.folder:
+            with contextlib.suppress(OSError):  # the signal may have come right before the mark
+                RunFolder(self.folder).suspended.touch()
+        if self._clock and self._clock.over:  # a mark would take a finished run for a suspended one
+            return
         failures = failure.read(self.logs) if self.logs else []
         goes_on = goes_on and not any(one.primary for one in failures)
         if goes_on and self.rank == 0 and self.folder and self._admitted:
@@ -160,7 +171,12 @@ class Guard:
         """End the record in another thread, where the main thread does not obey a stop signal."""
         error = Interrupted(number)
         goes_on = signals.ended_from_outside(error, lost_peer=False)
-        _attempt(partial(self._end, str(error), goes_on=goes_on), self._close)
+        reason = failure.describe(self.rank, error, lost_peer=False)
+        _attempt(
+            partial(self._report, reason, aloud=False),  # first, as in `abort`
+            partial(self._end, str(error), goes_on=goes_on),
+            self._close,
+        )
 
     def show(self, error: TttError) -> None:
         """Leave the reason of an end that is near, before the launcher may end this process."""
@@ -181,7 +197,7 @@ class Guard:
             with contextlib.suppress(OSError), self._own_log().open("a", errors=ESCAPE) as log:
                 log.write(redact.text(shown("".join(traceback.format_exception(error)))))
         self._report(reason, aloud=reason.primary and cause is not self._shown)
-        return reason.exit_code
+        return SUSPENDED if self._handed_on and not reason.primary else reason.exit_code
 
     def hang(self, stuck: Stuck) -> None:
         """End this process from beside its main thread, which does not come back.
@@ -229,7 +245,12 @@ class Guard:
                 self.output.say(f"next:  {to_go_on(self.placement, self.folder)}\n")
 
     def _report(self, reason: failure.Failure, *, aloud: bool) -> None:
-        """Leave a failure for the launcher, and show it if no launcher of ours does."""
+        """Leave a failure for the launcher, and show it if no launcher of ours does.
+
+        What ends the processes of a run that goes on in others is no failure of it.
+        """
+        if self._handed_on and not reason.primary:
+            return
         if self.logs and (reason.primary or self._admitted):  # else the folder may be another's
             with contextlib.suppress(OSError):  # a folder may go at any moment
                 failure.write(reason, self.logs, by=self.rank)

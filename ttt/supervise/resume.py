@@ -176,6 +176,8 @@ def suspend(parts: Parts, folder: Path) -> None:
         log.emit(Kind.WARNING, step, message=f"the checkpoint was not written: {failures[0]}")
     saved = {} if failures else {"bytes": size, "save_s": parts.clock.now() - begin}
     asked = f"{asking[0]} asked for room"
-    log.emit(Kind.SUSPENDED, step, reason=asked, **saved, **parts.position(step))
+    position = parts.position(step)
+    parts.clock.hand_on()  # from here on a signal or an error does not end the run
     if world.rank == 0:
         RunFolder(folder).suspended.touch()
+    log.emit(Kind.SUSPENDED, step, reason=asked, **saved, **position)
