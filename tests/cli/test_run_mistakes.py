@@ -184,6 +184,11 @@ IMPOSSIBLE = [
         "tracking.project=x has no effect: the run is not tracked; tracking=wandb, or leave",
     ),
     (["tracking.mode=online"], "tracking.mode=online has no effect: the run is not tracked"),
+    (
+        ["benchmark=dates", "data.accumulate=3"],
+        "data.accumulate=3 is not accumulate=1, which it follows; accumulate=3, and leave data.acc",
+    ),
+    (["benchmark=dates", "data.accumulate=-1"], "data.accumulate=-1 is not accumulate=1"),
     (["processes=3"], "processes=3 is filled in at launch; remove processes=3"),
 ]
 

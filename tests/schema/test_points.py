@@ -200,3 +200,10 @@ def test_a_rule_does_without_what_is_not_known_yet():
     assert points(tiny, 8, None).interval == 8
     late = Rule(Amount(5), updates=Rounding.down, first=Amount(9), intervals=Rounding.up)
     assert points(late, 8, None).first == 9
+
+
+def test_an_interval_of_less_than_a_sample_is_after_each_update():
+    """It would else never end: no number of such intervals reaches the end of the run."""
+    target = TargetConfig(eval_every_epochs=1e-9, max_epochs=1).target(100)
+    steps = target.evaluation_steps(100, lambda samples: -(-samples // 25))
+    assert [*islice(steps, 9)] == [1, 2, 3, 4]

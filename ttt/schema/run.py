@@ -55,6 +55,7 @@ class TargetConfig:
     def target(self, train_samples: int) -> Target:
         """The watcher's form of this, for a training set of this size."""
         every = self.eval_every_samples or of_epochs(self.eval_every_epochs or 1, train_samples)
+        every = max(1, every)  # less than a sample: after each update
         first = self.first_eval_samples
         if self.first_eval_epochs is not None:
             first = of_epochs(self.first_eval_epochs, train_samples)
@@ -201,6 +202,7 @@ class RunConfig:
             found += self.model.problems_with(self.precision, self.clip_norm)
         found += self.system.problems(self.submission.status)
         found += self._rate_problems()
+        found += self._following_problems()
         found += not_positive("", self, "runs accumulate clip_norm checkpoint_every_seconds")
         found += self._log_problems()
         if self.runs > _MANY_RUNS:
@@ -213,6 +215,14 @@ class RunConfig:
             reported.add("schedule.end_lr")
         found += [sentence for name, sentence in bounds.outside(self) if name not in reported]
         return found
+
+    def _following_problems(self) -> Iterator[str]:
+        """A setting of data sets that is no choice: the learner and the data must agree on it."""
+        own = getattr(self.data, "accumulate", self.accumulate)
+        if own != self.accumulate:
+            why = f"is not accumulate={self.accumulate}, which it follows"
+            typed = f"accumulate={max(1, own)}, and leave data.accumulate= out"
+            yield fault("data.accumulate", own, why, typed=typed)
 
     def _rate_problems(self) -> Iterator[str]:
         """A learning rate that cannot be, or that would rise at the end."""
