@@ -32,6 +32,8 @@ def source(tmp_path):
 
 def pack(source, out, progress=lambda done, total: None, **changes):
     options = {"format": "tfrecord", "shards": 4} | changes
+    if options["format"] == "folder":
+        del options["shards"]
     imagenet.prepare(out, [source], progress, **options)
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from ttt.__main__ import main
 from ttt.errors import ConfigError, DataError
-from ttt.prepare import images, split
+from ttt.prepare import imagenet, images, split
 
 CLASSES = {"cat": 12, "dog": 9, "owl": 2}
 
@@ -168,6 +168,14 @@ def test_what_is_no_set_is_told(damage, options, said, photos, tmp_path):
     damage(photos)
     with pytest.raises(ConfigError, match=said):
         images.prepare(tmp_path / "out", [photos], **options)
+
+
+def test_shards_of_a_format_without_any_are_refused(photos, tmp_path):
+    with pytest.raises(ConfigError, match="--shards 2 has no effect with --format folder"):
+        images.prepare(tmp_path / "out", [photos], shards=2)
+    with pytest.raises(ConfigError, match="--shards 2 has no effect with --format folder"):
+        imagenet.prepare(tmp_path / "out", [photos], shards=2, format="folder")
+    assert not (tmp_path / "out").exists()
 
 
 def test_what_no_loader_reads_is_told(photos, tmp_path):

@@ -127,6 +127,23 @@ def test_a_vocabulary_is_as_large_as_the_text_has_tokens(tmp_path):
     assert not (tmp_path / "other").exists()
 
 
+def test_an_option_that_nothing_reads_is_refused(tmp_path):
+    one, other = tmp_path / "a.de", tmp_path / "a.en"
+    for file in (one, other, tmp_path / "b.de", tmp_path / "b.en"):
+        file.write_text("word\n" * 60)
+    with pytest.raises(ConfigError) as caught:
+        pairs.prepare(
+            tmp_path / "out",
+            train=[[one, other]],
+            evaluation=[tmp_path / "b.de", tmp_path / "b.en"],
+            columns=[2, 1],
+            eval_pairs=7,
+        )
+    columns, held_out = caught.value.problems
+    assert columns.startswith("--columns 2 1 has no effect: no file holds both sides; allowed: ")
+    assert held_out.startswith("--eval-pairs 7 has no effect: --eval names what is evaluated on; ")
+
+
 def test_all_that_is_wrong_with_the_files_named_is_told_at_once(tmp_path):
     source = tabs(tmp_path / "numbers.tsv", numbers(60))
     with pytest.raises(ConfigError) as caught:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ttt.data import bounds
 from ttt.data.listing import Classes, folders_in, images_in
-from ttt.errors import DataError
+from ttt.errors import ConfigError, DataError
 from ttt.prepare import packing
 from ttt.prepare.encoding import without_mark
 from ttt.prepare.folder import Progress, silent
@@ -68,12 +68,15 @@ def prepare(
         val_labels: Class names of the validation images, if they lie in no class folders.
 
     Raises:
+        ConfigError: An option has no effect.
         DataError: The folders are not two parts of one set, an image cannot be read or is none, or
             something else lies at `out`.
     """
     if len(sources) != 1 or not sources[0].is_dir():
         given = " ".join(map(str, sources)) or "nothing"
         raise DataError(f"--src is {given}; allowed: {NEEDS}; --src FOLDER")
+    if wrong := packing.ignored(format, shards):
+        raise ConfigError(wrong)
     if shards is None:
         shards = 1 if format == "recordio" else 1024
     [source] = sources

@@ -80,7 +80,7 @@ def prepare(
         DataError: Something else lies at `out`, or the archive is damaged or unsafe.
         MissingExtra: Pillow is not installed.
     """
-    wrong = split.problems(eval_share, seed)
+    wrong = split.problems(eval_share, seed) + packing.ignored(format, shards)
     if len(sources) != 1:
         wrong.append(f"--src names {len(sources)} places; allowed: one, {NEEDS}; --src FOLDER")
     if wrong:

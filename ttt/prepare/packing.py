@@ -43,6 +43,16 @@ def options(parser: ArgumentParser, kind: str, shards: str) -> None:
     )
 
 
+def ignored(kind: str, shards: int | None) -> list[str]:
+    """A sentence if a number of shards was asked for where there are none."""
+    if shards is None or kind != "folder":
+        return []
+    return [
+        f"--shards {shards} has no effect with --format folder, which makes none; allowed: with"
+        f" --format {', '.join(FORMATS)}; leave --shards out"
+    ]
+
+
 def faults(found: Classes) -> list[str]:
     """A sentence for each thing that keeps a folder from being one part of a set."""
     folder, wrong = os.fsdecode(found.folder), found.unseen()

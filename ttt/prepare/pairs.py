@@ -44,14 +44,12 @@ def options(parser: argparse.ArgumentParser) -> None:
         "--columns",
         type=int,
         nargs=2,
-        default=[1, 2],
         metavar=("SOURCE", "TARGET"),
         help="which columns of a file with tabs are read, counted from 1 (1 2)",
     )
     parser.add_argument(
         "--eval-pairs",
         type=int,
-        default=1000,
         metavar="N",
         help="about how many pairs are held out where there is no --eval (1000, at most a tenth)",
     )
@@ -75,8 +73,8 @@ class Asked:
     Attributes:
         train: Files to train on.
         evaluation: Files to evaluate on; None: some pairs of the others.
-        columns: Which columns of a file with tabs are read, from 1.
-        eval_pairs: About how many pairs are held out, at most a tenth.
+        columns: Which columns of a file with tabs are read, from 1; None: 1 and 2.
+        eval_pairs: About how many pairs are held out, at most a tenth; None: 1000.
         seed: Which ones.
         source: What the source is called in the manifest, as "en".
         target: And the target.
@@ -86,8 +84,8 @@ class Asked:
 
     train: Sequence[Files]
     evaluation: Files | None = None
-    columns: Sequence[int] = (1, 2)
-    eval_pairs: int = 1000
+    columns: Sequence[int] | None = None
+    eval_pairs: int | None = None
     seed: int = 0
     source: str = "source"
     target: str = "target"
@@ -99,6 +97,30 @@ class Asked:
         """All corpora that are named."""
         return [*self.train, *([self.evaluation] if self.evaluation else [])]
 
+    @property
+    def read_columns(self) -> Sequence[int]:
+        """Which columns are read, from 1."""
+        return (1, 2) if self.columns is None else self.columns
+
+    @property
+    def held_out(self) -> int:
+        """About how many pairs are held out, at most a tenth."""
+        return 1000 if self.eval_pairs is None else self.eval_pairs
+
+    def _ignored(self) -> Iterator[str]:
+        """A sentence for each option that nothing would read."""
+        if self.columns is not None and all(len(files) > 1 for files in self.given):
+            shown = " ".join(map(str, self.columns))
+            yield (
+                f"--columns {shown} has no effect: no file holds both sides; allowed: with one file"
+                " with tabs after --train or --eval; leave --columns out"
+            )
+        if self.eval_pairs is not None and self.evaluation:
+            yield (
+                f"--eval-pairs {self.eval_pairs} has no effect: --eval names what is evaluated on;"
+                " leave one of the two out"
+            )
+
     def problems(self) -> list[str]:
         """A sentence for each thing that is wrong."""
         wrong = [
@@ -108,24 +130,26 @@ class Asked:
             if len(files) > 2
         ]
         wrong += text_problems(list(chain(*self.given)))
-        if min(self.columns) < 1 or self.columns[0] == self.columns[1]:
-            two = " ".join(map(str, self.columns))
+        if min(self.read_columns) < 1 or self.read_columns[0] == self.read_columns[1]:
+            two = " ".join(map(str, self.read_columns))
             wrong.append(
                 fault("--columns", two, "are not two columns, counted from 1", typed="1 2")
             )
+        wrong += self._ignored()
+        counts = {
+            "--eval-pairs": (self.eval_pairs, 1000),
+            "--max-length": (self.max_length, 64),
+            "--vocabulary": (self.vocabulary, 8000),
+        }
         return wrong + count_problems(
-            {
-                "--eval-pairs": (self.eval_pairs, 1000),
-                "--max-length": (self.max_length, 64),
-                "--vocabulary": (self.vocabulary, 8000),
-            }
+            {name: (value, usual) for name, (value, usual) in counts.items() if value is not None}
         )
 
     def title(self) -> str:
         """The name of a set whose file was divided into two."""
         names = " ".join(path.name for path in chain(*self.given))
-        columns = f"columns {self.columns[0]} {self.columns[1]}"
-        rest = "" if self.evaluation else f", about {self.eval_pairs} held out by seed {self.seed}"
+        columns = f"columns {self.read_columns[0]} {self.read_columns[1]}"
+        rest = "" if self.evaluation else f", about {self.held_out} held out by seed {self.seed}"
         return f"sentence pairs of {names}, {columns}{rest}"
 
 
@@ -185,15 +209,15 @@ def _take_apart(text: Path, asked: Asked) -> None:
     """
 
     def training() -> Pairs:
-        every = chain.from_iterable(_read(files, asked.columns) for files in asked.train)
+        every = chain.from_iterable(_read(files, asked.read_columns) for files in asked.train)
         return (pair for pair in every if all(pair))
 
-    border = -1 if asked.evaluation else _border(training(), asked.eval_pairs, asked.seed)
+    border = -1 if asked.evaluation else _border(training(), asked.held_out, asked.seed)
     corpus = _corpus("", text)
     with _writing(corpus.train[0]) as write_train, _writing(corpus.evaluation) as write_eval:
         for pair in training():
             (write_eval if _place(pair, asked.seed) <= border else write_train)(pair)
-        for pair in _read(asked.evaluation, asked.columns) if asked.evaluation else ():
+        for pair in _read(asked.evaluation, asked.read_columns) if asked.evaluation else ():
             write_eval(pair)
 
 
