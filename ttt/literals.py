@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import NamedTuple
 
-from ttt.secret_names import is_certain, is_password, named
+from ttt.secret_names import is_certain, is_common, is_password, named
 
-_LONG = 16  # characters: keys and tokens of services have more, names of columns have fewer
+_LONG = 16  # characters: keys and tokens of services have more, or digits; names of columns do not
 _DIGITS = 6  # of a number that may be a key
 # The first argument of these names or asks for a value, and is none.
-_ASKS = frozenset("get getenv pop getattr getpass input open Path".split())
+_ASKS = frozenset("get getenv pop getpass input open Path".split())
 _OPENS = ("(", "[", "=", ":=", ":", "+")
 _MOST = 20  # values within values
 _COMPARED = ("==", "!=", "in", "is")
@@ -62,6 +62,8 @@ class _Scope:
     Attributes:
         depth: Open brackets where it begins.
         certain: Whether the name leaves no doubt.
+        common: Whether the name often stands for something else: then a word of letters, deep in an
+            expression, is no secret.
         numbers: The fewest digits of a number that is a secret.
         whole: It goes on after commas.
         only_first: Nothing but the next word is the value.
@@ -70,6 +72,7 @@ class _Scope:
 
     depth: int
     certain: bool
+    common: bool
     numbers: float
     whole: bool = False
     only_first: bool = False
@@ -124,13 +127,16 @@ class _Reader:
     def _is_value(self, token: _Token, scope: _Scope) -> bool:
         if token.kind == "number":
             return scope.first and sum(map(str.isdigit, token.text)) >= scope.numbers
-        long = len(token.text) >= _LONG and " " not in token.text
+        odd = any(map(str.isdigit, token.text))
+        odd = " " not in token.text and (odd or len(token.text) >= _LONG)
         if scope.only_first:
             is_name = token.text.startswith("-") or named(token.text)
-            return scope.first and not is_name and (scope.certain or long)
+            return scope.first and not is_name and (odd or not scope.common)
         if self._asks():
             return False
-        return scope.certain or scope.first or long
+        if named(_name(token)) and not scope.first:  # getattr(settings, "password")
+            return False
+        return scope.first or odd or not scope.common
 
     def _asks(self) -> bool:
         """Whether a word here says where a value is: d["here"], d.get("here")."""
@@ -184,8 +190,10 @@ class _Reader:
             self._begin(name)
         elif named(name) and inside and self.before.text not in _NO_VALUE:
             self.annotated[self.depth] = name
-        elif not inside and self.words != 1:
-            self.left = ""  # `if token:` is over; `token: str = ...` is not
+        elif named(name) and self.words == 1:  # `token: str = "..."`, or part of a mapping
+            self._begin(name)
+        elif not inside:
+            self.left = ""  # `if token:` is over
 
     def _option(self) -> None:
         """After a comma: ("HF_TOKEN", "value") and ["--password", "value"]."""
@@ -197,11 +205,12 @@ class _Reader:
 
     def _begin(self, name: str, *, whole: bool = False, only_first: bool = False) -> None:
         digits = 1 if is_password(name) else _DIGITS if is_certain(name) else float("inf")
-        scope = _Scope(self.depth, is_certain(name), digits, whole, only_first)
+        certain, common = is_certain(name), is_common(name)
+        scope = _Scope(self.depth, certain, common, digits, whole, only_first)
         if len(self.scopes) < _MOST:
             self.scopes.append(scope)
         else:  # no program is written so: all that follows is hidden
-            self.scopes[0] = _Scope(-1, True, 1, whole=True)
+            self.scopes[0] = _Scope(-1, True, False, 1, whole=True)
 
     def _end_statement(self) -> None:
         if self.depth <= 0:

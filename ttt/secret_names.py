@@ -55,6 +55,11 @@ def is_password(name: str) -> bool:
     return bool(parts) and parts[-1] in CERTAIN
 
 
+def is_common(name: str) -> bool:
+    """Whether programs have many variables of this name that hold no secret."""
+    return name.rpartition(".")[2] in ("key", "token")
+
+
 @cache
 def _pattern() -> re.Pattern[str]:
     """Compiled at first use: every command imports this, and most have nothing to hide."""
