@@ -21,6 +21,8 @@ _DIGITS = 6  # of a number that may be a key
 _ASKS = frozenset("get getenv pop getpass input open Path".split())
 _OPENS = ("(", "[", "=", ":=", ":", "+")
 _MOST = 20  # values within values
+_VARIABLE = re.compile(r"[A-Z_]+").fullmatch
+_KEY = re.compile(r"[\"']{1,3}\s*:").match  # what comes after a key of a mapping
 _COMPARED = ("==", "!=", "in", "is")
 _AGAIN = ("or", "and", "else", ",")  # what follows is a value of its own
 _NO_VALUE = ("if", "elif", "while", "for", "in", "and", "or", "not", "lambda", "else", "case")
@@ -50,6 +52,7 @@ class _Token(NamedTuple):
     begin: int
     end: int
     formatted: bool = False
+    is_key: bool = False  # as far as the next sign tells
 
 
 _START = _Token("newline", "", 0, 0)
@@ -130,9 +133,9 @@ class _Reader:
         odd = any(map(str.isdigit, token.text))
         odd = " " not in token.text and (odd or len(token.text) >= _LONG)
         if scope.only_first:
-            is_name = token.text.startswith("-") or named(token.text)
+            is_name = token.text.startswith("-") or named(token.text) or _VARIABLE(token.text)
             return scope.first and not is_name and (odd or not scope.common)
-        if self._asks():
+        if self._asks() or (token.is_key and self.brackets and self.brackets[-1][0] == "{"):
             return False
         if named(_name(token)) and not scope.first:  # getattr(settings, "password")
             return False
@@ -180,7 +183,8 @@ class _Reader:
         elif not named(name):
             name = self.annotated.get(self.depth, "")
         if named(name):
-            self._begin(name, whole=statement)
+            compared = sign in _COMPARED and is_common(name)  # if key == "loss":
+            self._begin(name, whole=statement, only_first=compared)
 
     def _colon(self) -> None:
         name, inside = _name(self.last), self.brackets[-1][0] if self.brackets else ""
@@ -255,7 +259,8 @@ def _tokens(source: str) -> Iterator[_Token]:
         kind = found.lastgroup or ""
         if kind in ("several", "one"):
             formatted = "f" in found["prefix"].lower()
-            yield _Token("text", found[kind], *found.span(kind), formatted)
+            is_key = _KEY(source, found.end(kind)) is not None
+            yield _Token("text", found[kind], *found.span(kind), formatted, is_key)
         else:
             yield _Token(kind, found[kind], *found.span(kind))
 
