@@ -136,13 +136,12 @@ class Asked:
                 fault("--columns", two, "are not two columns, counted from 1", typed="1 2")
             )
         wrong += self._ignored()
-        counts = {
-            "--eval-pairs": (self.eval_pairs, 1000),
-            "--max-length": (self.max_length, 64),
-            "--vocabulary": (self.vocabulary, 8000),
-        }
         return wrong + count_problems(
-            {name: (value, usual) for name, (value, usual) in counts.items() if value is not None}
+            {
+                "--eval-pairs": (self.eval_pairs, 1000),
+                "--max-length": (self.max_length, 64),
+                "--vocabulary": (self.vocabulary, 8000),
+            }
         )
 
     def title(self) -> str:
