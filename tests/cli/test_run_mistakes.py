@@ -173,7 +173,7 @@ IMPOSSIBLE = [
     (["model.widths=[-3,64]"], "model.widths=[-3,64] is not allowed; allowed: above 0"),
     (["model.blocks=[-1,0]"], "model.blocks=[-1,0] is not allowed; allowed: 0 or more"),
     (["model.widths=[]", "model.blocks=[]"], "model.widths=[] is not allowed"),
-    (["model.norm_momentum=7"], "allowed: 0 to 1; model.norm_momentum=0.1"),
+    (["model.norm_momentum=7"], "allowed: 0 to 1; model.norm_momentum=0.4"),
     (["benchmark=dates", "optim=lamb", "optim.beta_1=1"], "optim.beta_1=1 is not allowed"),
     (["benchmark=dates", "model.dropout=1"], "allowed: 0 to below 1; model.dropout=0"),
     (["benchmark=dates", "task.beam=0"], "task.beam=0 is not allowed; allowed: above 0"),
