@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ttt import config, scratch, signals
 from ttt.clock import Clock
@@ -15,7 +15,7 @@ from ttt.events import EventLog, Kind
 from ttt.learner import StandardLearner, set_arithmetic
 from ttt.loop import Parts
 from ttt.machine import environment
-from ttt.protocols import Data, Metric, Parallel, World
+from ttt.protocols import Data, Metric, Parallel, Synthetic, World
 from ttt.schema.logged import Spread
 from ttt.schema.run import RunConfig
 from ttt.supervise.heartbeat import Heartbeat
@@ -61,7 +61,7 @@ def build(
         tables=parallel.tables,
     )
     heartbeat.beat("warming up", 0)
-    example = warm_up(learner, data, metric, world, run_config.seed)
+    synthetic = warm_up(learner, data, metric, world, run_config.seed)
     return Parts(
         task=task,
         learner=learner,
@@ -75,7 +75,8 @@ def build(
         seed=run_config.seed,
         check_every=run_config.target.check_every_steps,
         preemption_requested=lambda: signals.preemption_requested() is not None,
-        example=example,
+        example=[tensor.to("meta") for tensor in (synthetic.train or [()])[0]],
+        spare=next(iter(synthetic.eval), None) if parallel.in_turns else None,
     )
 
 
@@ -91,6 +92,7 @@ def make_parallel(run_config: RunConfig, world: World, log: EventLog) -> Paralle
         model,
         world,
         optimizer=partial(config.instantiate, "optim", run_config.optim, without=("name",)),
+        settings=run_config.parallel,
         compile=run_config.compile,
         layout=torch.channels_last if run_config.channels_last else torch.contiguous_format,
     )
@@ -98,12 +100,8 @@ def make_parallel(run_config: RunConfig, world: World, log: EventLog) -> Paralle
 
 def warm_up(
     learner: StandardLearner, data: Data, metric: Metric, world: World, seed: int
-) -> list[Tensor]:
-    """Train and evaluate on made-up data; then nothing of that is left but what is warm.
-
-    Returns:
-        The tensors of a training batch without their values; empty where there was none.
-    """
+) -> Synthetic:
+    """Train and evaluate on made-up data, and return it; nothing is left but what is warm."""
     gc.collect()
     gc.freeze()  # what is imported and built lives to the end
     gc.enable()  # a worker starts without; garbage of the warm-up may hold memory of the device
@@ -113,7 +111,7 @@ def warm_up(
     torch.manual_seed(seed + 1_000_003 * world.data.index)
     learner.warm_up(synthetic, metric)
     memory.reset_peaks(world.device)
-    return [tensor.to("meta") for tensor in (synthetic.train or [()])[0]]
+    return synthetic
 
 
 def keep_compiled(run_config: RunConfig, log: EventLog) -> None:

@@ -192,9 +192,12 @@ def _predict(model: nn.Module, parts: Parts) -> tuple[_Table, float]:
     metric = task.metric()
     ids: list[npt.NDArray[np.int64]] = [np.empty(0, np.int64)]
     batches: list[dict[str, npt.NDArray[Any]]] = []
-    for batch, samples in zip(data.eval(shard), data.eval_ids(shard), strict=True):
+    own = zip(data.eval(shard), data.eval_ids(shard), strict=True)
+    for (batch, samples), counts in parts.learner.in_step(own, (parts.spare, None)):
         parts.heartbeat.beat("predicting", parts.learner.steps)
         prediction = task.predict(model, batch)
+        if not counts:
+            continue
         metric.update(prediction, batch)
         batches.append({n: _array(c) for n, c in task.kept(prediction, batch).items()})
         ids.append(samples)

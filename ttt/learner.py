@@ -1,6 +1,6 @@
 """How a model is updated: gradients, precision, accumulation, schedule; not what it learns."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
@@ -81,11 +81,11 @@ class StandardLearner:
         parts = list(zip(*(tensor.chunk(self._accumulate) for tensor in batch), strict=True))
         total = torch.zeros((), device=self._world.device)
         for number, part in enumerate(parts, start=1):
-            with parallel.accumulating() if number < len(parts) else nullcontext():
+            with parallel.passing(last=number == len(parts)):
                 with self._autocast():
                     loss = self._task.loss(parallel.module, part) / self._accumulate
                 self._scaler.scale(loss).backward()
-            total = total + loss.detach()
+                total = total + parallel.value(loss)
         if self._clip_norm is not None:
             self._scaler.unscale_(optimizer)
             parallel.clip(self._clip_norm)
@@ -104,10 +104,14 @@ class StandardLearner:
         self._parallel.average_buffers()
         self.model.eval()
         try:
-            with torch.no_grad(), self._autocast():
-                yield self.model
+            with torch.no_grad(), self._autocast(), self._parallel.looking() as model:
+                yield model
         finally:
             self.model.train()
+
+    def in_step(self, batches: Iterable[Any], spare: Any) -> Iterator[tuple[Any, bool]]:
+        """Batches to look at, and whether each counts; see `ttt.protocols.Parallel`."""
+        return self._parallel.in_step(batches, spare)
 
     def health(self, *, wait: bool = False) -> tuple[int, float | None]:
         """First step with a loss that is not finite, and a recent loss; see `LossWatch.look`."""
@@ -122,7 +126,7 @@ class StandardLearner:
         """The state that decides the next updates; the schedule needs only the number of steps."""
         training = self._parallel.state()
         own = {**training.own, "scaler": self._scaler.state_dict(), "steps": self.steps}
-        return State(training.alike, own)
+        return State(training.alike, own, training.cut)
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from a saved state: both parts of what `state` gave, put together."""
@@ -145,7 +149,8 @@ class StandardLearner:
             for batch in synthetic.train:
                 self.step(batch)
             with self.eval_mode() as model:
-                for batch in synthetic.eval:
+                spare = next(iter(synthetic.eval), None)
+                for batch, _ in self.in_step(synthetic.eval, spare):
                     metric.update(self._task.predict(model, batch), batch)
             metric.compute(self._world)
         self._scaler.load_state_dict(scaler)

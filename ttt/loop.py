@@ -60,6 +60,7 @@ class Parts:
     preemption_requested: Callable[[], bool]  # whether a scheduler asked this process to stop
     saver: Saver | None = None  # of a run that is saved at intervals
     example: Batch = None  # tensors of the shapes of a training batch, without values
+    spare: Batch = None  # a made-up one to evaluate where another process has a real one more
 
     def position(self, step: int) -> dict[str, float]:
         """How far training is after this many steps."""
@@ -248,7 +249,10 @@ def measure(parts: Parts) -> tuple[float, int]:
     """The metric over the evaluation set, the same on every rank, and how many samples it saw."""
     metric = parts.task.metric()
     with parts.learner.eval_mode() as model:
-        for batch in parts.data.eval(parts.world.data):
+        own = parts.data.eval(parts.world.data)
+        for batch, counts in parts.learner.in_step(own, parts.spare):
             parts.heartbeat.beat("evaluating", parts.learner.steps)
-            metric.update(parts.task.predict(model, batch), batch)
+            prediction = parts.task.predict(model, batch)
+            if counts:
+                metric.update(prediction, batch)
     return metric.compute(parts.world)

@@ -167,6 +167,9 @@ class Learner(Protocol):
     def eval_mode(self) -> AbstractContextManager[nn.Module]:
         """The model as it is evaluated: the same on every process, no gradients, no dropout."""
 
+    def in_step(self, batches: Iterable[Any], spare: Any) -> Iterator[tuple[Any, bool]]:
+        """Batches to look at, and whether each counts; see `Parallel`."""
+
     def state(self) -> State:
         """All that decides the next updates, to be saved; nothing of it is changed."""
 

@@ -6,7 +6,7 @@ run time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-Style = Literal["column", "row"]  # how a linear layer is cut: by outputs, or by inputs
+# How a layer is cut among processes that compute it together; see `Plan.tensor`.
+Style = Literal["column", "row", "table", "norm", "gather", "logits"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,10 +152,12 @@ class State:
     Attributes:
         alike: What every process has alike.
         own: What only this process has.
+        cut: What several processes have in pieces, each as torch's DTensor.
     """
 
     alike: Mapping[str, Any]
     own: Mapping[str, Any]
+    cut: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,8 +168,11 @@ class Plan:
 
     Attributes:
         units: Modules that follow each other and hold most of the weights and activations.
-        tensor: Linear layers that several processes may hold in parts: "column", each some outputs
-            of all inputs; "row", each a share of all outputs, from the inputs that it has.
+        tensor: Modules that several processes may compute in parts. A linear layer: "column", each
+            some outputs of all inputs; "row", each a share of all outputs, from the inputs that it
+            has; "logits", each some words of the vocabulary. An embedding: "table", each some
+            words. With "norm", each norms some positions of every sequence, and with "gather" a
+            module between these gets all positions as its first input.
         swap: What to put in the place of a module: called with it and the world, on every process,
             before anything of the model is on a device.
     """
@@ -186,9 +192,26 @@ class Parallel(Protocol):
     module: nn.Module  # the same for an update: its backward pass exchanges what has to be
     optimizer: torch.optim.Optimizer
     tables: str | None  # where tables are, a line each; None if every process has all of them
+    in_turns: bool  # whether all processes have to make as many forward passes; see `in_step`
 
-    def accumulating(self) -> AbstractContextManager[None]:
-        """Within it, gradients add up on each process and are not exchanged yet."""
+    def passing(self, *, last: bool) -> AbstractContextManager[None]:
+        """Around one forward and backward pass; gradients are exchanged in an update's last.
+
+        Before that they add up on each process.
+        """
+
+    def value(self, loss: Tensor) -> Tensor:
+        """The loss of a pass as a plain number, without its history."""
+
+    def in_step(self, batches: Iterable[Any], spare: Any) -> Iterator[tuple[Any, bool]]:
+        """Batches to look at, and whether each counts.
+
+        Where a forward pass communicates, every process makes as many: one that has run out goes
+        on with `spare`, which does not count.
+        """
+
+    def looking(self) -> AbstractContextManager[nn.Module]:
+        """The model to be looked at; there are no gradients in it."""
 
     def clip(self, norm: float) -> None:
         """Scale all gradients down together, so that their norm is at most this."""

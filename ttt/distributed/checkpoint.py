@@ -50,7 +50,7 @@ class Progress:
 
 
 def part(state: State, world: World, *, copy: bool) -> dict[str, Any]:
-    """The content of this process's file: its own state, and its part of the common state.
+    """The content of this process's file: its own state, its pieces, its part of the common.
 
     All parts have about the same number of bytes. Every process computes the same division.
 
@@ -66,8 +66,17 @@ def part(state: State, world: World, *, copy: bool) -> dict[str, Any]:
         loads[least] += size_of(state.alike[name]) + 1
         if least == world.rank:
             mine[name] = state.alike[name]
-    content = {"alike": mine, "own": dict(state.own)}
+    content = {"alike": mine, "own": dict(state.own), "cut": _pieces(state)}
     return _mapped(content, lambda tensor: tensor.to("cpu", copy=True)) if copy else content
+
+
+def _pieces(state: State) -> dict[str, Any]:
+    """What this process saves of tensors that several have in pieces."""
+    if not state.cut:
+        return {}
+    from ttt.distributed import pieces  # noqa: PLC0415 - slow to import
+
+    return pieces.to_save(state.cut)
 
 
 def size_of(content: Any) -> int:
@@ -170,21 +179,29 @@ def _progress(path: Path) -> Progress | None:
     return progress if finite and sensible and here else None
 
 
+def processes(folder: Path, step: int) -> int | None:
+    """How many saved a checkpoint; None if it does not say."""
+    progress = _progress(folder / f"step_{step}" / _PROGRESS)
+    return progress.ranks if progress else None
+
+
 def unclear(folder: Path) -> list[Path]:
     """Damaged files that should say where a run was: `find` skips their checkpoints."""
     return [path for path in sorted(folder.glob(f"step_*/{_PROGRESS}")) if not _progress(path)]
 
 
 def damaged(folder: Path, step: int, world: World) -> list[Path]:
-    """Files of a checkpoint that have changed since they were written; each process checks its own.
+    """Files of a checkpoint that have changed since they were written; processes divide the work.
 
     Raises:
         LaunchError: A process does not see the folder.
     """
     here = folder / f"step_{step}"
     demand_shared(here, world)
-    file = _file(here, world.rank)
-    return [path for path in world.gather(None if _sound(file) else file) if path]
+    ranks = processes(folder, step) or world.size
+    mine = [_file(here, rank) for rank in range(world.rank, ranks, world.size)]
+    found = world.gather([file for file in mine if not _sound(file)])
+    return [file for files in found for file in files]
 
 
 def _sound(file: Path) -> bool:
@@ -207,7 +224,10 @@ def sweep(folder: Path, *, keep: Sequence[int]) -> None:
 
 
 def read(folder: Path, step: int, world: World) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The state that was the same on all processes, and this process's own, on the host.
+    """The state that was common to all processes, and this process's own, on the host.
+
+    What was saved in pieces is a list of them; see `ttt.distributed.pieces.like`. Where another
+    number of processes goes on, each takes what one of those before had for its own.
 
     Raises:
         LaunchError: A process does not see the folder, or a file cannot be read.
@@ -216,7 +236,8 @@ def read(folder: Path, step: int, world: World) -> tuple[dict[str, Any], dict[st
     demand_shared(here, world)
     alike: dict[str, Any] = {}
     own: dict[str, Any] = {}
-    for rank in range(world.size):
+    ranks = processes(folder, step) or world.size
+    for rank in range(ranks):
         path = _file(here, rank)
         try:
             # Mapped: a process needs all of its own file alone. Copied: the file will be removed.
@@ -224,7 +245,9 @@ def read(folder: Path, step: int, world: World) -> tuple[dict[str, Any], dict[st
                 name = f"/dev/fd/{file.fileno()}"  # the judged file, even if its path has changed
                 content = torch.load(name, map_location="cpu", mmap=True, weights_only=True)
             alike |= _mapped(content["alike"], torch.Tensor.clone)
-            if rank == world.rank:
+            for name, piece in content.get("cut", {}).items():
+                alike.setdefault(name, []).append(_mapped(piece, torch.Tensor.clone))
+            if rank == world.rank % ranks:
                 own = _mapped(content["own"], torch.Tensor.clone)
         except ConfigError as error:
             raise LaunchError(str(error)) from error

@@ -15,10 +15,10 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from ttt.distributed.gradients import GradientTimes
-from ttt.distributed.state import Undo, restore_training, training_state
-from ttt.distributed.tables import spread_in
+from ttt.distributed.whole import Whole
 from ttt.errors import ConfigError
-from ttt.protocols import Breakdown, Parallel, Plan, State, World
+from ttt.protocols import Breakdown, Parallel, Plan, World
+from ttt.schema.parallel import ParallelConfig
 
 # torch 2.13 deprecated the first name and older ones do not know the second.
 _NEW_NAME = "forward_sync_buffers" in inspect.signature(DistributedDataParallel).parameters
@@ -26,15 +26,13 @@ _BUFFERS_ALONE: dict[str, Any] = {
     "forward_sync_buffers" if _NEW_NAME else "broadcast_buffers": False
 }
 
-# Where a model keeps the names that DistributedDataParallel neither compares nor averages.
-_IGNORED = "_ddp_params_and_buffers_to_ignore"
-
 
 def parallelize(
     model: nn.Module,
     world: World,
     *,
     optimizer: Callable[[nn.Module], torch.optim.Optimizer],
+    settings: ParallelConfig | None = None,
     compile: bool = False,
     layout: torch.memory_format = torch.contiguous_format,
 ) -> Parallel:
@@ -44,6 +42,7 @@ def parallelize(
         model: On the host, or on the meta device where its plan replaces it.
         world: The processes that train it, each with a model of the same first weights.
         optimizer: Makes the optimizer from the model, before gradients are averaged.
+        settings: What to do beside the mesh, which is the world's.
         compile: Compile the model's forward (and with it the backward).
         layout: Memory format of convolutions' weights.
 
@@ -57,6 +56,11 @@ def parallelize(
         model.set_submodule(name, swap(model.get_submodule(name), world))
     # torch has no type for the second argument.
     model = model.to(world.device, memory_format=layout)  # type: ignore[call-overload]
+    if world.mesh.shard > 1 or world.mesh.tensor > 1:
+        from ttt.distributed.sharded import Sharded, shard  # noqa: PLC0415 - slow to import
+
+        shard(model, plan, world, settings or ParallelConfig(), compiled=compile)
+        return Sharded(model, optimizer(model), world)
     if compile:
         model.compile()
     kind = Whole if world.replicas.size == 1 else Replicated
@@ -95,63 +99,6 @@ def unplannable(model: nn.Module, plan: Plan) -> list[str]:
     return found
 
 
-class Whole:
-    """A model of which a process has all, and trains alone. Implements `ttt.protocols.Parallel`.
-
-    Args:
-        model: Cut, compiled and on its device.
-        optimizer: Of this model.
-        world: The processes that train it.
-    """
-
-    module: nn.Module
-
-    def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer, world: World) -> None:
-        self.model = self.module = model
-        self.optimizer = optimizer
-        self._replicas = world.replicas
-        tables = spread_in(model)
-        self.tables = next((text for one in tables.values() if (text := one.placement)), None)
-        local = [f"{name}.{inner}" for name, one in tables.items() for inner in one.local_names()]
-        self._local = frozenset(local or getattr(model, _IGNORED, []))
-
-    def accumulating(self) -> AbstractContextManager[None]:
-        """Within it, gradients add up; there is nothing else to do with them."""
-        return nullcontext()
-
-    def clip(self, norm: float) -> None:
-        """Scale all gradients down together, so that their norm is at most this."""
-        nn.utils.clip_grad_norm_(self.model.parameters(), norm, foreach=True)
-
-    def average_buffers(self) -> None:
-        """Make statistics, which each process gathered from its own samples, the same on all."""
-        kept = self.model.state_dict(keep_vars=True)  # others, as tables of angles, are computed
-        buffers = self.model.named_buffers()
-        self._replicas.average([buffer for name, buffer in buffers if name in kept])
-
-    def look(self) -> None:
-        """Nothing is timed."""
-
-    def breakdown(self, accumulate: int) -> Breakdown:
-        """Nothing is exchanged."""
-        return Breakdown(communication_ms=0.0, exposed_ms=0.0)
-
-    def state(self) -> State:
-        """Parameters, buffers and the optimizer's state, as flat names; tensors are not copied."""
-        return training_state(self.model, self.optimizer, self._local)
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Put back what `state` named."""
-        restore_training(self.model, self.optimizer, state)
-
-    @contextmanager
-    def trial(self) -> Iterator[None]:
-        """Forget the updates that are made within it, bit for bit; see `Undo`."""
-        undo = Undo(self.model, self.optimizer, self._local)
-        yield
-        undo.put_back()
-
-
 class Replicated(Whole):
     """A model that each process has, but for spread tables; gradients are averaged over all.
 
@@ -175,9 +122,9 @@ class Replicated(Whole):
         )
         self._times = GradientTimes(self.module)
 
-    def accumulating(self) -> AbstractContextManager[None]:
-        """Within it, gradients add up locally and are not yet averaged."""
-        return self.module.no_sync()
+    def passing(self, *, last: bool) -> AbstractContextManager[None]:
+        """Around a forward and backward pass; gradients are averaged in an update's last."""
+        return nullcontext() if last else self.module.no_sync()
 
     def look(self) -> None:
         """Keep what the reducer timed since the last look; never waits."""

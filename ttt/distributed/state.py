@@ -39,12 +39,17 @@ def training_state(
     shared = {name for name, _ in named} - set(local)
     alike: dict[str, Any] = {}
     own: dict[str, Any] = {}
+    cut: dict[str, Any] = {}
+
+    def sort(of: str, name: str, value: Any) -> None:
+        kind = alike if of in shared else own
+        (cut if hasattr(value, "device_mesh") else kind)[name] = value
+
     for name, value in weights.items():
-        (alike if name in shared else own)[f"model.{name}"] = value
+        sort(name, f"model.{name}", value)
     for name, moment in moments.items():  # state.layer.bias.exp_avg, param_groups.layer.bias.lr
-        of = name.partition(".")[2].rpartition(".")[0]
-        (alike if of in shared else own)[f"optimizer.{name}"] = moment
-    return State(alike, own)
+        sort(name.partition(".")[2].rpartition(".")[0], f"optimizer.{name}", moment)
+    return State(alike, own, cut)
 
 
 def restore_training(

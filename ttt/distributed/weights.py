@@ -52,7 +52,9 @@ def whole(model: nn.Module, world: World) -> list[Weight]:
 
 
 def _parts(value: Tensor, world: World) -> Iterator[Tensor]:
-    """A tensor that every process has alike."""
+    """A tensor that every process has alike, or a part of; it is gathered, one at a time."""
+    if hasattr(value, "full_tensor"):
+        value = value.full_tensor()
     if world.rank == 0:
         for part in value.detach().flatten().split(_PART):
             yield part.cpu()

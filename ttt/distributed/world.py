@@ -178,6 +178,7 @@ def join(
     *,
     seconds: float = JOIN_SECONDS,
     show: Show = silent,
+    arrange: Callable[[str, int], Mesh] = lambda _, size: Mesh.of(size),
 ) -> Iterator[tuple["Solo | Group", str]]:
     """Meet the other processes of the run and leave them at the end.
 
@@ -187,6 +188,7 @@ def join(
         choose: The device for this configuration and local rank.
         seconds: How long rank 0 waits for the others, the others twice as long for it.
         show: Shows on rank 0 why it gives up, before the others know.
+        arrange: The mesh for this configuration and number of processes.
 
     Yields:
         The world, and the configuration's text, the same on every process.
@@ -217,6 +219,6 @@ def join(
         world_size=placement.size,
         timeout=_INIT_TIMEOUT,
     )
-    yield Group(placement, device, store, Mesh.of(placement.size)), text
+    yield Group(placement, device, store, arrange(text, placement.size)), text
     # Not after an error: a peer may be gone, and saying goodbye to it would wait for it.
     dist.destroy_process_group()

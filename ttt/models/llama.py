@@ -85,12 +85,15 @@ class Llama(nn.Module):
                 nn.init.normal_(weight, std=into_residual if written else std)
 
     def plan(self) -> Plan:
-        """Blocks are units; a tensor axis cuts attention by heads, and the networks by neurons."""
+        """Blocks are units; a tensor axis cuts heads, neurons, words and, in norms, positions."""
         column = ("attention.query", "attention.key", "attention.value", "mlp.gate", "mlp.up")
         styles: dict[str, Style] = {name: "column" for name in column}
         styles |= {"attention.output": "row", "mlp.down": "row"}
+        styles |= {"attention_norm": "norm", "mlp_norm": "norm"}
+        styles |= {"attention": "gather", "mlp": "gather"}
         units = [f"blocks.{number}" for number in range(len(self.blocks))]
         tensor = {f"{unit}.{name}": style for unit in units for name, style in styles.items()}
+        tensor |= {"embedding": "table", "norm": "norm", "head": "logits"}
         return Plan(units=units, tensor=tensor)
 
     def forward(self, inputs_BS: Tensor) -> Tensor:

@@ -119,3 +119,10 @@ class Keep(StrEnum):
 
     weights = "weights"
     predictions = "predictions"
+
+
+class Checkpointing(StrEnum):
+    """Which activations are not kept for the backward pass, but computed again."""
+
+    none = "none"
+    full = "full"

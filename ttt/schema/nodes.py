@@ -6,6 +6,7 @@ from ttt.schema import launcher, optim, schedule, task, tracking
 from ttt.schema.data import clicks, images, masked, text, tokens
 from ttt.schema.model import bert, language, recommendation, translation
 from ttt.schema.model import images as image_models
+from ttt.schema.parallel import ParallelConfig
 from ttt.schema.run import RunConfig
 
 SCHEMAS: Mapping[str, type] = {
@@ -45,6 +46,7 @@ SCHEMAS: Mapping[str, type] = {
     "torchrun": launcher.TorchrunConfig,
     "mpi": launcher.MpiConfig,
     "slurm": launcher.SlurmConfig,
+    "parallel": ParallelConfig,
     "tracking": tracking.TrackingConfig,
     "wandb": tracking.WandbConfig,
 }

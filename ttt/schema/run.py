@@ -8,7 +8,7 @@ from ttt.errors import fault
 from ttt.schema import bounds
 from ttt.schema.choices import Binding, CausalFlops, ClearCache, Device, Division, Keep, Precision
 from ttt.schema.logged import RESERVED, Spread
-from ttt.schema.parallel import Mesh
+from ttt.schema.parallel import ParallelConfig
 from ttt.schema.points import of_epochs
 from ttt.schema.rules import mismatched, not_one_line, not_positive, unknown
 from ttt.schema.system import SystemConfig
@@ -135,6 +135,7 @@ class RunConfig:
     optim: Any = None
     schedule: Any = None
     launcher: Any = None
+    parallel: ParallelConfig = field(default_factory=ParallelConfig)
     seed: int | None = None  # of the first run; null: 1, in the closed division drawn at launch
     runs: int = 1  # one after the other, each with a seed of its own
     run: int = 0  # which of them; filled in at launch
@@ -192,8 +193,10 @@ class RunConfig:
         if found := [*not_one_line({"benchmark.id": self.benchmark.id} | named)]:
             return found
         found = [*unknown("", self), *self.target.problems(), *self.timeout.problems()]
+        uneven = [*self.parallel.problems(processes, self.precision)]
+        found += uneven or self.parallel.cut_problems(self.model, processes)
         if hasattr(self.data, "problems"):  # a user's own data set may come without rules
-            found += self.data.problems(Mesh.of(processes), max(1, self.accumulate))
+            found += self.data.problems(self.parallel.mesh(processes), max(1, self.accumulate))
         for part in (self.model, self.optim, self.schedule, self.tracking):
             if hasattr(part, "problems"):
                 found += part.problems()

@@ -24,6 +24,7 @@ from ttt.errors import ConfigError, LaunchError
 from ttt.loop import ResumePoint
 from ttt.protocols import World
 from ttt.run_folder import RunFolder
+from ttt.schema.parallel import Mesh
 from ttt.schema.run import RunConfig
 from ttt.supervise import demands, owner, resume
 from ttt.supervise.guard import Guard
@@ -82,7 +83,9 @@ def join(guard: Guard) -> Iterator[Admitted]:
         seconds = config.load(frozen).timeout.join_seconds
     text = _assign(guard, frozen, refused).to_json() if guard.rank == 0 else None
     choose = partial(_choose, guard, refused)
-    joining = dist_world.join(guard.placement, text, choose, seconds=seconds, show=guard.show)
+    joining = dist_world.join(
+        guard.placement, text, choose, seconds=seconds, show=guard.show, arrange=_arrange
+    )
     with joining as (world, text):
         assignment = Assignment.from_json(text)
         run_config = config.load(assignment.config)
@@ -130,6 +133,14 @@ def _assign(guard: Guard, frozen: str | None, refused: Sequence[str]) -> Assignm
         guard.refuse()
         raise
     return Assignment((), str(folder.absolute()), frozen, resume.past(folder))
+
+
+def _arrange(text: str, size: int) -> Mesh:
+    """How the processes share the model."""
+    assignment = Assignment.from_json(text)
+    if assignment.refused:
+        return Mesh.of(size)
+    return config.load(assignment.config).parallel.mesh(size)
 
 
 def _choose(guard: Guard, refused: Sequence[str], text: str, local_rank: int) -> torch.device:

@@ -6,9 +6,12 @@ the run had started; the checkpoint, if there is one, how far it got. Only rank 
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+
+import torch
+from torch import Tensor
 
 from ttt import signals, trusted
 from ttt.distributed import checkpoint
@@ -114,6 +117,18 @@ def prepare(
     return (parts if every is None else replace(parts, saver=Saver(parts, folder, every))), past
 
 
+def _restore_random(parts: Parts, saved: Mapping[str, Tensor], step: int, folder: Path) -> None:
+    """Each process's own random numbers; new ones where another number of processes goes on."""
+    before = checkpoint.processes(folder, step)
+    if before == parts.world.size:
+        restore_random(dict(saved), parts.world)
+        return
+    torch.manual_seed(parts.seed + 1_000_003 * (parts.world.data.index + 1) + step)
+    sentence = f"{before} processes saved this run and {parts.world.size} go on with it: from"
+    sentence += f" step {step} on it draws other random numbers than it would have"
+    parts.log.emit(Kind.WARNING, step, message=sentence)
+
+
 def _undamaged(parts: Parts, past: ResumePoint, folder: Path) -> ResumePoint:
     """The past up to the newest checkpoint that is not damaged; all ranks agree on it."""
     world, saved = parts.world, RunFolder(folder).checkpoint
@@ -135,7 +150,7 @@ def _restore(parts: Parts, step: int, folder: Path) -> None:
     try:
         alike, own = checkpoint.read(folder, step, parts.world)
         parts.learner.restore(alike | own)
-        restore_random(own["random"], parts.world)
+        _restore_random(parts, own["random"], step, folder)
         parts.meter.resume(own["wait_seconds"])
     except LaunchError as error:
         problem = str(error)

@@ -43,7 +43,7 @@ def state(parts: Parts) -> State:
     learned = parts.learner.state()
     random = random_state(parts.world)
     own = {"random": random, "wait_seconds": parts.meter.wait_seconds}
-    return State(learned.alike, {**learned.own, **own})
+    return State(learned.alike, {**learned.own, **own}, learned.cut)
 
 
 def progress(parts: Parts) -> Progress:

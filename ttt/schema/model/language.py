@@ -53,6 +53,15 @@ class LlamaConfig:
             allowed = f"below model.rope_high={self.rope_high:g}"
             yield fault("model.rope_low", self.rope_low, allowed=allowed, typed="1")
 
+    def cut_by_tensor(self) -> dict[str, int]:
+        """Settings that the processes of a tensor axis have to divide."""
+        return {
+            "model.heads": self.heads,
+            "model.kv_heads": self.kv_heads,
+            "model.feedforward": self.feedforward,
+            "data.sequence_length": self.sequence_length,
+        }
+
     def flop_per_sample(self, data: Any, lengths: Lengths | None, attended: float) -> float | None:
         """Tensor FLOPs of training one sequence; see `ttt.flops`."""
         return formulas.decoder(

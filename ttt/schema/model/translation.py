@@ -36,6 +36,10 @@ class TransformerConfig:
         parts = self.heads * (2 if self.heads % 2 else 1)  # half of the width are sines
         yield from uneven_heads(self.width, self.heads, parts)
 
+    def cut_by_tensor(self) -> dict[str, int]:
+        """Settings that the processes of a tensor axis have to divide."""
+        return {"model.feedforward": self.feedforward}
+
     def flop_per_sample(self, data: Any, lengths: Lengths | None, attended: float) -> float | None:
         """Tensor FLOPs of training one sentence pair, without padding; see `ttt.flops`."""
         if lengths is None:
