@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from ttt.models.llama import Llama
-from ttt.models.llama_layers import Rotary, Scaling
+from ttt.models.llama_layers import Attention, GatedMlp, Rotary, Scaling
 
 SMALL: dict[str, Any] = {
     "vocabulary": 97,
@@ -180,12 +180,10 @@ def test_every_name_of_the_plan_is_a_module_that_can_be_cut():
     model = Llama(**SMALL)
     plan = model.plan()
     assert list(plan.units) == ["blocks.0", "blocks.1", "blocks.2"]
-    linear = {
-        name
-        for name, module in model.named_modules()
-        if isinstance(module, torch.nn.Linear) and name != "head"
+    cut = (torch.nn.Linear, torch.nn.Embedding, torch.nn.RMSNorm, Attention, GatedMlp)
+    assert set(plan.tensor) == {
+        name for name, module in model.named_modules() if isinstance(module, cut)
     }
-    assert set(plan.tensor) == linear
 
 
 def test_half_of_the_heads_on_each_of_two_processes_are_the_whole():

@@ -6,7 +6,7 @@ from ttt import config
 from ttt.schema.data.clicks import ClickDataConfig
 from ttt.schema.data.text import TextDataConfig
 from ttt.schema.derived import micro_batch
-from ttt.schema.parallel import Mesh
+from ttt.schema.parallel import Mesh, ParallelConfig
 
 EIGHT = Mesh(replicate=2, shard=2, tensor=2)
 EVERY = [Mesh(), Mesh(8), Mesh(1, 8), Mesh(1, 1, 8), Mesh(4, 1, 2), EIGHT]
@@ -93,3 +93,96 @@ def test_a_whole_run_is_checked_on_its_mesh():
     assert not [one for one in run.problems(4) if "does not divide" in one]
     [sentence] = [one for one in run.problems(8) if "does not divide" in one]
     assert "8 processes x accumulate=1" in sentence
+
+
+@pytest.mark.parametrize(
+    ("typed", "processes", "mesh"),
+    [
+        ([], 4, Mesh(replicate=4)),
+        (["parallel=fsdp"], 4, Mesh(shard=4)),
+        (["parallel=hsdp", "parallel.shard=2"], 4, Mesh(replicate=2, shard=2)),
+        (["parallel=tp"], 4, Mesh(tensor=4)),
+        (["parallel=tp_fsdp"], 4, Mesh(shard=2, tensor=2)),
+        (["parallel.replicate=2", "parallel.shard=2", "parallel.tensor=-1"], 8, EIGHT),
+        (["parallel=tp"], 0, Mesh()),  # processes are not known yet
+    ],
+)
+def test_a_name_of_a_mode_is_three_sizes(typed, processes, mesh):
+    config.register()
+    parallel = config.resolve(config.compose(typed)).parallel
+    assert parallel.mesh(processes) == mesh
+    assert not list(parallel.problems(processes, "fp32"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "processes", "sentence"),
+    [
+        (
+            {"tensor": 4},
+            6,
+            "parallel.tensor=4 is not of 6 processes: parallel.replicate=-1 parallel.shard=1"
+            " parallel.tensor=4 does not divide them; allowed: 1, 2, 3, 6; parallel.tensor=3",
+        ),
+        (
+            {"replicate": 2, "shard": 2},
+            6,
+            "parallel.replicate=2 is not of 6 processes: parallel.replicate=2 parallel.shard=2"
+            " parallel.tensor=1 makes 4 processes; allowed: 3; parallel.replicate=3",
+        ),
+        (
+            {"shard": 0},
+            4,
+            "parallel.shard=0 is not allowed; allowed: 1 and up, or -1 for the rest;"
+            " parallel.shard=1",
+        ),
+        (
+            {"shard": -1},
+            4,
+            "parallel.replicate and parallel.shard are -1; allowed: one of them, which takes the"
+            " rest; parallel.replicate=1",
+        ),
+    ],
+)
+def test_sizes_that_do_not_fit_are_one_sentence(settings, processes, sentence):
+    assert list(ParallelConfig(**settings).problems(processes, "fp32")) == [sentence]
+
+
+def test_sizes_that_no_number_mends_name_the_processes_they_need():
+    [sentence] = ParallelConfig(replicate=2, shard=2).problems(5, "fp32")
+    assert "allowed: another number of processes, as 4" in sentence
+
+
+def test_fp16_is_refused_where_gradients_are_in_parts():
+    assert not list(ParallelConfig().problems(4, "fp16"))
+    [sentence] = ParallelConfig(replicate=1, shard=-1).problems(4, "fp16")
+    assert sentence.startswith("precision=fp16 scales losses by whole gradients")
+    assert not list(ParallelConfig(replicate=1, shard=-1).problems(1, "fp16"))
+
+
+@pytest.mark.parametrize(
+    ("typed", "processes", "sentence"),
+    [
+        (
+            [],
+            2,
+            "parallel.tensor=2 cannot be of ResNetSmall, which has no plan for it; allowed: 1;"
+            " parallel.tensor=1",
+        ),
+        (
+            ["benchmark=topics", "model.heads=3", "model.kv_heads=3", "model.width=66"],
+            2,
+            "parallel.tensor=2 does not divide model.heads=3; allowed: 1; parallel.tensor=1",
+        ),
+        (
+            ["benchmark=topics"],
+            8,
+            "parallel.tensor=8 does not divide model.heads=4; allowed: 1, 2; parallel.tensor=2",
+        ),
+    ],
+)
+def test_what_of_a_model_does_not_divide_is_refused_before_a_process_starts(
+    typed, processes, sentence
+):
+    config.register()
+    run = config.resolve(config.compose([*typed, "parallel=tp", "data.root=nowhere"]))
+    assert sentence in run.problems(processes)

@@ -17,6 +17,7 @@ import torch
 
 from ttt.distributed.rank import Placement
 from ttt.distributed.world import join
+from ttt.schema.parallel import Mesh
 
 # A server that has imported once what takes seconds; every rank is forked from it in milliseconds.
 # The last ones are what test files import, as each rank does to find its function there, and what
@@ -31,7 +32,9 @@ _CONTEXT.set_forkserver_preload(
 )
 
 
-def on_ranks(size: int, function: Callable[..., Any], *arguments: Any) -> list[Any]:
+def on_ranks(
+    size: int, function: Callable[..., Any], *arguments: Any, mesh: Mesh | None = None
+) -> list[Any]:
     """Call `function(world, *arguments)` on `size` processes; the results in rank order."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -40,7 +43,7 @@ def on_ranks(size: int, function: Callable[..., Any], *arguments: Any) -> list[A
     for rank in range(size):
         mine, theirs = _CONTEXT.Pipe()
         process = _CONTEXT.Process(
-            target=_rank, args=(theirs, rank, size, port, function, arguments), daemon=True
+            target=_rank, args=(theirs, rank, size, port, function, arguments, mesh), daemon=True
         )
         process.start()
         theirs.close()
@@ -63,13 +66,21 @@ def _rank(
     port: int,
     function: Callable[..., Any],
     arguments: tuple[Any, ...],
+    mesh: Mesh | None,
 ) -> None:
     torch.set_num_threads(1)
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
     placement = Placement(rank, size, rank, size)
     try:
         text = "the frozen text" if rank == 0 else None
-        with join(placement, text, lambda text, local_rank: torch.device("cpu")) as (world, said):
+        device = torch.device("cpu")
+        joining = join(
+            placement,
+            text,
+            lambda text, local_rank: device,
+            arrange=lambda text, size: mesh or Mesh.of(size),
+        )
+        with joining as (world, said):
             assert said == "the frozen text"
             answer = function(world, *arguments)
             world.barrier()

@@ -1,0 +1,113 @@
+"""A model that processes hold in parts learns what one process would learn."""
+
+from functools import cache
+
+import pytest
+import torch
+from torch import nn
+
+from parity import Found, Setting, farthest, updates
+from ranks import on_ranks
+from ttt.distributed.world import Solo
+from ttt.errors import ConfigError
+from ttt.schema.choices import Checkpointing
+from ttt.schema.parallel import Mesh, ParallelConfig
+
+UPDATES = {"fp32": 20, "bf16": 4}
+# Largest differences seen are a tenth of these: sums of another order, which updates amplify.
+CLOSE = {"fp32": (1e-5, 1e-3, 2e-5), "bf16": (0.05, 0.5, 0.02)}  # gradients, 20th, losses
+MESHES = {
+    "ddp": Mesh(replicate=4),
+    "fsdp": Mesh(shard=4),
+    "hsdp": Mesh(replicate=2, shard=2),
+    "tp": Mesh(tensor=4),
+    "tp_fsdp": Mesh(shard=2, tensor=2),
+    "tp_ddp": Mesh(replicate=2, tensor=2),
+}
+
+
+@cache
+def alone(family: str, precision: str, count: int) -> Found:
+    return updates(Solo(torch.device("cpu")), Setting(family, precision), count)
+
+
+def assert_same(mesh: Mesh, asked: Setting, count: int = 3) -> None:
+    expected = alone(asked.family, asked.precision, count)
+    first, last, loss = CLOSE[asked.precision]
+    for found in on_ranks(mesh.processes, updates, asked, count, mesh=mesh):
+        assert len(found.losses) == count
+        assert farthest(found, expected, 0) < (first, "")
+        assert farthest(found, expected, -1) < (last, "")
+        assert found.losses == pytest.approx(expected.losses, abs=loss)
+        assert found.judged.shape == expected.judged.shape
+        close = 10 * loss * expected.judged.abs().max()
+        assert (found.judged - expected.judged).abs().max() < close
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("family", ["llama", "transformer"])
+@pytest.mark.parametrize("mesh", MESHES.values(), ids=MESHES)
+def test_gradients_losses_and_evaluation_are_those_of_one_process(
+    mesh: Mesh, family: str, precision: str
+):
+    assert_same(mesh, Setting(family, precision), UPDATES[precision])
+
+
+@pytest.mark.parametrize("mesh", ["fsdp", "tp", "tp_fsdp"])
+def test_passes_that_accumulate_are_one_update(mesh: str):
+    assert_same(MESHES[mesh], Setting("llama", accumulate=2))
+
+
+@pytest.mark.parametrize("mesh", ["fsdp", "tp_fsdp"])
+def test_what_is_computed_again_is_the_same(mesh: str):
+    settings = ParallelConfig(checkpointing=Checkpointing.full, reshard=False)
+    assert_same(MESHES[mesh], Setting("llama", settings=settings))
+
+
+@pytest.mark.parametrize("mesh", ["tp", "tp_fsdp"])
+def test_tied_weights_stay_tied(mesh: str):
+    assert_same(MESHES[mesh], Setting("tied"))
+
+
+def forgets_an_exchange(parallel):
+    """A row of a layer that adds nothing up: its output is this process's share alone."""
+    row = parallel.model.get_submodule("blocks.0.mlp.down")
+    row._forward_hooks.clear()
+    row.register_forward_hook(lambda module, inputs, out: out.to_local().chunk(4, dim=1)[0])
+
+
+def doubles_the_loss(parallel):
+    parallel.model.head.weight.register_hook(lambda gradient: 2 * gradient)
+
+
+def has_other_words(parallel):
+    """The words of each process's share of the vocabulary change places."""
+    with torch.no_grad():
+        local = parallel.model.head.weight.to_local()
+        local.copy_(local.roll(1, 0))
+
+
+@pytest.mark.parametrize("fault", [forgets_an_exchange, doubles_the_loss, has_other_words])
+def test_a_planted_fault_is_seen_in_the_first_gradients(fault):
+    mesh = MESHES["tp"]
+    found = on_ranks(4, updates, Setting("llama", fault=fault), 1, mesh=mesh)
+    expected = alone("llama", "fp32", 1)
+    assert all(farthest(one, expected, 0) > (1e-2, "") for one in found)
+
+
+class Unplanned(nn.Linear):
+    """A user's own model, which says nothing of how it may be cut."""
+
+    def __init__(self):
+        super().__init__(2, 2)
+
+
+def refused(world):
+    from ttt.distributed.parallelize import parallelize
+
+    with pytest.raises(ConfigError, match=r"Unplanned has none .* parallel.tensor=1"):
+        parallelize(Unplanned(), world, optimizer=lambda model: None)
+
+
+def test_a_model_without_a_plan_cannot_be_cut():
+    on_ranks(2, refused, mesh=Mesh(tensor=2))

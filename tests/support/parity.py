@@ -1,0 +1,183 @@
+"""The same updates on any mesh: gradients, losses and evaluation, to compare with one process."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ttt.data.text import Pairs
+from ttt.data.tokens import Tokens
+from ttt.distributed.parallelize import parallelize
+from ttt.learner import StandardLearner
+from ttt.models.llama import Llama
+from ttt.models.transformer import Transformer
+from ttt.optim import adamw
+from ttt.protocols import Parallel, Task, World
+from ttt.schema.parallel import ParallelConfig
+from ttt.tasks.language import Language
+from ttt.tasks.translation import Translation
+
+BATCH = 8
+WORDS = 37  # divides by no number of processes
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is trained, and how.
+
+    Attributes:
+        family: A key of `FAMILIES`.
+        precision: As in the configuration.
+        accumulate: Passes of an update.
+        settings: Beside the mesh.
+        fault: Planted into the parallel model.
+    """
+
+    family: str
+    precision: str = "fp32"
+    accumulate: int = 1
+    settings: ParallelConfig = field(default_factory=ParallelConfig)
+    fault: Callable[[Parallel], None] | None = None
+
+
+@dataclass(frozen=True)
+class Found:
+    """What came of it: gradients by name before clipping, losses, and a sum of what is judged."""
+
+    gradients: list[dict[str, Tensor]]
+    losses: list[float]
+    judged: Tensor
+
+
+def llama() -> tuple[nn.Module, Task]:
+    """A small decoder whose head knows 37 words."""
+    sizes = {"layers": 2, "width": 32, "heads": 4, "kv_heads": 4, "feedforward": 52}
+    return Llama(vocabulary=WORDS, sequence_length=12, rope_factor=None, **sizes), Language()
+
+
+def tied() -> tuple[nn.Module, Task]:
+    """One whose head has the embedding's weights."""
+    sizes = {"layers": 1, "width": 16, "heads": 4, "kv_heads": 4, "feedforward": 32}
+    model = Llama(vocabulary=WORDS, sequence_length=12, rope_factor=None, tied=True, **sizes)
+    return model, Language()
+
+
+def transformer() -> tuple[nn.Module, Task]:
+    """A small translator without dropout."""
+    sizes = {"encoder_layers": 1, "decoder_layers": 1, "width": 16, "heads": 2, "feedforward": 24}
+    off = {"dropout": 0.0, "attention_dropout": 0.0, "relu_dropout": 0.0}
+    task = Translation(
+        label_smoothing=0.1,
+        beam=2,
+        length_penalty=0.6,
+        coverage_penalty=0.0,
+        extra_length=4,
+        lowercase=False,
+        tokenize="13a",
+    )
+    return Transformer(vocabulary=WORDS, **sizes, **off), task
+
+
+FAMILIES = {"llama": llama, "tied": tied, "transformer": transformer}
+
+
+def batch(family: str, shard: slice) -> Any:
+    """A shard's part of the batch that every update has."""
+    made = torch.Generator().manual_seed(3)
+    first, second = (torch.randint(4, WORDS, (BATCH, 12), generator=made)[shard] for _ in range(2))
+    if family != "transformer":
+        return Tokens(first, second)
+    # Gradients are averaged over shards: weights make it the mean over words.
+    weights = torch.full((len(first),), (BATCH / len(first)) / (BATCH * 12))
+    return Pairs(first, second.roll(1, 1), second, weights)
+
+
+def made(world: World, asked: Setting) -> tuple[StandardLearner, Any]:
+    """A learner on one process of a world, and its part of the batch that every update has."""
+    torch.manual_seed(0)
+    model, task = FAMILIES[asked.family]()
+    parallel = parallelize(
+        model,
+        world,
+        optimizer=lambda model: adamw.build(model, lr=1e-3, weight_decay=0.1),
+        settings=asked.settings,
+    )
+    if asked.fault:
+        asked.fault(parallel)
+    learner = StandardLearner(
+        parallel,
+        task,
+        world,
+        schedule=lambda step: 1e-3,
+        precision=asked.precision,
+        accumulate=asked.accumulate,
+        clip_norm=0.5,
+    )
+    length = BATCH // world.data.count
+    shard = slice(world.data.index * length, (world.data.index + 1) * length)
+    return learner, batch(asked.family, shard)
+
+
+def updates(world: World, asked: Setting, count: int) -> Found:
+    """Make some updates on one process of a world.
+
+    Args:
+        world: The processes; their mesh says how the model is shared.
+        asked: What to train.
+        count: Updates.
+    """
+    learner, mine = made(world, asked)
+    gradients: list[dict[str, Tensor]] = []
+
+    def keep(*_: Any) -> None:
+        named = learner.model.named_parameters()
+        gradients.append({name: whole(one.grad) for name, one in named if one.grad is not None})
+
+    learner._parallel.optimizer.register_step_pre_hook(keep)
+    losses = [loss_of_next(world, learner, mine) for _ in range(count)]
+    return Found(gradients, losses, judged(world, learner, mine, asked.family))
+
+
+def loss_of_next(world: World, learner: StandardLearner, mine: Any) -> float:
+    """Make one update; its loss, the mean over data shards."""
+    learner.step(mine)
+    loss = learner.health(wait=True)[1]
+    assert loss is not None
+    [total] = world.replicas.sum([round(loss * 2**40)])
+    return total / 2**40 / world.data.count
+
+
+def judged(world: World, learner: StandardLearner, mine: Any, family: str) -> Tensor:
+    """What is predicted of the batch; later shards are asked once more than the first."""
+    if family == "transformer":
+        with learner.eval_mode() as model:
+            logits = model(mine.source, mine.target_in)
+        return world.replicas.concat(logits.float().sum(dim=(1, 2)))
+    again = 1 + (world.data.index > 0)
+    with learner.eval_mode() as model:
+        for one, counts in learner.in_step([mine] * again, mine):
+            prediction = learner._task.predict(model, one)
+            assert counts or world.data.index == 0
+    result: Tensor = world.replicas.concat(prediction)
+    return result
+
+
+def whole(gradient: Tensor) -> Tensor:
+    """All of a gradient that may be in parts."""
+    full: Tensor = gradient.full_tensor() if hasattr(gradient, "full_tensor") else gradient
+    return full.detach().clone()
+
+
+def farthest(found: Found, expected: Found, update: int) -> tuple[float, str]:
+    """The largest difference of a gradient from what it should be, as a share of its largest value.
+
+    Returns:
+        It, and the name of the parameter.
+    """
+    assert found.gradients[update].keys() == expected.gradients[update].keys()
+    return max(
+        (float((found.gradients[update][name] - right).abs().max() / right.abs().max()), name)
+        for name, right in expected.gradients[update].items()
+    )
