@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from parity import Found, Setting, farthest, updates
+from parity import Found, Setting, farthest, made, updates
 from ranks import on_ranks
 from ttt.distributed.world import Solo
 from ttt.errors import ConfigError
@@ -58,10 +58,34 @@ def test_passes_that_accumulate_are_one_update(mesh: str):
     assert_same(MESHES[mesh], Setting("llama", accumulate=2))
 
 
+@pytest.mark.parametrize("which", [Checkpointing.selective, Checkpointing.full])
 @pytest.mark.parametrize("mesh", ["fsdp", "tp_fsdp"])
-def test_what_is_computed_again_is_the_same(mesh: str):
-    settings = ParallelConfig(checkpointing=Checkpointing.full, reshard=False)
+def test_what_is_computed_again_is_the_same(mesh: str, which: Checkpointing):
+    settings = ParallelConfig(checkpointing=which, reshard=False)
     assert_same(MESHES[mesh], Setting("llama", settings=settings))
+
+
+@pytest.mark.parametrize(("family", "precision"), [("llama", "fp32"), ("transformer", "bf16")])
+def test_copies_that_divide_the_optimizers_state_learn_the_same(family: str, precision: str):
+    settings = ParallelConfig(zero1=True)
+    asked = Setting(family, precision, settings=settings)
+    assert_same(MESHES["ddp"], asked, UPDATES[precision])
+
+
+def kept(world, settings):
+    learner, mine = made(world, Setting("llama", settings=settings))
+    learner.step(mine)
+    state = learner._parallel.optimizer.state
+    numbers = sum(one.numel() for each in state.values() for one in each.values())
+    return numbers, [one.grad for one in learner.model.parameters()]
+
+
+def test_each_copy_keeps_its_share_of_the_state_and_no_gradient():
+    [(whole, _)] = on_ranks(1, kept, ParallelConfig())
+    found = on_ranks(4, kept, ParallelConfig(zero1=True))
+    assert sum(numbers for numbers, _ in found) == whole
+    assert max(numbers for numbers, _ in found) < 0.4 * whole
+    assert all(gradient is None for _, gradients in found for gradient in gradients)
 
 
 @pytest.mark.parametrize("mesh", ["tp", "tp_fsdp"])

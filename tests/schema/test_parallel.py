@@ -157,6 +157,16 @@ def test_fp16_is_refused_where_gradients_are_in_parts():
     [sentence] = ParallelConfig(replicate=1, shard=-1).problems(4, "fp16")
     assert sentence.startswith("precision=fp16 scales losses by whole gradients")
     assert not list(ParallelConfig(replicate=1, shard=-1).problems(1, "fp16"))
+    assert list(ParallelConfig(zero1=True).problems(2, "fp16"))
+
+
+def test_only_whole_copies_divide_the_optimizers_state():
+    assert not list(ParallelConfig(zero1=True).problems(4, "fp32"))
+    [sentence] = ParallelConfig(shard=2, zero1=True).problems(4, "fp32")
+    assert sentence == (
+        "parallel.zero1=true divides the state of whole copies, and this model is in parts;"
+        " allowed: false; parallel.zero1=false"
+    )
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from ttt.schema.parallel import ParallelConfig
 from ttt.tasks.language import Language
 from ttt.tasks.translation import Translation
 
-BATCH = 8
+BATCH = 24  # divides by 1 to 4 processes, and by 2 passes of each
 WORDS = 37  # divides by no number of processes
 
 

@@ -11,13 +11,14 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from ttt.distributed.gradients import GradientTimes
 from ttt.distributed.whole import Whole
+from ttt.distributed.zero import Zero1
 from ttt.errors import ConfigError
-from ttt.protocols import Breakdown, Parallel, Plan, World
+from ttt.protocols import Breakdown, Parallel, Plan, State, World
 from ttt.schema.parallel import ParallelConfig
 
 # torch 2.13 deprecated the first name and older ones do not know the second.
@@ -63,8 +64,12 @@ def parallelize(
         return Sharded(model, optimizer(model), world)
     if compile:
         model.compile()
-    kind = Whole if world.replicas.size == 1 else Replicated
-    return kind(model, optimizer(model), world)
+    made, zero1 = optimizer(model), settings is not None and settings.zero1
+    alone = world.replicas.size == 1
+    parallel: Whole = (
+        Whole(model, made, world) if alone else Replicated(model, made, world, zero1=zero1)
+    )
+    return parallel
 
 
 def plan_of(model: nn.Module) -> Plan:
@@ -108,8 +113,11 @@ class Replicated(Whole):
 
     module: DistributedDataParallel
 
-    def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer, world: World) -> None:
+    def __init__(
+        self, model: nn.Module, optimizer: torch.optim.Optimizer, world: World, *, zero1: bool
+    ) -> None:
         super().__init__(model, optimizer, world)
+        self._zero1 = Zero1(optimizer, world) if zero1 else None
         if self._local:
             DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(
                 model, list(self._local)
@@ -133,6 +141,17 @@ class Replicated(Whole):
     def breakdown(self, accumulate: int) -> Breakdown:
         """Where updates spent their time; see `GradientTimes`."""
         return self._times.breakdown(accumulate)
+
+    def state(self) -> State:
+        """Weights, buffers and the optimizer's state, which may be of some weights alone."""
+        state = super().state()
+        if self._zero1 is None:
+            return state
+        ours = {name: value for name, value in state.alike.items() if name.startswith("optimizer.")}
+        tensors = {name: value for name, value in ours.items() if isinstance(value, Tensor)}
+        rest = {name: value for name, value in ours.items() if name not in tensors}
+        alike = {name: value for name, value in state.alike.items() if name not in ours}
+        return State(alike, {**state.own, **rest}, tensors)
 
     @contextmanager
     def trial(self) -> Iterator[None]:

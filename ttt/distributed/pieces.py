@@ -22,13 +22,22 @@ def region(value: Tensor) -> Region:
     return compute_local_shape_and_global_offset(value.shape, value.device_mesh, value.placements)
 
 
-def to_save(cut: Mapping[str, DTensor]) -> dict[str, Saved]:
-    """The pieces that this process has to save; of equal copies one process saves one."""
+def to_save(cut: Mapping[str, Tensor]) -> dict[str, Saved]:
+    """The pieces that this process has to save; of equal copies one process saves one.
+
+    Args:
+        cut: Tensors that several have in pieces, or that this process alone has.
+    """
     return {
-        name: {"offset": region(value)[1], "tensor": value.to_local()}
+        name: {"offset": region(value)[1], "tensor": local(value)}
         for name, value in cut.items()
-        if _first_copy(value)
+        if not isinstance(value, DTensor) or _first_copy(value)
     }
+
+
+def local(value: Tensor) -> Tensor:
+    """This process's part as a plain tensor."""
+    return value.to_local() if isinstance(value, DTensor) else value
 
 
 def _first_copy(value: DTensor) -> bool:
@@ -55,7 +64,7 @@ def like(wanted: Tensor, saved: Tensor | Sequence[Saved]) -> Tensor:
     """
     pieces = [_whole(saved)] if isinstance(saved, Tensor) else saved
     sizes, begin = region(wanted)
-    local = torch.empty(sizes, dtype=wanted.dtype)
+    part = torch.empty(sizes, dtype=wanted.dtype)
     filled = 0
     for piece in pieces:
         theirs: Tensor = piece["tensor"]
@@ -67,14 +76,14 @@ def like(wanted: Tensor, saved: Tensor | Sequence[Saved]) -> Tensor:
             low, high = max(first, their_first), min(first + size, their_first + their_size)
             here.append(slice(low - first, max(low, high) - first))
             there.append(slice(low - their_first, max(low, high) - their_first))
-        local[tuple(here)].copy_(theirs[tuple(there)])
-        filled += local[tuple(here)].numel()
-    if filled != local.numel():
-        raise ValueError(f"{filled} of {local.numel()} values of a tensor are saved")
+        part[tuple(here)].copy_(theirs[tuple(there)])
+        filled += part[tuple(here)].numel()
+    if filled != part.numel():
+        raise ValueError(f"{filled} of {part.numel()} values of a tensor are saved")
     if not isinstance(wanted, DTensor):
-        return local
+        return part
     return DTensor.from_local(
-        local.to(wanted.device),
+        part.to(wanted.device),
         wanted.device_mesh,
         wanted.placements,
         run_check=False,

@@ -16,7 +16,11 @@ from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor
 from torch.distributed.tensor.parallel import loss_parallel
-from torch.utils.checkpoint import checkpoint
+from torch.utils.checkpoint import (
+    CheckpointPolicy,
+    checkpoint,
+    create_selective_checkpoint_contexts,
+)
 
 from ttt.distributed import tensor
 from ttt.distributed.tables import spread_in
@@ -28,6 +32,8 @@ from ttt.schema.parallel import ParallelConfig
 
 # It warns of two small all-reduces, one for each axis, where one would do.
 logging.getLogger("torch.distributed.tensor._redistribute").setLevel(logging.ERROR)
+
+_KEPT = ("aten.mm", "aten.addmm", "aten._scaled_dot_product", "_c10d_functional")
 
 
 def device_mesh(world: World) -> DeviceMesh:
@@ -64,8 +70,7 @@ def shard(
         tensor.cut(model, plan.tensor, mesh["tensor"])
     units = [model.get_submodule(name) for name in plan.units]
     for unit in units:
-        if settings.checkpointing is not Checkpointing.none:
-            unit.forward = partial(checkpoint, unit.forward, use_reentrant=False)
+        recompute(unit, settings.checkpointing)
         if compiled:
             unit.compile()
     if world.mesh.data_shards == 1:
@@ -81,6 +86,22 @@ def shard(
     for unit in units:
         apply(unit)
     apply(model)
+
+
+def recompute(unit: nn.Module, which: Checkpointing) -> None:
+    """Let a unit compute activations again in the backward pass in place of keeping them."""
+    if which is Checkpointing.none:
+        return
+    kept = {"context_fn": partial(create_selective_checkpoint_contexts, _policy)}
+    settings: dict[str, Any] = kept if which is Checkpointing.selective else {}
+    unit.forward = partial(checkpoint, unit.forward, use_reentrant=False, **settings)
+
+
+def _policy(_: Any, operation: Any, *__: Any, **___: Any) -> CheckpointPolicy:
+    """Keep what costs most to compute or to send: products, attention, exchanges."""
+    name = str(operation)
+    keeps = name.startswith(_KEPT)
+    return CheckpointPolicy.MUST_SAVE if keeps else CheckpointPolicy.PREFER_RECOMPUTE
 
 
 class Sharded(Whole):

@@ -85,13 +85,16 @@ class Whole:
         from ttt.distributed import pieces  # noqa: PLC0415 - slow to import
 
         now = self.state()
-        whole = {**now.alike, **now.cut}
+        ours = {**now.alike, **now.own, **now.cut}
         fitted = {
             name: pieces.like(value, state[name])
-            for name, value in whole.items()
+            for name, value in {**now.alike, **now.cut}.items()
             if isinstance(value, Tensor) and isinstance(state.get(name), Tensor | list)
         }
-        return {**state, **fitted}
+        # A group of parameters has the same settings whoever updates it.
+        groups = {name: value for name, value in ours.items() if ".param_groups." in name}
+        wanted = {name: state[name] for name in state if name in ours or "." not in name}
+        return {**groups, **wanted, **fitted}
 
     @contextmanager
     def trial(self) -> Iterator[None]:

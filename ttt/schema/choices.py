@@ -125,4 +125,5 @@ class Checkpointing(StrEnum):
     """Which activations are not kept for the backward pass, but computed again."""
 
     none = "none"
+    selective = "selective"
     full = "full"

@@ -126,6 +126,7 @@ class ParallelConfig:
         reshard: Whether a sharded unit's weights are freed after its forward pass and gathered
             again for its backward pass: less memory, more communication.
         checkpointing: Which activations are computed again in the backward pass.
+        zero1: Whether copies of the model divide the state of its optimizer.
     """
 
     replicate: int = -1
@@ -133,6 +134,7 @@ class ParallelConfig:
     tensor: int = 1
     reshard: bool = True
     checkpointing: Checkpointing = Checkpointing.none
+    zero1: bool = False
 
     def mesh(self, processes: int) -> Mesh:
         """The mesh of so many processes; with one on the open side if their number is unknown (0).
@@ -156,10 +158,13 @@ class ParallelConfig:
         if wrong or len(left) > 1 or processes < 1:
             return
         mesh = self.mesh(processes)
-        if precision == "fp16" and mesh.shard * mesh.tensor > 1:
+        if precision == "fp16" and (mesh.shard * mesh.tensor > 1 or self.zero1):
             # The scaler would look for overflows in this process's part of the gradients alone.
             why = "scales losses by whole gradients, and these are in parts"
             yield fault("precision", precision, why, allowed="fp32, tf32, bf16", typed="bf16")
+        if self.zero1 and mesh.shard * mesh.tensor > 1:
+            why = "divides the state of whole copies, and this model is in parts"
+            yield fault("parallel.zero1", "true", why, allowed="false", typed="false")
         known = self._known()
         if known == processes or (left and processes % known == 0):
             return
