@@ -88,6 +88,11 @@ def test_each_copy_keeps_its_share_of_the_state_and_no_gradient():
     assert all(gradient is None for _, gradients in found for gradient in gradients)
 
 
+@pytest.mark.parametrize("mesh", ["tp", "fsdp", "tp_fsdp"])
+def test_a_recommenders_networks_are_cut(mesh: str):
+    assert_same(MESHES[mesh], Setting("dlrm"))
+
+
 @pytest.mark.parametrize("mesh", ["tp", "tp_fsdp"])
 def test_tied_weights_stay_tied(mesh: str):
     assert_same(MESHES[mesh], Setting("tied"))

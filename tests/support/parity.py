@@ -11,12 +11,14 @@ from ttt.data.text import Pairs
 from ttt.data.tokens import Tokens
 from ttt.distributed.parallelize import parallelize
 from ttt.learner import StandardLearner
+from ttt.models.dlrm_dcnv2 import DlrmDcnV2
 from ttt.models.llama import Llama
 from ttt.models.transformer import Transformer
 from ttt.optim import adamw
 from ttt.protocols import Parallel, Task, World
 from ttt.schema.parallel import ParallelConfig
 from ttt.tasks.language import Language
+from ttt.tasks.recommendation import ClickPrediction
 from ttt.tasks.translation import Translation
 
 BATCH = 24  # divides by 1 to 4 processes, and by 2 passes of each
@@ -80,13 +82,22 @@ def transformer() -> tuple[nn.Module, Task]:
     return Transformer(vocabulary=WORDS, **sizes, **off), task
 
 
-FAMILIES = {"llama": llama, "tied": tied, "transformer": transformer}
+def dlrm() -> tuple[nn.Module, Task]:
+    """A small recommender whose tables every process has."""
+    sizes = {"dim": 4, "bottom": [8, 6, 4], "cross_layers": 2, "cross_rank": 8, "top": [16, 8, 1]}
+    return DlrmDcnV2(3, [11, 7], [1, 2], **sizes), ClickPrediction()
+
+
+FAMILIES = {"llama": llama, "tied": tied, "transformer": transformer, "dlrm": dlrm}
 
 
 def batch(family: str, shard: slice) -> Any:
     """A shard's part of the batch that every update has."""
     made = torch.Generator().manual_seed(3)
     first, second = (torch.randint(4, WORDS, (BATCH, 12), generator=made)[shard] for _ in range(2))
+    if family == "dlrm":
+        dense = torch.randn(BATCH, 3, generator=made)[shard]
+        return dense, first[:, :3] % 7, (first[:, 0] % 2).float()
     if family != "transformer":
         return Tokens(first, second)
     # Gradients are averaged over shards: weights make it the mean over words.

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from ttt.distributed.tables import spread_tables
 from ttt.models.embedding_bags import EmbeddingBags
-from ttt.protocols import Plan
+from ttt.protocols import Plan, Style
 
 
 class LowRankCross(nn.Module):
@@ -103,11 +103,18 @@ class DlrmDcnV2(nn.Module):
         self.top = nn.Sequential(*_mlp([width, *top])[:-1])
 
     def plan(self) -> Plan:
-        """The tables may be spread over processes; the rest of the model is small."""
+        """Tables may be spread; the networks are cut by inner widths, two layers at a time."""
+        styles: dict[str, Style] = {}
+        for name, network in (("bottom", self.bottom), ("top", self.top)):
+            linear = [place for place, each in enumerate(network) if isinstance(each, nn.Linear)]
+            for first, second in zip(linear[::2], linear[1::2], strict=False):
+                styles |= {f"{name}.{first}": "column", f"{name}.{second}": "row"}
+        for number in range(len(self.cross.up)):
+            styles |= {f"cross.down.{number}": "column", f"cross.up.{number}": "row"}
         if self._sharding == "off":
-            return Plan()
+            return Plan(tensor=styles)
         spread = partial(spread_tables, mode=self._sharding, memory_gb=self._memory_gb)
-        return Plan(swap={"tables": spread})
+        return Plan(tensor=styles, swap={"tables": spread})
 
     def forward(self, dense: Tensor, ids: Tensor) -> Tensor:
         """The logits of a batch, which may be empty.

@@ -31,6 +31,10 @@ class BertConfig:
         yield from not_positive("model", self, counts)
         yield from uneven_heads(self.width, self.heads, self.heads)
 
+    def cut_by_tensor(self) -> dict[str, int]:
+        """Settings that the processes of a tensor axis have to divide."""
+        return {"model.feedforward": self.feedforward}
+
     def flop_per_sample(self, data: Any, lengths: Lengths | None, attended: float) -> float | None:
         """Tensor FLOPs of training one sequence without its padding; see `ttt.flops`."""
         if lengths is None:

@@ -52,6 +52,16 @@ class DlrmDcnV2Config:
             yield fault("model.top", self.top, why, typed=f"[{hidden},1]")
         yield from not_positive("model", self, "dim cross_layers cross_rank memory_gb")
 
+    def cut_by_tensor(self) -> dict[str, int]:
+        """Settings that the processes of a tensor axis have to divide."""
+        widths = {"bottom": self.bottom, "top": self.top}
+        inner = {
+            f"model.{name}[{place}]": sizes[place]
+            for name, sizes in widths.items()
+            for place in range(0, len(sizes) - 1, 2)
+        }
+        return inner | {"model.cross_rank": self.cross_rank}
+
     def flop_per_sample(self, data: Any, lengths: Lengths | None, attended: float) -> float | None:
         """Tensor FLOPs of training one sample; see `ttt.flops`."""
         return formulas.dlrm_dcnv2(
