@@ -93,6 +93,11 @@ def test_a_recommenders_networks_are_cut(mesh: str):
     assert_same(MESHES[mesh], Setting("dlrm"))
 
 
+@pytest.mark.parametrize("family", ["gnmt", "resnet"])
+def test_models_without_a_plan_of_layers_are_sharded(family: str):
+    assert_same(MESHES["hsdp"], Setting(family))
+
+
 @pytest.mark.parametrize("mesh", ["tp", "tp_fsdp"])
 def test_tied_weights_stay_tied(mesh: str):
     assert_same(MESHES[mesh], Setting("tied"))

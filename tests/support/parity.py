@@ -12,11 +12,14 @@ from ttt.data.tokens import Tokens
 from ttt.distributed.parallelize import parallelize
 from ttt.learner import StandardLearner
 from ttt.models.dlrm_dcnv2 import DlrmDcnV2
+from ttt.models.gnmt import Gnmt
 from ttt.models.llama import Llama
+from ttt.models.resnet_small import ResNetSmall
 from ttt.models.transformer import Transformer
 from ttt.optim import adamw
 from ttt.protocols import Parallel, Task, World
 from ttt.schema.parallel import ParallelConfig
+from ttt.tasks.image import ImageClassification
 from ttt.tasks.language import Language
 from ttt.tasks.recommendation import ClickPrediction
 from ttt.tasks.translation import Translation
@@ -66,11 +69,9 @@ def tied() -> tuple[nn.Module, Task]:
     return model, Language()
 
 
-def transformer() -> tuple[nn.Module, Task]:
-    """A small translator without dropout."""
-    sizes = {"encoder_layers": 1, "decoder_layers": 1, "width": 16, "heads": 2, "feedforward": 24}
-    off = {"dropout": 0.0, "attention_dropout": 0.0, "relu_dropout": 0.0}
-    task = Translation(
+def translation() -> Task:
+    """Of any two languages."""
+    return Translation(
         label_smoothing=0.1,
         beam=2,
         length_penalty=0.6,
@@ -79,7 +80,23 @@ def transformer() -> tuple[nn.Module, Task]:
         lowercase=False,
         tokenize="13a",
     )
-    return Transformer(vocabulary=WORDS, **sizes, **off), task
+
+
+def transformer() -> tuple[nn.Module, Task]:
+    """A small translator without dropout."""
+    sizes = {"encoder_layers": 1, "decoder_layers": 1, "width": 16, "heads": 2, "feedforward": 24}
+    off = {"dropout": 0.0, "attention_dropout": 0.0, "relu_dropout": 0.0}
+    return Transformer(vocabulary=WORDS, **sizes, **off), translation()
+
+
+def gnmt() -> tuple[nn.Module, Task]:
+    """A small one of LSTMs."""
+    return Gnmt(vocabulary=WORDS, layers=2, width=8, dropout=0.0), translation()
+
+
+def resnet() -> tuple[nn.Module, Task]:
+    """A small one whose norms see one image each: those over a batch would see a shard's."""
+    return ResNetSmall(5, [8, 16], [1, 1], norm="group"), ImageClassification(label_smoothing=0.0)
 
 
 def dlrm() -> tuple[nn.Module, Task]:
@@ -88,7 +105,15 @@ def dlrm() -> tuple[nn.Module, Task]:
     return DlrmDcnV2(3, [11, 7], [1, 2], **sizes), ClickPrediction()
 
 
-FAMILIES = {"llama": llama, "tied": tied, "transformer": transformer, "dlrm": dlrm}
+FAMILIES = {
+    "llama": llama,
+    "tied": tied,
+    "transformer": transformer,
+    "gnmt": gnmt,
+    "resnet": resnet,
+    "dlrm": dlrm,
+}
+TRANSLATES = ("transformer", "gnmt")
 
 
 def batch(family: str, shard: slice) -> Any:
@@ -98,7 +123,9 @@ def batch(family: str, shard: slice) -> Any:
     if family == "dlrm":
         dense = torch.randn(BATCH, 3, generator=made)[shard]
         return dense, first[:, :3] % 7, (first[:, 0] % 2).float()
-    if family != "transformer":
+    if family == "resnet":
+        return torch.randn(BATCH, 3, 8, 8, generator=made)[shard], first[:, 0] % 5
+    if family not in TRANSLATES:
         return Tokens(first, second)
     # Gradients are averaged over shards: weights make it the mean over words.
     weights = torch.full((len(first),), (BATCH / len(first)) / (BATCH * 12))
@@ -162,7 +189,7 @@ def loss_of_next(world: World, learner: StandardLearner, mine: Any) -> float:
 
 def judged(world: World, learner: StandardLearner, mine: Any, family: str) -> Tensor:
     """What is predicted of the batch; later shards are asked once more than the first."""
-    if family == "transformer":
+    if family in TRANSLATES:
         with learner.eval_mode() as model:
             logits = model(mine.source, mine.target_in)
         return world.replicas.concat(logits.float().sum(dim=(1, 2)))
@@ -184,11 +211,16 @@ def whole(gradient: Tensor) -> Tensor:
 def farthest(found: Found, expected: Found, update: int) -> tuple[float, str]:
     """The largest difference of a gradient from what it should be, as a share of its largest value.
 
+    Of one that is almost 0, as that of an attention to nothing in particular, the share is of a
+    thousandth of the largest value of all gradients.
+
     Returns:
         It, and the name of the parameter.
     """
-    assert found.gradients[update].keys() == expected.gradients[update].keys()
+    mine, right = found.gradients[update], expected.gradients[update]
+    assert mine.keys() == right.keys()
+    least = max(float(each.abs().max()) for each in right.values()) / 1000
     return max(
-        (float((found.gradients[update][name] - right).abs().max() / right.abs().max()), name)
-        for name, right in expected.gradients[update].items()
+        (float((mine[name] - each).abs().max() / each.abs().max().clamp(min=least)), name)
+        for name, each in right.items()
     )
