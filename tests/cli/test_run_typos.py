@@ -1,7 +1,8 @@
 """Every setting of every benchmark, mistyped: one sentence with the name that was meant."""
 
+import difflib
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
 
@@ -77,6 +78,11 @@ def test_a_mistyped_setting_is_a_sentence_with_the_right_name(benchmark: str):
     assert check_whole(benchmark, chosen.sample(cases, 8)) == []
 
 
+def likeness(typo: str) -> Callable[[str], float]:
+    """How much a choice is like what was typed, from 0 to 1."""
+    return lambda choice: difflib.SequenceMatcher(None, typo, choice).ratio()
+
+
 def test_every_group_and_choice_mistyped_lists_the_choices_that_were_meant():
     composer = _composer()
     chosen = random.Random(1)
@@ -86,7 +92,9 @@ def test_every_group_and_choice_mistyped_lists_the_choices_that_were_meant():
             typo = chosen.choice(sorted(set(_typos(option)) - set(composer.groups[group]) - {""}))
             _, [sentence] = overrides.judge([f"{group}={typo}"], composer)
             assert f"allowed: {', '.join(composer.groups[group])}" in sentence, sentence
-            assert sentence.endswith(f"; {group}={option}") or len(option) < 3, sentence
+            others = set(composer.groups[group]) - {option}
+            as_near = max(map(likeness(typo), others)) >= likeness(typo)(option)
+            assert sentence.endswith(f"; {group}={option}") or as_near or len(option) < 3, sentence
             wrong = chosen.choice(sorted(set(_typos(group)) - parts))
             _, [sentence] = overrides.judge([f"{wrong}={option}"], composer)
             assert f"allowed: {', '.join(composer.groups[group])}" in sentence, sentence

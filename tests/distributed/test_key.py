@@ -201,7 +201,7 @@ def test_whatever_a_stranger_says_of_himself_rank_0_ends_with_a_sentence(
 
 @pytest.mark.parametrize("secret", [OTHER, None])
 def test_the_devices_of_strangers_do_not_count(two: Two, secret: str | None):
-    Room(two[1], "agreement", secret).say("said/1", {"rank": 1})
+    Room(two[1], "agreement", secret).say("report/1", {"rank": 1})
     with pytest.raises(LaunchError, match="the name of rank 1 does not prove TTT_KEY"):
         agree(two[0], Placement(0, 2), {}, pytest.fail, 5, OURS)
 

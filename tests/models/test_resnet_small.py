@@ -99,5 +99,7 @@ def test_a_seed_gives_one_network():
 def test_wrong_arguments_say_what_to_type():
     with pytest.raises(ConfigError, match=r"2 numbers.*3.*type model\.blocks=\[0,0,0\]"):
         network(blocks=(1, 1))
-    with pytest.raises(ConfigError, match=r"model\.norm=layer.*batch or group"):
+    with pytest.raises(
+        ConfigError, match=r"model\.norm=layer is not allowed; allowed: batch, group"
+    ):
         network(norm="layer")

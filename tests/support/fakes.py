@@ -1,6 +1,6 @@
 """Stand-ins for what a test cannot have: time that obeys, and parts that do as they are told."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -102,6 +102,9 @@ class FakeLearner:
     def eval_mode(self) -> Iterator[nn.Module]:
         self.time.sleep(2)
         yield self.model
+
+    def in_step(self, batches: Iterable[Any], spare: Any) -> Iterator[tuple[Any, bool]]:
+        return ((batch, True) for batch in batches)
 
     def health(self, *, wait: bool = False) -> tuple[int, float | None]:
         return (self.bad_step if self.steps > self.bad_step else NEVER), 1.0

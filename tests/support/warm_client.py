@@ -14,6 +14,21 @@ import struct
 import sys
 
 
+def family(first: int) -> list[int]:
+    """A process and those that it started, and so on: SLURM signals all of a step."""
+    parents = {}
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{name}/stat") as file:
+                parents[int(name)] = int(file.read().rpartition(")")[2].split()[1])
+        except OSError:  # it has ended
+            continue
+    found = [first]
+    for one in found:
+        found += [child for child, parent in parents.items() if parent == one]
+    return found
+
+
 def main(interpreter: str, address: str, programs: tuple[str, ...]) -> int:
     """Run `interpreter ARGUMENTS`.
 
@@ -43,9 +58,9 @@ def main(interpreter: str, address: str, programs: tuple[str, ...]) -> int:
     early: list[int] = []
 
     def pass_on(number: int, _: object) -> None:
-        if pid:
-            os.kill(pid, number)
-        else:
+        for one in family(pid) if pid else ():
+            os.kill(one, number)
+        if not pid:
             early.append(number)
 
     for number in passed:

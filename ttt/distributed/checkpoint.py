@@ -236,7 +236,10 @@ def read(folder: Path, step: int, world: World) -> tuple[dict[str, Any], dict[st
     demand_shared(here, world)
     alike: dict[str, Any] = {}
     own: dict[str, Any] = {}
-    ranks = processes(folder, step) or world.size
+    try:
+        ranks = processes(folder, step) or world.size
+    except ConfigError as error:
+        raise LaunchError(str(error)) from error
     for rank in range(ranks):
         path = _file(here, rank)
         try:
