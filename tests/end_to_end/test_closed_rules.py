@@ -170,6 +170,7 @@ CHOICES = [
     ("dlrm_dcnv2", ["data.global_batch=131072", "optim.lr=0.004", "model.sharding=row"]),
     ("llama31_8b", ["data.global_batch=32", "optim.lr=8e-4", "schedule.warmup_steps=128"]),
     ("llama31_8b", ["data.global_batch=36", "accumulate=2", "precision=fp32", "data.eval_batch=2"]),
+    ("llama31_8b", ["parallel=fsdp", "parallel.checkpointing=full", "parallel.reshard=false"]),
     ("bert", ["data.global_batch=3072", "optim.lr=2e-3", "optim.beta_1=0.7", "optim.beta_2=0.99"]),
     ("bert", ["optim.epsilon=1e-11", "optim.weight_decay=0.1", "schedule.training_steps=1100"]),
     ("bert", ["schedule.warmup_steps=100", "schedule.start_warmup_step=-100", "data.mixed=8"]),

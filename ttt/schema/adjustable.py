@@ -36,6 +36,7 @@ MACHINE: Mapping[str, str] = {
     "model.initial": 'where the reference\'s checkpoint is; read before the clock: "Run Results"',
     "model.memory_gb": "where tables are; the model is the same",
     "model.sharding": "where tables are; the model is the same",
+    "parallel": "which process has which part of the model; the updates are the same, and logged",
     "precision": 'fp32, tf32, bf16 and fp16 are pre-approved: "Numerical formats"',
     "processes": "how many there are",
     "run": "which of several runs",

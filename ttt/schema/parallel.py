@@ -173,7 +173,8 @@ class ParallelConfig:
         fits = [size for size in _divisors(processes) if not processes // size % others]
         fits = [size for size in fits if left or size * others == processes]
         why = f"makes {known} processes" if not left else "does not divide them"
-        why = f"is not of {processes} processes: {self._typed()} {why}"
+        number = f"{processes} process{'es' if processes > 1 else ''}"
+        why = f"is not of {number}: {self._typed()} {why}"
         typed = str(min(fits, key=lambda size: abs(size - sides[largest]))) if fits else "1"
         allowed = ", ".join(map(str, fits)) or f"another number of processes, as {known}"
         yield fault(f"parallel.{largest}", sides[largest], why, allowed=allowed, typed=typed)
