@@ -14,8 +14,9 @@ from ttt.schema.choices import Checkpointing
 from ttt.schema.parallel import Mesh, ParallelConfig
 
 UPDATES = {"fp32": 20, "bf16": 4}
-# Largest differences seen are a tenth of these: sums of another order, which updates amplify.
-CLOSE = {"fp32": (1e-5, 1e-3, 2e-5), "bf16": (0.05, 0.5, 0.02)}  # gradients, 20th, losses
+# Sums of another order, which updates amplify: a tenth of this in fp32. In bf16 the first gradients
+# are judged by what bf16 itself costs, see `rounding`: a CPU's own products round in its own way.
+CLOSE = {"fp32": (1e-5, 1e-3, 2e-5), "bf16": (None, 0.5, 0.02)}  # gradients, last, losses
 MESHES = {
     "ddp": Mesh(replicate=4),
     "fsdp": Mesh(shard=4),
@@ -31,9 +32,16 @@ def alone(family: str, precision: str, count: int) -> Found:
     return updates(Solo(torch.device("cpu")), Setting(family, precision), count)
 
 
+@cache
+def rounding(family: str, precision: str) -> float:
+    """How far the first gradients of one process in this precision are from its own in fp32."""
+    return farthest(alone(family, precision, 1), alone(family, "fp32", 1), 0)[0]
+
+
 def assert_same(mesh: Mesh, asked: Setting, count: int = 3) -> None:
     expected = alone(asked.family, asked.precision, count)
     first, last, loss = CLOSE[asked.precision]
+    first = first or 2 * rounding(asked.family, asked.precision)
     for found in on_ranks(mesh.processes, updates, asked, count, mesh=mesh):
         assert len(found.losses) == count
         assert farthest(found, expected, 0) < (first, "")
