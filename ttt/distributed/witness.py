@@ -1,0 +1,179 @@
+"""Sees what a training step sends and how many bytes of tensors live, on real or fake tensors.
+
+`ttt plan` counts a step with it that no machine takes; tests count the same step of real processes.
+Bytes are those of tensors that torch's dispatcher gives out, not a process's memory: an allocator's
+fragments, workspaces of libraries, and what a driver keeps come on top.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor, unset_fake_temporarily
+from torch.distributed._functional_collectives import AsyncCollectiveTensor
+from torch.distributed.distributed_c10d import _resolve_process_group
+from torch.distributed.tensor import DTensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+_COLLECTIVES = ("c10d", "_c10d_functional")
+# What both of torch's interfaces, with and without a result of its own, call the same thing.
+_NAMES = {
+    "_allgather_base_": "all-gather",
+    "allgather_": "all-gather",
+    "allgather_into_tensor_coalesced_": "all-gather",
+    "all_gather_into_tensor": "all-gather",
+    "_reduce_scatter_base_": "reduce-scatter",
+    "reduce_scatter_": "reduce-scatter",
+    "reduce_scatter_tensor_coalesced_": "reduce-scatter",
+    "reduce_scatter_tensor": "reduce-scatter",
+    "allreduce_": "all-reduce",
+    "allreduce_coalesced_": "all-reduce",
+    "all_reduce": "all-reduce",
+    "alltoall_base_": "all-to-all",
+    "alltoall_": "all-to-all",
+    "all_to_all_single": "all-to-all",
+    "broadcast_": "broadcast",
+    "broadcast": "broadcast",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A collective of one step.
+
+    Attributes:
+        kind: As NCCL's documentation calls it.
+        ranks: Of the processes that take part.
+        size: Bytes of the larger side: what an all-gather gives and a reduce-scatter takes.
+        dtype: Of the numbers, in torch's word.
+    """
+
+    kind: str
+    ranks: tuple[int, ...]
+    size: int
+    dtype: str
+
+
+class Witness(TorchDispatchMode):
+    """Counts collectives and bytes of live tensors from where it is entered.
+
+    Entered below a `FakeTensorMode`, it lets torch compute with small tensors that have values, as
+    the coordinates of a mesh.
+
+    Attributes:
+        messages: Collectives since `clear`.
+        live: Bytes of tensors made since it was entered that are still there.
+        peak: The most that lived at once since `clear`.
+        at_peak: What `look` gave at the operation numbered `moment`.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._sizes: dict[int, tuple[weakref.ref[Any], int]] = {}
+        self.live = 0
+        self.clear()
+
+    def clear(self, moment: int | None = None, look: Callable[[], int] | None = None) -> None:
+        """Forget messages and the peak; look at something at an operation to come.
+
+        Args:
+            moment: Its number, from the next operation on, as `peaked` said of a step before.
+            look: Gives what is kept as `at_peak`.
+        """
+        self.messages: Counter[Message] = Counter()
+        self.peak, self.peaked, self._operations = self.live, 0, 0
+        self._moment, self._look = moment, look
+        self.at_peak: int | None = None
+
+    def __enter__(self) -> Self:
+        """Also see storages that are emptied and filled again, as FSDP2 does with weights."""
+        self._resize = torch.UntypedStorage.resize_
+        witness, plain = self, self._resize
+
+        def resize(storage: torch.UntypedStorage, size: int) -> Any:
+            result = plain(storage, size)
+            witness._count(storage)
+            return result
+
+        torch.UntypedStorage.resize_ = resize  # type: ignore[method-assign,assignment]
+        super().__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        super().__exit__(*error)
+        torch.UntypedStorage.resize_ = self._resize  # type: ignore[method-assign]
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if any(issubclass(each, DTensor | AsyncCollectiveTensor) for each in types):
+            return NotImplemented  # it comes again, as operations on this process's part
+        kwargs = kwargs or {}
+        given = list(_tensors((args, kwargs)))
+        sends = func.namespace in _COLLECTIVES
+        if not sends and given and not any(isinstance(each, FakeTensor) for each in given):
+            with unset_fake_temporarily():
+                result = func(*args, **kwargs)
+        else:
+            result = func(*args, **kwargs)
+        if sends:
+            self._hear(func, args, result)
+        for tensor in _tensors(result):
+            self._count(tensor.untyped_storage())
+        self._operations += 1
+        if self._operations == self._moment and self._look:
+            self.at_peak = self._look()
+        return result
+
+    def _hear(self, func: Any, args: Sequence[Any], result: Any) -> None:
+        name = func._schema.name.partition("::")[2]
+        if name not in _NAMES:
+            return
+        sides = [list(_tensors(each)) for each in (*args, result)]
+        sizes = [sum(each.numel() * each.element_size() for each in side) for side in sides]
+        size = max(sizes)
+        dtype = str(sides[sizes.index(size)][0].dtype).removeprefix("torch.")
+        self.messages[Message(_NAMES[name], _ranks(func, args), size, dtype)] += 1
+
+    def _count(self, storage: torch.UntypedStorage) -> None:
+        """Take in what a storage holds now."""
+        key, size = id(storage), storage.nbytes()
+        known = self._sizes.get(key)
+        if known is None:
+            reference = weakref.ref(storage, lambda _, key=key: self._forget(key))  # type: ignore[misc]
+        else:
+            reference = known[0]
+            self.live -= known[1]
+        self._sizes[key] = (reference, size)
+        self.live += size
+        if self.live > self.peak:
+            self.peak, self.peaked = self.live, self._operations + 1
+
+    def _forget(self, key: int) -> None:
+        self.live -= self._sizes.pop(key)[1]
+
+
+def _tensors(values: Any) -> Iterator[Tensor]:
+    return (each for each in tree_leaves(values) if isinstance(each, Tensor))
+
+
+def _ranks(func: Any, args: Sequence[Any]) -> tuple[int, ...]:
+    """Who takes part in a collective."""
+    for argument, value in zip(func._schema.arguments, args, strict=False):
+        if argument.name == "group_name":
+            return tuple(dist.get_process_group_ranks(_resolve_process_group(value)))
+        if argument.name == "process_group":
+            return tuple(dist.get_process_group_ranks(dist.ProcessGroup.unbox(value)))
+    raise AssertionError(func)  # no collective of torch is without a group
+
+
+def held(tensors: Any) -> int:
+    """Bytes of this process's parts of some tensors; what several share counts once."""
+    parts = (each.to_local() if isinstance(each, DTensor) else each for each in _tensors(tensors))
+    return sum({id(one.untyped_storage()): one.numel() * one.element_size() for one in parts}.values())
