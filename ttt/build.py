@@ -15,7 +15,7 @@ from ttt.events import EventLog, Kind
 from ttt.learner import StandardLearner, set_arithmetic
 from ttt.loop import Parts
 from ttt.machine import environment
-from ttt.protocols import Data, Metric, Parallel, Synthetic, World
+from ttt.protocols import Data, Metric, Parallel, Synthetic, Task, World
 from ttt.schema.logged import Spread
 from ttt.schema.run import RunConfig
 from ttt.supervise.heartbeat import Heartbeat
@@ -41,18 +41,7 @@ def build(
         world=world,
         channels_last=run_config.channels_last,
     )
-    lr, steps = run_config.optim.lr, data.steps_per_epoch
-    learner = StandardLearner(
-        parallel,
-        task,
-        world,
-        schedule=config.instantiate(
-            "schedule", run_config.schedule, base_lr=lr, steps_per_epoch=steps
-        ),
-        precision=run_config.precision,
-        accumulate=run_config.accumulate,
-        clip_norm=run_config.clip_norm,
-    )
+    learner = learner_of(run_config, parallel, task, data, world)
     metric = asked_for(task.metric(), run_config)
     log.emit(
         Kind.CONFIG,
@@ -77,6 +66,24 @@ def build(
         preemption_requested=lambda: signals.preemption_requested() is not None,
         example=[tensor.to("meta") for tensor in (synthetic.train or [()])[0]],
         spare=next(iter(synthetic.eval), None) if parallel.in_turns else None,
+    )
+
+
+def learner_of(
+    run_config: RunConfig, parallel: Parallel, task: Task, data: Data, world: World
+) -> StandardLearner:
+    """What updates the model, as it is configured."""
+    lr, steps = run_config.optim.lr, data.steps_per_epoch
+    return StandardLearner(
+        parallel,
+        task,
+        world,
+        schedule=config.instantiate(
+            "schedule", run_config.schedule, base_lr=lr, steps_per_epoch=steps
+        ),
+        precision=run_config.precision,
+        accumulate=run_config.accumulate,
+        clip_norm=run_config.clip_norm,
     )
 
 

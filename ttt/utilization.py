@@ -4,15 +4,17 @@ A closed form says the FLOPs if model, data and task are ttt's; else one step is
 cannot be known is None, with the reason.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
+
+from torch import Tensor
 
 from ttt import config
 from ttt.errors import one_line
 from ttt.loop import Parts
 from ttt.machine import datasheets, environment
-from ttt.protocols import World
+from ttt.protocols import Data, Task, World
 from ttt.schema.nodes import SCHEMAS
 from ttt.schema.run import RunConfig
 
@@ -47,7 +49,23 @@ def measured(
     }
 
 
-def flop_per_sample(run_config: RunConfig, parts: Parts) -> tuple[float | None, str | None]:
+class Counted(Protocol):
+    """The parts of a run by which the FLOPs of a sample are known."""
+
+    @property
+    def data(self) -> Data:
+        """The data set."""
+
+    @property
+    def task(self) -> Task:
+        """Gives the loss."""
+
+    @property
+    def example(self) -> Sequence[Tensor]:
+        """Tensors of a training batch, without values; empty if there was none."""
+
+
+def flop_per_sample(run_config: RunConfig, parts: Counted) -> tuple[float | None, str | None]:
     """Model tensor FLOPs of training one sample, or why they are not known."""
     attended = run_config.benchmark.causal_flops.attended
     model, data, task = run_config.model, run_config.data, run_config.task

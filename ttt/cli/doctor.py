@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from ttt import config, redact, signals
-from ttt.cli import confided, counted, overrides
+from ttt.cli.composed import composed
 from ttt.cli.run import preparer, problems
 from ttt.distributed.rank import Placement, from_environment
 from ttt.errors import OK, ConfigError, fault
@@ -44,21 +44,7 @@ def main(arguments: list[str]) -> int:
     if options.json and not (folder := Path(options.json).absolute().parent).is_dir():
         why = f"cannot be written: {folder} is not a folder"
         raise ConfigError([fault("--json", options.json, why)])
-    config.register()
-    typed = ["--config-dir", options.config_dir] if options.config_dir else []
-    typed += options.overrides
-    if found := confided.masked(typed):
-        raise ConfigError(found)
-    if overrides.hollow(typed):
-        raise ConfigError(overrides.diagnose(typed, None, lambda run: []))
-    if found := overrides.shadowed(typed):
-        raise ConfigError(found)
-    try:
-        composed = counted.fill(config.compose(options.overrides, options.config_dir))
-        run = config.resolve(composed)
-    except config.CompositionError as error:
-        signals.obey()
-        raise ConfigError(overrides.diagnose(typed, error, lambda run: [])) from error
+    run = config.resolve(composed(options.overrides, options.config_dir))
     message = {
         "config": config.freeze(run),
         "problems": redact.settings(refusals(run, placement)),

@@ -62,7 +62,8 @@ def without_values() -> Iterator[None]:
     to swap fake weights. A mesh finds its process among numbers. DDP compares the shapes of weights
     between processes, and agrees on the order of buckets, by reading memory.
     """
-    rebuild, mesh, instant = c10d.Reducer._rebuild_buckets, sharded.device_mesh, _Instant()
+    rebuild, mesh = c10d.Reducer._rebuild_buckets, sharded.device_mesh
+    instant = _Instant()  # type: ignore[no-untyped-call]
 
     def rebuild_for_real(reducer: Any) -> bool:
         instant.numbers = True
@@ -78,9 +79,9 @@ def without_values() -> Iterator[None]:
     with (
         mock.patch.object(nn.Module, "to", lambda module, *_, **__: module),
         mock.patch.object(sharded, "device_mesh", mesh_for_real),
-        mock.patch.object(ddp, "_verify_param_shape_across_processes", lambda *_: None),
+        mock.patch.object(ddp, "_verify_param_shape_across_processes"),
         mock.patch.object(c10d.Reducer, "_rebuild_buckets", rebuild_for_real),
-        mock.patch.object(c10d.Logger, "set_runtime_stats_and_log", lambda _: None),
+        mock.patch.object(c10d.Logger, "set_runtime_stats_and_log"),
         FakeTensorMode(allow_non_fake_inputs=True),
         instant,
     ):
@@ -88,7 +89,7 @@ def without_values() -> Iterator[None]:
 
 
 class _Instant(TorchDispatchMode):
-    """Ends a collective before it began; gives numbers of buckets, which C++ reads, their values."""
+    """Ends a collective at once; gives numbers of buckets, which C++ reads, their values."""
 
     numbers = False
 
@@ -97,7 +98,7 @@ class _Instant(TorchDispatchMode):
         if func.namespace == "c10d":
             done: Any = torch.futures.Future()
             done.set_result(args[0])
-            work = c10d._create_work_from_future(done).boxed()
+            work = c10d._create_work_from_future(done).boxed()  # type: ignore[attr-defined]
             return work if len(func._schema.returns) == 1 else (args[0], work)
         kinds = (kwargs.get("dtype"), *(each.dtype for each in args if isinstance(each, Tensor)))
         if self.numbers and torch.int32 in kinds:

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import weakref
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch._C._distributed_c10d import _resolve_process_group
 from torch._subclasses.fake_tensor import FakeTensor, unset_fake_temporarily
 from torch.distributed._functional_collectives import AsyncCollectiveTensor
-from torch.distributed.distributed_c10d import _resolve_process_group
 from torch.distributed.tensor import DTensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -72,26 +72,18 @@ class Witness(TorchDispatchMode):
         messages: Collectives since `clear`.
         live: Bytes of tensors made since it was entered that are still there.
         peak: The most that lived at once since `clear`.
-        at_peak: What `look` gave at the operation numbered `moment`.
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._sizes: dict[int, tuple[weakref.ref[Any], int]] = {}
         self.live = 0
         self.clear()
 
-    def clear(self, moment: int | None = None, look: Callable[[], int] | None = None) -> None:
-        """Forget messages and the peak; look at something at an operation to come.
-
-        Args:
-            moment: Its number, from the next operation on, as `peaked` said of a step before.
-            look: Gives what is kept as `at_peak`.
-        """
+    def clear(self) -> None:
+        """Forget messages and the peak."""
         self.messages: Counter[Message] = Counter()
-        self.peak, self.peaked, self._operations = self.live, 0, 0
-        self._moment, self._look = moment, look
-        self.at_peak: int | None = None
+        self.peak = self.live
 
     def __enter__(self) -> Self:
         """Also see storages that are emptied and filled again, as FSDP2 does with weights."""
@@ -104,11 +96,11 @@ class Witness(TorchDispatchMode):
             return result
 
         torch.UntypedStorage.resize_ = resize  # type: ignore[method-assign,assignment]
-        super().__enter__()
+        super().__enter__()  # type: ignore[no-untyped-call]
         return self
 
     def __exit__(self, *error: object) -> None:
-        super().__exit__(*error)
+        super().__exit__(*error)  # type: ignore[no-untyped-call]
         torch.UntypedStorage.resize_ = self._resize  # type: ignore[method-assign]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -124,11 +116,9 @@ class Witness(TorchDispatchMode):
             result = func(*args, **kwargs)
         if sends:
             self._hear(func, args, result)
-        for tensor in _tensors(result):
-            self._count(tensor.untyped_storage())
-        self._operations += 1
-        if self._operations == self._moment and self._look:
-            self.at_peak = self._look()
+        if not func.is_view:
+            for tensor in _tensors(result):
+                self._count(tensor.untyped_storage())
         return result
 
     def _hear(self, func: Any, args: Sequence[Any], result: Any) -> None:
@@ -152,8 +142,7 @@ class Witness(TorchDispatchMode):
             self.live -= known[1]
         self._sizes[key] = (reference, size)
         self.live += size
-        if self.live > self.peak:
-            self.peak, self.peaked = self.live, self._operations + 1
+        self.peak = max(self.peak, self.live)
 
     def _forget(self, key: int) -> None:
         self.live -= self._sizes.pop(key)[1]
@@ -176,4 +165,6 @@ def _ranks(func: Any, args: Sequence[Any]) -> tuple[int, ...]:
 def held(tensors: Any) -> int:
     """Bytes of this process's parts of some tensors; what several share counts once."""
     parts = (each.to_local() if isinstance(each, DTensor) else each for each in _tensors(tensors))
-    return sum({id(one.untyped_storage()): one.numel() * one.element_size() for one in parts}.values())
+    return sum(
+        {id(one.untyped_storage()): one.numel() * one.element_size() for one in parts}.values()
+    )

@@ -1,9 +1,10 @@
-"""Peaks of accelerators as their makers print them: dense, by data type, for one accelerator.
+"""Peaks and memory of accelerators as their makers print them, for one accelerator.
 
 `peaks` works them out of what a GPU reports; this table needs no more than a name, as
-MLPerf's systems files and logs have it. A name that does not say which product it is has no peak: a
-bare "H100" may be any of three, and a MIG instance is a part of one. Makers print figures with
-structured sparsity, too: these are halved here. Figures that could not be confirmed are not here.
+MLPerf's systems files and logs have it. Peaks are dense, by data type. A name that does not say
+which product it is has none: a bare "H100" may be any of three, and a MIG instance is a part of
+one. Makers print figures with structured sparsity, too: these are halved here. Figures that could
+not be confirmed are not here.
 
 AMD's MI250X is missing: PyTorch shows each of its two dies as a device, and systems files may
 count modules.
@@ -11,7 +12,7 @@ count modules.
 
 import re
 
-_TFLOP = 1e12
+_TFLOP, _GIGA = 1e12, 1e9
 # What systems, logs and settings call the same data type.
 _TYPES = {
     "fp32": ("fp32", "float32"),
@@ -67,10 +68,18 @@ _SHEETS: tuple[tuple[str, dict[str, float]], ...] = (
     (r"TPU[ -]?v5p", {"bf16": 459}),
     (r"TPU[ -]?v6e|TPU[ -]?Trillium", {"bf16": 918}),
 )
-_PATTERNS = [
-    (re.compile(rf"(?<![A-Z0-9])(?:{words})(?![A-Z0-9])", re.IGNORECASE), peaks)
-    for words, peaks in _SHEETS
-]
+# Memory in GB as makers print it, of the same data sheets; of a name that has it in it, that.
+_MEMORY: tuple[tuple[str, float], ...] = (
+    (r"H100[ -]NVL", 94),
+    (r"H100[ -]SXM5?|H100[ -]PCIe", 80),
+    (r"H200[ -]SXM5?|H200", 141),
+    (r"B200", 180),  # HGX B200: 1,440 GB of eight
+    (r"L40S", 48),
+    (r"MI300X", 192),
+    (r"MI325X", 256),
+    (r"MI350X|MI355X", 288),
+)
+_GIGABYTES = re.compile(r"(?<![A-Z0-9.])(\d{2,3}) ?GB(?![A-Z0-9])", re.IGNORECASE)
 # Another product than the word before says.
 _OTHERS = re.compile(r"\bMIG\b|\bGH200\b|\bH200[ -]NVL\b|/| or ", re.IGNORECASE)
 
@@ -84,6 +93,25 @@ def flop_per_s(name: str | None, kind: str | None) -> float | None:
     """
     if name is None or kind is None or _OTHERS.search(name):
         return None
-    found = [peaks for pattern, peaks in _PATTERNS if pattern.search(name)]
+    found = [peaks for words, peaks in _SHEETS if _pattern(words).search(name)]
     value = found[0].get(_ALIASES.get(kind.lower(), "")) if len(found) == 1 else None
     return None if value is None else value * _TFLOP
+
+
+def memory_bytes(name: str | None) -> float | None:
+    """Memory of one accelerator; None where its name says too little.
+
+    What a driver shows of it may be up to 7 % more: some makers print GB and mean GiB.
+
+    Args:
+        name: As for `flop_per_s`.
+    """
+    if name is None or _OTHERS.search(name):
+        return None
+    printed = {float(each) for each in _GIGABYTES.findall(name)}
+    found = printed or {size for words, size in _MEMORY if _pattern(words).search(name)}
+    return found.pop() * _GIGA if len(found) == 1 else None
+
+
+def _pattern(words: str) -> re.Pattern[str]:
+    return re.compile(rf"(?<![A-Z0-9])(?:{words})(?![A-Z0-9])", re.IGNORECASE)

@@ -50,6 +50,8 @@ class SystemConfig:
         price_per_hour: Of one node, in any currency; null is unknown.
         peak_tflops: Dense peak of one accelerator, or of one node of CPUs, in the run's precision,
             in 10^12 FLOP/s; null: the data sheet's, if ttt knows it. Utilization is a share of it.
+        memory_gb: Of one accelerator, in 10^9 bytes; null: the data sheet's, if ttt knows it.
+            `ttt plan` asks whether a run fits.
         description: Fields of the systems file; null is what the machine says of itself.
     """
 
@@ -58,6 +60,7 @@ class SystemConfig:
     energy: Energy = Energy.auto
     price_per_hour: float | None = None
     peak_tflops: float | None = None
+    memory_gb: float | None = None
     description: dict[str, Any] = field(default_factory=dict)
 
     def availability(self, submission_status: str) -> str:
@@ -76,7 +79,7 @@ class SystemConfig:
         elif self.status is None and submission_status not in STATUSES:
             allowed, typed = ", ".join(STATUSES), "research"
             yield fault("submission.status", submission_status, allowed=allowed, typed=typed)
-        yield from not_positive("system", self, "price_per_hour peak_tflops")
+        yield from not_positive("system", self, "price_per_hour peak_tflops memory_gb")
         for name in self.description:
             if name in _ELSEWHERE:
                 yield f"system.description.{name} is set by {_ELSEWHERE[name]}=..."

@@ -26,7 +26,10 @@ _SENTENCE = 2000  # bytes; one is written there
 # What may differ between runs that are repetitions of each other.
 _NOT_IN_DIGEST = {"seed", "runs", "run", "index", "run_root", "command", "tracking", "keep"}
 # Processes stand in the configuration as the launcher has counted them, beside what was typed.
-_NOT_IN_PART = {"system": ("price_per_hour", "peak_tflops", "energy"), "launcher": ("procs",)}
+_NOT_IN_PART = {
+    "system": ("price_per_hour", "peak_tflops", "memory_gb", "energy"),
+    "launcher": ("procs",),
+}
 
 
 class _UnusableError(Exception):

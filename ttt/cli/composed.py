@@ -1,0 +1,32 @@
+"""Composes what was typed for a command that is no Hydra application itself."""
+
+from typing import Any
+
+from ttt import config, signals
+from ttt.cli import confided, counted, overrides
+from ttt.errors import ConfigError
+
+
+def composed(words: list[str], config_dir: str | None) -> Any:
+    """The configuration of these settings, with what is null counted where the set is here.
+
+    Args:
+        words: As for `ttt run`.
+        config_dir: A folder of the user's own benchmark files.
+
+    Raises:
+        ConfigError: The settings are wrong.
+    """
+    config.register()
+    typed = [*(["--config-dir", config_dir] if config_dir else []), *words]
+    if found := confided.masked(typed):
+        raise ConfigError(found)
+    if overrides.hollow(typed):
+        raise ConfigError(overrides.diagnose(typed, None, lambda run: []))
+    if found := overrides.shadowed(typed):
+        raise ConfigError(found)
+    try:
+        return counted.fill(config.compose(words, config_dir))
+    except config.CompositionError as error:
+        signals.obey()
+        raise ConfigError(overrides.diagnose(typed, error, lambda run: [])) from error
