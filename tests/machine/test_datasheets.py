@@ -69,3 +69,33 @@ def test_a_data_sheet_and_the_architecture_agree(
     printed = datasheets.flop_per_s(name, "bf16")
     worked_out = peaks.flop_per_s("bf16", capability, name, sms, megahertz)
     assert worked_out == pytest.approx(printed, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("name", "gigabytes"),
+    [
+        ("NVIDIA H100-SXM5-80GB", 80),
+        ("NVIDIA H100 NVL", 94),
+        ("NVIDIA A100-SXM4-40GB (400W)", 40),
+        ("NVIDIA Blackwell GPU (B200-SXM-180GB)", 180),
+        ("NVIDIA H200", 141),
+        ("AMD Instinct MI325X", 256),
+    ],
+)
+def test_a_name_of_systems_files_has_its_memory(name: str, gigabytes: int):
+    assert datasheets.memory_bytes(name) == gigabytes * 10**9
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        None,
+        "NVIDIA A100",  # of 40 or 80 GB
+        "NVIDIA H100",
+        "NVIDIA H100 80GB HBM3 MIG 1g.10gb",
+        "NVIDIA H100-SXM5-80GB, NVIDIA H200-SXM5-141GB",
+        "N/A",
+    ],
+)
+def test_a_name_of_several_memories_has_none(name: str | None):
+    assert datasheets.memory_bytes(name) is None

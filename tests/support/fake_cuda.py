@@ -33,6 +33,7 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake
 from torch.nn.parallel import distributed as ddp
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from ttt.distributed import largest
 from ttt.distributed.world import Group
 from ttt.protocols import Shard
 from ttt.schema.parallel import Mesh
@@ -139,7 +140,7 @@ def _wait(func: Any, name: str, args: Any, kwargs: Any, tensors: Sequence[Tensor
         places = [place for place in args[1] if place is not None]
         value = args[2] if len(args) > 2 else None
         filled = value is not None and value.numel() == 1 and not value.is_cuda  # masked_fill
-        if any(map(_mask, places)) and not filled:
+        if any(map(largest.is_mask, places)) and not filled:
             return "indexing by a mask"
         if any(not place.is_cuda for place in places):
             return "indexing from the host"
@@ -169,24 +170,7 @@ def _stand_in(func: Any, name: str, args: Any, kwargs: Any) -> Any:
         return STAND_INS[name](*args)
     if kwargs.get("pin_memory"):
         return _pin(func(*args, **kwargs | {"pin_memory": False}))
-    if name in INDEXING and any(map(_mask, args[1])):
-        args = (args[0], _selected(args[1]), *args[2:])
-    return func(*args, **kwargs)
-
-
-def _mask(place: Tensor | None) -> bool:
-    return place is not None and place.dtype in (torch.bool, torch.uint8)
-
-
-def _selected(places: Sequence[Tensor | None]) -> list[Tensor | None]:
-    """The same index with every mask as numbers, as many as if all of it were true."""
-    found: list[Tensor | None] = []
-    for place in places:
-        if place is not None and _mask(place):
-            found += [place.new_empty(place.numel(), dtype=torch.int64)] * place.dim()
-        else:
-            found.append(place)
-    return found
+    return largest.called(func, args, kwargs)
 
 
 def _pin(tensor: Any) -> Any:
@@ -199,18 +183,12 @@ def _pinned(tensor: Tensor) -> bool:
 
 
 STAND_INS: dict[str, Callable[..., Any]] = {
-    "_local_scalar_dense": lambda tensor: 0.5 if tensor.is_floating_point() else 1,
     "is_pinned": lambda tensor, *_: _pinned(tensor),
     "_pin_memory": lambda tensor, *_: _pin(torch.empty_like(tensor)),
-    "nonzero": lambda tensor: tensor.new_empty((tensor.numel(), tensor.dim()), dtype=torch.int64),
     "_cudnn_rnn_backward": lambda x, weights, _, buffer, hidden, cell, *rest: (
         *map(torch.empty_like, (x, hidden, cell)),
         list(map(torch.empty_like, weights)),
     ),
-    "is_coalesced": lambda gradient: False,
-    "_coalesce": lambda gradient: gradient,
-    "sparse_mask": lambda dense, mask, *_: mask.clone(),
-    "_fused_sgd_": lambda *_: None,
     "_amp_update_scale_": lambda scale, *_: scale,
 }
 

@@ -16,6 +16,9 @@ from ttt.schema.parallel import Mesh
 
 T = TypeVar("T")
 
+# torch 2.13 deprecated the second name and older ones do not know the first.
+gather_into = getattr(dist, "all_gather_single", None) or dist.all_gather_into_tensor
+
 
 class Alone:
     """An axis of one process: its part is the whole. Implements `ttt.protocols.Axis`."""

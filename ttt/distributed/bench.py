@@ -15,6 +15,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from ttt.distributed.axis import gather_into
 from ttt.protocols import World
 
 _SECONDS = 0.2  # for one operation at one size
@@ -26,9 +27,6 @@ _LINK_ROUNDS = 3
 _LINK_MESSAGES = 4
 
 Start = Callable[[], dist.Work | None]
-
-# torch 2.13 deprecated the second name and older ones do not know the first.
-_gather_into = getattr(dist, "all_gather_single", None) or dist.all_gather_into_tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +154,7 @@ def _all_reduce(buffer: Tensor, ranks: int, group: dist.ProcessGroup | None) -> 
 
 def _all_gather(buffer: Tensor, ranks: int, group: dist.ProcessGroup | None) -> Start:
     part = torch.zeros_like(buffer[: len(buffer) // ranks])
-    return lambda: _gather_into(buffer, part, group=group, async_op=True)
+    return lambda: gather_into(buffer, part, group=group, async_op=True)
 
 
 def _all_to_all(buffer: Tensor, ranks: int, group: dist.ProcessGroup | None) -> Start:

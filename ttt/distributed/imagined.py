@@ -1,7 +1,7 @@
 """One process of a run that has no others: its collectives end at once and change nothing.
 
 With fake tensors (shapes and no values) it builds, cuts and trains a model as it would be on any
-number of processes, in memory for none. What it cannot do is what depends on values.
+number of processes, in memory for none. What depends on values is as large as it can be.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from torch.nn.parallel import distributed as ddp
 from torch.testing._internal.distributed.fake_pg import FakeStore
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ttt.distributed import sharded
+from ttt.distributed import largest, sharded
 from ttt.distributed.axis import replicas
 from ttt.distributed.world import Group
 from ttt.protocols import Axis, Shard, World
@@ -104,7 +104,7 @@ class _Instant(TorchDispatchMode):
         if self.numbers and torch.int32 in kinds:
             with unset_fake_temporarily():
                 return func(*args, **kwargs)
-        return func(*args, **kwargs)
+        return largest.called(func, args, kwargs)
 
 
 def alike(batch: Any) -> Any:

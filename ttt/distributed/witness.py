@@ -118,7 +118,8 @@ class Witness(TorchDispatchMode):
             self._hear(func, args, result)
         if not func.is_view:
             for tensor in _tensors(result):
-                self._count(tensor.untyped_storage())
+                for part in _dense(tensor):
+                    self._count(part.untyped_storage())
         return result
 
     def _hear(self, func: Any, args: Sequence[Any], result: Any) -> None:
@@ -146,6 +147,11 @@ class Witness(TorchDispatchMode):
 
     def _forget(self, key: int) -> None:
         self.live -= self._sizes.pop(key)[1]
+
+
+def _dense(tensor: Tensor) -> list[Tensor]:
+    """The tensors that have a sparse one's numbers; any other is its own."""
+    return [tensor._indices(), tensor._values()] if tensor.is_sparse else [tensor]
 
 
 def _tensors(values: Any) -> Iterator[Tensor]:

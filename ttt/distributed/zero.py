@@ -9,9 +9,9 @@ come made, with groups; and it collects the state of all processes on one to sav
 """
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 
+from ttt.distributed.axis import gather_into
 from ttt.protocols import World
 
 
@@ -46,7 +46,7 @@ class Zero1:
             own = torch.zeros(room, dtype=dtype, device=device)
             own[: sum(one.numel() for one in shares[self._rank])] = flat(shares[self._rank], own)
             every = own.new_empty(room * len(shares))
-            dist.all_gather_into_tensor(every, own)
+            gather_into(every, own)
             for share, values in zip(shares, every.split(room), strict=True):
                 sizes = [one.numel() for one in share]
                 parts = values[: sum(sizes)].split(sizes)

@@ -9,7 +9,7 @@ from ttt import config, utilization
 from ttt.errors import counted as plural
 from ttt.machine import datasheets
 from ttt.plan.count import count
-from ttt.plan.figures import UNCOUNTED, Figures, easier
+from ttt.plan.figures import UNCOUNTED, Figures, easier, passes
 from ttt.schema.run import RunConfig
 
 _GIGA = 1e9
@@ -29,10 +29,10 @@ def answer(made: Any, processes: int, nodes: int) -> dict[str, Any]:
     local_size = processes // nodes
     figures, parts = count(run, processes, local_size, fused=memory is not None)
     mesh = run.parallel.mesh(processes)
-    flop, unknown = utilization.flop_per_sample(run, parts)
+    flop, unknown = _flop_per_sample(run, parts)
     batch = run.data.global_batch
     fits, typed = figures.fits(memory), None
-    if fits is False:
+    if memory is not None and fits is False:
         typed = _nearest(made, figures, processes, local_size, memory)
     return {
         "benchmark": run.benchmark.id,
@@ -54,6 +54,12 @@ def answer(made: Any, processes: int, nodes: int) -> dict[str, Any]:
     }
 
 
+def _flop_per_sample(run: RunConfig, parts: Any) -> tuple[float | None, str | None]:
+    if hasattr(parts.data, "lengths"):
+        return None, "how long the samples are is known where the data set is"
+    return utilization.flop_per_sample(run, parts)
+
+
 def _memory(run: RunConfig, name: str | None) -> float | None:
     """Of one accelerator, in bytes; None if nothing says it."""
     stated = run.system.memory_gb
@@ -61,13 +67,14 @@ def _memory(run: RunConfig, name: str | None) -> float | None:
 
 
 def _nearest(
-    made: Any, figures: Figures, processes: int, local_size: int, memory: float | None
+    made: Any, figures: Figures, processes: int, local_size: int, memory: float
 ) -> str | None:
     """The least change that fits, as it is typed; None if none of `easier` does."""
     run = config.resolve(made, processes=processes)
     mesh = run.parallel.mesh(processes)
     micro = mesh.micro_batch(run.data.global_batch, run.accumulate)
-    for values in easier(mesh, micro, local_size):
+    more = passes(figures, memory, micro)
+    for values in easier(mesh, run.accumulate, more, local_size):
         changed = config.resolve(config.changed(made, values), processes=processes)
         if changed.problems(processes):
             continue

@@ -1,5 +1,6 @@
 """What was counted of a step, and whether it fits. Pure."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -76,19 +77,33 @@ def axis(mesh: Mesh, ranks: Iterable[int]) -> str:
     return "+".join(name for name, places in sides.items() if len(places) > 1)
 
 
-def easier(mesh: Mesh, micro_batch: int, local_size: int) -> list[dict[str, Any]]:
+def passes(figures: Figures, memory: float, micro_batch: int) -> int | None:
+    """Into how many passes more a forward pass has to be divided to fit, if that can help.
+
+    Activations grow with the samples of a pass, and nothing else does.
+    """
+    fixed = figures.parameters + figures.gradients + (figures.optimizer or 0)
+    free = memory * (1 - UNCOUNTED) - fixed
+    if figures.peak is None or free <= 0:
+        return None
+    least = max(2, math.ceil((figures.peak - fixed) / free))
+    return next((more for more in range(least, micro_batch + 1) if micro_batch % more == 0), None)
+
+
+def easier(mesh: Mesh, accumulate: int, more: int | None, local_size: int) -> list[dict[str, Any]]:
     """Settings that take less memory of a process, the least change first.
 
     Args:
         mesh: As it is.
-        micro_batch: Samples of a forward pass.
+        accumulate: Forward passes of an update, as they are.
+        more: What `passes` gave.
         local_size: Processes of a node.
     """
     parts = {"parallel.replicate": 1, "parallel.shard": -1}
     again = {"parallel.checkpointing": "full"}
     found: list[dict[str, Any]] = [{"parallel.checkpointing": "selective"}, again]
-    if micro_batch > 1:
-        found.append({"accumulate": micro_batch, **again})
+    if more:
+        found.insert(0, {"accumulate": accumulate * more})
     if mesh.replicate > 1:
         found += [parts, {**parts, **again}]
     if mesh.tensor < local_size:
