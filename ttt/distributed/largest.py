@@ -1,7 +1,7 @@
 """What depends on values, for tensors that have none: results as large as they can be.
 
-Indexing by a mask selects everything, every row of a sparse gradient is another one, and a number
-that the host reads is 1, or a half.
+Indexing by a mask selects everything, and a number that the host reads is 1, or a half. Not so
+gradients of embedding tables that hold rows only: torch gives them none.
 """
 
 from collections.abc import Callable, Sequence

@@ -5,6 +5,7 @@ unit by unit, the root last.
 """
 
 import logging
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from functools import partial
@@ -32,6 +33,8 @@ from ttt.schema.parallel import ParallelConfig
 
 # It warns of two small all-reduces, one for each axis, where one would do.
 logging.getLogger("torch.distributed.tensor._redistribute").setLevel(logging.ERROR)
+# Of a model whose answer is a view: nothing here changes an answer in place.
+warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view tensor")
 
 _KEPT = ("aten.mm", "aten.addmm", "aten._scaled_dot_product", "_c10d_functional")
 

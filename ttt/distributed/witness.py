@@ -118,7 +118,7 @@ class Witness(TorchDispatchMode):
             self._hear(func, args, result)
         if not func.is_view:
             for tensor in _tensors(result):
-                for part in _dense(tensor):
+                for part in () if tensor.is_meta else _dense(tensor):
                     self._count(part.untyped_storage())
         return result
 

@@ -106,6 +106,8 @@ def shown(answer: dict[str, Any]) -> Iterator[str]:
         ("at most while the model is made", "making"),
     ):
         yield f"  {label:<49} {_size(answer[name]):>10}"
+    if answer["remark"]:
+        yield f"  {answer['remark']}"
     yield ""
     yield from _sent(answer)
     yield ""

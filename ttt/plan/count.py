@@ -1,6 +1,7 @@
 """Counts a step of a run on processes that are not there: its own code, on tensors without values.
 
-The first step is not counted: it makes the optimizer's state, and DDP finds the order of buckets.
+The first step is not counted: it makes the optimizer's state. In the second one DDP agrees on an
+order of its buckets.
 """
 
 import gc
@@ -10,11 +11,12 @@ from typing import Any
 from unittest import mock
 
 import torch
+from torch import Tensor
 
 from ttt import config
 from ttt.build import learner_of
 from ttt.distributed.imagined import Imagined, alike, imagined, without_values
-from ttt.distributed.parallelize import parallelize
+from ttt.distributed.parallelize import Replicated, parallelize
 from ttt.distributed.witness import Message, Witness, held
 from ttt.errors import one_line
 from ttt.learner import StandardLearner
@@ -24,6 +26,7 @@ from ttt.protocols import Batch, Data, Parallel, Task
 from ttt.schema.run import RunConfig
 
 _STEPS = 2
+_ROWS = "gradients of the rows of tables that a batch looks up are not counted"
 
 
 def count(run: RunConfig, processes: int, local_size: int, *, fused: bool) -> tuple[Figures, Any]:
@@ -82,17 +85,25 @@ def _counted(
 ) -> Figures:
     making = witness.peak
     weights = list(parallel.model.parameters())
-    parts = held(weights), held([one for one in weights if one.requires_grad])
+    parameters, gradients = held(weights), held([one for one in weights if one.requires_grad])
+    sparse: list[Tensor] = []
+
+    def see(*_: Any) -> None:
+        sparse[:] = [one for one in weights if one.grad is not None and one.grad.is_sparse]
+
+    parallel.optimizer.register_step_pre_hook(see)
     try:
-        for _ in range(_STEPS):
+        for _ in range(_STEPS + isinstance(parallel, Replicated)):
             gc.collect()
             witness.clear()
             learner.step(batch)
     except Exception as error:  # torch has many for what depends on values
         why = one_line(f"{type(error).__name__}: {error}")
-        return Figures(*parts, None, None, making, None, f"{why:.200}")
-    state = held(list(parallel.optimizer.state.values()))
-    return Figures(*parts, state, witness.peak, making, _traffic(witness.messages, world))
+        return Figures(parameters, gradients, None, None, making, None, f"{why:.200}")
+    remark = _ROWS if sparse else None
+    gradients -= held(sparse)
+    state, sent = held(list(parallel.optimizer.state.values())), _traffic(witness.messages, world)
+    return Figures(parameters, gradients, state, witness.peak, making, sent, remark=remark)
 
 
 def _traffic(messages: Counter[Message], world: Imagined) -> list[Traffic]:

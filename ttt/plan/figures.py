@@ -45,6 +45,7 @@ class Figures:
         making: The same while the model is made, before it is cut.
         traffic: Collectives of a step; None likewise.
         unknown: Why the step could not be counted.
+        remark: What is not counted.
     """
 
     parameters: int
@@ -54,6 +55,7 @@ class Figures:
     making: int
     traffic: list[Traffic] | None
     unknown: str | None = None
+    remark: str | None = None
 
     @property
     def needed(self) -> int | None:
