@@ -117,7 +117,8 @@ def measured(
     run_config = configuration(name, overrides, processes)
     if reason := refusal(run_config, processes):
         return {"refused": reason}
-    world: Any = Solo(fake_cuda.DEVICE) if processes == 1 else fake_cuda.Eight()
+    mesh = run_config.parallel.mesh(processes)
+    world: Any = Solo(fake_cuda.DEVICE) if processes == 1 else fake_cuda.Eight(mesh)
     with FakeTensorMode(allow_non_fake_inputs=True), fake_cuda.Recorder() as recorder:
         learner_class = build.StandardLearner
         warm_up = learner_class.warm_up
@@ -141,7 +142,7 @@ def measured(
         recorder.clear()
         learner.step(synthetic.train[0])
         done("first step")
-        if processes > 1:  # else DDP does it in the second step, once
+        if 1 < processes == mesh.replicate:  # else DDP does it in the second step, once
             learner._parallel.module.reducer._rebuild_buckets()
             recorder.clear()
         learner.step(synthetic.train[1])

@@ -22,6 +22,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
@@ -33,7 +34,9 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake
 from torch.nn.parallel import distributed as ddp
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ttt.distributed import largest
+from ttt.distributed import largest, sharded
+from ttt.distributed.axis import replicas
+from ttt.distributed.imagined import mesh_with_values
 from ttt.distributed.world import Group
 from ttt.protocols import Shard
 from ttt.schema.parallel import Mesh
@@ -207,11 +210,11 @@ class Eight(Group):
     Collectives of tensors on the device are those of torch, over its process group "fake".
     """
 
-    def __init__(self) -> None:
+    def __init__(self, mesh: Mesh) -> None:
         super(Group, self).__init__(0, 8)
-        self.mesh, self.replicas = Mesh(8), self
+        self.mesh, self.replicas = mesh, self if mesh.data_shards == 8 else replicas(0, mesh)
         self.local_rank, self.local_size, self.nodes = 0, 8, 1
-        self.data, self.device, self.threads = Shard(0, 8), DEVICE, 1
+        self.data, self.device, self.threads = Shard(0, mesh.data_shards), DEVICE, 1
 
     def sum(self, values: Sequence[int]) -> list[int]:
         Recorder.latest.wait("sum over processes")
@@ -247,6 +250,7 @@ class Event:
 class Stream:
     """A stream without anything in it."""
 
+    def __init__(self, device: Any = None, priority: int = 0) -> None: ...
     def synchronize(self) -> None:
         Recorder.latest.wait("Stream.synchronize")
 
@@ -338,6 +342,7 @@ def _change_torch() -> None:
     for name, value in answers.items():
         setattr(torch.cuda, name, lambda *args, value=value, **kwargs: value)
     torch.cuda.Event, torch.cuda.Stream = Event, Stream  # type: ignore[misc]
+    torch.cuda.stream = lambda stream: nullcontext()
     torch.cuda.synchronize = torch.accelerator.synchronize = _synchronize
     torch.cuda.nccl.version = lambda: (0, 0, 0)
     torch.amp.grad_scaler.amp_definitely_not_available = lambda: False
@@ -350,6 +355,7 @@ def _change_torch() -> None:
     # They compare or reorder what other processes have, in memory that fake tensors lack.
     ddp._verify_param_shape_across_processes = lambda *args: None
     c10d.Reducer._rebuild_buckets = _rebuild_buckets
+    sharded.device_mesh = mesh_with_values
     c10d.Logger.set_runtime_stats_and_log = lambda logger: None
 
 

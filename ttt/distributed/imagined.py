@@ -16,6 +16,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch._C import _distributed_c10d as c10d
 from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
+from torch.distributed.device_mesh import DeviceMesh
 from torch.nn.parallel import distributed as ddp
 from torch.testing._internal.distributed.fake_pg import FakeStore
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -54,6 +55,9 @@ def imagined(mesh: Mesh, local_size: int) -> Iterator[Imagined]:
         dist.destroy_process_group()
 
 
+_device_mesh = sharded.device_mesh
+
+
 @contextmanager
 def without_values() -> Iterator[None]:
     """Let what is made have shapes and no values, and collectives end at once.
@@ -62,7 +66,7 @@ def without_values() -> Iterator[None]:
     to swap fake weights. A mesh finds its process among numbers. DDP compares the shapes of weights
     between processes, and agrees on the order of buckets, by reading memory.
     """
-    rebuild, mesh = c10d.Reducer._rebuild_buckets, sharded.device_mesh
+    rebuild = c10d.Reducer._rebuild_buckets
     instant = _Instant()  # type: ignore[no-untyped-call]
 
     def rebuild_for_real(reducer: Any) -> bool:
@@ -72,13 +76,9 @@ def without_values() -> Iterator[None]:
         finally:
             instant.numbers = False
 
-    def mesh_for_real(world: World) -> Any:
-        with unset_fake_temporarily():
-            return mesh(world)
-
     with (
         mock.patch.object(nn.Module, "to", lambda module, *_, **__: module),
-        mock.patch.object(sharded, "device_mesh", mesh_for_real),
+        mock.patch.object(sharded, "device_mesh", mesh_with_values),
         mock.patch.object(ddp, "_verify_param_shape_across_processes"),
         mock.patch.object(c10d.Reducer, "_rebuild_buckets", rebuild_for_real),
         mock.patch.object(c10d.Logger, "set_runtime_stats_and_log"),
@@ -86,6 +86,12 @@ def without_values() -> Iterator[None]:
         instant,
     ):
         yield
+
+
+def mesh_with_values(world: World) -> DeviceMesh:
+    """`sharded.device_mesh` where other tensors have none."""
+    with unset_fake_temporarily():
+        return _device_mesh(world)
 
 
 class _Instant(TorchDispatchMode):

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensor
+from torch._subclasses.fake_tensor import FakeTensor, unset_fake_temporarily
 from torch.utils._pytree import tree_leaves
 
 _INDEXING = {"index", "index_put", "index_put_", "_index_put_impl_"}
@@ -26,8 +26,11 @@ _RESULTS: dict[str, Callable[..., Any]] = {
 def called(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     """What an operation of torch's dispatcher gives, if need be at its largest."""
     name = func._schema.name.partition("::")[2]
-    if not any(isinstance(each, FakeTensor) for each in tree_leaves((args, kwargs))):
-        return func(*args, **kwargs)  # it has values
+    given = [each for each in tree_leaves((args, kwargs)) if isinstance(each, Tensor)]
+    stays = torch.device(kwargs.get("device") or "cpu").type == "cpu"
+    if given and stays and not any(isinstance(each, FakeTensor) for each in given):
+        with unset_fake_temporarily():  # these have values, as the coordinates of a mesh
+            return func(*args, **kwargs)
     if name in _RESULTS:
         return _RESULTS[name](*args)
     if name in _INDEXING and any(map(is_mask, args[1])):

@@ -17,7 +17,6 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch._C._distributed_c10d import _resolve_process_group
-from torch._subclasses.fake_tensor import FakeTensor, unset_fake_temporarily
 from torch.distributed._functional_collectives import AsyncCollectiveTensor
 from torch.distributed.tensor import DTensor
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -65,9 +64,6 @@ class Message:
 class Witness(TorchDispatchMode):
     """Counts collectives and bytes of live tensors from where it is entered.
 
-    Entered below a `FakeTensorMode`, it lets torch compute with small tensors that have values, as
-    the coordinates of a mesh.
-
     Attributes:
         messages: Collectives since `clear`.
         live: Bytes of tensors made since it was entered that are still there.
@@ -107,14 +103,8 @@ class Witness(TorchDispatchMode):
         if any(issubclass(each, DTensor | AsyncCollectiveTensor) for each in types):
             return NotImplemented  # it comes again, as operations on this process's part
         kwargs = kwargs or {}
-        given = list(_tensors((args, kwargs)))
-        sends = func.namespace in _COLLECTIVES
-        if not sends and given and not any(isinstance(each, FakeTensor) for each in given):
-            with unset_fake_temporarily():
-                result = func(*args, **kwargs)
-        else:
-            result = func(*args, **kwargs)
-        if sends:
+        result = func(*args, **kwargs)
+        if func.namespace in _COLLECTIVES:
             self._hear(func, args, result)
         if not func.is_view:
             for tensor in _tensors(result):
