@@ -80,8 +80,8 @@ def test_the_order_is_that_of_summaries_since_the_first():
         *("benchmark", "seed", "run", "status", "reason", "metric", "quality", "target"),
         *("higher_is_better", "time_to_train_s", "elapsed_s", "train_s"),
     )
-    assert NAMES[-8:] == (
-        *("checkpoints", "checkpoint_s", "checkpoint_bytes", "resumed", "lost_s"),
+    assert NAMES[-9:] == (
+        *("checkpoints", "checkpoint_s", "checkpoint_bytes", "resumed", "lost_s", "moved"),
         *("data", "ranks", "kept"),
     )
 

@@ -1,7 +1,7 @@
 """From composed configuration to frozen text and back; the only file that knows OmegaConf.
 
 A configuration is composed once, by Hydra, where the run is typed. What leaves is text without
-interpolations, `config.yaml`. Workers load that text; they never compose.
+interpolations, `config.yaml`. Workers load that text; they compose only what was typed to go on.
 """
 
 import contextlib

@@ -33,7 +33,7 @@ class Kind(StrEnum):
         QUALITY          one value of the metric, the same on all ranks    {value, target, ...}
         CHECKPOINT       the state of `saved_step` is on the disk          {bytes, copy_s, ...}
     SUSPENDED            these processes end, and the clock goes on        {reason, bytes, save_s}
-    RESUMED              the same run in new processes                     {started, lost_s}
+    RESUMED              the same run in new processes                     {started, lost_s, moved}
     RUN_STOP             the verdict exists; the clock stops               {status, reason}
     STATISTICS           what was measured on every rank: data_wait_s, {train_s, ranks, blocks,
                          communication, memory; and energy              energy_j, ...}

@@ -12,7 +12,7 @@ import gc
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ttt.clock import Clock
 from ttt.errors import DataError
@@ -34,12 +34,15 @@ class ResumePoint:
         accounted: Up to when the time is in `totals`, or was counted as lost when they went on.
         step: Updates that were saved; 0 if none were.
         totals: Seconds in each span, as far as they were saved.
+        moved: What is other than before, of the processes and the parts of the model that they
+            have; see `ttt.supervise.moving`.
     """
 
     started: float
     accounted: float
     step: int
     totals: Mapping[str, float]
+    moved: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +148,9 @@ def begin(parts: Parts, past: ResumePoint | None) -> tuple[int, Iterator[Batch]]
         position = parts.position(past.step)  # may fail, and what has not gone on is not aborted
         lost = parts.clock.now() - past.accounted
         parts.clock.resume(past.started, past.totals)
-        parts.log.emit(Kind.RESUMED, past.step, started=past.started, lost_s=lost, **position)
+        moved: Any = past.moved
+        facts = {"started": past.started, "lost_s": lost, "moved": moved}
+        parts.log.emit(Kind.RESUMED, past.step, **facts, **position)
     else:
         parts.clock.start(parts.log.emit(Kind.RUN_START).time)
     parts.world.barrier()

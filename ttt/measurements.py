@@ -172,6 +172,9 @@ class Measurements:
     checkpoint_bytes: int | None = _from_events("of the largest, over all ranks")
     resumed: int | None = _from_events("how often")
     lost_s: float | None = _from_events("on the clock, from what was saved to where it went on")
+    moved: str | None = _from_events(
+        "other processes, or parts of the model on them, with which it went on"
+    )
     data: Mapping[str, Any] | None = _measured("what the loader says of its batches")
     ranks: tuple[Rank, ...] = field(
         default=(), metadata={"source": Source.STATISTICS, "about": "of each process"}

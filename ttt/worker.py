@@ -2,7 +2,7 @@
 
 Any launcher starts it as `python -m ttt.worker RUN_DIR`. Only rank 0 needs the run folder; another
 process may be given "-". Started again on a folder whose run was suspended, or lost with its node,
-it goes on with that run.
+it goes on with that run; behind the folder may then be `parallel=...` and `processes=N`.
 """
 
 import gc
@@ -17,6 +17,7 @@ if __name__ == "__main__":
 
 import os
 import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -58,16 +59,16 @@ def main(arguments: list[str]) -> int:
     guard = Guard(from_environment(), None if arguments[0] == "-" else Path(arguments[0]))
     signals.install(guard.last_words)
     try:
-        verdict = recorded(work, guard)
+        verdict = recorded(partial(work, words=arguments[1:]), guard)
     except BaseException as error:
         return guard.fail(error)
     guard.leave(suspended=verdict.status is Status.SUSPENDED)
     return _EXIT_CODES[verdict.status]
 
 
-def work(guard: Guard) -> Verdict:
+def work(guard: Guard, words: Sequence[str]) -> Verdict:
     """Join the other processes of the run, run with them, and leave with them."""
-    with join(guard) as admitted:
+    with join(guard, words) as admitted:
         guard.redirect(alone=admitted.world.size == 1)
         bind_cpus(admitted.config.binding, admitted.world)
         with guard.watched(admitted.world, admitted.config.timeout):

@@ -162,7 +162,8 @@ def test_what_was_saved_and_what_was_lost_is_in_the_summary_and_on_the_screen():
         )
         log.emit(Kind.CHECKPOINT, step, saved_step=step - 2, bytes=2_000_000, copy_s=0.25)
     log.emit(Kind.SUSPENDED, 20, epoch=2, samples=20, reason="stopped by SIGTERM")
-    log.emit(Kind.RESUMED, 18, started=1000.0, lost_s=60.0, epoch=2, samples=18)
+    moved = {"now": "1 process", "before": "shard=2", "processes": [2, 1]}
+    log.emit(Kind.RESUMED, 18, started=1000.0, lost_s=60.0, moved=moved, epoch=2, samples=18)
     result = summary.result()
     told = ("checkpoints", "checkpoint_s", "checkpoint_bytes", "resumed", "lost_s")
     assert [result[name] for name in told] == [2, 0.5, 2_000_000, 1, 60.0]
@@ -170,7 +171,10 @@ def test_what_was_saved_and_what_was_lost_is_in_the_summary_and_on_the_screen():
     assert rows["checkpoints"] == "2 of 2.0 MB; 0.50 s on the clock"
     shown = text.getvalue()
     assert "suspended at step 20: stopped by SIGTERM; it goes on from its newest" in shown
-    assert "resumed at step 18" in shown
+    assert "resumed as 1 process after shard=2 at step 18" in shown
+    assert result["moved"] == "1 process after shard=2"
+    assert result["utilization_reason"] == "the run went on with another number of processes"
+    assert rows["resumed"].endswith("60.0 s lost are in the time; as 1 process after shard=2")
     assert "60.0 s of them lost" in shown
 
 

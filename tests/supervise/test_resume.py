@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from torch import nn
 
 from fakes import Recorder
 from ranks import on_ranks
@@ -15,12 +16,14 @@ from ttt import config, signals
 from ttt.build import build
 from ttt.clock import Clock
 from ttt.distributed import checkpoint
+from ttt.distributed.tables import ShardedTables
 from ttt.distributed.world import Solo
 from ttt.errors import LaunchError
 from ttt.events import EventLog, Kind
 from ttt.loop import ResumePoint, begin, run
 from ttt.protocols import State
 from ttt.run_folder import RunFolder
+from ttt.schema.parallel import Mesh
 from ttt.sinks.jsonl import JsonLines
 from ttt.supervise import resume
 from ttt.supervise.heartbeat import Heartbeat
@@ -206,9 +209,11 @@ class Strict:
     """A learner with one weight, which it misses in a checkpoint of another model."""
 
     weight = None
+    model = nn.BatchNorm1d(1)
 
     def restore(self, state):
         self.weight = state["model.weight"].item()
+        self.mean = state.get("model.running_mean")
 
 
 def saved(folder, *steps):
@@ -281,3 +286,70 @@ def test_ranks_agree_to_pass_over_what_is_damaged(tmp_path):
     assert first["unclear"][2] == [f"{file} is damaged: the run goes on from step 3"]
     assert not of_one.exists()  # a file of it could count among new ones
     assert sorted(path.name for path in (other / "checkpoint").iterdir()) == ["step_3", "step_9"]
+
+
+def of_shards(folder, ranks, tensor):
+    """A run that was lost, each data shard with random numbers and statistics of its own."""
+    folder.mkdir()
+    write_events(folder, Kind.RUN_START, Kind.PROGRESS)
+    for rank in range(ranks):
+        shard = rank // tensor
+        torch.manual_seed(shard)
+        own = {"random": {"cpu": torch.get_rng_state()}, "wait_seconds": 0.0}
+        own["model.running_mean"] = torch.tensor([1.0 + 2 * shard])
+        state = State({"model.weight": torch.tensor(1.5)}, own)
+        part = checkpoint.part(state, SimpleNamespace(rank=rank, size=ranks), copy=True)
+        where = checkpoint.Progress(3, ranks, 20.0, {}, tensor)
+        checkpoint.write(part, where, folder / "checkpoint", rank, total=0)
+
+
+def goes_on(world, folder):
+    """What is drawn next, the statistics, and the warnings."""
+    record, learner = Recorder(), Strict()
+    parts = SimpleNamespace(
+        world=world,
+        learner=learner,
+        seed=7,
+        log=EventLog(lambda: 30.0, [record]),
+        meter=SimpleNamespace(resume=lambda seconds: None),
+    )
+    past = world.agree(resume.past(folder) if world.rank == 0 else None)
+    resume.prepare(parts, past, folder, None)
+    said = [event.data["message"] for event in record.events]
+    return torch.rand(1).item(), learner.mean.item(), said
+
+
+def drawn(seed):
+    torch.manual_seed(seed)
+    return torch.rand(1).item()
+
+
+@pytest.mark.parametrize("before", [(2, 1), (4, 2)])
+@pytest.mark.parametrize("after", [Mesh(shard=2), Mesh(replicate=2, tensor=2)])
+def test_as_many_data_shards_draw_what_they_would_have(tmp_path, before, after):
+    of_shards(tmp_path / "run", *before)
+    found = on_ranks(after.processes, goes_on, tmp_path / "run", mesh=after)
+    for rank, each in enumerate(found):
+        shard = after.data_shard(rank)
+        assert each == (drawn(shard), 1.0 + 2 * shard, [])
+
+
+@pytest.mark.parametrize("after", [Mesh(tensor=2), Mesh()])
+def test_another_number_of_data_shards_agrees_on_numbers_and_statistics(tmp_path, after):
+    """Of two shards that become one: a tensor group with two streams would drop out other units."""
+    of_shards(tmp_path / "run", 2, 1)
+    answers = on_ranks(after.processes, goes_on, tmp_path / "run", mesh=after)
+    numbers, means, said = zip(*answers, strict=True)
+    assert len(set(numbers)) == 1
+    assert numbers[0] not in (drawn(0), drawn(1))
+    assert set(means) == {2.0}  # of 1 and 3: by which the model was judged
+    assert all("from step 3 on the run draws other random numbers" in one[0] for one in said)
+
+
+def test_tables_that_are_spread_stay_with_as_many_processes(tmp_path, monkeypatch):
+    of_shards(tmp_path / "run", 2, 1)
+    tables = ShardedTables.__new__(ShardedTables)
+    nn.Module.__init__(tables)
+    monkeypatch.setattr(Strict, "model", nn.Sequential(tables))
+    with pytest.raises(LaunchError, match=r"2 processes saved tables .* 1 are here; .*processes=2"):
+        goes_on(Solo(torch.device("cpu")), tmp_path / "run")

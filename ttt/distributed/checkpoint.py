@@ -16,7 +16,7 @@ import os
 import shlex
 import shutil
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -41,12 +41,19 @@ class Progress:
         ranks: Processes, each with a file.
         time: When, in seconds since the epoch.
         totals: Seconds in each span of the clock.
+        tensor: How many of the processes, neighbours, computed each layer on the same samples.
     """
 
     step: int
     ranks: int
     time: float
     totals: Mapping[str, float]
+    tensor: int = 1
+
+    @property
+    def data_shards(self) -> int:
+        """Parts that a batch was divided into."""
+        return self.ranks // self.tensor
 
 
 def part(state: State, world: World, *, copy: bool) -> dict[str, Any]:
@@ -173,16 +180,15 @@ def _progress(path: Path) -> Progress | None:
         finite = all(map(math.isfinite, [progress.time, *progress.totals.values()]))
     except (OSError, ValueError, TypeError, AttributeError, OverflowError):
         return None
-    counts = (progress.step, progress.ranks)
+    counts = (progress.step, progress.ranks, progress.tensor)
     sensible = all(type(count) is int and count > 0 for count in counts)
     here = path.parent.name == f"step_{progress.step}"
     return progress if finite and sensible and here else None
 
 
-def processes(folder: Path, step: int) -> int | None:
-    """How many saved a checkpoint; None if it does not say."""
-    progress = _progress(folder / f"step_{step}" / _PROGRESS)
-    return progress.ranks if progress else None
+def where(folder: Path, step: int) -> Progress | None:
+    """What a checkpoint says of itself; None if it does not say."""
+    return _progress(folder / f"step_{step}" / _PROGRESS)
 
 
 def unclear(folder: Path) -> list[Path]:
@@ -198,7 +204,8 @@ def damaged(folder: Path, step: int, world: World) -> list[Path]:
     """
     here = folder / f"step_{step}"
     demand_shared(here, world)
-    ranks = processes(folder, step) or world.size
+    said = where(folder, step)
+    ranks = said.ranks if said else world.size
     mine = [_file(here, rank) for rank in range(world.rank, ranks, world.size)]
     found = world.gather([file for file in mine if not _sound(file)])
     return [file for files in found for file in files]
@@ -223,11 +230,18 @@ def sweep(folder: Path, *, keep: Sequence[int]) -> None:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def read(folder: Path, step: int, world: World) -> tuple[dict[str, Any], dict[str, Any]]:
+def read(
+    folder: Path, step: int, world: World, statistics: Collection[str] = ()
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """The state that was common to all processes, and this process's own, on the host.
 
-    What was saved in pieces is a list of them; see `ttt.distributed.pieces.like`. Where another
-    number of processes goes on, each takes what one of those before had for its own.
+    What was saved in pieces is a list of them; see `ttt.distributed.pieces.like`.
+
+    Args:
+        folder: Of all checkpoints of a run.
+        step: Which of them.
+        world: The processes that go on, which may be others than those that saved.
+        statistics: Names of what each process gathered from its own samples.
 
     Raises:
         LaunchError: A process does not see the folder, or a file cannot be read.
@@ -235,12 +249,12 @@ def read(folder: Path, step: int, world: World) -> tuple[dict[str, Any], dict[st
     here = folder / f"step_{step}"
     demand_shared(here, world)
     alike: dict[str, Any] = {}
-    own: dict[str, Any] = {}
+    every: list[dict[str, Any]] = []
     try:
-        ranks = processes(folder, step) or world.size
+        said = where(folder, step) or Progress(step, world.size, 0.0, {}, world.mesh.tensor)
     except ConfigError as error:
         raise LaunchError(str(error)) from error
-    for rank in range(ranks):
+    for rank in range(said.ranks):
         path = _file(here, rank)
         try:
             # Mapped: a process needs all of its own file alone. Copied: the file will be removed.
@@ -250,14 +264,35 @@ def read(folder: Path, step: int, world: World) -> tuple[dict[str, Any], dict[st
             alike |= _mapped(content["alike"], torch.Tensor.clone)
             for name, piece in content.get("cut", {}).items():
                 alike.setdefault(name, []).append(_mapped(piece, torch.Tensor.clone))
-            if rank == world.rank % ranks:
-                own = _mapped(content["own"], torch.Tensor.clone)
+            every.append(content["own"])
         except ConfigError as error:
             raise LaunchError(str(error)) from error
         except Exception as error:  # torch's and pickle's own, of any kind, for a damaged file
             why = f"cannot be read: {reason(error)}" if _sound(path) else "is damaged"
             raise LaunchError(f"the checkpoint {path} {why}; {without(folder, step)}") from error
-    return alike, own
+    return alike, _mapped(_own(every, said, world, statistics), torch.Tensor.clone)
+
+
+def _own(
+    every: Sequence[dict[str, Any]], said: Progress, world: World, statistics: Collection[str]
+) -> dict[str, Any]:
+    """What this process goes on with, of what each of those before had for its own.
+
+    Where a batch is divided among another number of shards, statistics of samples are the mean
+    over the shards before, by which the model was judged.
+    """
+    shards = every[:: said.tensor]
+    same = len(shards) == world.mesh.data_shards
+    if same and len(every) != world.size:
+        return shards[world.data.index]
+    mine = every[world.rank % len(every)]
+    if same:
+        return mine
+    return mine | {
+        name: torch.stack([one[name].double() for one in shards]).mean(0).to(value.dtype)
+        for name, value in mine.items()
+        if name in statistics and value.is_floating_point()
+    }
 
 
 def without(folder: Path, step: int) -> str:

@@ -162,10 +162,12 @@ def _cache_line(event: Event) -> str:
 
 def _resumed_line(event: Event) -> Text:
     """The time of an interruption: the clock ran on, also for the training that was lost."""
+    moved = event.data.get("moved")
+    other = f" as {moved['now']} after {moved['before']}" if moved else ""
     return _led(
         "resumed",
         "yellow",
-        f" at step {event.step}, {event.time - event.data['started']:.1f} s on"
+        f"{other} at step {event.step}, {event.time - event.data['started']:.1f} s on"
         f" the clock, {event.data['lost_s']:.1f} s of them lost",
     )
 
@@ -189,7 +191,9 @@ def _result(summary: dict, folder: str) -> Table:  # type: ignore[type-arg]
 def _resumes(summary: dict) -> list[tuple[str, str]]:  # type: ignore[type-arg]
     if not summary["resumed"]:
         return []
-    return [("resumed", f"{summary['resumed']} x; {summary['lost_s']:.1f} s lost are in the time")]
+    other = f"; as {summary['moved']}" if summary["moved"] else ""
+    text = f"{summary['resumed']} x; {summary['lost_s']:.1f} s lost are in the time{other}"
+    return [("resumed", text)]
 
 
 def _checkpoints(summary: dict) -> list[tuple[str, str]]:  # type: ignore[type-arg]

@@ -55,7 +55,8 @@ def records(event: Event) -> Iterator[Record]:
         case Kind.QUALITY:
             yield Record("event", "eval_accuracy", data["value"], _position(event))
         case Kind.RESUMED:  # no MLPerf key: a reader of the log must know
-            yield Record("event", "resumed", True, _position(event) | {"lost_s": data["lost_s"]})
+            told = {name: data[name] for name in ("lost_s", "moved") if data.get(name) is not None}
+            yield Record("event", "resumed", True, _position(event) | told)
         case Kind.RUN_STOP:
             metadata = _position(event) | {"status": data["status"]}
             yield Record("end", "run_stop", None, metadata)

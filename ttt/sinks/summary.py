@@ -3,6 +3,7 @@
 import json
 import math
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ class Summary:
         self._evaluations: list[Event] = []
         self._checkpoints: list[Event] = []
         self._lost: list[float] = []
+        self._moved: list[Mapping[str, Any]] = []
 
     def write(self, event: Event) -> None:
         """Take in one event."""
@@ -32,6 +34,8 @@ class Summary:
         self._last[event.kind] = event
         if event.kind is Kind.RESUMED:
             self._lost.append(event.data["lost_s"])
+            if moved := event.data.get("moved"):
+                self._moved.append(moved)
             # What was evaluated after the checkpoint is evaluated again.
             self._evaluations = [one for one in self._evaluations if one.step <= event.step]
         if event.kind is Kind.QUALITY:
@@ -72,13 +76,18 @@ class Summary:
         if event := self._last.get(Kind.KEPT):
             result["kept"] = dict(event.data)
         result["resumed"], result["lost_s"] = len(self._lost), sum(self._lost)
+        said = [f"{one['now']} after {one['before']}" for one in self._moved]
+        result["moved"] = "; ".join(said) or None
         saved = [event.data for event in self._checkpoints]
         result["checkpoints"] = len(saved)
         result["checkpoint_s"] = sum(data["copy_s"] for data in saved)
         result["checkpoint_bytes"] = max((data["bytes"] for data in saved), default=None)
         result["cost"] = _cost(result)
-        result["utilization_fraction"] = share = utilization(result)
         unknown = self._datum(Kind.STATISTICS, "utilization_reason")
+        share = utilization(result)
+        if any(before != now for before, now in (one["processes"] for one in self._moved)):
+            share, unknown = None, "the run went on with another number of processes"
+        result["utilization_fraction"] = share
         if impossible := formulas.impossible(share):
             result["utilization_fraction"] = None
         result["utilization_reason"] = impossible or unknown

@@ -7,11 +7,11 @@ that has it refuses it where others could have written there. If one process ref
 import contextlib
 import json
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
@@ -26,7 +26,7 @@ from ttt.protocols import World
 from ttt.run_folder import RunFolder
 from ttt.schema.parallel import Mesh
 from ttt.schema.run import RunConfig
-from ttt.supervise import demands, owner, resume
+from ttt.supervise import demands, moving, owner, resume
 from ttt.supervise.guard import Guard
 
 
@@ -68,8 +68,12 @@ class Assignment:
 
 
 @contextlib.contextmanager
-def join(guard: Guard) -> Iterator[Admitted]:
+def join(guard: Guard, words: Sequence[str] = ()) -> Iterator[Admitted]:
     """Meet the other processes of the run; leave them at the end.
+
+    Args:
+        guard: Of this process.
+        words: What was typed behind the run folder; rank 0's count.
 
     Raises:
         ConfigError: A process refuses the run folder or has no device, or the run claims to be an
@@ -77,11 +81,11 @@ def join(guard: Guard) -> Iterator[Admitted]:
         LaunchError: Not all processes came or too many did, another process runs the run, or the
             run is over.
     """
-    frozen, refused = _read(guard)
+    frozen, refused, moved = _read(guard, words)
     seconds = float(os.environ.get(JOIN_VARIABLE, JOIN_SECONDS))
     if frozen is not None:
         seconds = config.load(frozen).timeout.join_seconds
-    text = _assign(guard, frozen, refused).to_json() if guard.rank == 0 else None
+    text = _assign(guard, frozen, refused, moved).to_json() if guard.rank == 0 else None
     choose = partial(_choose, guard, refused)
     joining = dist_world.join(
         guard.placement, text, choose, seconds=seconds, show=guard.show, arrange=_arrange
@@ -90,32 +94,48 @@ def join(guard: Guard) -> Iterator[Admitted]:
         assignment = Assignment.from_json(text)
         run_config = config.load(assignment.config)
         folder = guard.admit(Path(assignment.folder))
-        demands.world_size(run_config, world)
+        demands.world_size(run_config, world, begun=assignment.past is not None)
         demands.claim_kept(run_config, world)
         yield Admitted(world, run_config, folder, assignment.past)
 
 
-def _read(guard: Guard) -> tuple[str | None, Sequence[str]]:
-    """The configuration in this process's own run folder, or why it refuses the folder.
+class _Read(NamedTuple):
+    """What a process finds in its own run folder.
 
-    Returns:
-        None in place of the configuration where the process has none.
+    Attributes:
+        frozen: The configuration to run with; None where the process has none.
+        refused: Why it refuses the folder, or what was typed behind it.
+        moved: What is other than before; see `ttt.supervise.moving`.
     """
+
+    frozen: str | None = None
+    refused: Sequence[str] = ()
+    moved: Mapping[str, Any] | None = None
+
+
+def _read(guard: Guard, words: Sequence[str]) -> _Read:
+    """What this process's own run folder has; of rank 0 with what was typed behind it."""
     file = RunFolder(guard.folder).config if guard.folder else None
     whole = guard.rank == 0  # the others look at what every process touches
     if file is None or not (whole or file.is_file()):
-        return None, ()
+        return _Read()
     if found := trusted.problems(file.parent, whole=whole):
         guard.refuse()
-        return None, found
+        return _Read(refused=found)
     try:
-        return trusted.read(file).decode(), ()
+        frozen = trusted.read(file).decode()
+        if not whole:
+            return _Read(frozen)
+        frozen, moved = moving.moved(frozen, resume.recall(file.parent), words)
+        return _Read(frozen, moved=moved)
     except ConfigError as error:
         guard.refuse()
-        return None, error.problems
+        return _Read(refused=error.problems)
 
 
-def _assign(guard: Guard, frozen: str | None, refused: Sequence[str]) -> Assignment:
+def _assign(
+    guard: Guard, frozen: str | None, refused: Sequence[str], moved: Mapping[str, Any] | None
+) -> Assignment:
     """What rank 0, which always has the folder, sends to all.
 
     Raises:
@@ -132,7 +152,9 @@ def _assign(guard: Guard, frozen: str | None, refused: Sequence[str]) -> Assignm
     except LaunchError:
         guard.refuse()
         raise
-    return Assignment((), str(folder.absolute()), frozen, resume.past(folder))
+    past = resume.past(folder)
+    past = replace(past, moved=moved) if past and moved else past
+    return Assignment((), str(folder.absolute()), frozen, past)
 
 
 def _arrange(text: str, size: int) -> Mesh:

@@ -17,8 +17,13 @@ from ttt.protocols import World
 from ttt.schema.run import RunConfig
 
 
-def world_size(run_config: RunConfig, world: World) -> None:
+def world_size(run_config: RunConfig, world: World, *, begun: bool) -> None:
     """Refuse to train on another number of processes than was asked for.
+
+    Args:
+        run_config: The run.
+        world: Those that came.
+        begun: Whether the run's clock has started.
 
     Raises:
         LaunchError: The launcher started another number of processes, or each took itself for the
@@ -30,6 +35,9 @@ def world_size(run_config: RunConfig, world: World) -> None:
             f"{world.size} process{plural} found each other, and this run is for"
             f" {run_config.processes}; is its launcher's environment passed on to them?"
         )
+        if begun:
+            typed = f"processes={world.size}"
+            sentence += f" For a run to go on with so many, type it behind its folder: {typed}"
         raise LaunchError(sentence) if world.rank == 0 else LostRankZero(sentence)
 
 

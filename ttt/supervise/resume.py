@@ -11,15 +11,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ttt import signals, trusted
 from ttt.distributed import checkpoint
 from ttt.distributed.checkpoint import Progress
 from ttt.distributed.state import restore_random
-from ttt.errors import LaunchError
+from ttt.distributed.tables import spread_in
+from ttt.errors import LaunchError, counted
 from ttt.events import Event, Kind
 from ttt.loop import Parts, ResumePoint
+from ttt.protocols import World
 from ttt.run_folder import RunFolder
 from ttt.supervise import failure, saver
 from ttt.supervise.saver import Saver
@@ -118,14 +120,15 @@ def prepare(
 
 
 def _restore_random(parts: Parts, saved: Mapping[str, Tensor], step: int, folder: Path) -> None:
-    """Each process's own random numbers; new ones where another number of processes goes on."""
-    before = checkpoint.processes(folder, step)
-    if before == parts.world.size:
-        restore_random(dict(saved), parts.world)
+    """The random numbers of each data shard; new ones where a batch has another number of them."""
+    said, world = checkpoint.where(folder, step), parts.world
+    if said is None or said.data_shards == world.mesh.data_shards:
+        restore_random(dict(saved), world)
         return
-    torch.manual_seed(parts.seed + 1_000_003 * (parts.world.data.index + 1) + step)
-    sentence = f"{before} processes saved this run and {parts.world.size} go on with it: from"
-    sentence += f" step {step} on it draws other random numbers than it would have"
+    torch.manual_seed(parts.seed + 1_000_003 * (world.data.index + 1) + step)
+    sentence = f"a batch was divided among {counted(said.data_shards, 'data shard')} and now among"
+    sentence += f" {world.mesh.data_shards}: from step {step} on the run draws other random numbers"
+    sentence += " (dropout) than it would have"
     parts.log.emit(Kind.WARNING, step, message=sentence)
 
 
@@ -136,7 +139,8 @@ def _undamaged(parts: Parts, past: ResumePoint, folder: Path) -> ResumePoint:
     while past.step and (files := checkpoint.damaged(saved, past.step, world)):
         bad += files
         if world.rank == 0:
-            past = _past(recall(folder), checkpoint.find(saved, before=past.step))
+            earlier = _past(recall(folder), checkpoint.find(saved, before=past.step))
+            past = replace(earlier, moved=past.moved)
         past = world.agree(past)
     point = f"goes on from step {past.step}" if past.step else "begins anew"
     for file in bad:
@@ -146,9 +150,11 @@ def _undamaged(parts: Parts, past: ResumePoint, folder: Path) -> ResumePoint:
 
 def _restore(parts: Parts, step: int, folder: Path) -> None:
     """Load a checkpoint; if one rank cannot, all ranks raise its reason."""
-    problem = None
+    problem, model = None, parts.learner.model
     try:
-        alike, own = checkpoint.read(folder, step, parts.world)
+        _demand_tables(model, step, folder, parts.world)
+        statistics = {f"model.{name}" for name, _ in model.named_buffers()}
+        alike, own = checkpoint.read(folder, step, parts.world, statistics)
         parts.learner.restore(alike | own)
         _restore_random(parts, own["random"], step, folder)
         parts.meter.resume(own["wait_seconds"])
@@ -162,6 +168,20 @@ def _restore(parts: Parts, step: int, folder: Path) -> None:
     problems = [one for one in parts.world.gather(problem) if one]
     if problems:
         raise LaunchError(problems[0])
+
+
+def _demand_tables(model: nn.Module, step: int, folder: Path, world: World) -> None:
+    """Refuse other processes where each had rows of tables of its own.
+
+    Raises:
+        LaunchError: Another number of processes saved them.
+    """
+    said = checkpoint.where(folder, step)
+    if said and said.ranks != world.size and spread_in(model):
+        raise LaunchError(
+            f"{said.ranks} processes saved tables that are spread over them (model.sharding), and"
+            f" {world.size} are here; such a run goes on with as many; processes={said.ranks}"
+        )
 
 
 def suspend(parts: Parts, folder: Path) -> None:

@@ -48,8 +48,9 @@ def state(parts: Parts) -> State:
 
 def progress(parts: Parts) -> Progress:
     """How far the run is."""
-    clock = parts.clock
-    return Progress(parts.learner.steps, parts.world.size, clock.now(), clock.totals)
+    clock, world = parts.clock, parts.world
+    totals, tensor = clock.totals, world.mesh.tensor
+    return Progress(parts.learner.steps, world.size, clock.now(), totals, tensor)
 
 
 def forget(folder: Path) -> None:

@@ -237,7 +237,8 @@ def _resumed(run: Run) -> Finding | None:
         return None
     return Finding(
         "interrupted",
-        f"{_time(run.lost_s, run)} on the clock from what was saved of it until it went on",
+        f"{_time(run.lost_s, run)} on the clock from what was saved of it until it went on"
+        + (f" as {run.moved}" if run.moved else ""),
         "a queue or a reservation that does not preempt: MLPerf's clock may not be paused;"
         " checkpoint_every_seconds=N loses less",
         share(run.lost_s, run),
