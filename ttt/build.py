@@ -9,6 +9,7 @@ from torch import nn
 
 from ttt import config, scratch, signals
 from ttt.clock import Clock
+from ttt.distributed.narrow import narrowed
 from ttt.distributed.parallelize import parallelize
 from ttt.errors import ConfigError, fault
 from ttt.events import EventLog, Kind
@@ -101,6 +102,7 @@ def make_parallel(run_config: RunConfig, world: World, log: EventLog) -> Paralle
         optimizer=partial(config.instantiate, "optim", run_config.optim, without=("name",)),
         settings=run_config.parallel,
         compile=run_config.compile,
+        precision=run_config.precision,
         layout=torch.channels_last if run_config.channels_last else torch.contiguous_format,
     )
 
@@ -152,6 +154,7 @@ def spread(model: nn.Module, world: World, precision: str) -> Spread:
             for one in model.parameters()
             if one.is_floating_point() or one.is_complex()
         },
+        gathered=("bfloat16",) if narrowed(model) else (),
         tf32=able and precision == "tf32",
     )
 

@@ -1,6 +1,7 @@
 """A model that processes hold in parts learns what one process would learn."""
 
 from functools import cache
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -8,6 +9,8 @@ from torch import nn
 
 from parity import Found, Setting, farthest, made, updates
 from ranks import on_ranks
+from ttt.build import spread
+from ttt.distributed import narrow
 from ttt.distributed.world import Solo
 from ttt.errors import ConfigError
 from ttt.schema.choices import Checkpointing
@@ -135,6 +138,38 @@ def test_a_planted_fault_is_seen_in_the_first_gradients(fault):
     found = on_ranks(4, updates, Setting("llama", fault=fault), 1, mesh=mesh)
     expected = alone("llama", "fp32", 1)
     assert all(farthest(one, expected, 0) > (1e-2, "") for one in found)
+
+
+def gathered(world, precision):
+    """Data types in which weights travel while an update is made, and what is told of it."""
+    seen, gather = set(), narrow.dist.all_gather_into_tensor
+
+    def watched(output, mine, group=None, **rest):
+        seen.add(mine.dtype)
+        return gather(output, mine, group=group, **rest)
+
+    learner, mine = made(world, Setting("llama", precision))
+    narrow.dist = SimpleNamespace(all_gather_into_tensor=watched)
+    learner.step(mine)
+    weights = {one.dtype for one in learner.model.parameters()}
+    disclosed = spread(learner.model, world, precision).disclosed(precision, 24, 1)
+    return seen, weights, disclosed["lowest_numerical_precision_in_comm"]
+
+
+@pytest.mark.parametrize(
+    ("mesh", "precision", "seen", "told"),
+    [
+        ("fsdp", "bf16", {torch.bfloat16}, "bfloat16"),
+        ("tp_fsdp", "bf16", {torch.bfloat16}, "bfloat16"),
+        ("tp", "bf16", set(), "bfloat16"),  # activations
+        ("ddp", "bf16", set(), "fp32"),
+        ("fsdp", "fp32", set(), "fp32"),
+        ("tp", "fp32", set(), "fp32"),
+    ],
+)
+def test_weights_of_units_travel_as_they_are_computed_with(mesh, precision, seen, told):
+    for found in on_ranks(4, gathered, precision, mesh=MESHES[mesh]):
+        assert found == (seen, {torch.float32}, told)
 
 
 class Unplanned(nn.Linear):

@@ -42,6 +42,14 @@ def test_a_model_with_low_weights_sends_low_gradients():
     assert (said["linear"], said["comm"]) == ("bfloat16", "bfloat16")
 
 
+@pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
+def test_what_is_exchanged_beside_gradients_is_said(precision):
+    low = "bfloat16" if precision == "bf16" else "fp32"
+    assert told(Spread(Mesh(tensor=2), tf32=True), precision)["comm"] == low  # activations
+    assert told(Spread(Mesh(shard=2)), precision)["comm"] == "fp32"
+    assert told(Spread(Mesh(shard=2), gathered=["bfloat16"]), precision)["comm"] == "bfloat16"
+
+
 @pytest.mark.parametrize(
     ("spread", "accumulate", "tensor", "micro"),
     [

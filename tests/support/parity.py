@@ -141,6 +141,7 @@ def made(world: World, asked: Setting) -> tuple[StandardLearner, Any]:
         world,
         optimizer=lambda model: adamw.build(model, lr=1e-3, weight_decay=0.1),
         settings=asked.settings,
+        precision=asked.precision,
     )
     if asked.fault:
         asked.fault(parallel)

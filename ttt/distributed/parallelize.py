@@ -35,6 +35,7 @@ def parallelize(
     optimizer: Callable[[nn.Module], torch.optim.Optimizer],
     settings: ParallelConfig | None = None,
     compile: bool = False,
+    precision: str = "fp32",
     layout: torch.memory_format = torch.contiguous_format,
 ) -> Parallel:
     """Cut a model as its plan says, move it to its device, and make it ready to be trained.
@@ -45,6 +46,7 @@ def parallelize(
         optimizer: Makes the optimizer from the model, before gradients are averaged.
         settings: What to do beside the mesh, which is the world's.
         compile: Compile the model's forward (and with it the backward).
+        precision: As in the configuration: what weights in parts may travel in.
         layout: Memory format of convolutions' weights.
 
     Raises:
@@ -60,7 +62,8 @@ def parallelize(
     if world.mesh.shard > 1 or world.mesh.tensor > 1:
         from ttt.distributed.sharded import Sharded, shard  # noqa: PLC0415 - slow to import
 
-        shard(model, plan, world, settings or ParallelConfig(), compiled=compile)
+        beside = settings or ParallelConfig()
+        shard(model, plan, world, beside, compiled=compile, precision=precision)
         return Sharded(model, optimizer(model), world)
     if compile:
         model.compile()

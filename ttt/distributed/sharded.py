@@ -24,6 +24,7 @@ from torch.utils.checkpoint import (
 )
 
 from ttt.distributed import tensor
+from ttt.distributed.narrow import narrow
 from ttt.distributed.tables import spread_in
 from ttt.distributed.whole import Whole
 from ttt.errors import ConfigError
@@ -47,7 +48,13 @@ def device_mesh(world: World) -> DeviceMesh:
 
 
 def shard(
-    model: nn.Module, plan: Plan, world: World, settings: ParallelConfig, *, compiled: bool
+    model: nn.Module,
+    plan: Plan,
+    world: World,
+    settings: ParallelConfig,
+    *,
+    compiled: bool,
+    precision: str,
 ) -> None:
     """Cut a model and keep this process's part of it.
 
@@ -57,6 +64,7 @@ def shard(
         world: The processes.
         settings: What to do beside.
         compiled: Whether units are compiled.
+        precision: As in the configuration; in bf16 the weights of units travel so.
 
     Raises:
         ConfigError: There is a tensor axis, and the model has no plan for it.
@@ -88,6 +96,8 @@ def shard(
     )
     for unit in units:
         apply(unit)
+        if precision == "bf16":
+            narrow(unit)
     apply(model)
 
 

@@ -32,18 +32,21 @@ class Spread:
     Attributes:
         mesh: How a batch and the model are divided among them.
         weights: Data types of the trained weights, in torch's words without "torch.".
+        gathered: Data types in which weights in parts travel, where these are others.
         tf32: Whether fp32 products may be computed in tf32, which only some GPUs can.
     """
 
     mesh: Mesh = field(default_factory=Mesh)
     weights: Collection[str] = ("float32",)
+    gathered: Collection[str] = ()
     tf32: bool = False
 
     def disclosed(self, precision: str, global_batch: int, accumulate: int) -> dict[str, Any]:
         """The disclosures of ruleset 6.1.0.
 
-        Gradients have the data type of the weights, and DistributedDataParallel averages them in
-        it; what spread tables exchange are sums of rows, in the same.
+        Gradients have the data type of the weights and are averaged in it; what spread tables
+        exchange are sums of rows, in the same. Processes that compute a layer together exchange
+        activations, as they were computed.
 
         Args:
             precision: The setting.
@@ -52,12 +55,14 @@ class Spread:
         """
         kept = lowest(_word(weights) for weights in self.weights)
         computed = "tf32" if kept == "fp32" and self.tf32 else kept
+        sent = [kept, *map(_word, self.gathered)]
         if precision in _AUTOCAST:
             computed = _AUTOCAST[precision]
+            sent += [computed] if self.mesh.tensor > 1 else []
         return {
             "lowest_numerical_precision_in_linear": computed,
             "lowest_numerical_precision_in_attn": computed,
-            "lowest_numerical_precision_in_comm": kept,
+            "lowest_numerical_precision_in_comm": lowest(sent),
             **self.mesh.disclosed(global_batch, accumulate),
         }
 
