@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from parity import Setting, loss_of_next, made
+from parity import Setting, made
 from ranks import on_ranks
 from ttt.distributed import checkpoint, pieces
 from ttt.distributed.checkpoint import Progress
+from ttt.parity.compare import loss_of_next
 from ttt.schema.parallel import Mesh, ParallelConfig
 
 MESHES = {

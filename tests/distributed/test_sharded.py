@@ -7,12 +7,13 @@ import pytest
 import torch
 from torch import nn
 
-from parity import Found, Setting, farthest, made, updates
+from parity import Setting, made, updates
 from ranks import on_ranks
 from ttt.build import spread
 from ttt.distributed import narrow
 from ttt.distributed.world import Solo
 from ttt.errors import ConfigError
+from ttt.parity.compare import Found, farthest
 from ttt.schema.choices import Checkpointing
 from ttt.schema.parallel import Mesh, ParallelConfig
 

@@ -17,6 +17,7 @@ from ttt.models.llama import Llama
 from ttt.models.resnet_small import ResNetSmall
 from ttt.models.transformer import Transformer
 from ttt.optim import adamw
+from ttt.parity.compare import Found, trained
 from ttt.protocols import Parallel, Task, World
 from ttt.schema.parallel import ParallelConfig
 from ttt.tasks.image import ImageClassification
@@ -45,15 +46,6 @@ class Setting:
     accumulate: int = 1
     settings: ParallelConfig = field(default_factory=ParallelConfig)
     fault: Callable[[Parallel], None] | None = None
-
-
-@dataclass(frozen=True)
-class Found:
-    """What came of it: gradients by name before clipping, losses, and a sum of what is judged."""
-
-    gradients: list[dict[str, Tensor]]
-    losses: list[float]
-    judged: Tensor
 
 
 def llama() -> tuple[nn.Module, Task]:
@@ -168,24 +160,8 @@ def updates(world: World, asked: Setting, count: int) -> Found:
         count: Updates.
     """
     learner, mine = made(world, asked)
-    gradients: list[dict[str, Tensor]] = []
-
-    def keep(*_: Any) -> None:
-        named = learner.model.named_parameters()
-        gradients.append({name: whole(one.grad) for name, one in named if one.grad is not None})
-
-    learner._parallel.optimizer.register_step_pre_hook(keep)
-    losses = [loss_of_next(world, learner, mine) for _ in range(count)]
+    gradients, losses = trained(learner, learner._parallel.optimizer, world, mine, count)
     return Found(gradients, losses, judged(world, learner, mine, asked.family))
-
-
-def loss_of_next(world: World, learner: StandardLearner, mine: Any) -> float:
-    """Make one update; its loss, the mean over data shards."""
-    learner.step(mine)
-    loss = learner.health(wait=True)[1]
-    assert loss is not None
-    [total] = world.replicas.sum([round(loss * 2**40)])
-    return total / 2**40 / world.data.count
 
 
 def judged(world: World, learner: StandardLearner, mine: Any, family: str) -> Tensor:
@@ -201,27 +177,3 @@ def judged(world: World, learner: StandardLearner, mine: Any, family: str) -> Te
             assert counts or world.data.index == 0
     result: Tensor = world.replicas.concat(prediction)
     return result
-
-
-def whole(gradient: Tensor) -> Tensor:
-    """All of a gradient that may be in parts."""
-    full: Tensor = gradient.full_tensor() if hasattr(gradient, "full_tensor") else gradient
-    return full.detach().clone()
-
-
-def farthest(found: Found, expected: Found, update: int) -> tuple[float, str]:
-    """The largest difference of a gradient from what it should be, as a share of its largest value.
-
-    Of one that is almost 0, as that of an attention to nothing in particular, the share is of a
-    thousandth of the largest value of all gradients.
-
-    Returns:
-        It, and the name of the parameter.
-    """
-    mine, right = found.gradients[update], expected.gradients[update]
-    assert mine.keys() == right.keys()
-    least = max(float(each.abs().max()) for each in right.values()) / 1000
-    return max(
-        (float((mine[name] - each).abs().max() / each.abs().max().clamp(min=least)), name)
-        for name, each in right.items()
-    )

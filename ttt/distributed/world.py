@@ -111,6 +111,11 @@ class Group(Several):
         self._store = store
         self.nodes = self.sum([int(placement.local_rank == 0)])[0]
 
+    def arranged(self, mesh: Mesh) -> "Group":
+        """The same processes as another mesh; all call this together."""
+        placement = Placement(self.rank, self.size, self.local_rank, self.local_size)
+        return Group(placement, self.device, self._store, mesh)
+
     def board(self) -> StoreBoard:
         """A place for notes, apart from everything that may get stuck."""
         return StoreBoard(self._store, self.rank, self.size)
