@@ -32,8 +32,9 @@ MESHES = {
 
 
 @cache
-def alone(family: str, precision: str, count: int) -> Found:
-    return updates(Solo(torch.device("cpu")), Setting(family, precision), count)
+def alone(family: str, precision: str, count: int, optimizer: str = "adamw") -> Found:
+    asked = Setting(family, precision, optimizer=optimizer)
+    return updates(Solo(torch.device("cpu")), asked, count)
 
 
 @cache
@@ -43,7 +44,7 @@ def rounding(family: str, precision: str) -> float:
 
 
 def assert_same(mesh: Mesh, asked: Setting, count: int = 3) -> None:
-    expected = alone(asked.family, asked.precision, count)
+    expected = alone(asked.family, asked.precision, count, asked.optimizer)
     first, last, loss = CLOSE[asked.precision]
     first = first or 2 * rounding(asked.family, asked.precision)
     for found in on_ranks(mesh.processes, updates, asked, count, mesh=mesh):
@@ -98,6 +99,12 @@ def test_each_copy_keeps_its_share_of_the_state_and_no_gradient():
     assert sum(numbers for numbers, _ in found) == whole
     assert max(numbers for numbers, _ in found) < 0.4 * whole
     assert all(gradient is None for _, gradients in found for gradient in gradients)
+
+
+@pytest.mark.parametrize("optimizer", ["lamb", "lars"])
+@pytest.mark.parametrize("mesh", ["fsdp", "tp", "tp_fsdp"])
+def test_trust_ratios_are_those_of_whole_weights(mesh: str, optimizer: str):
+    assert_same(MESHES[mesh], Setting("llama", optimizer=optimizer), 20)
 
 
 @pytest.mark.parametrize("mesh", ["tp", "fsdp", "tp_fsdp"])

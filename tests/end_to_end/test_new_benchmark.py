@@ -7,19 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from ground import PROJECT, environment
-
-PAGE = (PROJECT / "docs" / "new_benchmark.md").read_text()
-
-
-def write_out(folder: Path) -> None:
-    """Every file of the page: its name in backticks, then its text in a fence."""
-    files = re.findall(r"`([\w/]+\.(?:py|yaml))`\n\n```\w+\n(.*?)```", PAGE, re.DOTALL)
-    assert len(files) == 5
-    for name, text in files:
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+from ground import environment
+from pages import PAGE, write_out
 
 
 def test_a_benchmark_of_ones_own_trains_to_its_target_and_passes_the_check(tmp_path: Path):

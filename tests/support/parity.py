@@ -16,7 +16,7 @@ from ttt.models.gnmt import Gnmt
 from ttt.models.llama import Llama
 from ttt.models.resnet_small import ResNetSmall
 from ttt.models.transformer import Transformer
-from ttt.optim import adamw
+from ttt.optim import adamw, lamb, lars
 from ttt.parity.compare import Found, trained
 from ttt.protocols import Parallel, Task, World
 from ttt.schema.parallel import ParallelConfig
@@ -25,6 +25,11 @@ from ttt.tasks.language import Language
 from ttt.tasks.recommendation import ClickPrediction
 from ttt.tasks.translation import Translation
 
+OPTIMIZERS: dict[str, Callable[[nn.Module], torch.optim.Optimizer]] = {
+    "adamw": lambda model: adamw.build(model, lr=1e-3, weight_decay=0.1),
+    "lamb": lambda model: lamb.build(model, lr=1e-3),
+    "lars": lambda model: lars.build(model, lr=1e-3, weight_decay=0.1),
+}
 BATCH = 24  # divides by 1 to 4 processes, and by 2 passes of each
 WORDS = 37  # divides by no number of processes
 
@@ -39,6 +44,7 @@ class Setting:
         accumulate: Passes of an update.
         settings: Beside the mesh.
         fault: Planted into the parallel model.
+        optimizer: A key of `OPTIMIZERS`.
     """
 
     family: str
@@ -46,6 +52,7 @@ class Setting:
     accumulate: int = 1
     settings: ParallelConfig = field(default_factory=ParallelConfig)
     fault: Callable[[Parallel], None] | None = None
+    optimizer: str = "adamw"
 
 
 def llama() -> tuple[nn.Module, Task]:
@@ -131,7 +138,7 @@ def made(world: World, asked: Setting) -> tuple[StandardLearner, Any]:
     parallel = parallelize(
         model,
         world,
-        optimizer=lambda model: adamw.build(model, lr=1e-3, weight_decay=0.1),
+        optimizer=OPTIMIZERS[asked.optimizer],
         settings=asked.settings,
         precision=asked.precision,
     )

@@ -69,11 +69,12 @@ def unless(skip: Tensor | None, values: Tensor) -> Tensor:
 
 def replace(skip: Tensor | None, old: Sequence[Tensor], new: Sequence[Tensor]) -> None:
     """Put new values in the place of old ones, unless the update is skipped."""
-    if skip is None:
+    in_parts = any(hasattr(one, "device_mesh") for one in old)  # torch copies these one by one
+    if skip is None and not in_parts:
         torch._foreach_copy_(list(old), list(new))
         return
     for before, after in zip(old, new, strict=True):
-        before.copy_(torch.where(skip, before, after))
+        before.copy_(after if skip is None else torch.where(skip, before, after))
 
 
 def subtract(skip: Tensor | None, weights: list[Tensor], steps: Sequence[Tensor]) -> None:

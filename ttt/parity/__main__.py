@@ -12,7 +12,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import psutil
 import torch
@@ -23,7 +23,7 @@ from ttt.cli.composer import split
 from ttt.distributed.world import Solo
 from ttt.errors import OK, ConfigError, TttError, show
 from ttt.parity.compare import Apart
-from ttt.parity.ranks import Answer, every_mode, references
+from ttt.parity.ranks import Answer, No, every_mode, references
 from ttt.parity.trial import PROCESSES, UPDATES, modes, parts, tried, without_dropout
 from ttt.schema.parallel import ParallelConfig
 from ttt.schema.run import RunConfig
@@ -71,13 +71,20 @@ def _main(arguments: list[str]) -> int:
         noise, switched = references(frozen, folder, batch, shards)
         limits = _limits(noise)
         answers = every_mode(frozen, folder, fit, limits.first)
+    answers |= {name: No(why[0], failed=False) for name, why in refused.items()}
+    none = [answer.sentence for answer in answers.values() if _refused(answer)]
+    if len(none) == len(answers):
+        raise ConfigError(none)
     samples = len(batch) * len(batch[0][0])
     print(f"{UPDATES} updates of {samples} samples on {PROCESSES} processes, fp32")
     print("switched off: " + (", ".join([*off, *_shortened(switched)]) or "nothing"))
-    all_answers = {**answers, **{name: why[0] for name, why in refused.items()}}
-    print("\n".join(table({name: all_answers[name] for name in wanted}, noise, limits)))
-    wrong = [name for name, answer in answers.items() if not within(answer, limits)]
-    return DIFFERS if wrong else OK
+    print("\n".join(table({name: answers[name] for name in wanted}, noise, limits)))
+    judged = [answer for answer in answers.values() if not _refused(answer)]
+    return OK if all(within(answer, limits) for answer in judged) else DIFFERS
+
+
+def _refused(answer: Answer) -> TypeGuard[No]:
+    return isinstance(answer, No) and not answer.failed
 
 
 def _composed(words: list[str], config_dir: str | None) -> RunConfig:
@@ -161,7 +168,7 @@ def _limits(noise: Apart) -> Apart:
 
 def within(answer: Answer, limits: Apart) -> bool:
     """Whether a mode learns what one process does."""
-    if isinstance(answer, str):
+    if isinstance(answer, No):
         return False
     pairs = zip(answer[:4], limits[:4], strict=True)
     return all(math.isfinite(each) and each <= limit for each, limit in pairs)
@@ -172,8 +179,9 @@ def table(answers: Mapping[str, Answer], noise: Apart, limits: Apart) -> Iterato
     yield f"{'':<26}{'gradients':>10}{'5th':>10}{'losses':>10}{'evaluation':>12}"
     rows: dict[str, Answer] = {"one process, other order": noise, "allowed": limits, **answers}
     for name, answer in rows.items():
-        if isinstance(answer, str):
-            yield f"{name:<26}not possible: {answer.rstrip()}"
+        if isinstance(answer, No):
+            what = "FAILED" if answer.failed else "not possible"
+            yield f"{name:<26}{what}: {answer.sentence.rstrip()}"
             continue
         line = f"{name:<26}{answer.first:>10.1e}{answer.later:>10.1e}{answer.losses:>10.1e}"
         line += f"{answer.judged:>12.1e}"

@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -22,8 +22,28 @@ from ttt.parity.trial import PROCESSES, trial, tried
 from ttt.schema.choices import Checkpointing
 from ttt.schema.parallel import ParallelConfig
 
-Answer = Apart | str  # how far a mode is from one process, or why it cannot be
+
+class No(NamedTuple):
+    """Why a mode gives no answer.
+
+    Attributes:
+        sentence: Why.
+        failed: Whether it should have: the model raised an error of its own.
+    """
+
+    sentence: str
+    failed: bool
+
+
+Answer = Apart | No
 _PARTS, _REFERENCE = "parts.pt", "alone_{}.pt"
+
+
+_DRAWS = (
+    "the model draws random numbers in a way that could not be switched off: two trials on one"
+    " process differ; dropout that is nn.Dropout, or a setting below model. called dropout, is"
+    " switched off; model.dropout=0"
+)
 
 
 def references(
@@ -34,12 +54,18 @@ def references(
     Returns:
         How far it is from itself if it adds up the parts in another order, and what was switched
         off in the model.
+
+    Raises:
+        ConfigError: It is not the same twice.
     """
     torch.set_num_threads(1)  # as each of the others; more would spin on a busy machine
     world, run = Solo(torch.device("cpu")), config.load(frozen)
     alone = tried(run, ParallelConfig())
     torch.save(parts, folder / _PARTS)
     found, off = trial(alone, world, parts, alone=PROCESSES)
+    again, _ = trial(alone, world, parts, alone=PROCESSES, seed=2)
+    if compared(again, found) != Apart(0, 0, 0, 0):
+        raise ConfigError([_DRAWS])
     turned, _ = trial(alone, world, parts[::-1], alone=PROCESSES)
     _keep(found, folder, PROCESSES)
     for count in sorted(shards - {PROCESSES}):
@@ -85,10 +111,10 @@ def every_mode(
     return {name: _worst([one[name] for one in answers]) for name in modes}
 
 
-def _worst(answers: list[list[float] | str]) -> Answer:
-    """Of all processes; a sentence is worse than any number."""
-    if refused := [one for one in answers if isinstance(one, str)]:
-        return refused[0]
+def _worst(answers: list[list[Any]]) -> Answer:
+    """Of all processes; none is worse than any number."""
+    if none := [No(*one) for one in answers if len(one) == len(No._fields)]:
+        return max(none, key=lambda one: one.failed)
     rows = [Apart(*one) for one in answers]
     return max(rows, key=lambda row: (bool(row.name), row[:4]))
 
@@ -127,6 +153,6 @@ def _answer(
         found, _ = trial(run, here, parts)
         return compared(found, Found(**expected), allowed)
     except ConfigError as error:
-        return str(error)
+        return No(str(error), failed=False)
     except Exception as error:  # of a user's class
-        return f"{type(error).__name__}: {error}\n{traceback.format_exc()}"
+        return No(f"{type(error).__name__}: {error}\n{traceback.format_exc()}", failed=True)

@@ -60,7 +60,7 @@ def joined(some: list[Part]) -> Part:
 
 
 def trial(
-    run: RunConfig, world: World, every: list[Part], *, alone: int = 0
+    run: RunConfig, world: World, every: list[Part], *, alone: int = 0, seed: int = 1
 ) -> tuple[Found, list[str]]:
     """Make the updates on one process of a world.
 
@@ -69,6 +69,7 @@ def trial(
         world: The processes.
         every: All parts of the batch.
         alone: For a process that does what so many data shards would.
+        seed: Of what is drawn while it trains.
 
     Returns:
         What came of it, and what was switched off in the model.
@@ -104,7 +105,7 @@ def trial(
         accumulate=run.accumulate * max(1, alone),
         clip_norm=run.clip_norm,
     )
-    torch.manual_seed(7 + shards + world.data.index)  # what still draws is found to differ
+    torch.manual_seed(seed)
     gradients, losses = trained(learner, parallel.optimizer, world, mine, UPDATES, _KEPT)
     pieces = max(1, alone)
     with learner.eval_mode() as looked:
