@@ -34,7 +34,8 @@ def build(
     set_arithmetic(run_config.precision)
     torch.manual_seed(run_config.seed)
     task = config.instantiate("task", run_config.task)
-    parallel = make_parallel(run_config, world, log)
+    keep_compiled(run_config, log)
+    parallel = make_parallel(run_config, world)
     data = config.instantiate(
         "data",
         run_config.data,
@@ -88,16 +89,14 @@ def learner_of(
     )
 
 
-def make_parallel(run_config: RunConfig, world: World, log: EventLog) -> Parallel:
+def make_parallel(run_config: RunConfig, world: World) -> Parallel:
     """The model, cut and on its device, with its optimizer.
 
     Raises:
         ConfigError: The model does not fit.
     """
-    model = config.instantiate("model", run_config.model)
-    keep_compiled(run_config, log)
     return parallelize(
-        model,
+        config.instantiate("model", run_config.model),
         world,
         optimizer=partial(config.instantiate, "optim", run_config.optim, without=("name",)),
         settings=run_config.parallel,

@@ -211,6 +211,39 @@ def test_every_benchmark_has_its_ceilings():
     assert sorted(CEILINGS) == BENCHMARKS
 
 
+MODES = {
+    "fsdp": "topics parallel=fsdp",
+    "fsdp in bf16": "topics parallel=fsdp precision=bf16",
+    "checkpointed": "topics parallel=fsdp parallel.checkpointing=full",
+    "gathered once": "topics parallel=fsdp parallel.reshard=false accumulate=2",
+    "hsdp": "topics parallel=hsdp parallel.shard=4",
+    "tp": "topics parallel.tensor=2",
+    "tp in bf16": "topics parallel.tensor=2 precision=bf16",
+    "tp_fsdp": "topics parallel=tp_fsdp",
+    "zero1": "topics parallel.zero1=true",
+    "translator": "multi30k parallel=tp_fsdp",
+    "recommender": "clicks parallel=tp_fsdp model.sharding=off",
+    "LAMB": "bert_topics parallel=tp_fsdp",
+    "LARS": "resnet parallel=fsdp",
+    "LSTM": "gnmt parallel=fsdp",
+}
+
+
+@pytest.mark.parametrize("typed", MODES.values(), ids=MODES)
+def test_a_model_in_parts_trains_without_a_wait(ask: Ask, typed: str):
+    name, *overrides = typed.split()
+    found = ask(name, overrides=overrides, processes=8, evaluate=False)
+    assert "error" not in found, found["error"]
+    assert found["waits"] == {"first step": {}, "step": {}, "health": {}}
+    assert found["collectives"]
+
+
+def test_a_planted_fault_is_found_in_a_model_in_parts(ask: Ask):
+    overrides = ["parallel=fsdp"]
+    found = ask("topics", overrides=overrides, processes=8, fault="host_sync", evaluate=False)
+    assert FAULTS["host_sync"] in found["waits"]["step"]
+
+
 @pytest.mark.parametrize("name", BENCHMARKS)
 def test_a_benchmark_trains_and_evaluates_without_a_wait(ask: Ask, name: str):
     own, ceiling = next(iter(CEILINGS.get(name, {"?": None}).items()))

@@ -17,6 +17,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from ttt.distributed.axis import gather_into
+
 _MARK = "gathered_in_bf16"
 
 
@@ -53,8 +55,8 @@ class _Bf16:
     ) -> None:
         """Gather; on a GPU in the stream that FSDP2 has for it, in which nothing waits."""
         if input_tensor.dtype != torch.float32:  # several types travel as bytes
-            dist.all_gather_into_tensor(output_tensor, input_tensor, group=group)
+            gather_into(output_tensor, input_tensor, group=group)
             return
         every = torch.empty_like(output_tensor, dtype=torch.bfloat16)
-        dist.all_gather_into_tensor(every, input_tensor.bfloat16(), group=group)
+        gather_into(every, input_tensor.bfloat16(), group=group)
         output_tensor.copy_(every)

@@ -47,7 +47,7 @@ def parallelize(
         settings: What to do beside the mesh, which is the world's.
         compile: Compile the model's forward (and with it the backward).
         precision: As in the configuration: what weights in parts may travel in.
-        layout: Memory format of convolutions' weights.
+        layout: Memory format of convolutions' weights; those in parts have torch's own.
 
     Raises:
         ConfigError: The model does not fit, or its plan is of another.
@@ -57,6 +57,8 @@ def parallelize(
         raise ConfigError(found)
     for name, swap in plan.swap.items():
         model.set_submodule(name, swap(model.get_submodule(name), world))
+    if world.mesh.shard > 1:
+        layout = torch.contiguous_format  # FSDP2 takes no weights of another
     # torch has no type for the second argument.
     model = model.to(world.device, memory_format=layout)  # type: ignore[call-overload]
     if world.mesh.shard > 1 or world.mesh.tensor > 1:

@@ -6,7 +6,6 @@ order of its buckets.
 
 import gc
 from collections import Counter
-from functools import partial
 from typing import Any
 from unittest import mock
 
@@ -14,9 +13,9 @@ import torch
 from torch import Tensor
 
 from ttt import config
-from ttt.build import learner_of
+from ttt.build import learner_of, make_parallel
 from ttt.distributed.imagined import Imagined, alike, imagined, without_values
-from ttt.distributed.parallelize import Replicated, parallelize
+from ttt.distributed.parallelize import Replicated
 from ttt.distributed.witness import Message, Witness, held
 from ttt.errors import one_line
 from ttt.learner import StandardLearner
@@ -51,13 +50,7 @@ def count(run: RunConfig, processes: int, local_size: int, *, fused: bool) -> tu
         # Rows of tables get their values on the host, one by one.
         rows = mock.patch.object(EmbeddingBags, "_fill")
         with without_values(), rows, Witness() as witness:
-            model = config.instantiate("model", run.model)
-            parallel = parallelize(
-                model,
-                world,
-                optimizer=partial(config.instantiate, "optim", run.optim, without=("name",)),
-                settings=run.parallel,
-            )
+            parallel = make_parallel(run, world)
             if fused:
                 _fuse(parallel.optimizer)
             learner = learner_of(run, parallel, task, data, world)
