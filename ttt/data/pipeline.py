@@ -19,6 +19,7 @@ from ttt.machine import installed
 
 try:
     from nvidia.dali import fn, math, pipeline_def, types
+    from nvidia.dali.pipeline import do_not_convert
 except ImportError as error:
     broken = one_line(str(error)) if installed.dali() else None
     wanted = installed.dali_for(torch.version.cuda)
@@ -68,6 +69,21 @@ def build(
 def _graph(
     images: ImageSet, recipe: Recipe, source: Callable[[], Arrays], gpu: bool
 ) -> tuple[Node, Node]:
+    """What DALI's AutoGraph has to rewrite, since `_fit` decides by image; it takes long over more.
+
+    All else is called as it is: to rewrite that too took each process another half second.
+    """
+    pixels, shape, labels, drawn = _decoded(images, recipe, source, gpu)
+    if recipe.augment != "random_resized_crop" and recipe.shorter is None:
+        pixels = _fit(pixels, shape, images.size)
+    return _finished(pixels, drawn, images, recipe), labels
+
+
+@do_not_convert  # type: ignore[untyped-decorator]
+def _decoded(
+    images: ImageSet, recipe: Recipe, source: Callable[[], Arrays], gpu: bool
+) -> tuple[Node, Node, Node, list[Node]]:
+    """Pixels, the shapes of whole images, labels, and what was drawn for each image."""
     files = images.format == "folder"
     dtypes = [types.UINT8, types.INT32, types.INT64] if files else [types.UINT8, types.INT64]
     ndims = [1, 1, 0] if files else [1, 0]
@@ -92,7 +108,15 @@ def _graph(
         pixels = _random_resized_crop(encoded, shape, drawn[-1], images, decoding)
     else:
         pixels = fn.decoders.image(_after(shape, encoded), **decoding)
-        pixels = _fit(pixels, shape, images.size, recipe.shorter)
+        if recipe.shorter is not None:
+            resized = fn.resize(pixels, resize_shorter=recipe.shorter)
+            pixels = fn.crop(resized, crop=(images.size, images.size))
+    return pixels, shape, labels.gpu() if gpu else labels, drawn
+
+
+@do_not_convert  # type: ignore[untyped-decorator]
+def _finished(pixels: Node, drawn: list[Node], images: ImageSet, recipe: Recipe) -> Node:
+    """The pixels as the model gets them."""
     if recipe.augment == "pad_crop":
         pixels = fn.slice(
             pixels,
@@ -111,7 +135,7 @@ def _graph(
             mean=[255 * value for value in images.mean],
             std=[255 * value for value in images.std],
         )
-    return pixels, labels.gpu() if gpu else labels
+    return pixels
 
 
 def _decoding(images: ImageSet, gpu: bool) -> dict[str, Any]:
@@ -142,9 +166,7 @@ def _after(shape: Node, encoded: Node) -> Node:
     return fn.reshape(encoded, rel_shape=same_length)
 
 
-def _fit(pixels: Node, shape: Node, size: int, shorter: int | None) -> Node:
-    if shorter is not None:
-        return fn.crop(fn.resize(pixels, resize_shorter=shorter), crop=(size, size))
+def _fit(pixels: Node, shape: Node, size: int) -> Node:
     # Scaling 32 px to 32 px changes nothing and costs half as much as decoding did.
     if (shape[0] != size) | (shape[1] != size):
         fitted = fn.resize(pixels, size=[size, size])
