@@ -9,7 +9,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -84,7 +84,7 @@ def join(guard: Guard, words: Sequence[str] = ()) -> Iterator[Admitted]:
     frozen, refused, moved = _read(guard, words)
     seconds = float(os.environ.get(JOIN_VARIABLE, JOIN_SECONDS))
     if frozen is not None:
-        seconds = config.load(frozen).timeout.join_seconds
+        seconds = _loaded(frozen).timeout.join_seconds
     text = _assign(guard, frozen, refused, moved).to_json() if guard.rank == 0 else None
     choose = partial(_choose, guard, refused)
     joining = dist_world.join(
@@ -92,11 +92,17 @@ def join(guard: Guard, words: Sequence[str] = ()) -> Iterator[Admitted]:
     )
     with joining as (world, text):
         assignment = Assignment.from_json(text)
-        run_config = config.load(assignment.config)
+        run_config = _loaded(assignment.config)
         folder = guard.admit(Path(assignment.folder))
         demands.world_size(run_config, world, begun=assignment.past is not None)
         demands.claim_kept(run_config, world)
         yield Admitted(world, run_config, folder, assignment.past)
+
+
+@lru_cache(maxsize=1)
+def _loaded(frozen: str) -> RunConfig:
+    """The configuration that a text is: four parts of joining ask for it, and it takes a while."""
+    return config.load(frozen)
 
 
 class _Read(NamedTuple):
@@ -162,7 +168,7 @@ def _arrange(text: str, size: int) -> Mesh:
     assignment = Assignment.from_json(text)
     if assignment.refused:
         return Mesh.of(size)
-    return config.load(assignment.config).parallel.mesh(size)
+    return _loaded(assignment.config).parallel.mesh(size)
 
 
 def _choose(guard: Guard, refused: Sequence[str], text: str, local_rank: int) -> torch.device:
@@ -178,4 +184,4 @@ def _choose(guard: Guard, refused: Sequence[str], text: str, local_rank: int) ->
             return torch.device("cpu")  # all end with rank 0's sentence
     if refused:
         raise ConfigError(refused)
-    return device.choose(config.load(assignment.config).device, local_rank)
+    return device.choose(_loaded(assignment.config).device, local_rank)
