@@ -26,7 +26,9 @@ def composed(words: list[str], config_dir: str | None) -> Any:
     if found := overrides.shadowed(typed):
         raise ConfigError(found)
     try:
-        return counted.fill(config.compose(words, config_dir))
+        made = counted.fill(config.compose(words, config_dir))
+        config.resolve(made)
     except config.CompositionError as error:
         signals.obey()
         raise ConfigError(overrides.diagnose(typed, error, lambda run: [])) from error
+    return made

@@ -17,8 +17,8 @@ from typing import Any, TypeGuard
 import psutil
 import torch
 
-from ttt import config, signals, streams
-from ttt.cli import confided, counted, overrides
+from ttt import config, streams
+from ttt.cli.composed import composed
 from ttt.cli.composer import split
 from ttt.distributed.world import Solo
 from ttt.errors import OK, ConfigError, TttError, show
@@ -93,18 +93,10 @@ def _composed(words: list[str], config_dir: str | None) -> RunConfig:
     Raises:
         ConfigError: The words are wrong, in the sentences of `ttt run`.
     """
-    config.register()
-    typed = [*(["--config-dir", config_dir] if config_dir else []), *words]
-    if found := confided.masked(typed) + overrides.shadowed(typed):
-        raise ConfigError(found)
-    try:
-        composed = counted.fill(config.compose(words, config_dir))
-        run = config.resolve(composed)
-        if not any(split(word)[1] == "data.global_batch" for word in words):
-            run = _smaller(composed, run)
-    except config.CompositionError as error:
-        signals.obey()
-        raise ConfigError(overrides.diagnose(typed, error, lambda run: [])) from error
+    made = composed(words, config_dir)
+    run = config.resolve(made)
+    if not any(split(word)[1] == "data.global_batch" for word in words):
+        run = _smaller(made, run)
     for name, value in (("precision", "fp32"), ("device", "cpu")):
         setattr(run, name, type(getattr(run, name))(value))
     mode = tried(run, ParallelConfig())
