@@ -56,6 +56,7 @@ _SET_MM, _ARG_END, _ENV_END = 35, 9, 11  # linux/prctl.h
 _ARGUMENTS, _VARIABLES = 45, 47  # their fields of /proc/self/stat, after the name; see proc(5)
 _PASSIVE = {"OMP_WAIT_POLICY": "passive"}  # as ttt's launchers have it for workers
 _really_execute = subprocess.Popen._execute_child  # type: ignore[attr-defined]
+_really_replace = os.execv
 _held: list[object] = []  # a parent's streams: what is left in their buffers is not for us to write
 
 
@@ -220,6 +221,7 @@ def _prepare() -> None:
         with contextlib.suppress(ImportError):  # then no program needs it
             importlib.import_module(name)
     subprocess.Popen._execute_child = _execute_child  # type: ignore[attr-defined]
+    os.execv = _replace
     _name_methods_cheaply()
     gc.collect()
     gc.freeze()
@@ -253,6 +255,18 @@ def _execute_child(
     self.pid = _fork(program, _streams(pipes), preexec_fn)
     self._child_created = True
     self._close_pipe_fds(*pipes)
+
+
+def _replace(path: Any, words: Any) -> Any:
+    """In place of `os.execv`, in programs that began warm: a process of one thread can forget."""
+    program = _program(words, None, None, session=False, umask=-1)
+    if path != sys.executable or program is None or len(os.listdir("/proc/self/task")) > 1:
+        _really_replace(path, words)
+    else:
+        try:
+            _become(program, (0, 1, 2), None)
+        finally:
+            os._exit(255)
 
 
 def _program(
