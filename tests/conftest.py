@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from ground import HUNG, PROJECT, Command, Refused, command, environment
+from ranks import end_latest
 from slurm_testbed import Cluster, missing
 from warm import Warm, interpreter, server
 
@@ -25,10 +26,13 @@ gc.set_threshold(200_000, 20, 20)  # while tests are collected, next to nothing 
 signal.signal(signal.SIGINT, signal.default_int_handler)
 # Files by the time they take; the order of all others does not matter.
 LONGEST = (
+    "distributed/test_sharded",
     *("end_to_end/test_slurm_runs", "end_to_end/test_faults", "end_to_end/test_slurm_testbed"),
     *("end_to_end/test_run", "end_to_end/test_closed_rules", "end_to_end/test_cuda_steps"),
     *("end_to_end/test_interrupt", "end_to_end/test_shell", "submission/test_implementation"),
     *("launch/test_mpi", "supervise/test_saver", "supervise/test_resume"),
+    *("plan/test_count", "distributed/test_pieces", "end_to_end/test_parallel_truth"),
+    *("end_to_end/test_moved_runs", "end_to_end/test_parity_command"),
     *("distributed/test_rendezvous", "test_claim", "test_keep", "cli/test_run_mistakes"),
     *("compliance/test_vendors", "cli/test_completion", "report/test_official"),
     "sinks/test_wandb",
@@ -63,6 +67,7 @@ def pytest_collection_finish() -> None:
 
 def pytest_sessionfinish() -> None:
     """Leave no process behind: the server that ranks are forked from would linger a moment."""
+    end_latest()
     forkserver._forkserver._stop()
 
 

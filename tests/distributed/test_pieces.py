@@ -1,12 +1,14 @@
 """A checkpoint of any mesh is one of every other."""
 
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
 import torch
 
 from parity import Setting, made
-from ranks import on_ranks
+from ranks import on_mesh
 from ttt.distributed import checkpoint, pieces
 from ttt.distributed.checkpoint import Progress
 from ttt.parity.compare import loss_of_next
@@ -50,20 +52,28 @@ def restored(world, folder, settings):
     return [loss_of_next(world, learner, mine) for _ in range(2)]
 
 
-@pytest.mark.parametrize(("before", "after"), WAYS)
-def test_the_next_losses_are_those_of_the_run_that_was_saved(
-    tmp_path: Path, before: str, after: str
-):
-    uncut, resumed = (
-        on_ranks(
-            MESHES[name].processes,
-            function,
-            tmp_path,
-            ParallelConfig(zero1=name == "zero1"),
-            mesh=MESHES[name],
-        )
-        for name, function in ((before, saved), (after, restored))
-    )
+def on(name, function, folder):
+    settings = ParallelConfig(zero1=name == "zero1")
+    return on_mesh(MESHES[name], function, folder, settings)
+
+
+@pytest.fixture(scope="module")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Path, list]]:
+    """A mesh's checkpoint and the losses of its processes after it, made when first asked for."""
+
+    @cache
+    def made_once(name: str) -> tuple[Path, list]:
+        folder = tmp_path_factory.mktemp(name)
+        return folder, on(name, saved, folder)
+
+    return made_once
+
+
+# Neighbours go on alike, so that the same processes can.
+@pytest.mark.parametrize(("before", "after"), sorted(WAYS, key=lambda way: way[::-1]))
+def test_the_next_losses_are_those_of_the_run_that_was_saved(once, before: str, after: str):
+    folder, uncut = once(before)
+    resumed = on(after, restored, folder)
     exact = 0 if before == after else 5e-6
     for losses in (*uncut, *resumed):
         assert losses == pytest.approx(uncut[0], abs=exact)
@@ -77,9 +87,9 @@ def sizes(world, folder):
 
 
 def test_each_value_is_saved_once(tmp_path: Path):
-    [whole] = on_ranks(1, alone_size, mesh=MESHES["one"])
+    [whole] = on_mesh(MESHES["one"], alone_size)
     for name in ("fsdp", "hsdp", "tp_fsdp"):
-        parts = on_ranks(4, sizes, tmp_path, mesh=MESHES[name])
+        parts = on_mesh(MESHES[name], sizes, tmp_path)
         assert sum(parts) == whole
         assert max(parts) < 0.51 * whole  # of four, two save where the others have copies
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from parity import Setting, made
-from ranks import on_ranks
+from ranks import on_mesh
 from ttt.distributed.imagined import Imagined, alike, imagined, without_values
 from ttt.distributed.witness import Message, Witness, held
 from ttt.protocols import World
@@ -59,7 +59,7 @@ def test_counts_are_those_of_four_processes(mesh: Mesh, settings: list[Setting])
         for asked in settings:
             with without_values():
                 planned.append(counted(world, asked))
-    real = on_ranks(4, all_counted, settings, mesh=mesh)[0]
+    real = on_mesh(mesh, all_counted, settings)[0]
     for asked, mine, right in zip(settings, planned, real, strict=True):
         assert mine[0] == right[0], asked
         assert mine[0]

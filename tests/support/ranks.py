@@ -1,5 +1,6 @@
 """Real gloo processes for tests: the same function on every rank of a small world."""
 
+import contextlib
 import multiprocessing
 import os
 import pickle
@@ -27,47 +28,92 @@ _CONTEXT.set_forkserver_preload(
     [
         *("torch", "ttt.worker", "nvidia.dali.fn", "ttt.optim.sgd", "ttt.data.dali"),
         *("pytest", "hypothesis.strategies", "sacrebleu.metrics", "safetensors.torch"),
-        *("sentencepiece", "sklearn.metrics", "torch._dynamo"),
+        *("sentencepiece", "sklearn.metrics", "torch._dynamo", "ttt.distributed.sharded", "parity"),
     ]
 )
+
+
+class Ranks:
+    """Processes that have met and call what they are given, one function after the other.
+
+    Args:
+        size: How many.
+        mesh: How they share a model; copies of it if not given.
+    """
+
+    def __init__(self, size: int, mesh: Mesh | None = None) -> None:
+        self.mesh = mesh
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        self._pipes, self._processes = [], []
+        for rank in range(size):
+            mine, theirs = _CONTEXT.Pipe()
+            process = _CONTEXT.Process(
+                target=_rank, args=(theirs, rank, size, port, mesh), daemon=True
+            )
+            process.start()
+            theirs.close()
+            self._pipes.append(mine)
+            self._processes.append(process)
+
+    def call(self, function: Callable[..., Any], *arguments: Any) -> list[Any]:
+        """Results of `function(world, *arguments)`, in rank order."""
+        for pipe in self._pipes:
+            with contextlib.suppress(BrokenPipeError):  # its answer says why it has ended
+                pipe.send((function, arguments))
+        answers = [pickle.loads(pipe.recv_bytes()) for pipe in self._pipes]
+        failures = [answer for ok, answer in answers if not ok]
+        if failures:
+            raise AssertionError("\n".join(failures))
+        return [answer for _, answer in answers]
+
+    def end(self) -> None:
+        """Let them end; those that have failed did so by themselves."""
+        for pipe in self._pipes:
+            with contextlib.suppress(BrokenPipeError):
+                pipe.send(None)
+        for process, pipe in zip(self._processes, self._pipes, strict=True):
+            process.join()
+            pipe.close()
 
 
 def on_ranks(
     size: int, function: Callable[..., Any], *arguments: Any, mesh: Mesh | None = None
 ) -> list[Any]:
     """Call `function(world, *arguments)` on `size` processes; the results in rank order."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    pipes, processes = [], []
-    for rank in range(size):
-        mine, theirs = _CONTEXT.Pipe()
-        process = _CONTEXT.Process(
-            target=_rank, args=(theirs, rank, size, port, function, arguments, mesh), daemon=True
-        )
-        process.start()
-        theirs.close()
-        pipes.append(mine)
-        processes.append(process)
-    answers = [pickle.loads(pipe.recv_bytes()) for pipe in pipes]
-    for process, pipe in zip(processes, pipes, strict=True):
-        process.join()
-        pipe.close()
-    failures = [answer for ok, answer in answers if not ok]
-    if failures:
-        raise AssertionError("\n".join(failures))
-    return [answer for _, answer in answers]
+    ranks = Ranks(size, mesh)
+    try:
+        return ranks.call(function, *arguments)
+    finally:
+        ranks.end()
 
 
-def _rank(
-    pipe: Connection,
-    rank: int,
-    size: int,
-    port: int,
-    function: Callable[..., Any],
-    arguments: tuple[Any, ...],
-    mesh: Mesh | None,
-) -> None:
+_latest: list[Ranks] = []
+
+
+def on_mesh(mesh: Mesh, function: Callable[..., Any], *arguments: Any) -> list[Any]:
+    """The same, on processes that stay for the next call on this mesh.
+
+    For functions that leave nothing behind in their process: no changed module, no open group.
+    """
+    if not _latest or _latest[0].mesh != mesh:
+        end_latest()
+        _latest.append(Ranks(mesh.processes, mesh))
+    try:
+        return _latest[0].call(function, *arguments)
+    except BaseException:
+        end_latest()
+        raise
+
+
+def end_latest() -> None:
+    """Let the processes of `on_mesh` end."""
+    while _latest:
+        _latest.pop().end()
+
+
+def _rank(pipe: Connection, rank: int, size: int, port: int, mesh: Mesh | None) -> None:
     torch.set_num_threads(1)
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
     placement = Placement(rank, size, rank, size)
@@ -82,10 +128,12 @@ def _rank(
         )
         with joining as (world, said):
             assert said == "the frozen text"
-            answer = function(world, *arguments)
-            world.barrier()
-        # By value: torch would else pass tensors as handles that die with this process.
-        pipe.send_bytes(pickle.dumps((True, answer)))
+            while asked := pipe.recv():
+                function, arguments = asked
+                answer = function(world, *arguments)
+                world.barrier()
+                # By value: torch would else pass tensors as handles that die with this process.
+                pipe.send_bytes(pickle.dumps((True, answer)))
     except BaseException:
         pipe.send_bytes(pickle.dumps((False, f"rank {rank}: {traceback.format_exc()}")))
 
