@@ -54,6 +54,8 @@ def test_what_does_not_divide_is_said_before_anything_is_counted(
 ):
     assert planned("data.global_batch=3", "parallel.tensor=4", "launcher.nodes=1.5") == 2
     assert "launcher.nodes" in capsys.readouterr().err
+    assert planned("--json", "/nowhere/plan.json") == 2
+    assert "--json /nowhere/plan.json cannot be written" in capsys.readouterr().err
     assert planned("data.global_batch=3") == 2
     assert "data.global_batch=3 does not divide among 4 processes" in capsys.readouterr().err
 

@@ -1,10 +1,11 @@
 """Composes what was typed for a command that is no Hydra application itself."""
 
+from pathlib import Path
 from typing import Any
 
 from ttt import config, signals
 from ttt.cli import confided, counted, overrides
-from ttt.errors import ConfigError
+from ttt.errors import ConfigError, fault
 
 
 def composed(words: list[str], config_dir: str | None) -> Any:
@@ -32,3 +33,14 @@ def composed(words: list[str], config_dir: str | None) -> Any:
         signals.obey()
         raise ConfigError(overrides.diagnose(typed, error, lambda run: [])) from error
     return made
+
+
+def demand_folder(file: str | None) -> None:
+    """Ask, before anything takes its time, for the folder of a file that `--json` names.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    if file and not (folder := Path(file).absolute().parent).is_dir():
+        why = f"cannot be written: {folder} is not a folder"
+        raise ConfigError([fault("--json", file, why)])

@@ -7,13 +7,12 @@ import argparse
 import json
 import os
 import sys
-from pathlib import Path
 
 from ttt import config, redact, signals
-from ttt.cli.composed import composed
+from ttt.cli.composed import composed, demand_folder
 from ttt.cli.run import preparer, problems
 from ttt.distributed.rank import Placement, from_environment
-from ttt.errors import OK, ConfigError, fault
+from ttt.errors import OK, ConfigError
 from ttt.schema.run import RunConfig
 
 _EPILOG = """\
@@ -41,9 +40,7 @@ def main(arguments: list[str]) -> int:
     if placement and placement.rank > 0:
         return OK if {"-h", "--help"} & set(arguments) else become("-")
     options = parser().parse_args(arguments)
-    if options.json and not (folder := Path(options.json).absolute().parent).is_dir():
-        why = f"cannot be written: {folder} is not a folder"
-        raise ConfigError([fault("--json", options.json, why)])
+    demand_folder(options.json)
     run = config.resolve(composed(options.overrides, options.config_dir))
     message = {
         "config": config.freeze(run),

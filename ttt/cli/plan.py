@@ -8,7 +8,7 @@ from typing import Any
 
 from ttt import config
 from ttt.cli import counted
-from ttt.cli.composed import composed
+from ttt.cli.composed import composed, demand_folder
 from ttt.cli.run import make_launcher
 from ttt.errors import LAUNCH_FAILED, OK, ConfigError, writing
 
@@ -38,6 +38,7 @@ def main(arguments: list[str]) -> int:
         ConfigError: The settings are wrong, or do not divide.
     """
     options = parser().parse_args(arguments)
+    demand_folder(options.json)
     words = options.overrides
     if not any(word.startswith("launcher=") for word in words):
         words = ["launcher=slurm", *words]
