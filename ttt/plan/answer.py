@@ -31,9 +31,9 @@ def answer(made: Any, processes: int, nodes: int) -> dict[str, Any]:
     mesh = run.parallel.mesh(processes)
     flop, unknown = _flop_per_sample(run, parts)
     batch = run.data.global_batch
-    fits, typed = figures.fits(memory), None
+    fits, (typed, less) = figures.fits(memory), (None, None)
     if memory is not None and fits is False:
-        typed = _nearest(made, figures, processes, local_size, memory)
+        typed, less = _nearest(made, figures, processes, local_size, memory)
     return {
         "benchmark": run.benchmark.id,
         "processes": processes,
@@ -47,6 +47,7 @@ def answer(made: Any, processes: int, nodes: int) -> dict[str, Any]:
         "memory_bytes": memory,
         "fits": fits,
         "nearest": typed,
+        "nearest_needs": less,
         **asdict(figures),
         "flop_per_sample": flop,
         "flop_per_step_and_process": None if flop is None else flop * batch / processes,
@@ -68,8 +69,8 @@ def _memory(run: RunConfig, name: str | None) -> float | None:
 
 def _nearest(
     made: Any, figures: Figures, processes: int, local_size: int, memory: float
-) -> str | None:
-    """The least change that fits, as it is typed; None if none of `easier` does."""
+) -> tuple[str | None, int | None]:
+    """The least change that fits, as it is typed, and what is then needed; None if none does."""
     run = config.resolve(made, processes=processes)
     mesh = run.parallel.mesh(processes)
     micro = mesh.micro_batch(run.data.global_batch, run.accumulate)
@@ -80,9 +81,10 @@ def _nearest(
             continue
         typed = " ".join(f"{name}={value}" for name, value in values.items())
         print(f"ttt: does not fit; tries {typed}", file=sys.stderr, flush=True)
-        if count(changed, processes, local_size, fused=True)[0].fits(memory):
-            return typed
-    return None
+        found, _ = count(changed, processes, local_size, fused=True)
+        if found.fits(memory):
+            return typed, found.needed
+    return None, None
 
 
 def shown(answer: dict[str, Any]) -> Iterator[str]:
@@ -91,8 +93,8 @@ def shown(answer: dict[str, Any]) -> Iterator[str]:
     nodes = plural(answer["nodes"], "node")
     yield f"{answer['benchmark']} on {answer['processes']:,} processes of {nodes}: {mesh}"
     yield (
-        f"{answer['precision']}, global batch {answer['global_batch']:,}, forward passes of"
-        f" {answer['micro_batch']:,}, checkpointing {answer['checkpointing']}"
+        f"{answer['precision']}, global batch {answer['global_batch']:,}, of which"
+        f" {answer['micro_batch']:,} in a forward pass, checkpointing {answer['checkpointing']}"
     )
     yield ""
     yield from _verdict(answer)
@@ -131,7 +133,10 @@ def _verdict(answer: dict[str, Any]) -> Iterator[str]:
     else:
         yield f"fits: no, {what}, of which {UNCOUNTED:.0%} are left for what is not counted"
         nearest = answer["nearest"]
-        yield f"  fits with {nearest}" if nearest else "  nor with less of what ttt can change"
+        if nearest:
+            yield f"  fits with {nearest}: {_size(answer['nearest_needs'])} at most"
+        else:
+            yield "  nor with less of what ttt can change"
 
 
 def _sent(answer: dict[str, Any]) -> Iterator[str]:
@@ -142,8 +147,8 @@ def _sent(answer: dict[str, Any]) -> Iterator[str]:
     for one in answer["traffic"]:
         where = "between nodes" if one["leaves_node"] else "within a node"
         yield (
-            f"  {one['kind']:<15} {one['axis']:<17} {where:<14} {one['count']:>6,} x"
-            f" {_size(one['size'] / one['count']):>8} = {_size(one['size']):>8} {one['dtype']}"
+            f"  {one['kind']:<15} {one['axis']:<17} {where:<14} {one['count']:>6,} of"
+            f" at most {_size(one['largest']):>7} = {_size(one['size']):>7} {one['dtype']}"
         )
 
 

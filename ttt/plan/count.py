@@ -102,9 +102,12 @@ def _counted(
 def _traffic(messages: Counter[Message], world: Imagined) -> list[Traffic]:
     """Collectives of one kind together, the largest first."""
     counts, sizes = Counter[tuple[str, str, bool, str]](), Counter[tuple[str, str, bool, str]]()
+    largest: dict[tuple[str, str, bool, str], int] = {}
     for one, count in messages.items():
         nodes = {rank // world.local_size for rank in one.ranks}
         kind = one.kind, axis(world.mesh, one.ranks), len(nodes) > 1, one.dtype
         counts[kind] += count
         sizes[kind] += count * one.size
-    return [Traffic(*kind, counts[kind], size) for kind, size in sizes.most_common()]
+        largest[kind] = max(one.size, largest.get(kind, 0))
+    ordered = sizes.most_common()
+    return [Traffic(*kind, counts[kind], size, largest[kind]) for kind, size in ordered]

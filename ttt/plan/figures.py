@@ -23,6 +23,7 @@ class Traffic:
         dtype: Of the numbers, in torch's word.
         count: How many.
         size: Bytes of all: what an all-gather gives, what a reduce-scatter takes.
+        largest: Bytes of the largest.
     """
 
     kind: str
@@ -31,6 +32,7 @@ class Traffic:
     dtype: str
     count: int
     size: int
+    largest: int
 
 
 @dataclass(frozen=True, slots=True)
