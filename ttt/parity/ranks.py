@@ -94,10 +94,11 @@ def every_mode(
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    spawn = multiprocessing.get_context("spawn")
+    server = multiprocessing.get_context("forkserver")  # torch is imported once, not four times
+    server.set_forkserver_preload([__name__, "torch._dynamo", "ttt.distributed.sharded"])
     plain = {name: asdict(mode) for name, mode in modes.items()}
     given = (port, key.variables(), frozen, folder, plain, allowed)
-    processes = [spawn.Process(target=_rank, args=(rank, *given)) for rank in range(PROCESSES)]
+    processes = [server.Process(target=_rank, args=(rank, *given)) for rank in range(PROCESSES)]
     for process in processes:
         process.start()
     for process in processes:
