@@ -73,7 +73,10 @@ def test_a_fault_is_told_soon_and_leaves_nothing_behind(met_with: MetWith, fault
     if fault.stopped is None:
         return
     stops = [event["data"] for event in met.events if event["kind"] == "run_stop"]
-    assert [stop["status"] for stop in stops] == ([fault.stopped] if fault.stopped else [])
+    assert [stop["status"] for stop in stops] == ([fault.stopped] if fault.stopped else []), (
+        met.said,
+        [(e["kind"], e.get("data")) for e in met.events][-4:],
+    )
 
 
 def test_the_user_sees_the_traceback_of_the_rank_that_failed(met_with: MetWith):

@@ -106,6 +106,7 @@ def test_a_lost_node_is_noticed_and_comes_back(cluster: Cluster):
         for node in ("n2", "n3", "n4")
     ]
     until_states(cluster, jobs, ["RUNNING"] * 3)
+    until(lambda: "sleep" in names(cluster, "n4"))  # its step says RUNNING a moment before
     cluster.kill_node("n3", power=True)
     assert cluster.processes("n3") == set()
     cluster.kill_node("n4")

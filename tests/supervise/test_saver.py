@@ -303,7 +303,8 @@ def test_killed_outright_it_goes_on_as_if_it_had_not_been(tmp_path, digits):
     assert (summary["status"], summary["resumed"]) == ("success", 1)
     assert summary["compliance"]["passed"]
     known = summary["train_s"] + summary["eval_s"] + summary["lost_s"]
-    assert known == pytest.approx(summary["elapsed_s"], abs=0.5)
+    # Every second counts once; between the spans a busy machine takes some more.
+    assert -0.5 < summary["elapsed_s"] - known < 2
 
 
 def until_saved(root, process):

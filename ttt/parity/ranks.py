@@ -105,7 +105,7 @@ def every_mode(
         process.join()
     answers = []
     for rank, process in enumerate(processes):
-        file = folder / f"rank_{rank}.json"
+        file = folder / f"answer_{rank}.json"
         if process.exitcode or not file.is_file():
             raise LaunchError(f"rank {rank} ended with {process.exitcode} and left no answer")
         answers.append(json.loads(file.read_text()))
@@ -137,7 +137,7 @@ def _rank(
     with join(placement, text, lambda _, __: torch.device("cpu")) as (world, said):
         assert isinstance(world, Group)
         answers = {name: _answer(world, said, folder, one, allowed) for name, one in plain.items()}
-        (folder / f"rank_{rank}.json").write_text(json.dumps(answers))
+        (folder / f"answer_{rank}.json").write_text(json.dumps(answers))
         world.barrier()
 
 
