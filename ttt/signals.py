@@ -35,6 +35,7 @@ _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 _libc = ctypes.CDLL(None)
 _preempted: list[signal.Signals] = []
+_ending: list[bool] = []  # whether an end is being written down; see `ending`
 _stopped: list[int] = []  # the signal that asked to stop: libraries may lose an exception
 
 
@@ -183,7 +184,22 @@ def interrupt(number: int, frame: FrameType | None) -> None:
     """Handle a signal: raise Interrupted, and ignore the signals that may follow the first."""
     ignore_signals()
     _stopped.append(number)
-    raise Interrupted(number)
+    if not _ending:
+        raise Interrupted(number)
+
+
+@contextlib.contextmanager
+def ending() -> Iterator[None]:
+    """Within it, the reason of an end is written down, and a stop signal does not cut it off.
+
+    A launcher sends one as soon as it knows that another process has failed. If what is written
+    does not come to its end, `last_words` follow, as everywhere.
+    """
+    _ending.append(True)
+    try:
+        yield
+    finally:
+        _ending.pop()
 
 
 def obey() -> None:

@@ -268,3 +268,15 @@ def test_an_error_while_recording_is_in_the_record_before_it_is_closed(guard):
         raise ZeroDivisionError("a defect")
     assert ended(guard)[:2] == (Kind.RUN_STOP, "ZeroDivisionError: a defect")
     assert guard.record.closed
+
+
+def test_a_signal_does_not_cut_off_the_record_of_an_end(guard, monkeypatch):
+    """A launcher that knows of the failed peer stops this process while it writes."""
+    monkeypatch.delenv(signals.REQUEUE)
+    monkeypatch.setattr(signals, "_stopped", [])
+    monkeypatch.setattr(signals, "ignore_signals", lambda: None)
+    monkeypatch.setattr(failure, "write", lambda *_, **__: signals.interrupt(signal.SIGTERM, None))
+    with pytest.raises(RuntimeError, match="closed by peer"), guard.recording(guard._log):
+        raise LOST
+    assert signals._stopped == [signal.SIGTERM]
+    assert ended(guard) == (Kind.RUN_STOP, "another process of the run is gone", None)

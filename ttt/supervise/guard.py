@@ -119,7 +119,8 @@ class Guard:
         try:
             yield log
         except BaseException as error:
-            self.abort(error)
+            with signals.ending():
+                self.abort(error)
             raise
         finally:
             log.close()
