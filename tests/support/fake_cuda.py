@@ -36,7 +36,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from ttt.distributed import largest, sharded
 from ttt.distributed.axis import replicas
-from ttt.distributed.imagined import mesh_with_values
+from ttt.distributed.imagined import ended, mesh_with_values
 from ttt.distributed.world import Group
 from ttt.protocols import Shard
 from ttt.schema.parallel import Mesh
@@ -90,7 +90,7 @@ class Recorder(TorchDispatchMode):
         name = func._schema.name.partition("::")[2]
         if func.namespace == "c10d":
             self.collectives[name.strip("_")] += 1
-            return _collective(func, args)
+            return ended(func, args)
         tensors = [*_tensors(args), *_tensors(kwargs.values())]
         if self.rebuilding and torch.int32 in (kwargs.get("dtype"), *(t.dtype for t in tensors)):
             with unset_fake_temporarily():  # the order of buckets, which C++ reads
@@ -194,14 +194,6 @@ STAND_INS: dict[str, Callable[..., Any]] = {
     ),
     "_amp_update_scale_": lambda scale, *_: scale,
 }
-
-
-def _collective(func: Any, args: Any) -> Any:
-    """A collective that is done at once and has changed nothing."""
-    done: Any = torch.futures.Future()
-    done.set_result(args[0])
-    work = c10d._create_work_from_future(done).boxed()
-    return work if len(func._schema.returns) == 1 else (args[0], work)
 
 
 class Eight(Group):

@@ -1,5 +1,6 @@
 """Composes what was typed for a command that is no Hydra application itself."""
 
+import argparse
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,14 @@ def composed(words: list[str], config_dir: str | None) -> Any:
         signals.obey()
         raise ConfigError(overrides.diagnose(typed, error, lambda run: [])) from error
     return made
+
+
+def add_settings(parser: argparse.ArgumentParser, example: str) -> None:
+    """Add what `composed` takes: `overrides` and `config_dir`."""
+    parser.add_argument(
+        "overrides", nargs="*", metavar="SETTING=VALUE", help=f"as for ttt run: {example}"
+    )
+    parser.add_argument("--config-dir", metavar="DIR", help="a folder of benchmark files of yours")
 
 
 def demand_folder(file: str | None) -> None:

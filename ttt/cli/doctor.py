@@ -9,7 +9,7 @@ import os
 import sys
 
 from ttt import config, redact, signals
-from ttt.cli.composed import composed, demand_folder
+from ttt.cli.composed import add_settings, composed, demand_folder
 from ttt.cli.run import preparer, problems
 from ttt.distributed.rank import Placement, from_environment
 from ttt.errors import OK, ConfigError
@@ -82,9 +82,6 @@ def parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "overrides", nargs="*", metavar="SETTING=VALUE", help="as for ttt run: benchmark=cifar10"
-    )
+    add_settings(parser, "benchmark=cifar10")
     parser.add_argument("--json", metavar="FILE", help="also write everything to this file")
-    parser.add_argument("--config-dir", metavar="DIR", help="a folder of benchmark files of yours")
     return parser

@@ -8,7 +8,7 @@ from typing import Any
 
 from ttt import config
 from ttt.cli import counted
-from ttt.cli.composed import composed, demand_folder
+from ttt.cli.composed import add_settings, composed, demand_folder
 from ttt.cli.run import make_launcher
 from ttt.errors import LAUNCH_FAILED, OK, ConfigError, writing
 
@@ -82,9 +82,6 @@ def parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "overrides", nargs="*", metavar="SETTING=VALUE", help="as for ttt run: benchmark=llama31_8b"
-    )
+    add_settings(parser, "benchmark=llama31_8b")
     parser.add_argument("--json", metavar="FILE", help="also write everything to this file")
-    parser.add_argument("--config-dir", metavar="DIR", help="a folder of benchmark files of yours")
     return parser

@@ -18,7 +18,7 @@ import psutil
 import torch
 
 from ttt import config, streams
-from ttt.cli.composed import composed
+from ttt.cli.composed import add_settings, composed
 from ttt.cli.composer import split
 from ttt.distributed.world import Solo
 from ttt.errors import OK, ConfigError, TttError, show
@@ -195,10 +195,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "overrides", nargs="*", metavar="SETTING=VALUE", help="as for ttt run: benchmark=topics"
-    )
-    parser.add_argument("--config-dir", metavar="DIR", help="a folder of benchmark files of yours")
+    add_settings(parser, "benchmark=topics")
     return parser
 
 
